@@ -1,0 +1,87 @@
+"""The student as a float32 step graph: features of one bin in, standardised behaviour out, states explicit."""
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from export.functions import functions
+from export.stepgraph import GraphBuilder
+from realm_edge.models.student import Student
+
+EPS = 1e-5  # of LayerNorm and RMSNorm alike
+
+
+def decoder_graph(
+    student: Student, bin_rate_hz: float, target_names: tuple[str, ...], unit: str, made_from: dict[str, str]
+) -> onnx.ModelProto:
+    """The graph of :meth:`realm_edge.models.student.Student.step` for one stream: ``features`` (n,) to ``decoded`` (dims,).
+
+    ``decoded * scale + offset`` (metadata ``io``) is the behaviour in ``unit``. Node names are those of the torch modules.
+    """
+    settings = student.settings
+    weights = {name: tensor.detach().cpu().numpy() for name, tensor in student.state_dict().items()}
+    graph = GraphBuilder("decoder", functions())
+    n_features, dims = len(weights["feature_mean"]), len(target_names)
+
+    def constant(name: str, value: NDArray | float) -> str:
+        return graph.constant(name, value, np.float32)
+
+    def linear(name: str, x: str, bias: NDArray | None = None) -> str:
+        weight = weights[f"{name}.weight"].T  # (in, out)
+        bias = np.zeros(weight.shape[1]) if bias is None else bias
+        graph.node("Linear", [x, constant(f"{name}.weight", weight), constant(f"{name}.bias", bias)], [name], name)
+        return name
+
+    def layer_norm(name: str, x: str) -> str:
+        affine = [constant(f"{name}.{part}", weights[f"{name}.{part}"]) for part in ("weight", "bias")]
+        graph.node("LayerNorm", [x, *affine, constant(f"{name}.eps", EPS)], [name], name)
+        return name
+
+    x = graph.input("features", np.float32, (n_features,), unit="front-end features", scale=1.0, offset=0.0)
+    statistics = [constant(name, weights[name]) for name in ("feature_mean", "feature_inv_std")]
+    graph.node("Normalise", [x, *statistics], ["normalised"], "normalise")
+    x = layer_norm("token_norm", linear("tokenizer", "normalised", weights["tokenizer.bias"]))
+
+    for i in range(settings.n_layer):
+        block, mixer = f"blocks.{i}", f"blocks.{i}.mixer"
+        d_inner, n = settings.d_inner, settings.d_state
+        projected = linear(f"{mixer}.in_proj", layer_norm(f"{block}.norm", x))
+        z, xbc, dt = (f"{mixer}.{part}" for part in ("z", "xbc", "dt"))
+        sizes = graph.constant(f"{mixer}.in_split", [d_inner, d_inner + 2 * n, settings.nheads], np.int64)
+        graph.node("Split", [projected, sizes], [z, xbc, dt], f"{mixer}.in_split", domain="", axis=0)
+
+        conv_in, conv_out = graph.state(f"block{i}.conv", np.float32, (settings.d_conv - 1, d_inner + 2 * n))
+        taps = constant(f"{mixer}.conv1d.weight", weights[f"{mixer}.conv1d.weight"][:, 0].T)  # (taps, conv_dim)
+        conv = f"{mixer}.conv1d"
+        graph.node("Conv", [xbc, conv_in, taps, constant(f"{conv}.bias", weights[f"{conv}.bias"])], [conv, conv_out], conv)
+        raw = [f"{mixer}.{part}_raw" for part in "xBC"]
+        sizes = graph.constant(f"{mixer}.conv_split", [d_inner, n, n], np.int64)
+        graph.node("Split", [conv, sizes], raw, f"{mixer}.conv_split", domain="", axis=0)
+        active = [f"{mixer}.{part}" for part in "xBC"]
+        for before, after in zip(raw, active, strict=True):
+            graph.node("Silu", [before], [after], after)
+
+        h_in, h_out = graph.state(f"block{i}.h", np.float32, (settings.nheads, settings.headdim, n))
+        heads = [
+            constant(f"{mixer}.dt_bias", weights[f"{mixer}.dt_bias"]),
+            constant(f"{mixer}.A", -np.exp(weights[f"{mixer}.A_log"])),
+            constant(f"{mixer}.D", weights[f"{mixer}.D"]),
+        ]
+        y = f"{mixer}.ssm"
+        graph.node("SelectiveStep", [*active, dt, h_in, *heads], [y, h_out], y)
+        norm = f"{mixer}.norm"
+        graph.node("GatedNorm", [y, z, constant(f"{norm}.weight", weights[f"{norm}.weight"]), constant(f"{norm}.eps", EPS)], [norm], norm)
+        graph.node("Add", [x, linear(f"{mixer}.out_proj", norm)], [block], f"{block}.residual", domain="")
+        x = block
+
+    graph.node("Identity", [linear("head", layer_norm("final_norm", x), weights["head.bias"])], ["decoded"], "decoded", domain="")
+    graph.output(
+        "decoded",
+        np.float32,
+        (dims,),
+        names=list(target_names),
+        unit=unit,
+        scale=weights["target_std"].tolist(),
+        offset=weights["target_mean"].tolist(),
+    )
+    return graph.build(kind="decoder", rate_hz=bin_rate_hz, made_from=made_from)

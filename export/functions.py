@@ -1,0 +1,183 @@
+"""The operators of the float step graphs as ONNX functions (domain ``realm.edge``) of standard operators.
+
+Decoders compute in float32, front ends in float64: a high-pass at 0.5 Hz in direct form loses digits in float32. Each has
+an integer counterpart in :mod:`quantization.arithmetic`, named with a leading Q.
+"""
+
+from functools import cache
+
+import onnx
+import onnx.parser
+
+from export.stepgraph import DOMAIN, OPSET
+
+FLOAT, INT8, INT32, INT64, BOOL, DOUBLE = 1, 3, 6, 7, 9, 11  # onnx.TensorProto element types, as Cast takes them
+
+_BODIES = (
+    # x (n,), mean (n,), inv_std (n,): z-scores, clipped as in training
+    """Normalise (x, mean, inv_std) => (y) {
+        lo = Constant <value_float: float = -8.0> ()
+        hi = Constant <value_float: float = 8.0> ()
+        centred = Sub (x, mean)
+        scaled = Mul (centred, inv_std)
+        y = Clip (scaled, lo, hi)
+    }""",
+    # x (in,), weight (in, out), bias (out,)
+    """Linear (x, weight, bias) => (y) {
+        products = MatMul (x, weight)
+        y = Add (products, bias)
+    }""",
+    """LayerNorm (x, weight, bias, eps) => (y) {
+        mean = ReduceMean <keepdims: int = 0> (x)
+        c = Sub (x, mean)
+        squares = Mul (c, c)
+        variance = ReduceMean <keepdims: int = 0> (squares)
+        shifted = Add (variance, eps)
+        sd = Sqrt (shifted)
+        unit = Div (c, sd)
+        scaled = Mul (unit, weight)
+        y = Add (scaled, bias)
+    }""",
+    # RMSNorm(y * silu(z)) * weight
+    f"""GatedNorm (y, z, weight, eps) => (out) {{
+        gate = {DOMAIN}.Silu (z)
+        v = Mul (y, gate)
+        squares = Mul (v, v)
+        power = ReduceMean <keepdims: int = 0> (squares)
+        shifted = Add (power, eps)
+        rms = Sqrt (shifted)
+        unit = Div (v, rms)
+        out = Mul (unit, weight)
+    }}""",
+    """Silu (x) => (y) {
+        s = Sigmoid (x)
+        y = Mul (x, s)
+    }""",
+    # x (d,), state (taps - 1, d), weight (taps, d), bias (d,)
+    """Conv (x, state, weight, bias) => (y, next) {
+        axis = Constant <value_ints: ints = [0]> ()
+        row = Unsqueeze (x, axis)
+        window = Concat <axis: int = 0> (state, row)
+        products = Mul (window, weight)
+        sums = ReduceSum <keepdims: int = 0> (products, axis)
+        y = Add (sums, bias)
+        from = Constant <value_ints: ints = [1]> ()
+        end = Constant <value_ints: ints = [100]> ()
+        next = Slice (window, from, end, axis)
+    }""",
+    # x (heads * headdim,), b and c (d_state,), dt (heads,), h (heads, headdim, d_state), dt_bias, a, d (heads,)
+    """SelectiveStep (x, b, c, dt, h, dt_bias, a, d) => (y, next) {
+        h_shape = Shape (h)
+        zero = Constant <value_ints: ints = [0]> ()
+        two = Constant <value_ints: ints = [2]> ()
+        axis1 = Constant <value_ints: ints = [1]> ()
+        axes = Constant <value_ints: ints = [1, 2]> ()
+        last = Constant <value_ints: ints = [-1]> ()
+        rows = Slice (h_shape, zero, two, zero)
+        xh = Reshape (x, rows)
+        biased = Add (dt, dt_bias)
+        positive = Softplus (biased)
+        rate = Mul (positive, a)
+        decay = Exp (rate)
+        dt1 = Unsqueeze (positive, axis1)
+        u = Mul (dt1, xh)
+        u1 = Unsqueeze (u, last)
+        entering = Mul (u1, b)
+        decay2 = Unsqueeze (decay, axes)
+        staying = Mul (decay2, h)
+        next = Add (staying, entering)
+        read = Mul (next, c)
+        from_state = ReduceSum <keepdims: int = 0> (read, last)
+        d1 = Unsqueeze (d, axis1)
+        direct = Mul (xh, d1)
+        sum = Add (from_state, direct)
+        y = Reshape (sum, last)
+    }""",
+    # x (channels,) int16, good (channels,) 0 or 1, reciprocal (): 1 / good channels, or 0 for no reference
+    f"""CommonAverage (x, good, reciprocal) => (y) {{
+        counts = Cast <to: int = {DOUBLE}> (x)
+        kept = Mul (counts, good)
+        sum = ReduceSum <keepdims: int = 0> (kept)
+        mean = Mul (sum, reciprocal)
+        centred = Sub (counts, mean)
+        masked = Mul (centred, good)
+        axis = Constant <value_ints: ints = [0]> ()
+        y = Unsqueeze (masked, axis)
+    }}""",
+    # x (1, channels), coef (sections, 5) = b0 b1 b2 -a1 -a2, state (sections, 4, channels) = x1 x2 y1 y2
+    """Biquad (x, coef, state) => (y, next) {
+        one = Constant <value_ints: ints = [1]> ()
+        two = Constant <value_ints: ints = [2]> ()
+        x1, x2, y1, y2 = Split <axis: int = 1, num_outputs: int = 4> (state)
+        lifted = Unsqueeze (x, one)
+        nothing = Sub (x1, x1)
+        xs = Add (lifted, nothing)
+        window = Concat <axis: int = 1> (xs, state)
+        taps = Unsqueeze (coef, two)
+        products = Mul (window, taps)
+        new_y = ReduceSum <keepdims: int = 1> (products, one)
+        next = Concat <axis: int = 1> (xs, x1, new_y, y1)
+        y = Squeeze (new_y, one)
+    }""",
+    # y (1, channels), z (bands, channels), phase (1,) int32, total like y, power like z, held (n,) float32
+    f"""BinFeatures (y, z, phase, total, power, held, ticks) => (features, valid, next_phase, next_total, next_power) {{
+        unit = Constant <value_int: int = 1> ()
+        none = Constant <value_int: int = 0> ()
+        flat = Constant <value_ints: ints = [-1]> ()
+        none64 = Cast <to: int = {DOUBLE}> (none)
+        one64 = Cast <to: int = {DOUBLE}> (unit)
+        two64 = Add (one64, one64)
+        phase64 = Cast <to: int = {INT64}> (phase)
+        counted = Add (phase64, unit)
+        edge = Equal (counted, ticks)
+        new_total = Add (total, y)
+        squared = Mul (z, z)
+        new_power = Add (power, squared)
+        length = Cast <to: int = {DOUBLE}> (ticks)
+        mean = Div (new_total, length)
+        above_one = Add (new_power, one64)
+        ln = Log (above_one)
+        ln2 = Log (two64)
+        level = Div (ln, ln2)
+        mean_flat = Reshape (mean, flat)
+        level_flat = Reshape (level, flat)
+        fresh64 = Concat <axis: int = 0> (mean_flat, level_flat)
+        fresh = Cast <to: int = {FLOAT}> (fresh64)
+        features = Where (edge, fresh, held)
+        valid = Cast <to: int = {INT32}> (edge)
+        phase_wide = Where (edge, none, counted)
+        next_phase = Cast <to: int = {INT32}> (phase_wide)
+        next_total = Where (edge, none64, new_total)
+        next_power = Where (edge, none64, new_power)
+    }}""",
+    # y (1, channels), threshold (channels,), below (channels,) int8, count and held (channels,) float32
+    f"""SpikeCount (y, threshold, phase, below, count, held, ticks) => (features, valid, next_phase, next_below, next_count) {{
+        unit = Constant <value_int: int = 1> ()
+        none = Constant <value_int: int = 0> ()
+        none32 = Constant <value_float: float = 0.0> ()
+        axis = Constant <value_ints: ints = [0]> ()
+        phase64 = Cast <to: int = {INT64}> (phase)
+        counted = Add (phase64, unit)
+        edge = Equal (counted, ticks)
+        row = Squeeze (y, axis)
+        now = Less (row, threshold)
+        next_below = Cast <to: int = {INT8}> (now)
+        was = Cast <to: int = {BOOL}> (below)
+        above = Not (was)
+        crossing = And (now, above)
+        crossed = Cast <to: int = {FLOAT}> (crossing)
+        new_count = Add (count, crossed)
+        features = Where (edge, new_count, held)
+        valid = Cast <to: int = {INT32}> (edge)
+        phase_wide = Where (edge, none, counted)
+        next_phase = Cast <to: int = {INT32}> (phase_wide)
+        next_count = Where (edge, none32, new_count)
+    }}""",
+)
+
+
+@cache
+def functions() -> tuple[onnx.FunctionProto, ...]:
+    """All float operators, parsed."""
+    header = f'<opset_import: ["" : {OPSET}, "{DOMAIN}" : 1], domain: "{DOMAIN}">\n'
+    return tuple(onnx.parser.parse_function(header + body) for body in _BODIES)

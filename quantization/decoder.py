@@ -1,0 +1,289 @@
+"""Float decoder step graph to integer decoder step graph, node by node.
+
+Every tensor gets one symmetric scale (value = stored * scale): int8 where a matrix product reads it, int16 elsewhere. The
+residual stream keeps a single scale, so that adding needs no requantisation; the state of the selective state space has
+one scale a head; what leaves a projection in parts (z, xBC, dt) has one scale a part.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+from numpy.typing import ArrayLike, NDArray
+from onnx import helper, numpy_helper
+from scipy.special import expit
+
+from export.stepgraph import GraphBuilder, metadata
+from quantization.arithmetic import DECAY_SHIFT, SUM_OF_SQUARES_BITS, TABLE_SEGMENTS
+from quantization.calibrate import Observed
+from quantization.fixedpoint import INT8_LIMIT, INT16_LIMIT, fixed_point, stored_scale, table
+from quantization.functions import INT8, INT16, functions
+from realm_edge.errors import UserError
+
+HEADROOM = 1.5  # of int16 tensors over the largest value seen in calibration
+MULTIPLIER_BITS = 30
+NORM_WEIGHT_BITS = 15  # times a Q15 value stays in int32
+STATE_SUM = 65535  # |C| <= STATE_SUM // d_state keeps the read-out's sum in int32
+
+
+@dataclass
+class _Context:
+    """What the handlers share while they walk the float graph."""
+
+    graph: GraphBuilder
+    constants: dict[str, NDArray]
+    observed: Observed
+    scale: dict[str, float | NDArray]  # tensor: its scale, or one scale an element
+    feature_scale: NDArray[np.float64]
+    consumers: dict[str, list[onnx.NodeProto]]
+
+    def const(self, name: str, value: ArrayLike, dtype: type) -> str:
+        return self.graph.constant(name, value, dtype)
+
+    def scalar(self, name: str, value: int) -> str:
+        return self.graph.constant(name, value, np.int64)
+
+
+def quantize_decoder(model: onnx.ModelProto, observed: Observed, feature_scale: ArrayLike, made_from: dict[str, str]) -> onnx.ModelProto:
+    """The integer twin of a float decoder.
+
+    Args:
+        model: from :mod:`export.decoder_graph`.
+        observed: its tensors on training data.
+        feature_scale: (n_features,), what one count of the integer features is worth: ``io.features.scale`` of the front end.
+        made_from: hashes of the inputs, for the metadata.
+
+    Raises:
+        UserError: a tensor whose range no single scale can hold, or an operator that has no integer counterpart.
+    """
+    about = metadata(model)
+    context = _Context(
+        graph=GraphBuilder("decoder", functions()),
+        constants={i.name: numpy_helper.to_array(i).astype(np.float64) for i in model.graph.initializer},
+        observed=observed,
+        scale=_tensor_scales(model, observed),
+        feature_scale=np.broadcast_to(
+            np.asarray(feature_scale, np.float64), (model.graph.input[0].type.tensor_type.shape.dim[0].dim_value,)
+        ),
+        consumers=_consumers(model),
+    )
+    n_features = len(context.feature_scale)
+    context.graph.input("features", np.int16, (n_features,), unit="front-end features", scale=context.feature_scale.tolist(), offset=0.0)
+    for node in model.graph.node:
+        if node.op_type not in _HANDLERS:
+            raise UserError(f"decoder: operator '{node.op_type}' of node '{node.name}' has no integer counterpart")
+        _HANDLERS[node.op_type](context, node)
+    decoded = about["io"]["decoded"]
+    scale = np.asarray(decoded["scale"]) * context.scale["decoded"]
+    context.graph.output("decoded", np.int16, (len(scale),), **{**decoded, "scale": scale.tolist()})
+    scales = {name: float(value) for name, value in context.scale.items() if np.ndim(value) == 0}
+    return context.graph.build(kind="decoder", rate_hz=about["rate_hz"], scales=scales, made_from=made_from)
+
+
+def _consumers(model: onnx.ModelProto) -> dict[str, list[onnx.NodeProto]]:
+    consumers: dict[str, list[onnx.NodeProto]] = {}
+    for node in model.graph.node:
+        for name in node.input:
+            consumers.setdefault(name, []).append(node)
+    return consumers
+
+
+def _tensor_scales(model: onnx.ModelProto, observed: Observed) -> dict[str, float | NDArray]:
+    """One scale a tensor; tensors that an addition or an identity ties share theirs, split tensors carry those of their parts."""
+    reads_int8 = {node.input[0] for node in model.graph.node if node.op_type == "Linear"}
+    scale: dict[str, float | NDArray] = {}
+    for name in observed.tensors:
+        if name in reads_int8:
+            scale[name] = stored_scale(observed.clipped_peak(name), INT8_LIMIT)
+        else:
+            scale[name] = stored_scale(HEADROOM * observed.peak(name))
+    residual = {name for node in model.graph.node if node.op_type == "Add" for name in [*node.input, *node.output]}
+    if residual:
+        widest = max(float(scale[name]) for name in residual)
+        scale.update(dict.fromkeys(residual, widest))
+    for node in model.graph.node:
+        if node.op_type == "SelectiveStep":  # the read-out's sum over the state must fit int32
+            d_state = observed.tensors[node.input[2]].shape[1]
+            limit = min(INT16_LIMIT, STATE_SUM // d_state)
+            scale[node.input[2]] = stored_scale(HEADROOM * observed.peak(node.input[2]), limit)
+        elif node.op_type == "Identity":
+            scale[node.input[0]] = scale[node.output[0]]
+    for node in reversed(model.graph.node):
+        if node.op_type == "Split":
+            parts = [np.full(observed.tensors[o].shape[1], scale[o]) for o in node.output]
+            scale[node.input[0]] = np.concatenate(parts)
+    return scale
+
+
+def _normalise(context: _Context, node: onnx.NodeProto) -> None:
+    mean, inv_std = (context.constants[name] for name in node.input[1:])
+    gain = inv_std / float(context.scale[node.output[0]])
+    mult, k = fixed_point(gain * context.feature_scale, MULTIPLIER_BITS, node.name)
+    names = [
+        context.const(f"{node.name}.mult", mult, np.int32),
+        context.const(f"{node.name}.bias", np.rint(-mean * gain * 2.0**k), np.int64),
+        context.scalar(f"{node.name}.two_k", 2**k),
+    ]
+    context.graph.node("QNormalise", ["features", *names], node.output, node.name)
+
+
+def _linear(context: _Context, node: onnx.NodeProto) -> None:
+    x, weight, bias = node.input[0], context.constants[node.input[1]], context.constants[node.input[2]]
+    scale_in, scale_out = float(context.scale[x]), context.scale[node.output[0]]
+    scale_w = _channel_scale(weight, bias, scale_in)  # (out,)
+    mult, k = fixed_point(scale_in * scale_w / scale_out, MULTIPLIER_BITS, node.name)
+    names = [
+        context.const(f"{node.name}.weight", np.rint(weight / scale_w), np.int8),
+        context.const(f"{node.name}.bias", np.rint(bias / (scale_in * scale_w)), np.int32),
+        context.const(f"{node.name}.mult", mult, np.int32),
+        context.scalar(f"{node.name}.two_k", 2**k),
+    ]
+    context.graph.node("QLinear", [x, *names], node.output, node.name)
+
+
+def _channel_scale(weight: NDArray, bias: NDArray, scale_in: float) -> NDArray[np.float64]:
+    """Scale of each output channel's weights, (out,): its largest weight at 127, and coarse enough for an int32 bias."""
+    largest = np.max(np.abs(weight), axis=0) / INT8_LIMIT
+    return np.maximum(np.maximum(largest, np.abs(bias) / (scale_in * 2.0**30)), np.finfo(np.float32).tiny)
+
+
+def _layer_norm(context: _Context, node: onnx.NodeProto) -> None:
+    x, out = node.input[0], node.output[0]
+    weight, bias, eps = (context.constants[name] for name in node.input[1:])
+    n = len(weight)
+    g = int(np.ceil(np.log2(n))) + 1  # n x - sum(x) fits 16 bits after it
+    scale_c = float(context.scale[x]) * 2**g / n
+    real = np.stack([weight * np.sqrt(n) / 2**15, bias / 2**15]) / float(context.scale[out])
+    _, k = fixed_point(real, NORM_WEIGHT_BITS, node.name, max_shift=30)  # bias * 2^15 stays below 2^30 as well
+    names = [
+        context.scalar(f"{node.name}.n", n),
+        context.scalar(f"{node.name}.two_g", 2**g),
+        context.const(f"{node.name}.weight", np.rint(real[0] * 2.0**k), np.int32),
+        context.const(f"{node.name}.bias", np.rint(real[1] * 2.0 ** (k + 15)), np.int32),
+        context.scalar(f"{node.name}.eps", _eps(float(eps), n, scale_c, node.name)),
+        context.scalar(f"{node.name}.two_k", 2**k),
+    ]
+    narrow = any(c.op_type == "Linear" for c in context.consumers[out])
+    context.graph.node("QLayerNorm", [x, *names], [out], node.name, to=INT8 if narrow else INT16)
+
+
+def _eps(eps: float, n: int, scale: float, what: str) -> int:
+    """eps of a norm in squared counts, summed over n; at least 1, so that a silent input gives 0 and not a division by 0."""
+    counts = max(1, round(n * eps / scale**2))
+    if counts >= 2 ** (SUM_OF_SQUARES_BITS - 1):
+        raise UserError(f"{what}: its input is smaller than the norm's eps by far ({scale:.3g} a count); the model is not trained")
+    return counts
+
+
+def _silu(context: _Context, node: onnx.NodeProto) -> None:
+    _tabulated(context, node.input[0], node.output[0], node.name, float(context.scale[node.output[0]]))
+
+
+def _tabulated(context: _Context, x: str, out: str, name: str, scale_out: float) -> None:
+    points = table(lambda v: v * expit(v), float(context.scale[x]), scale_out)
+    names = [context.const(f"{name}.table", points, np.int16), context.scalar(f"{name}.base", 0)]
+    context.graph.node("QTable", [x, *names], [out], f"{name}.silu")
+
+
+def _conv(context: _Context, node: onnx.NodeProto) -> None:
+    x, state_in, weight, bias = node.input[0], node.input[1], context.constants[node.input[2]], context.constants[node.input[3]]
+    scale_in, scale_out = float(context.scale[x]), context.scale[node.output[0]]
+    scale_w = _channel_scale(weight, bias, scale_in)
+    mult, k = fixed_point(scale_in * scale_w / scale_out, MULTIPLIER_BITS, node.name)
+    names = [
+        context.const(f"{node.name}.weight", np.rint(weight / scale_w), np.int8),
+        context.const(f"{node.name}.bias", np.rint(bias / (scale_in * scale_w)), np.int32),
+        context.const(f"{node.name}.mult", mult, np.int32),
+        context.scalar(f"{node.name}.two_k", 2**k),
+    ]
+    state = context.graph.state(state_in.removeprefix("state."), np.int16, (len(weight) - 1, weight.shape[1]), scale=scale_in)
+    context.graph.node("QConv", [x, state[0], *names], [node.output[0], state[1]], node.name)
+
+
+def _selective_step(context: _Context, node: onnx.NodeProto) -> None:
+    """Tables for decay and dt, then the step; see :func:`quantization.arithmetic.q_selective_step` for the scales."""
+    x, b, c, dt_raw, h = node.input[:5]
+    dt_bias, a, d = (context.constants[name] for name in node.input[5:])
+    seen = context.observed.tensors
+    heads = len(a)
+    dt_seen = np.logaddexp(0.0, seen[dt_raw] + dt_bias)  # (bins, heads)
+    u_peak = np.max(np.abs(dt_seen[:, :, None] * seen[x].reshape(len(seen[x]), heads, -1)), axis=(0, 2))  # (heads,)
+    scale_x, scale_b, scale_c = (float(context.scale[name]) for name in (x, b, c))
+    h_peak = context.observed.state_peaks[node.output[1]].astype(np.float64)
+    # u * B is added to h * 2^15: the scale of u follows from those of h and B, so h must also be wide enough for u.
+    scale_h = np.maximum(HEADROOM * h_peak, HEADROOM * u_peak * INT16_LIMIT * scale_b) / INT16_LIMIT
+    scale_h = np.maximum(scale_h, np.finfo(np.float32).tiny)
+    scale_u = scale_h / (2.0**DECAY_SHIFT * scale_b)
+
+    scale_dt = float(context.scale[dt_raw])
+    gain = scale_x / scale_u  # (heads,)
+    _, k_u = fixed_point(HEADROOM * dt_seen.max(axis=0) * gain, 15, f"{node.name}.dt", max_shift=30)
+    base = context.const(f"{node.name}.rows", np.arange(heads) * (TABLE_SEGMENTS + 1), np.int64)
+    rows = range(heads)
+    decay = [table(lambda v, i=i: np.exp(np.logaddexp(0.0, v + dt_bias[i]) * a[i]), scale_dt, 2.0**-DECAY_SHIFT) for i in rows]
+    steps = [table(lambda v, i=i: np.logaddexp(0.0, v + dt_bias[i]) * gain[i], scale_dt, 2.0**-k_u) for i in rows]
+    for what, points in (("decay", decay), ("dt", steps)):
+        name = f"{node.name}.{what}"
+        context.graph.node("QTable", [dt_raw, context.const(f"{name}.table", np.concatenate(points), np.int16), base], [name], name)
+
+    scale_y = float(context.scale[node.output[0]])
+    gains = np.stack([scale_h * scale_c / scale_y, d * scale_x / scale_y])
+    mult, k_y = fixed_point(gains, MULTIPLIER_BITS, node.name)
+    shape = (heads, seen[x].shape[1] // heads, seen[b].shape[1])
+    state = context.graph.state(h.removeprefix("state."), np.int16, shape, scale=scale_h.tolist())
+    names = [
+        context.scalar(f"{node.name}.two_u", 2**k_u),
+        context.const(f"{node.name}.y_mult", mult[0], np.int32),
+        context.const(f"{node.name}.d_mult", mult[1], np.int32),
+        context.scalar(f"{node.name}.two_y", 2**k_y),
+    ]
+    inputs = [x, b, c, f"{node.name}.decay", f"{node.name}.dt", state[0], *names]
+    context.graph.node("QSelectiveStep", inputs, [node.output[0], state[1]], node.name)
+
+
+def _gated_norm(context: _Context, node: onnx.NodeProto) -> None:
+    y, z, weight, eps = node.input[0], node.input[1], context.constants[node.input[2]], float(context.constants[node.input[3]])
+    seen = context.observed.tensors
+    gate_seen = seen[z] * expit(seen[z])
+    scale_y, scale_gate = float(context.scale[y]), stored_scale(HEADROOM * float(np.max(np.abs(gate_seen))))
+    gate = f"{node.name}.gate"
+    _tabulated(context, z, gate, gate, scale_gate)
+    widest = HEADROOM * float(np.max(np.abs(seen[y] * gate_seen))) / (scale_y * scale_gate)  # in units of the product
+    k_v = max(0, int(np.ceil(np.log2(max(widest, 1.0) / INT16_LIMIT))))
+    scale_v = scale_y * scale_gate * 2.0**k_v
+    n = len(weight)
+    mult, k = fixed_point(weight * np.sqrt(n) / 2**15 / float(context.scale[node.output[0]]), NORM_WEIGHT_BITS, node.name, max_shift=30)
+    names = [
+        context.scalar(f"{node.name}.two_v", 2**k_v),
+        context.const(f"{node.name}.weight", mult, np.int32),
+        context.scalar(f"{node.name}.eps", _eps(eps, n, scale_v, node.name)),
+        context.scalar(f"{node.name}.two_k", 2**k),
+    ]
+    context.graph.node("QGatedNorm", [y, gate, *names], node.output, node.name)
+
+
+def _split(context: _Context, node: onnx.NodeProto) -> None:
+    sizes = context.const(node.input[1], context.constants[node.input[1]], np.int64)
+    context.graph.node("Split", [node.input[0], sizes], node.output, node.name, domain="", axis=helper.get_node_attr_value(node, "axis"))
+
+
+def _add(context: _Context, node: onnx.NodeProto) -> None:
+    context.graph.node("QAdd", node.input, node.output, node.name)
+
+
+def _identity(context: _Context, node: onnx.NodeProto) -> None:
+    context.graph.node("Identity", node.input, node.output, node.name, domain="")
+
+
+_HANDLERS = {
+    "Normalise": _normalise,
+    "Linear": _linear,
+    "LayerNorm": _layer_norm,
+    "Silu": _silu,
+    "Conv": _conv,
+    "SelectiveStep": _selective_step,
+    "GatedNorm": _gated_norm,
+    "Split": _split,
+    "Add": _add,
+    "Identity": _identity,
+}

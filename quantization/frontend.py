@@ -1,0 +1,136 @@
+"""Float front-end step graph to integer front-end step graph."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import numpy_helper
+
+from export.stepgraph import GraphBuilder, metadata
+from quantization.arithmetic import LOG2_FRACTION_BITS, SUM_OF_SQUARES_BITS
+from quantization.fixedpoint import fixed_point, stored_scale
+from quantization.functions import functions
+
+POWER_FRACTION_BITS = 3  # of the band-passed signal before it is squared
+LMP_HEADROOM = 2.0  # over the largest mean seen in calibration
+
+
+@dataclass(frozen=True)
+class SignalFormat:
+    """How filtered samples are kept: ADC counts with ``guard`` fraction bits, saturated at ``limit``."""
+
+    guard: int  # fraction bits
+    limit: int  # largest stored value
+    accumulator_bits: int  # of a filter's sum of products: 31 lets 32-bit cores stay in one register
+
+
+def lfp_format(ticks: int) -> SignalFormat:
+    """8 guard bits, fewer where the sum over a bin of ``ticks`` samples would leave int32; twice full scale fits."""
+    limit = (2**31 - 1) // ticks
+    guard = min(8, int(np.floor(np.log2(limit))) - 16)
+    return SignalFormat(guard, min(limit, 2 ** (17 + guard)), accumulator_bits=62)
+
+
+SPIKE_FORMAT = SignalFormat(guard=0, limit=32767, accumulator_bits=31)
+
+
+def quantize_frontend(model: onnx.ModelProto, features: NDArray[np.float32], made_from: dict[str, str]) -> onnx.ModelProto:
+    """The integer twin of a float front end.
+
+    Args:
+        model: from :mod:`export.frontend_graph`.
+        features: (bins, n_features) of the training part, to choose the scale of the local motor potential.
+        made_from: hashes of the inputs, for the metadata.
+    """
+    constants = {i.name: numpy_helper.to_array(i) for i in model.graph.initializer}
+    ticks = int(constants["bins.ticks"])
+    is_lfp = any(node.op_type == "BinFeatures" for node in model.graph.node)
+    fmt = lfp_format(ticks) if is_lfp else SPIKE_FORMAT
+    graph = GraphBuilder(model.graph.name, functions())
+    channels = len(constants["reference.good"])
+    graph.input("sample", np.int16, (channels,), unit="ADC counts", scale=1.0, offset=0.0)
+    for node in model.graph.node:
+        if node.op_type == "CommonAverage":
+            _reference(graph, node, constants, fmt)
+        elif node.op_type == "Biquad":
+            _biquad(graph, node, constants, fmt)
+        elif node.op_type == "BinFeatures":
+            scale = _bin_features(graph, node, features, ticks, fmt, channels)
+        elif node.op_type == "SpikeCount":
+            scale = _spike_count(graph, node, constants, ticks, channels)
+    graph.node("Identity", ["next.bins.held"], ["features"], "features", domain="")
+    graph.output("features", np.int16, (len(scale),), unit="front-end features", scale=scale, offset=0.0)
+    graph.output("valid", np.int32, (1,), unit="1 on a bin's last tick")
+    return graph.build(kind="frontend", rate_hz=metadata(model)["rate_hz"], made_from=made_from)
+
+
+def _scalars(graph: GraphBuilder, prefix: str, **values: int) -> list[str]:
+    return [graph.constant(f"{prefix}.{name}", value, np.int64) for name, value in values.items()]
+
+
+def _reference(graph: GraphBuilder, node: onnx.NodeProto, constants: dict[str, NDArray], fmt: SignalFormat) -> None:
+    good, mean_weight = constants[node.input[1]], float(constants[node.input[2]])
+    reciprocal, k = fixed_point(mean_weight * 2**fmt.guard, 24, node.name, max_shift=22)
+    names = [graph.constant(f"{node.name}.good", good, np.int8)]
+    names += _scalars(graph, node.name, reciprocal=int(reciprocal), two_k=2**k, guard=2**fmt.guard)
+    graph.node("QCommonAverage", ["sample", *names], [node.output[0]], node.name)
+
+
+def _biquad(graph: GraphBuilder, node: onnx.NodeProto, constants: dict[str, NDArray], fmt: SignalFormat) -> None:
+    coef, sections = _coefficients(constants[node.input[1]], fmt)
+    channels = len(constants["reference.good"])
+    state_in, state_out = graph.state(f"{node.name}.history", np.int32, (len(coef), 5, channels))
+    names = [graph.constant(f"{node.name}.coef", coef, np.int32), state_in]
+    names += _scalars(graph, node.name, two_k=2**sections, limit=fmt.limit)
+    graph.node("QBiquad", [node.input[0], *names], [node.output[0], state_out], node.name)
+
+
+def _coefficients(real: NDArray[np.float64], fmt: SignalFormat) -> tuple[NDArray[np.int64], int]:
+    """Coefficients and shift: as fine as int32 and the accumulator allow."""
+    coef, k = fixed_point(real, 30, "filter coefficients", max_shift=29)
+    largest = max(fmt.limit, 2 ** (15 + fmt.guard))
+    while np.max(np.sum(np.abs(coef), axis=1)) * largest + 2**k >= 2**fmt.accumulator_bits:
+        k -= 1
+        coef = np.rint(real * 2.0**k).astype(np.int64)
+    return coef, k
+
+
+def _bin_features(
+    graph: GraphBuilder, node: onnx.NodeProto, features: NDArray[np.float32], ticks: int, fmt: SignalFormat, channels: int
+) -> list[float]:
+    bands = features.shape[1] // channels - 1
+    fraction = min(POWER_FRACTION_BITS, fmt.guard)
+    while ticks * (fmt.limit >> (fmt.guard - fraction)) ** 2 >= 2 ** (SUM_OF_SQUARES_BITS - 1):
+        fraction -= 1
+    lmp_scale = stored_scale(LMP_HEADROOM * float(np.max(np.abs(features[:, :channels]))))
+    mean_mult, k = fixed_point(1.0 / (ticks * 2**fmt.guard * lmp_scale), 24, node.name, max_shift=30)
+    y, z = node.input[0], node.input[1]
+    phase_in, phase_out = graph.state("bins.phase", np.int32, (1,))
+    total_in, total_out = graph.state("bins.total", np.int32, (1, channels))
+    power_in, power_out = graph.state("bins.power", np.int64, (bands, channels))
+    held_in, held_out = graph.state("bins.held", np.int16, (channels * (1 + bands),))
+    scalars = _scalars(
+        graph,
+        node.name,
+        ticks=ticks,
+        mean_mult=int(mean_mult),
+        two_mean=2**k,
+        two_z=2 ** (fmt.guard - fraction),
+        one=2 ** (2 * fraction),
+        log_offset=2 * fraction * 2**LOG2_FRACTION_BITS,
+    )
+    inputs = [y, z, phase_in, total_in, power_in, held_in, *scalars]
+    graph.node("QBinFeatures", inputs, [held_out, "valid", phase_out, total_out, power_out], node.name)
+    return [lmp_scale] * channels + [2.0**-LOG2_FRACTION_BITS] * (channels * bands)
+
+
+def _spike_count(graph: GraphBuilder, node: onnx.NodeProto, constants: dict[str, NDArray], ticks: int, channels: int) -> list[float]:
+    threshold = graph.constant("bins.threshold", constants[node.input[1]], np.int32)
+    phase_in, phase_out = graph.state("bins.phase", np.int32, (1,))
+    below_in, below_out = graph.state("bins.below", np.int8, (channels,))
+    count_in, count_out = graph.state("bins.count", np.int16, (channels,))
+    held_in, held_out = graph.state("bins.held", np.int16, (channels,))
+    inputs = [node.input[0], threshold, phase_in, below_in, count_in, held_in, *_scalars(graph, node.name, ticks=ticks)]
+    graph.node("QSpikeCount", inputs, [held_out, "valid", phase_out, below_out, count_out], node.name)
+    return [1.0] * channels

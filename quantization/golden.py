@@ -1,0 +1,96 @@
+"""Golden vectors: held-out input, and what onnxruntime makes of it with the int8 step graphs, outputs and states at every bin.
+
+Firmware is right when it produces these bytes.
+"""
+
+import io
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from export.stepgraph import Stepper
+from realm_edge.errors import UserError
+from realm_edge.files import write_bytes
+
+Arrays = dict[str, NDArray]
+
+
+@dataclass(frozen=True)
+class Golden:
+    """Consecutive bins from the zero state; the first ``warm_up`` of them only settle filters and state and are not scored."""
+
+    first_bin: int  # of the session
+    warm_up: int  # bins
+    samples: NDArray[np.int16] | None  # (ticks, channels); None: the stream has no front end
+    features: NDArray[np.int16]  # (bins, n_features)
+    decoded: NDArray[np.int16]  # (bins, dims)
+    frontend_states: Arrays  # state.<block>.<what>: (bins, ...), after each bin's last tick
+    decoder_states: Arrays
+
+    def save(self, path: Path) -> None:
+        """Write one .npz, atomically."""
+        arrays: Arrays = {"first_bin": np.int64(self.first_bin), "warm_up": np.int64(self.warm_up)}  # type: ignore[dict-item]
+        arrays |= {"features": self.features, "decoded": self.decoded}
+        if self.samples is not None:
+            arrays["samples"] = self.samples
+        arrays |= {f"frontend/{k}": v for k, v in self.frontend_states.items()}
+        arrays |= {f"decoder/{k}": v for k, v in self.decoder_states.items()}
+        stream = io.BytesIO()
+        np.savez(stream, **arrays)
+        write_bytes(path, stream.getvalue())
+
+    @staticmethod
+    def load(path: Path) -> "Golden":
+        """Read what :meth:`save` wrote.
+
+        Raises:
+            UserError: missing or damaged file.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                arrays = dict(file)
+            return Golden(
+                int(arrays["first_bin"]),
+                int(arrays["warm_up"]),
+                arrays.get("samples"),
+                arrays["features"],
+                arrays["decoded"],
+                {k.removeprefix("frontend/"): v for k, v in arrays.items() if k.startswith("frontend/")},
+                {k.removeprefix("decoder/"): v for k, v in arrays.items() if k.startswith("decoder/")},
+            )
+        except (OSError, ValueError, KeyError, EOFError) as error:
+            raise UserError(f"{path}: not readable golden vectors ({error}); rerun 'realm-edge quantize'") from error
+
+
+def run_frontend(model: onnx.ModelProto, samples: Iterable[NDArray[np.int16]]) -> tuple[NDArray[np.int16], Arrays]:
+    """Features (bins, n) and states (bins, ...) of an integer front end over samples (channels,), from the zero state."""
+    stepper = Stepper(model)
+    return _collected(_valid_ticks(stepper, samples), stepper)
+
+
+def _valid_ticks(stepper: Stepper, samples: Iterable[NDArray[np.int16]]) -> Iterator[NDArray]:
+    for row in samples:
+        out = stepper.step({"sample": row})
+        if out["valid"][0]:
+            yield out["features"]
+
+
+def run_decoder(model: onnx.ModelProto, features: Iterable[NDArray[np.int16]]) -> tuple[NDArray[np.int16], Arrays]:
+    """Outputs (bins, dims) and states (bins, ...) of an integer decoder over feature rows, from the zero state."""
+    stepper = Stepper(model)
+    return _collected((stepper.step({"features": row})["decoded"] for row in features), stepper)
+
+
+def _collected(rows: Iterator[NDArray], stepper: Stepper) -> tuple[NDArray[np.int16], Arrays]:
+    """Pull ``rows``, which step ``stepper``, and note the states after each."""
+    kept: list[NDArray] = []
+    states: dict[str, list[NDArray]] = {name: [] for name in stepper.state}
+    for row in rows:
+        kept.append(row)
+        for name, value in stepper.state.items():
+            states[name].append(value)
+    return np.array(kept), {name: np.array(values) for name, values in states.items()}

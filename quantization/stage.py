@@ -1,0 +1,140 @@
+"""The quantize stage: float step graphs to int8 step graphs, checked bit by bit and scored on held-out bins."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from realm_edge.session import Session
+from realm_edge.stages.data import load_sessions
+
+from export.stepgraph import Stepper, load_model, metadata, save_model
+from quantization.calibrate import observe
+from quantization.decoder import quantize_decoder
+from quantization.frontend import quantize_frontend
+from quantization.golden import Golden, run_decoder, run_frontend
+from quantization.reference import ReferenceStepper
+from realm_edge.errors import UserError
+from realm_edge.files import write_json
+from realm_edge.metrics import accuracy
+from realm_edge.progress import Progress
+from realm_edge.rundir import RunDir
+from realm_edge.settings import Settings
+from realm_edge.streams import Stream, present
+
+WARM_UP_BINS = 150  # filters and state settle; neither calibrated on nor scored
+SCORED_BINS = 1200  # of the test part, at most: what the simulator runs
+REFERENCE_TICKS = 2000  # compared with the numpy reference in every run; the test suite compares more
+
+
+def run(run: RunDir, progress: Progress) -> dict[str, Any]:
+    """Write the int8 step graphs, ``calibration.json`` and the golden vectors of every stream.
+
+    Returns:
+        By stream: R2 of float, int8 and Wiener on the scored bins, NRMSE of int8 against float, sizes.
+
+    Raises:
+        UserError: the export stage is missing or stale, or a tensor cannot be quantised.
+    """
+    run.require("export")
+    heldout = next(session for session in load_sessions(run) if session.heldout)
+    made_from = {"settings": run.settings.digest(), "export": run.digest("export")}
+    outputs, summary, calibration = [], {}, {}
+    for stream in present(run):
+        progress.say(f"  {stream.name}: quantise")
+        frontend, decoder, table = _quantised(run, stream, heldout, made_from, progress)
+        calibration[stream.name] = table
+        save_model(decoder, stream.int8_decoder(run))
+        outputs.append(stream.int8_decoder(run))
+        if frontend is not None:
+            save_model(frontend, stream.int8_frontend(run))
+            outputs.append(stream.int8_frontend(run))
+        golden = _golden(run.settings, stream, heldout, frontend, decoder, progress)
+        golden.save(stream.golden(run))
+        outputs.append(stream.golden(run))
+        checked = _check_reference(golden, frontend, decoder)
+        summary[stream.name] = {**_scores(run, stream, heldout, decoder, golden), "reference_ticks_equal": checked, **_sizes(decoder)}
+    write_json(run.file("calibration.json"), calibration)
+    run.complete("quantize", [*outputs, run.file("calibration.json")], summary)
+    return summary
+
+
+def _quantised(
+    run: RunDir, stream: Stream, session: Session, made_from: dict[str, str], progress: Progress
+) -> tuple[onnx.ModelProto | None, onnx.ModelProto, dict[str, Any]]:
+    """Integer front end (None where the stream has none), integer decoder, and the table of scales."""
+    training = stream.inputs(session)[: session.train_end]
+    frontend, feature_scale = None, [1.0] * training.shape[1]
+    if stream.has_frontend(session):
+        frontend = quantize_frontend(load_model(stream.float_frontend(run)), training[WARM_UP_BINS:], made_from)
+        feature_scale = metadata(frontend)["io"]["features"]["scale"]
+    float_decoder = load_model(stream.float_decoder(run))
+    observed = observe(float_decoder, training, WARM_UP_BINS, progress)
+    decoder = quantize_decoder(float_decoder, observed, feature_scale, made_from)
+    scales = metadata(decoder)["scales"]
+    table = {name: {"scale": scales[name], "peak": observed.peak(name)} for name in scales}
+    return frontend, decoder, {"tensors": table, "states": metadata(decoder)["states"], "warm_up_bins": WARM_UP_BINS, "bins": len(training)}
+
+
+def _golden(
+    settings: Settings, stream: Stream, session: Session, frontend: onnx.ModelProto | None, decoder: onnx.ModelProto, progress: Progress
+) -> Golden:
+    warm_up = min(WARM_UP_BINS, session.validation_end)
+    first = session.validation_end - warm_up
+    bins = warm_up + min(SCORED_BINS, len(session.targets) - session.validation_end)
+    samples, frontend_states = None, {}
+    if frontend is None:
+        features = np.clip(stream.inputs(session)[first : first + bins], 0, 32767).astype(np.int16)  # spike counts
+    else:
+        samples = stream.samples(session, settings, first, bins)
+        ticks: Iterator[NDArray] = progress.track(samples, f"{stream.name} front end in onnxruntime", len(samples))
+        features, frontend_states = run_frontend(frontend, ticks)
+    decoded, decoder_states = run_decoder(decoder, features)
+    return Golden(first, warm_up, samples, features, decoded, frontend_states, decoder_states)
+
+
+def _check_reference(golden: Golden, frontend: onnx.ModelProto | None, decoder: onnx.ModelProto) -> int:
+    """Compare onnxruntime with the numpy reference; returns the number of ticks compared."""
+    pairs = [(decoder, "features", golden.features)]
+    if frontend is not None and golden.samples is not None:
+        pairs.append((frontend, "sample", golden.samples))
+    ticks = 0
+    for model, name, rows in pairs:
+        fast, reference = Stepper(model), ReferenceStepper(model)
+        for row in rows[:REFERENCE_TICKS]:
+            got, expected = fast.step({name: row}), reference.step({name: row})
+            for key, value in {**expected, **reference.state}.items():
+                if not np.array_equal({**got, **fast.state}[key], value):
+                    raise UserError(f"{model.graph.name}: onnxruntime and the integer reference differ in '{key}': please report it")
+            ticks += 1
+    return ticks
+
+
+def _scores(run: RunDir, stream: Stream, session: Session, decoder: onnx.ModelProto, golden: Golden) -> dict[str, Any]:
+    """Float, int8 and Wiener on the same held-out bins."""
+    io = metadata(decoder)["io"]["decoded"]
+    scored = slice(golden.warm_up, None)
+    int8 = golden.decoded[scored] * np.asarray(io["scale"]) + np.asarray(io["offset"])
+    first = golden.first_bin + golden.warm_up
+    true = session.targets[first : first + len(int8)]
+    with np.load(run.file("predictions.npz"), allow_pickle=False) as predictions:
+        by_name = {
+            "float": predictions[f"{stream.name}_student"][: len(int8)],
+            "int8": int8,
+            "wiener": predictions[f"{stream.name}_wiener"][: len(int8)],
+        }
+    difference = int8 - by_name["float"]
+    return {
+        "r2": {name: accuracy(true, values).as_json(session.target_names)["r2"] for name, values in by_name.items()},
+        "nrmse_int8_float": float(np.sqrt(np.mean(difference**2)) / np.std(by_name["float"])),
+        "scored_bins": len(int8),
+        "warm_up_bins": golden.warm_up,
+    }
+
+
+def _sizes(decoder: onnx.ModelProto) -> dict[str, int]:
+    by_type: dict[int, int] = {}
+    for tensor in decoder.graph.initializer:
+        by_type[tensor.data_type] = by_type.get(tensor.data_type, 0) + len(tensor.raw_data)
+    return {"decoder_int8_bytes": by_type.get(onnx.TensorProto.INT8, 0), "decoder_constant_bytes": sum(by_type.values())}

@@ -1,0 +1,54 @@
+"""Progress on stderr: bars on a terminal, one line a task elsewhere."""
+
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from typing import Protocol, TypeVar
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as RichProgress
+
+Item = TypeVar("Item")
+
+
+class Progress(Protocol):
+    """What a stage may tell the user while it works."""
+
+    def say(self, text: str) -> None:
+        """Tell one thing."""
+        ...
+
+    def track(self, items: Iterable[Item], description: str, total: int | None = None) -> Iterator[Item]:
+        """Pass ``items`` through and show how many of ``total`` are done."""
+        ...
+
+
+class Silent:
+    """Says nothing: for tests and library use."""
+
+    def say(self, text: str) -> None:
+        pass
+
+    def track(self, items: Iterable[Item], description: str, total: int | None = None) -> Iterator[Item]:
+        yield from items
+
+
+class Terminal:
+    """Writes to stderr, so that stdout stays clean for ``--json``."""
+
+    def __init__(self) -> None:
+        self._console = Console(stderr=True, highlight=False)
+
+    def say(self, text: str) -> None:
+        self._console.print(text, markup=False)
+
+    def track(self, items: Iterable[Item], description: str, total: int | None = None) -> Iterator[Item]:
+        if not sys.stderr.isatty():
+            start = time.monotonic()
+            yield from items
+            self.say(f"  {description}: {time.monotonic() - start:.1f} s")
+            return
+        columns = (TextColumn("  {task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with RichProgress(*columns, console=self._console, transient=True) as bars:
+            yield from bars.track(items, description=description, total=total)

@@ -1,0 +1,205 @@
+"""Settings of a run: frozen, validated, hashable, written to ``config.toml``."""
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any
+
+import tomli_w
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from realm_edge.errors import UserError
+from realm_edge.files import sha256_json, write_text
+
+Positive = Annotated[int, Field(gt=0)]
+Fraction = Annotated[float, Field(gt=0.0, lt=1.0)]
+Hertz = Annotated[float, Field(gt=0.0)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class LfpSettings(_Section):
+    """Causal LFP front end; one ADC sample of all channels a tick."""
+
+    rate_hz: Positive = 1000
+    adc_bits: Annotated[int, Field(ge=8, le=16)] = 16
+    highpass_hz: Hertz = 0.5
+    line_hz: Annotated[float, Field(ge=0.0)] = 60.0  # 0 leaves the notch out
+    line_q: Annotated[float, Field(gt=0.0)] = 30.0
+    bands_hz: tuple[tuple[Hertz, Hertz], ...] = ((4.0, 12.0), (15.0, 35.0), (70.0, 200.0))
+
+    @model_validator(mode="after")
+    def _bands_fit_the_rate(self) -> "LfpSettings":
+        for low, high in self.bands_hz:
+            if not low < high < self.rate_hz / 2:
+                raise ValueError(f"band {low}-{high} Hz does not fit between 0 and {self.rate_hz / 2} Hz")
+        return self
+
+
+class SpikeSettings(_Section):
+    """Causal spike front end of the baseline: high-pass, threshold crossing, counts."""
+
+    rate_hz: Positive = 30000
+    highpass_hz: Hertz = 300.0
+    threshold_sd: Annotated[float, Field(gt=0.0)] = 4.5  # times the robust noise level, below zero
+
+
+class ModelSettings(_Section):
+    """One Mamba-2 stack; symbols as in state-spaces/mamba."""
+
+    d_model: Positive
+    n_layer: Positive
+    d_state: Positive
+    headdim: Positive
+    expand: Positive = 2
+    d_conv: Annotated[int, Field(ge=2, le=8)] = 4
+
+    @property
+    def d_inner(self) -> int:
+        return self.expand * self.d_model
+
+    @property
+    def nheads(self) -> int:
+        return self.d_inner // self.headdim
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> "ModelSettings":
+        if self.d_inner % self.headdim:
+            raise ValueError(f"headdim {self.headdim} does not divide expand * d_model = {self.d_inner}")
+        return self
+
+
+class FitSettings(_Section):
+    """One training phase."""
+
+    epochs: Positive
+    lr: Annotated[float, Field(gt=0.0)]
+    weight_decay: Annotated[float, Field(ge=0.0)] = 1e-2
+    batch: Positive = 16
+    patience: Positive = 10
+    dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.1
+    schedule: Annotated[str, Field(pattern="^(cosine|constant)$")] = "cosine"  # of lr, after a warm-up of one epoch
+    average: Fraction = 0.98  # decay a step of the moving average of the weights that is validated and kept
+
+
+class PretrainSettings(FitSettings):
+    """Masked autoencoding of the teacher (REALM, section on pretraining)."""
+
+    masked_fraction: Fraction = 0.6
+    block_bins: tuple[Positive, Positive] = (5, 25)
+    channel_dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.15
+    noise_sd: Annotated[float, Field(ge=0.0)] = 0.05
+
+
+class DistilSettings(FitSettings):
+    """L = w_repr * mean(1 - cos(student, teacher)) + w_task * MSE(behaviour) + w_ae * MSE(reconstruction)."""
+
+    w_repr: Annotated[float, Field(ge=0.0)] = 1.0
+    w_task: Annotated[float, Field(ge=0.0)] = 1.0
+    w_ae: Annotated[float, Field(ge=0.0)] = 0.1
+
+
+class SyntheticSettings(_Section):
+    """The default recordings. Synthetic: they say nothing about brains."""
+
+    sessions: Annotated[int, Field(ge=2)] = 4  # the last one is held out
+    seconds: Annotated[float, Field(ge=20.0)] = 120.0
+    heldout_seconds: Annotated[float, Field(ge=20.0)] = 240.0
+    channels: Annotated[int, Field(ge=4)] = 32
+    units: Positive = 24
+
+
+class SplitSettings(_Section):
+    """Chronological split of the session that is decoded; the rest is the test part."""
+
+    train: Fraction = 0.72
+    validation: Fraction = 0.08
+
+
+class Settings(_Section):
+    """Everything that decides a run's result. Equal settings and inputs give equal results on the CPU."""
+
+    preset: str = "demo"
+    seed: Annotated[int, Field(ge=0)] = 0
+    bin_ms: Positive = 20
+    window_bins: Positive = 250  # training segment
+    behavior_transform: Annotated[str, Field(pattern="^(none|log)$")] = "none"  # log: ln(max(x, 0) + 1), for speeds
+    lfp: LfpSettings = LfpSettings()
+    spike: SpikeSettings = SpikeSettings()
+    synthetic: SyntheticSettings = SyntheticSettings()
+    split: SplitSettings = SplitSettings()
+    teacher: ModelSettings = ModelSettings(d_model=64, n_layer=2, d_state=16, headdim=32)
+    student: ModelSettings = ModelSettings(d_model=32, n_layer=2, d_state=16, headdim=16)
+    pretrain: PretrainSettings = PretrainSettings(epochs=20, lr=1.5e-3)
+    distil: DistilSettings = DistilSettings(epochs=25, lr=2e-3)
+    finetune: FitSettings = FitSettings(epochs=40, lr=1e-3)
+    wiener_lags: tuple[Positive, ...] = (1, 5, 10, 25)  # bins; chosen on the validation part
+
+    @property
+    def lfp_samples_per_bin(self) -> int:
+        return self.lfp.rate_hz * self.bin_ms // 1000
+
+    @property
+    def spike_samples_per_bin(self) -> int:
+        return self.spike.rate_hz * self.bin_ms // 1000
+
+    @model_validator(mode="after")
+    def _bins_hold_whole_samples(self) -> "Settings":
+        for name, rate in (("lfp", self.lfp.rate_hz), ("spike", self.spike.rate_hz)):
+            if rate * self.bin_ms % 1000:
+                raise ValueError(f"bin_ms {self.bin_ms} does not hold a whole number of {name} samples at {rate} Hz")
+        if self.split.train + self.split.validation >= 1.0:
+            raise ValueError("split.train + split.validation leaves no test part")
+        return self
+
+    def digest(self) -> str:
+        """SHA-256 of the settings, as hex."""
+        return sha256_json(self.model_dump(mode="json"))
+
+
+PRESETS: dict[str, Settings] = {"demo": Settings()}
+
+
+def preset(name: str) -> Settings:
+    """Look a preset up by name.
+
+    Raises:
+        UserError: there is no such preset; the message lists those there are.
+    """
+    if name not in PRESETS:
+        raise UserError(f"unknown preset '{name}': use one of {', '.join(sorted(PRESETS))}")
+    return PRESETS[name]
+
+
+def load(path: Path, base: Settings | None = None) -> Settings:
+    """Read a TOML file of settings; what it leaves out comes from ``base`` (default: the preset that it names, else ``demo``).
+
+    Raises:
+        UserError: missing file, broken TOML, unknown field or value out of range; the message names file and field.
+    """
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: no such file") from error
+    except (ValueError, OSError) as error:
+        raise UserError(f"{path}: not readable as TOML ({error})") from error
+    start = (base or preset(str(values.get("preset", "demo")))).model_dump(mode="json")
+    try:
+        return Settings.model_validate(_merged(start, values))
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"]) or "settings"
+        raise UserError(f"{path}: {field}: {first['msg']} (value {first['input']!r:.80})") from error
+
+
+def save(settings: Settings, path: Path) -> None:
+    """Write ``settings`` as TOML, atomically."""
+    write_text(path, tomli_w.dumps(settings.model_dump(mode="json")))
+
+
+def _merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in over.items():
+        merged[key] = _merged(base[key], value) if isinstance(value, dict) and isinstance(base.get(key), dict) else value
+    return merged

@@ -1,0 +1,74 @@
+"""The two chains of a run, side by side: LFP, and the spike baseline."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from realm_edge.errors import UserError
+from realm_edge.rundir import RunDir
+from realm_edge.session import Session, broadband_block
+from realm_edge.settings import Settings
+
+
+@dataclass(frozen=True)
+class Stream:
+    """File names of one chain inside a run directory."""
+
+    name: str  # "lfp" or "spike"
+    student: str
+    frontend: str  # stem of the ONNX files
+    decoder: str
+
+    def float_frontend(self, run: RunDir) -> Path:
+        return run.file(f"{self.frontend}.onnx")
+
+    def float_decoder(self, run: RunDir) -> Path:
+        return run.file(f"{self.decoder}.onnx")
+
+    def int8_frontend(self, run: RunDir) -> Path:
+        return run.file(f"{self.frontend}.int8.onnx")
+
+    def int8_decoder(self, run: RunDir) -> Path:
+        return run.file(f"{self.decoder}.int8.onnx")
+
+    def golden(self, run: RunDir) -> Path:
+        return run.file("golden", f"{self.name}.npz")
+
+    def inputs(self, session: Session) -> NDArray[np.float32]:
+        """What the decoder reads a bin, (bins, n): LFP features or spike counts.
+
+        Raises:
+            UserError: the session has none.
+        """
+        values = session.features if self.name == "lfp" else session.counts
+        if values is None:
+            raise UserError(f"{session.name}: no input for the {self.name} decoder: rerun 'realm-edge data'")
+        return values
+
+    def has_frontend(self, session: Session) -> bool:
+        """Whether the implant computes the inputs from samples; sorted units reach the decoder as counts."""
+        return self.name == "lfp" or session.spike_source == "broadband"
+
+    def samples(self, session: Session, settings: Settings, first_bin: int, bins: int) -> NDArray[np.int16]:
+        """ADC counts of ``bins`` bins, (ticks, channels).
+
+        Raises:
+            UserError: the session has no such signal.
+        """
+        if self.name == "spike":
+            return broadband_block(session, settings, first_bin, bins)
+        if session.lfp is None:
+            raise UserError(f"{session.name}: no LFP: rerun 'realm-edge data'")
+        length = settings.lfp_samples_per_bin
+        return session.lfp[first_bin * length : (first_bin + bins) * length]
+
+
+LFP = Stream("lfp", "student.safetensors", "frontend", "decoder")
+SPIKE = Stream("spike", "student_spike.safetensors", "spike_frontend", "spike_decoder")
+
+
+def present(run: RunDir) -> tuple[Stream, ...]:
+    """The streams that the train stage has written a student for."""
+    return tuple(stream for stream in (LFP, SPIKE) if run.file(stream.student).exists())

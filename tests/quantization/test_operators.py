@@ -1,0 +1,177 @@
+"""Every integer operator: the ONNX function in onnxruntime equals the numpy reference, every bit, over the whole range of its inputs."""
+
+from functools import cache
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from export.stepgraph import GraphBuilder, Stepper
+from quantization import arithmetic
+from quantization.functions import INT8, INT16, functions
+
+INT8_EDGES = np.array([-127, -1, 0, 1, 127])
+INT16_EDGES = np.array([-32767, -256, -1, 0, 1, 255, 32767])
+
+
+def draw(rng: np.random.Generator, dtype: type, shape: tuple[int, ...], limit: int) -> np.ndarray:
+    """Random integers in [-limit, limit], a third of them at the ends or around zero."""
+    values = rng.integers(-limit, limit + 1, shape)
+    edges = rng.choice([-limit, -1, 0, 1, limit], shape)
+    return np.where(rng.random(shape) < 1 / 3, edges, values).astype(dtype)
+
+
+def power(rng: np.random.Generator, low: int, high: int) -> np.int64:
+    return np.int64(2 ** int(rng.integers(low, high + 1)))
+
+
+def normalise(rng):
+    mult = draw(rng, np.int32, (9,), 2**30 - 1)
+    return [draw(rng, np.int16, (9,), 32767), mult, draw(rng, np.int64, (9,), 2**46), power(rng, 0, 46)], {}
+
+
+def linear(rng):
+    weight, bias = draw(rng, np.int8, (40, 7), 127), draw(rng, np.int32, (7,), 2**30)
+    return [draw(rng, np.int8, (40,), 127), weight, bias, draw(rng, np.int32, (7,), 2**30 - 1), power(rng, 0, 46)], {}
+
+
+def layer_norm(rng):
+    x = draw(rng, np.int16, (24,), int(rng.choice([1, 50, 32767])))
+    weight, bias = draw(rng, np.int32, (24,), 2**15 - 1), draw(rng, np.int32, (24,), 2**30)
+    eps = np.int64(rng.choice([1, 1000, 2**46]))
+    return [x, np.int64(24), np.int64(64), weight, bias, eps, power(rng, 0, 30)], {"to": int(rng.choice([INT8, INT16]))}
+
+
+def gated_norm(rng):
+    y, gate = draw(rng, np.int16, (24,), int(rng.choice([3, 32767]))), draw(rng, np.int16, (24,), 32767)
+    return [y, gate, power(rng, 0, 15), draw(rng, np.int32, (24,), 2**15 - 1), np.int64(rng.choice([1, 2**46])), power(rng, 0, 30)], {}
+
+
+def add(rng):
+    return [draw(rng, np.int16, (9,), 32767), draw(rng, np.int16, (9,), 32767)], {}
+
+
+def table(rng):
+    rows = np.arange(3, dtype=np.int64) * 257
+    return [draw(rng, np.int16, (3,), 32767), draw(rng, np.int16, (3 * 257,), 32767), rows], {}
+
+
+def conv(rng):
+    state, weight = draw(rng, np.int16, (3, 5), 32767), draw(rng, np.int8, (4, 5), 127)
+    bias, mult = draw(rng, np.int32, (5,), 2**30), draw(rng, np.int32, (5,), 2**30 - 1)
+    return [draw(rng, np.int16, (5,), 32767), state, weight, bias, mult, power(rng, 0, 46)], {}
+
+
+def selective_step(rng):
+    heads, headdim, d_state = 2, 3, 8
+    x, h = draw(rng, np.int16, (heads * headdim,), 32767), draw(rng, np.int16, (heads, headdim, d_state), 32767)
+    b, c = draw(rng, np.int16, (d_state,), 32767), draw(rng, np.int16, (d_state,), 65535 // d_state)
+    decay, dt = (np.abs(draw(rng, np.int16, (heads,), 32767)) for _ in range(2))
+    mults = [draw(rng, np.int32, (heads,), 2**30 - 1) for _ in range(2)]
+    return [x, b, c, decay, dt, h, power(rng, 0, 30), *mults, power(rng, 0, 46)], {}
+
+
+def common_average(rng):
+    good = rng.integers(0, 2, 6).astype(np.int8)
+    reciprocal = np.int64(rng.integers(0, 2**24))
+    return [draw(rng, np.int16, (6,), 32767), good, reciprocal, power(rng, 16, 22), np.int64(rng.choice([1, 256]))], {}
+
+
+def biquad(rng):
+    sections, channels, k = int(rng.integers(1, 4)), 4, int(rng.choice([13, 29]))
+    limit = 2**25 if k == 29 else 32767
+    history = draw(rng, np.int32, (sections, 4, channels), limit)
+    error = rng.integers(0, 2**k, (sections, 1, channels)).astype(np.int32)
+    coef = draw(rng, np.int32, (sections, 5), 2**30 - 1 if k == 29 else 2**14)
+    return [draw(rng, np.int32, (1, channels), limit), coef, np.concatenate([history, error], 1), np.int64(2**k), np.int64(limit)], {}
+
+
+def bin_features(rng):
+    channels, bands, ticks = 3, 2, 20
+    y, z = draw(rng, np.int32, (1, channels), 2**25), draw(rng, np.int32, (bands, channels), 2**25)
+    total = draw(rng, np.int32, (1, channels), 2**29)
+    exponents = rng.integers(0, 47, (bands, channels))
+    held = draw(rng, np.int16, (channels * (1 + bands),), 32767)
+    phase = np.array([rng.choice([0, ticks - 2, ticks - 1])], np.int32)
+    scalars = [np.int64(v) for v in (ticks, rng.integers(1, 2**24), 2**30, 2**5, 2**6, 3072)]
+    return [y, z, phase, total, rng.integers(0, 2**exponents, dtype=np.int64), held, *scalars], {}
+
+
+def spike_count(rng):
+    y, threshold = draw(rng, np.int32, (1, 5), 100), draw(rng, np.int32, (5,), 100)
+    below, held = rng.integers(0, 2, 5).astype(np.int8), draw(rng, np.int16, (5,), 32767)
+    count = rng.choice([0, 1, 32766, 32767], 5).astype(np.int16)
+    return [y, threshold, np.array([rng.choice([0, 18, 19])], np.int32), below, count, held, np.int64(20)], {}
+
+
+CASES = {
+    "QNormalise": normalise,
+    "QLinear": linear,
+    "QLayerNorm": layer_norm,
+    "QGatedNorm": gated_norm,
+    "QAdd": add,
+    "QTable": table,
+    "QConv": conv,
+    "QSelectiveStep": selective_step,
+    "QCommonAverage": common_average,
+    "QBiquad": biquad,
+    "QBinFeatures": bin_features,
+    "QSpikeCount": spike_count,
+}
+
+
+@cache
+def session(op: str, signature: tuple, results: tuple, attributes: tuple) -> Stepper:
+    graph = GraphBuilder(op, functions())
+    names = [graph.input(f"in{i}", np.dtype(dtype).type, shape) for i, (dtype, shape) in enumerate(signature)]
+    for i, (dtype, shape) in enumerate(results):
+        graph.output(f"out{i}", np.dtype(dtype).type, shape)
+    graph.node(op, names, [f"out{i}" for i in range(len(results))], **dict(attributes))
+    return Stepper(graph.build())
+
+
+def test_every_operator_has_a_case():
+    assert set(CASES) == set(arithmetic.OPERATORS)
+
+
+@pytest.mark.parametrize("op", CASES)
+@given(seed=st.integers(0, 2**32 - 1))
+@settings(max_examples=60, deadline=None, derandomize=True)
+def test_onnxruntime_equals_reference(op, seed):
+    arrays, attributes = CASES[op](np.random.default_rng(seed))
+    arrays = [np.asarray(a) for a in arrays]
+    expected = arithmetic.OPERATORS[op](*arrays, **attributes)
+    stepper = session(
+        op, tuple((a.dtype.str, a.shape) for a in arrays), tuple((e.dtype.str, e.shape) for e in expected), tuple(attributes.items())
+    )
+    got = stepper.step({f"in{i}": a for i, a in enumerate(arrays)})
+    for i, value in enumerate(expected):
+        assert got[f"out{i}"].dtype == value.dtype
+        np.testing.assert_array_equal(got[f"out{i}"], value)
+
+
+@given(value=st.integers(-(2**60), 2**60), k=st.integers(0, 46))
+def test_round_shift_is_round_half_up(value, k):
+    got = int(arithmetic.round_shift(np.int64(value), np.int64(2**k)))
+    assert got * 2**k - 2**k // 2 <= value < got * 2**k + (2**k + 1) // 2
+
+
+@given(st.integers(1, 2**47))
+def test_log2_is_within_a_unit(value):
+    got = int(arithmetic.log2(np.array([value]))[0]) / 2**arithmetic.LOG2_FRACTION_BITS
+    assert abs(got - np.log2(value)) < 1 / 2**arithmetic.LOG2_FRACTION_BITS
+
+
+@given(st.lists(st.integers(-32768, 32768), min_size=1, max_size=64), st.integers(1, 2**46))
+def test_unit_scale_is_the_norm(values, eps):
+    c = np.array(values, dtype=np.int64)
+    exact = c / np.sqrt(np.sum(c.astype(float) ** 2) + eps) * 2**15
+    mantissa_cut = 0.5 / 4096  # m is rounded down to 12 bits, and 1/sqrt halves a relative error
+    assert np.max(np.abs(arithmetic.unit_scale(c, np.int64(eps)) - exact)) <= 0.5 + 2**15 * (mantissa_cut + 6e-5)
+
+
+@given(st.integers(-(2**40), 2**40))
+def test_saturation_is_symmetric(value):
+    for bits in (8, 16):
+        assert int(arithmetic.saturate(np.int64(-value), bits)) == -int(arithmetic.saturate(np.int64(value), bits))
