@@ -6,8 +6,6 @@ import numpy as np
 import onnx
 import torch
 from numpy.typing import NDArray
-from realm_edge.session import Session
-from realm_edge.stages.data import load_sessions
 
 from export.decoder_graph import decoder_graph
 from export.frontend_graph import lfp_frontend_graph, spike_frontend_graph
@@ -18,6 +16,8 @@ from realm_edge.frontend import design, design_spike, lfp_features, spike_counts
 from realm_edge.models.student import Student
 from realm_edge.progress import Progress
 from realm_edge.rundir import RunDir
+from realm_edge.session import Session
+from realm_edge.stages.data import load_sessions
 from realm_edge.streams import LFP, Stream, present
 
 TOLERANCE = 1e-5  # of the largest absolute value: float32 against float32

@@ -4,6 +4,7 @@ Firmware is right when it produces these bytes.
 """
 
 import io
+import zipfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,7 +63,7 @@ class Golden:
                 {k.removeprefix("frontend/"): v for k, v in arrays.items() if k.startswith("frontend/")},
                 {k.removeprefix("decoder/"): v for k, v in arrays.items() if k.startswith("decoder/")},
             )
-        except (OSError, ValueError, KeyError, EOFError) as error:
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
             raise UserError(f"{path}: not readable golden vectors ({error}); rerun 'realm-edge quantize'") from error
 
 

@@ -6,8 +6,6 @@ from typing import Any
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from realm_edge.session import Session
-from realm_edge.stages.data import load_sessions
 
 from export.stepgraph import Stepper, load_model, metadata, save_model
 from quantization.calibrate import observe
@@ -20,7 +18,9 @@ from realm_edge.files import write_json
 from realm_edge.metrics import accuracy
 from realm_edge.progress import Progress
 from realm_edge.rundir import RunDir
+from realm_edge.session import Session
 from realm_edge.settings import Settings
+from realm_edge.stages.data import load_sessions
 from realm_edge.streams import Stream, present
 
 WARM_UP_BINS = 150  # filters and state settle; neither calibrated on nor scored

@@ -1,0 +1,41 @@
+"""The compile stage: int8 step graphs to a bundle for one target, from the ONNX files alone."""
+
+from typing import Any
+
+from export.tvm.bundle import write_bundle
+from realm_edge.files import read_json
+from realm_edge.progress import Progress
+from realm_edge.rundir import RunDir
+from realm_edge.streams import present
+
+
+def run(run: RunDir, progress: Progress, target: str) -> dict[str, Any]:
+    """Write ``firmware/<target>/<stream>/`` for every stream.
+
+    Returns:
+        By stream: bytes of weights, state and scratch of front end and decoder, and the multiply-accumulates of each layer.
+
+    Raises:
+        UserError: the quantize stage is missing or stale, the target is unknown, or a graph holds what cannot be compiled.
+    """
+    run.require("quantize")
+    outputs, summary = [], {}
+    for stream in progress.track(present(run), f"compile for {target}"):
+        folder = run.file("firmware", target, stream.name)
+        frontend = stream.int8_frontend(run)
+        write_bundle(folder, stream.name, target, frontend if frontend.exists() else None, stream.int8_decoder(run))
+        outputs += sorted(path for path in folder.rglob("*") if path.is_file())
+        summary[stream.name] = _summary(read_json(folder / "metadata.json"))
+    run.complete(f"compile.{target}", outputs, summary)
+    return summary
+
+
+def _summary(metadata: dict[str, Any]) -> dict[str, Any]:
+    stages = {name: metadata[name] for name in ("frontend", "decoder") if metadata[name]}
+    return {
+        name: {
+            **{key: stage[key] for key in ("weight_bytes", "state_bytes", "scratch_bytes")},
+            "macs_by_layer": {kernel["node"]: kernel["macs"] for kernel in stage["kernels"] if kernel["macs"]},
+        }
+        for name, stage in stages.items()
+    }

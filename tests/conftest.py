@@ -1,0 +1,55 @@
+"""A small decoder and a small recording, float and int8."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from export.decoder_graph import decoder_graph
+from export.frontend_graph import lfp_frontend_graph
+from export.stepgraph import metadata
+from quantization.calibrate import observe
+from quantization.decoder import quantize_decoder
+from quantization.frontend import quantize_frontend
+from realm_edge.frontend import design, lfp_features
+from realm_edge.models.student import Student
+from realm_edge.settings import ModelSettings, preset
+
+WARM_UP = 50  # bins
+
+
+@dataclass(frozen=True)
+class Chain:
+    """One LFP stream, float and int8."""
+
+    samples: NDArray[np.int16]  # (ticks, channels)
+    features: NDArray[np.float32]  # (bins, n), scipy
+    frontend: onnx.ModelProto
+    decoder: onnx.ModelProto
+    frontend_int8: onnx.ModelProto
+    decoder_int8: onnx.ModelProto
+
+
+@pytest.fixture(scope="session")
+def chain() -> Chain:
+    rng = np.random.default_rng(1)
+    channels, ticks = 6, 12000
+    drift = rng.normal(0, 15, (ticks, channels)).cumsum(axis=0)
+    line = 200 * np.sin(2 * np.pi * 60 * np.arange(ticks) / 1000)[:, None]
+    samples = (drift + rng.normal(0, 60, (ticks, channels)) + line).clip(-32768, 32767).astype(np.int16)
+    frontend = design(preset("demo"), np.array([True, True, False, True, True, True]))
+    features = lfp_features(frontend, samples)
+    torch.manual_seed(0)
+    student = Student(ModelSettings(d_model=24, n_layer=2, d_state=16, headdim=16), features.shape[1], 2).eval()
+    sd = features[WARM_UP:].std(axis=0)
+    student.feature_mean.copy_(torch.from_numpy(features[WARM_UP:].mean(axis=0)))
+    student.feature_inv_std.copy_(torch.from_numpy(np.where(sd > 0, 1 / np.maximum(sd, 1e-9), 0).astype(np.float32)))
+    float_frontend = lfp_frontend_graph(frontend, {})
+    float_decoder = decoder_graph(student, 50.0, ("vx", "vy"), "mm/s", {})
+    int_frontend = quantize_frontend(float_frontend, features[WARM_UP:], {})
+    scale = metadata(int_frontend)["io"]["features"]["scale"]
+    int_decoder = quantize_decoder(float_decoder, observe(float_decoder, features, WARM_UP), scale, {})
+    return Chain(samples, features, float_frontend, float_decoder, int_frontend, int_decoder)

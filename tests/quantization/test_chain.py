@@ -1,0 +1,96 @@
+"""Rung 3 of the ladder on whole graphs, and what integers cost in accuracy."""
+
+import numpy as np
+import onnx
+import pytest
+
+from export.stepgraph import Stepper, metadata
+from quantization.golden import Golden, run_decoder, run_frontend
+from quantization.reference import ReferenceStepper
+from realm_edge.errors import UserError
+
+WARM_UP = 50  # bins; the front end settles
+
+
+def same_bits(model: onnx.ModelProto, name: str, rows: np.ndarray) -> None:
+    fast, reference = Stepper(model), ReferenceStepper(model)
+    for row in rows:
+        got, expected = fast.step({name: row}), reference.step({name: row})
+        for key, value in {**expected, **reference.state}.items():
+            np.testing.assert_array_equal({**got, **fast.state}[key], value, err_msg=key)
+
+
+def adversarial(n: int, width: int) -> np.ndarray:
+    """Rails, zeros, alternating extremes, one stuck element, noise."""
+    rng = np.random.default_rng(0)
+    parts = [np.full((n, width), 32767), np.full((n, width), -32767), np.zeros((n, width))]
+    parts.append(np.where(np.arange(n)[:, None] % 2 == 0, 32767, -32767) * np.ones((1, width)))
+    noise = rng.integers(-32767, 32768, (n, width))
+    noise[:, 0] = 12345
+    return np.concatenate([*parts, noise]).astype(np.int16)
+
+
+def test_frontend_reference_equals_onnxruntime(chain):
+    same_bits(chain.frontend_int8, "sample", np.concatenate([chain.samples[:1500], adversarial(60, 6)]))
+
+
+def test_decoder_reference_equals_onnxruntime(chain):
+    features, _ = run_frontend(chain.frontend_int8, chain.samples)
+    same_bits(chain.decoder_int8, "features", np.concatenate([features, adversarial(40, features.shape[1])]))
+
+
+def test_integer_features_are_close_to_float(chain):
+    features, _ = run_frontend(chain.frontend_int8, chain.samples)
+    decoded = features * np.array(metadata(chain.frontend_int8)["io"]["features"]["scale"])
+    error = np.abs(decoded - chain.features)[WARM_UP:]
+    live = [c for c in range(6) if c != 2]
+    assert error[:, 6:].max() < 0.05  # log2 power: 3.5 % of the power
+    assert (error[:, live].max(axis=0) < 0.01 * chain.features[WARM_UP:, live].std(axis=0)).all()
+
+
+def test_int8_decoder_is_close_to_float(chain):
+    scale = np.array(metadata(chain.frontend_int8)["io"]["features"]["scale"])
+    stepper = Stepper(chain.decoder)
+    exact = np.array([stepper.step({"features": row})["decoded"] for row in chain.features])[WARM_UP:]
+    integers, _ = run_decoder(chain.decoder_int8, np.clip(np.rint(chain.features / scale), -32767, 32767).astype(np.int16))
+    decoded = (integers * np.array(metadata(chain.decoder_int8)["io"]["decoded"]["scale"]))[WARM_UP:]
+    assert np.sqrt(np.mean((decoded - exact) ** 2)) < 0.03 * exact.std()
+
+
+def test_silence_is_quiet(chain):
+    """No limit cycle of a count or more: the filters' feedback of rounding errors leaves nothing after the input stops."""
+    stepper = Stepper(chain.frontend_int8)
+    for row in chain.samples[:1000]:
+        stepper.step({"sample": row})
+    silence = np.zeros(6, np.int16)
+    for _ in range(8000):
+        stepper.step({"sample": silence})
+    for name in ("state.pre0.history", "state.pre1.history", "state.bands.history"):
+        assert np.abs(stepper.state[name][:, 2:4]).max() < 2**8, name
+
+
+def test_only_int8_reaches_matrix_products(chain):
+    """uint8 times int8 would saturate on CPUs without VNNI; MatMulInteger of int8 is the only product of activations and weights."""
+    linear = {n.input[1] for n in chain.decoder_int8.graph.node if n.op_type == "QLinear"}
+    types = {i.name: i.data_type for i in chain.decoder_int8.graph.initializer}
+    assert linear and {types[name] for name in linear} == {onnx.TensorProto.INT8}
+    floats = {onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE, onnx.TensorProto.FLOAT16}
+    for model in (chain.frontend_int8, chain.decoder_int8):
+        tensors = [v.type.tensor_type.elem_type for v in [*model.graph.input, *model.graph.output]] + [
+            i.data_type for i in model.graph.initializer
+        ]
+        assert not floats & set(tensors)
+
+
+def test_golden_round_trip(chain, tmp_path):
+    features, states = run_frontend(chain.frontend_int8, chain.samples[:200])
+    decoded, decoder_states = run_decoder(chain.decoder_int8, features)
+    golden = Golden(7, 3, chain.samples[:200], features, decoded, states, decoder_states)
+    golden.save(tmp_path / "golden.npz")
+    back = Golden.load(tmp_path / "golden.npz")
+    assert (back.first_bin, back.warm_up) == (7, 3)
+    np.testing.assert_array_equal(back.decoded, decoded)
+    assert back.frontend_states.keys() == states.keys() and back.decoder_states.keys() == decoder_states.keys()
+    (tmp_path / "cut.npz").write_bytes((tmp_path / "golden.npz").read_bytes()[:500])
+    with pytest.raises(UserError, match=r"cut\.npz: not readable golden vectors"):
+        Golden.load(tmp_path / "cut.npz")
