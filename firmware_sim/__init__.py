@@ -1,0 +1,1 @@
+"""Firmware, core timing models, and the implant: sensing, radio, sleep, components and budgets."""

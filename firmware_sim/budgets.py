@@ -1,0 +1,151 @@
+"""Budgets of an implant: limits from a TOML file, held against what was simulated."""
+
+import math
+import tomllib
+from dataclasses import asdict, dataclass
+from importlib.resources import files
+from pathlib import Path
+
+from realm_edge.errors import UserError
+
+UNITS = {
+    "power_uw": "uW",
+    "bandwidth_bps": "b/s",
+    "latency_ms": "ms",
+    "flash_bytes": "bytes",
+    "ram_bytes": "bytes",
+    "r2": "",
+    "r2_loss": "",
+}
+AT_LEAST = ("r2",)  # every other budget is an upper limit
+R2_COUNTED_FROM = 0.3  # below it the loss by int8 says nothing
+
+
+@dataclass(frozen=True)
+class Budget:
+    """One limit and where it comes from."""
+
+    name: str
+    limit: float
+    source: str
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What the budgets are held against. Power and latency hold None where the work does not fit; ``fit_text`` then says what would."""
+
+    power_uw: dict[str, float | None]  # by part, and "total"
+    bandwidth_bps: float
+    latency_ms: dict[str, float | None]  # by part, and "total"
+    flash_bytes: int
+    ram_bytes: int
+    r2_float: float
+    r2_int8: float
+    fit_text: str
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the budget table. ``by_how_much`` is what is left (negative: what is missing); ``lever`` is empty where all is well."""
+
+    name: str
+    limit: float
+    value: float | None
+    unit: str
+    ok: bool
+    by_how_much: float | None
+    lever: str
+    source: str
+
+    def as_json(self) -> dict[str, object]:
+        return asdict(self)
+
+
+def load_budgets(path: Path | None = None) -> list[Budget]:
+    """Read budgets (default: the file in the package). A file may hold fewer budgets than there are.
+
+    Raises:
+        UserError: the file is missing or broken, names an unknown budget, or a limit is no finite number or has no source.
+    """
+    source = str(path) if path else "data/budgets.toml"
+    try:
+        text = path.read_text(encoding="utf-8") if path else files("firmware_sim").joinpath("data/budgets.toml").read_text(encoding="utf-8")
+        values = tomllib.loads(text)
+    except FileNotFoundError as error:
+        raise UserError(f"{source}: no such file") from error
+    except (OSError, ValueError) as error:
+        raise UserError(f"{source}: not readable as TOML ({error})") from error
+    if not values:
+        raise UserError(f"{source}: holds no budget; name at least one of {', '.join(UNITS)}")
+    return [_budget(name, row, source) for name, row in values.items()]
+
+
+def _budget(name: str, row: object, source: str) -> Budget:
+    if name not in UNITS:
+        raise UserError(f"{source}: unknown budget '{name}': use {', '.join(UNITS)}")
+    if not isinstance(row, dict) or set(row) != {"limit", "source"}:
+        raise UserError(f"{source}: budget '{name}' needs exactly 'limit' and 'source'")
+    limit = row["limit"]
+    if isinstance(limit, bool) or not isinstance(limit, int | float) or not math.isfinite(limit):
+        raise UserError(f"{source}: budget '{name}' has limit {limit!r}: a finite number is needed")
+    if not isinstance(row["source"], str) or not row["source"].strip():
+        raise UserError(f"{source}: budget '{name}' has no source")
+    return Budget(name, float(limit), row["source"])
+
+
+def evaluate(budgets: list[Budget], measured: Measured) -> list[Row]:
+    """Hold each budget against what was measured. What does not fit the clock or the link breaks its budget."""
+    return [_row(budget, measured) for budget in budgets]
+
+
+def _row(budget: Budget, measured: Measured) -> Row:
+    value = _value(budget.name, measured)
+    if value is None:
+        return Row(budget.name, budget.limit, None, UNITS[budget.name], False, None, measured.fit_text, budget.source)
+    left = value - budget.limit if budget.name in AT_LEAST else budget.limit - value
+    ok = left >= 0 or (budget.name == "r2_loss" and measured.r2_float < R2_COUNTED_FROM)
+    lever = "" if ok else _lever(budget, measured)
+    return Row(budget.name, budget.limit, value, UNITS[budget.name], ok, left, lever, budget.source)
+
+
+def _value(name: str, measured: Measured) -> float | None:
+    match name:
+        case "power_uw":
+            return measured.power_uw["total"]
+        case "latency_ms":
+            return measured.latency_ms["total"]
+        case "r2":
+            return measured.r2_int8
+        case "r2_loss":
+            return measured.r2_float - measured.r2_int8
+    return getattr(measured, name)
+
+
+_PARTS = {
+    "sensing": "fewer channels or a lower sensing rate",
+    "mcu_active": "fewer cycles (a smaller student, faster kernels) or a core with less energy a cycle",
+    "mcu_sleep": "a part with less sleep current",
+    "radio": "longer bins (fewer packets) or a radio with less energy a bit",
+    "bin_wait": "shorter bins",
+    "compute": "a faster clock, a smaller student or faster kernels",
+}
+_FIXED = {
+    "bandwidth_bps": "longer bins or fewer output dimensions",
+    "flash_bytes": "a smaller student (fewer weights)",
+    "ram_bytes": "fewer channels, shorter bins or a smaller d_state",
+    "r2": "a larger student, more training data, or the other input",
+    "r2_loss": "int16 for the tensors that lose most, or quantisation-aware distillation",
+}
+
+
+def _lever(budget: Budget, measured: Measured) -> str:
+    if budget.name in _FIXED:
+        return _FIXED[budget.name]
+    parts = measured.power_uw if budget.name == "power_uw" else measured.latency_ms
+    sizes = {name: value for name, value in parts.items() if name != "total" and value is not None}
+    largest = max(sizes, key=lambda name: sizes[name])
+    allowed = budget.limit - (sum(sizes.values()) - sizes[largest])
+    unit = UNITS[budget.name]
+    if allowed <= 0:
+        return f"{_PARTS[largest]}; not enough alone: without {largest} the rest is still {-allowed:.0f} {unit} over the limit"
+    return f"{_PARTS[largest]}: {largest} must fall from {sizes[largest]:.0f} to {allowed:.0f} {unit}"

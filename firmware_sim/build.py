@@ -1,0 +1,115 @@
+"""Links a bundle and the firmware sources to the ELF that is simulated, the same bytes each time."""
+
+import shutil
+from collections.abc import Sequence
+from importlib.resources import as_file, files
+from pathlib import Path
+from string import Template
+
+from firmware_sim.bundle import Bundle
+from firmware_sim.elf import MemoryUse, check_kernel_origin, memory_use
+from firmware_sim.targets import Target
+from firmware_sim.toolchain import zig_cc
+from realm_edge.errors import UserError
+
+STACK_BYTES = 8192  # reserved; the simulated run measures how much of it is used
+FLAGS = (
+    "-O2",
+    "-std=c11",
+    "-ffreestanding",
+    "-fno-sanitize=all",
+    "-ffunction-sections",
+    "-fdata-sections",
+    "-g0",
+    "-fomit-frame-pointer",
+    "-Wall",
+    "-Wextra",
+)
+
+
+def build_firmware(bundle: Bundle, target: Target, folder: Path) -> Path:
+    """Compile the bundle's driver and the main loop, link them with the bundle's TVM objects.
+
+    Args:
+        folder: receives copies of the C sources, the objects, ``firmware.elf`` and ``firmware.map``; what it held before is removed.
+
+    Returns:
+        The path of ``firmware.elf``.
+
+    Raises:
+        UserError: the bundle has no objects, was compiled for another target, has a kernel that TVM did not build, or does not compile.
+    """
+    tvm_objects = sorted((bundle.path / "lib").glob("*.o"))
+    if not tvm_objects:
+        raise UserError(f"{bundle.path}/lib: holds no object file; rerun 'realm-edge compile --target {target.name}'")
+    if bundle.target != target.name:
+        raise UserError(
+            f"{bundle.path}: was compiled for '{bundle.target}', not for '{target.name}'; rerun 'realm-edge compile --target {target.name}'"
+        )
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    names = copy_firmware(("main.c", "regions.c", "board_sim.c", target.compiler.startup), folder)
+    for source in sorted((bundle.path / "src").glob("*.[ch]")):
+        shutil.copyfile(source, folder / source.name)
+        names += [source.name] if source.suffix == ".c" else []
+    shutil.copytree(bundle.path / "include", folder / "include")
+    defines = (f"-DREALM_HAS_FRONTEND={int(bundle.frontend is not None)}", f"-DREALM_BLOCK_TICKS={bundle.ticks_per_bin}", "-Iinclude")
+    objects = compile_sources(names, target, folder, defines)
+    elf = link(objects, tvm_objects, target, folder)
+    kernels = tuple(kernel.symbol for stage in bundle.stages for kernel in stage.kernels)
+    check_kernel_origin(elf, tuple(stage.prefix for stage in bundle.stages), kernels, tvm_objects, objects)
+    return elf
+
+
+def copy_firmware(sources: Sequence[str], folder: Path) -> list[str]:
+    """Copy firmware sources and all headers to ``folder``; returns the names of the sources."""
+    with as_file(files("firmware_sim").joinpath("firmware")) as firmware:
+        for path in [*(firmware / name for name in sources), *sorted(firmware.glob("*.h"))]:
+            shutil.copyfile(path, folder / path.name)
+    return list(sources)
+
+
+def compile_sources(names: Sequence[str], target: Target, folder: Path, extra: Sequence[str] = ()) -> list[Path]:
+    """Compile C and assembly files of ``folder`` to objects beside them. Relative names keep the folder's path out of the objects."""
+    objects = [folder / Path(name).with_suffix(".o").name for name in names]
+    for name, path in zip(names, objects, strict=True):
+        zig_cc([*_machine_flags(target), *FLAGS, *extra, "-c", name, "-o", path.name], cwd=folder)
+    return objects
+
+
+def link(objects: Sequence[Path], tvm_objects: Sequence[Path], target: Target, folder: Path) -> Path:
+    """Link to ``folder/firmware.elf`` with the memory of the target's simulated machine."""
+    machine = target.machine
+    script = Template(files("firmware_sim").joinpath("firmware/memory.ld").read_text(encoding="utf-8")).substitute(
+        flash_origin=hex(machine.flash_origin),
+        flash_length=hex(machine.flash_length),
+        ram_origin=hex(machine.ram_origin),
+        ram_length=hex(machine.ram_length),
+        stack_bytes=STACK_BYTES,
+    )
+    (folder / "memory.ld").write_text(script, encoding="utf-8")
+    (folder / "tvm").mkdir(exist_ok=True)
+    for path in tvm_objects:
+        shutil.copyfile(path, folder / "tvm" / path.name)
+    inputs = [path.name for path in objects] + [f"tvm/{path.name}" for path in tvm_objects]
+    linker = ["-nostartfiles", "-Wl,-T,memory.ld", "-Wl,--gc-sections", "-Wl,--build-id=none"]
+    zig_cc([*_machine_flags(target), "-O2", "-g0", *linker, *inputs, "-o", "firmware.elf"], cwd=folder)
+    return folder / "firmware.elf"
+
+
+def check_fit(elf: Path, target: Target) -> MemoryUse:
+    """See that model and main loop fit the part; the ADC's buffer, which the implant's timeline sizes, comes on top.
+
+    Raises:
+        UserError: flash or RAM is too small; the message names part, need and have.
+    """
+    use = memory_use(elf)
+    for name, need, have in (("flash", use.flash, target.flash_bytes), ("RAM", use.ram, target.ram_bytes)):
+        if need > have:
+            remedy = "use a smaller student or another target"
+            raise UserError(f"{elf}: does not fit {target.part} ({target.name}): needs {need} bytes of {name}, it has {have}; {remedy}")
+    return use
+
+
+def _machine_flags(target: Target) -> list[str]:
+    return ["-target", target.compiler.triple, f"-mcpu={target.compiler.cpu}"]

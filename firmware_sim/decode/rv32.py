@@ -1,0 +1,99 @@
+"""RV32IMC to timing classes (The RISC-V Instruction Set Manual, volume I: base opcodes, M and C extensions)."""
+
+from firmware_sim.decode.instruction import Instruction, UnknownInstruction
+
+_STACK_POINTER = 2
+
+
+def decode_rv32(code: bytes, address: int) -> list[Instruction]:
+    """Decode a block of RV32IMC code.
+
+    Raises:
+        UnknownInstruction: an encoding outside RV32IMC and Zicsr.
+    """
+    found, at = [], 0
+    while at < len(code):
+        size = 4 if code[at] & 3 == 3 else 2
+        word = int.from_bytes(code[at : at + size], "little")
+        found.append((_full if size == 4 else _compressed)(word, address + at))
+        at += size
+    return found
+
+
+def _registers(*numbers: int) -> frozenset[int]:
+    return frozenset(numbers) - {0}  # x0 is no dependency
+
+
+def _full(word: int, address: int) -> Instruction:
+    opcode, rd, funct3 = word & 0x7F, word >> 7 & 31, word >> 12 & 7
+    rs1, rs2, funct7 = word >> 15 & 31, word >> 20 & 31, word >> 25
+    match opcode:
+        case 0x03:
+            return Instruction(address, 4, "load", loads=_registers(rd), reads=_registers(rs1))
+        case 0x23:
+            return Instruction(address, 4, "store", reads=_registers(rs1, rs2))
+        case 0x63:
+            return Instruction(address, 4, "branch", transfer=True, conditional=True, reads=_registers(rs1, rs2))
+        case 0x6F:
+            return Instruction(address, 4, "jump", transfer=True)
+        case 0x67:
+            return Instruction(address, 4, "jump", transfer=True, reads=_registers(rs1))
+        case 0x33 if funct7 == 1:
+            kind = "mul" if funct3 == 0 else "mulh" if funct3 < 4 else "div"
+            return Instruction(address, 4, kind, reads=_registers(rs1, rs2))
+        case 0x33 if funct7 in (0, 0x20):
+            return Instruction(address, 4, "alu", reads=_registers(rs1, rs2))
+        case 0x13:
+            return Instruction(address, 4, "alu", reads=_registers(rs1))
+        case 0x37 | 0x17:  # lui, auipc
+            return Instruction(address, 4, "alu")
+        case 0x0F:
+            return Instruction(address, 4, "fence")
+        case 0x73 if funct3:
+            return Instruction(address, 4, "csr", reads=_registers(rs1) if funct3 < 4 else frozenset())
+        case 0x73:  # ecall, ebreak, wfi, mret: none of them belongs in a counted region
+            return Instruction(address, 4, "system", transfer=True)
+    raise UnknownInstruction(f"{word:08x} at {address:#x} is not RV32IMC")
+
+
+def _compressed(word: int, address: int) -> Instruction:
+    quadrant, funct3 = word & 3, word >> 13
+    rd, rs2 = word >> 7 & 31, word >> 2 & 31
+    rd_short, rs2_short = 8 + (word >> 7 & 7), 8 + (word >> 2 & 7)
+    match quadrant, funct3:
+        case 0, 0 if word:  # c.addi4spn
+            return Instruction(address, 2, "alu", reads=_registers(_STACK_POINTER))
+        case 0, 2:  # c.lw
+            return Instruction(address, 2, "load", loads=_registers(rs2_short), reads=_registers(rd_short))
+        case 0, 6:  # c.sw
+            return Instruction(address, 2, "store", reads=_registers(rd_short, rs2_short))
+        case 1, 0:  # c.addi, c.nop
+            return Instruction(address, 2, "alu", reads=_registers(rd))
+        case 1, (1 | 5):  # c.jal, c.j
+            return Instruction(address, 2, "jump", transfer=True)
+        case 1, 2:  # c.li
+            return Instruction(address, 2, "alu")
+        case 1, 3:  # c.lui, c.addi16sp
+            return Instruction(address, 2, "alu", reads=_registers(rd) if rd == _STACK_POINTER else frozenset())
+        case 1, 4:  # shifts and c.andi: one register; c.sub, c.xor, c.or, c.and: two
+            two = (word >> 10 & 3) == 3
+            return Instruction(address, 2, "alu", reads=_registers(rd_short, rs2_short) if two else _registers(rd_short))
+        case 1, (6 | 7):  # c.beqz, c.bnez
+            return Instruction(address, 2, "branch", transfer=True, conditional=True, reads=_registers(rd_short))
+        case 2, 0:  # c.slli
+            return Instruction(address, 2, "alu", reads=_registers(rd))
+        case 2, 2:  # c.lwsp
+            return Instruction(address, 2, "load", loads=_registers(rd), reads=_registers(_STACK_POINTER))
+        case 2, 4:
+            return _compressed_register(word, address, rd, rs2)
+        case 2, 6:  # c.swsp
+            return Instruction(address, 2, "store", reads=_registers(_STACK_POINTER, rs2))
+    raise UnknownInstruction(f"{word:04x} at {address:#x} is not RV32IMC")
+
+
+def _compressed_register(word: int, address: int, rd: int, rs2: int) -> Instruction:
+    if rs2:  # c.mv reads one register, c.add two
+        return Instruction(address, 2, "alu", reads=_registers(rd, rs2) if word >> 12 & 1 else _registers(rs2))
+    if rd:  # c.jr, c.jalr
+        return Instruction(address, 2, "jump", transfer=True, reads=_registers(rd))
+    return Instruction(address, 2, "system", transfer=True)  # c.ebreak

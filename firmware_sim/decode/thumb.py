@@ -1,0 +1,115 @@
+"""Thumb-2 (ARMv7E-M with single-precision floating point) to timing classes, decoded by capstone."""
+
+from functools import cache
+
+import capstone
+from capstone import arm
+
+from firmware_sim.decode.instruction import Instruction, UnknownInstruction
+
+_MULTIPLY_LONG = ("umull", "smull", "umlal", "smlal", "umaal")
+_BRANCHES = {"b", "bl", "bx", "blx", "bxj"}
+_FLOAT_ONE = ("vadd", "vsub", "vmul", "vnmul", "vabs", "vneg", "vcmp", "vcvt", "vmov", "vmrs", "vmsr", "vmax", "vmin", "vrint", "vsel")
+_FLOAT_MAC = ("vmla", "vmls", "vnmla", "vnmls", "vfma", "vfms", "vfnma", "vfnms")
+
+
+def decode_thumb(code: bytes, address: int) -> list[Instruction]:
+    """Decode a block of Thumb-2 code. Instructions under an IT block count as executed, whether their condition holds or not.
+
+    Raises:
+        UnknownInstruction: capstone or the classes below do not know an encoding.
+    """
+    found, at = [], 0
+    for instruction in _disassembler().disasm(code, address):
+        found.append(_classify(instruction))
+        at += instruction.size
+    if at != len(code):
+        raise UnknownInstruction(f"{code[at : at + 4].hex()} at {address + at:#x} is not Thumb-2 of a Cortex-M4")
+    return found
+
+
+@cache
+def _disassembler() -> capstone.Cs:
+    engine = capstone.Cs(capstone.CS_ARCH_ARM, capstone.CS_MODE_THUMB | capstone.CS_MODE_MCLASS)
+    engine.detail = True
+    return engine
+
+
+def _classify(instruction: capstone.CsInsn) -> Instruction:
+    address, size = instruction.address, instruction.size
+    conditional = instruction.cc not in (arm.ARM_CC_AL, arm.ARM_CC_INVALID)
+    # The mnemonic without width and condition: "addeq.w" is "add".
+    name = instruction.mnemonic.split(".")[0]
+    if conditional and len(name) > 3 and name.endswith(_CONDITIONS[instruction.cc]):
+        name = name[:-2]
+    if name == "b" or (conditional and instruction.id == arm.ARM_INS_B):
+        return Instruction(address, size, "branch", transfer=True, conditional=conditional)
+    if name in ("cbz", "cbnz"):
+        return Instruction(address, size, "branch", transfer=True, conditional=True)
+    if name in _BRANCHES:
+        return Instruction(address, size, "branch", transfer=True, conditional=conditional)
+    if name in ("tbb", "tbh"):
+        return Instruction(address, size, "table_branch", transfer=True)
+    if name.startswith("v"):
+        return _float(instruction, name)
+    if name.startswith(("ldr", "ldm", "pop", "str", "stm", "push")):
+        return _memory(instruction, name, conditional)
+    if name.startswith("it") and instruction.id == arm.ARM_INS_IT:
+        return Instruction(address, size, "it")
+    if name in ("sdiv", "udiv"):
+        return Instruction(address, size, "div")
+    if name.startswith(("dmb", "dsb", "isb", "cps", "msr", "mrs", "svc", "bkpt", "wfi", "wfe", "sev")):
+        return Instruction(address, size, "system")
+    if name.startswith(_MULTIPLY_LONG):
+        return Instruction(address, size, "mul_long")
+    if name.startswith(("mul", "mla", "mls", "smul", "smla", "smua", "smus", "smml")):
+        return Instruction(address, size, "mul")
+    if any(o.type == arm.ARM_OP_REG and o.reg == arm.ARM_REG_PC and o.access & capstone.CS_AC_WRITE for o in instruction.operands):
+        return Instruction(address, size, "branch", transfer=True, conditional=conditional)  # mov pc, add pc
+    return Instruction(address, size, "alu")
+
+
+def _memory(instruction: capstone.CsInsn, name: str, conditional: bool) -> Instruction:
+    address, size = instruction.address, instruction.size
+    registers = [o.reg for o in instruction.operands if o.type == arm.ARM_OP_REG]
+    memory = next((o.mem for o in instruction.operands if o.type == arm.ARM_OP_MEM), None)
+    base = frozenset(r for r in (memory.base, memory.index) if r) if memory else frozenset()
+    is_load = name.startswith(("ld", "pop"))
+    to_pc = is_load and arm.ARM_REG_PC in registers
+    if name.startswith(("push", "pop", "ldm", "stm")):
+        count = len(registers) - (0 if name.startswith(("push", "pop")) else 1)
+        kind = ("load_multiple_pc" if to_pc else "load_multiple") if is_load else "store_multiple"
+        return Instruction(address, size, kind, to_pc, conditional and to_pc, count)
+    if name in ("ldrd", "strd"):
+        return Instruction(address, size, "load_multiple" if is_load else "store_multiple", registers=2, reads=base)
+    if to_pc:
+        # capstone gives "pop {pc}" in 32 bits as "ldr pc, [sp], #4"
+        return Instruction(address, size, "load_pc", True, conditional, reads=base)
+    if is_load:
+        return Instruction(address, size, "load", loads=frozenset(registers[:1]), reads=base)
+    indexed = memory is not None and memory.index != 0
+    return Instruction(address, size, "store_register_offset" if indexed else "store", reads=base)
+
+
+def _float(instruction: capstone.CsInsn, name: str) -> Instruction:
+    address, size = instruction.address, instruction.size
+    registers = sum(o.type == arm.ARM_OP_REG for o in instruction.operands)
+    if name in ("vldr", "vstr"):
+        return Instruction(address, size, "float_load" if name == "vldr" else "float_store")
+    if name.startswith(("vldm", "vpop")):
+        return Instruction(address, size, "load_multiple", registers=registers)
+    if name.startswith(("vstm", "vpush")):
+        return Instruction(address, size, "store_multiple", registers=registers)
+    if name in ("vdiv", "vsqrt"):
+        return Instruction(address, size, "float_div")
+    if name.startswith(_FLOAT_MAC):
+        return Instruction(address, size, "float_mac")
+    if name.startswith(_FLOAT_ONE):
+        return Instruction(address, size, "float")
+    raise UnknownInstruction(f"'{instruction.mnemonic} {instruction.op_str}' at {address:#x} has no timing class")
+
+
+_CONDITIONS = {
+    getattr(arm, f"ARM_CC_{name.upper()}"): name
+    for name in ("eq", "ne", "hs", "lo", "mi", "pl", "vs", "vc", "hi", "ls", "ge", "lt", "gt", "le")
+}

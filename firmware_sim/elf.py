@@ -1,0 +1,131 @@
+"""What the simulator needs to know of an ELF file: symbols, sections, and where kernels come from."""
+
+import bisect
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from elftools.common.exceptions import ELFError
+from elftools.elf.elffile import ELFFile
+from elftools.elf.sections import SymbolTableSection
+
+from realm_edge.errors import UserError
+
+FLASH_SECTIONS = (".vectors", ".text", ".rodata", ".data")  # .data is stored in flash and copied to RAM at reset
+RAM_SECTIONS = (".data", ".bss", ".stack")
+
+
+@dataclass(frozen=True)
+class Symbol:
+    """A defined symbol; ``address`` without the Thumb bit."""
+
+    name: str
+    address: int
+    size: int  # bytes
+    is_function: bool
+
+
+@dataclass(frozen=True)
+class MemoryUse:
+    """Bytes of model, driver and main loop by section; the simulator's own board layer is not among them."""
+
+    sections: dict[str, int]
+
+    @property
+    def flash(self) -> int:
+        return sum(self.sections[name] for name in FLASH_SECTIONS)
+
+    @property
+    def ram(self) -> int:
+        return sum(self.sections[name] for name in RAM_SECTIONS)
+
+
+def read_symbols(path: Path) -> dict[str, Symbol]:
+    """Defined functions and objects of an ELF file by name (of equal names the last).
+
+    Raises:
+        UserError: missing file, or no ELF file.
+    """
+    with _open(path) as elf:
+        table = elf.get_section_by_name(".symtab")
+        found: dict[str, Symbol] = {}
+        for entry in table.iter_symbols() if isinstance(table, SymbolTableSection) else ():
+            kind = entry["st_info"]["type"]
+            if entry["st_shndx"] == "SHN_UNDEF" or not entry.name or kind not in ("STT_FUNC", "STT_OBJECT", "STT_NOTYPE"):
+                continue
+            thumb = elf["e_machine"] == "EM_ARM" and kind == "STT_FUNC"
+            found[entry.name] = Symbol(
+                entry.name, entry["st_value"] & ~1 if thumb else entry["st_value"], entry["st_size"], kind == "STT_FUNC"
+            )
+        return found
+
+
+def memory_use(path: Path) -> MemoryUse:
+    """Flash and RAM of an ELF that was linked with this package's script.
+
+    Raises:
+        UserError: missing file, or no ELF file.
+    """
+    with _open(path) as elf:
+        sizes = {section.name: section["sh_size"] for section in elf.iter_sections()}
+    return MemoryUse({name: sizes.get(name, 0) for name in dict.fromkeys(FLASH_SECTIONS + RAM_SECTIONS)})
+
+
+class SymbolMap:
+    """Which function an address lies in."""
+
+    def __init__(self, symbols: dict[str, Symbol]) -> None:
+        self._functions = sorted((s for s in symbols.values() if s.is_function), key=lambda s: s.address)
+        self._starts = [s.address for s in self._functions]
+
+    def function_at(self, address: int) -> str:
+        """Name of the function, '?' where no function covers the address."""
+        index = bisect.bisect_right(self._starts, address) - 1
+        if index < 0:
+            return "?"
+        function = self._functions[index]
+        return function.name if address < function.address + max(function.size, 1) else "?"
+
+
+def check_kernel_origin(
+    elf: Path, prefixes: tuple[str, ...], kernels: tuple[str, ...], tvm_objects: list[Path], other_objects: list[Path]
+) -> None:
+    """See that every kernel that was linked is defined by an object that TVM built, and by nothing else.
+
+    Args:
+        prefixes: of the stages; a kernel's symbol is ``<prefix>_k<number>_<op>``.
+        kernels: symbols that the metadata list.
+
+    Raises:
+        UserError: a kernel is not in the ELF, comes from another object, or is not listed in the metadata.
+    """
+    compiled = {name for path in tvm_objects for name in read_symbols(path)}
+    elsewhere = {name: path.name for path in other_objects for name in read_symbols(path)}
+    starts = tuple(f"{prefix}_k" for prefix in prefixes)
+    linked = {name for name, symbol in read_symbols(elf).items() if symbol.is_function and name.startswith(starts)}
+    for name in sorted(linked | set(kernels)):
+        reason = None
+        if name not in linked:
+            reason = "is listed in metadata.json but was not linked"
+        elif name not in kernels:
+            reason = "was linked but is not listed in metadata.json"
+        elif name in elsewhere:
+            reason = f"comes from {elsewhere[name]}, not from an object that TVM built"
+        elif name not in compiled:
+            reason = "is in none of the bundle's lib/*.o"
+        if reason:
+            raise UserError(f"{elf}: kernel '{name}' {reason}; rerun 'realm-edge compile'")
+
+
+@contextmanager
+def _open(path: Path) -> Iterator[ELFFile]:
+    try:
+        stream = path.open("rb")
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); rerun 'realm-edge compile'") from error
+    with stream:
+        try:
+            yield ELFFile(stream)
+        except ELFError as error:
+            raise UserError(f"{path}: not an ELF file ({error}); rerun 'realm-edge compile'") from error

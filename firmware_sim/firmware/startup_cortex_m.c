@@ -1,0 +1,28 @@
+/* Reset of an ARMv7-M core: vector table, .data, .bss, painted stack, floating-point unit on, main. */
+#include "board.h"
+
+extern uint32_t realm_data_load[], realm_data_start[], realm_data_end[], realm_bss_start[], realm_bss_end[];
+extern uint32_t realm_stack_bottom[], realm_stack_top[];
+int main(void);
+
+#define CPACR (*(volatile uint32_t *)0xE000ED88u) /* ARMv7-M ARM, B3.2.20: coprocessor access */
+
+void realm_reset(void) {
+    CPACR |= 0xFu << 20;
+    __asm__ volatile("dsb\n\tisb" ::: "memory");
+    const uint32_t *from = realm_data_load;
+    for (uint32_t *to = realm_data_start; to < realm_data_end; to++) *to = *from++;
+    for (uint32_t *to = realm_bss_start; to < realm_bss_end; to++) *to = 0;
+    uint32_t *here = __builtin_frame_address(0);
+    for (volatile uint32_t *to = realm_stack_bottom; to < here - 16; to++) *to = 0xA5A5A5A5u; /* 16 words: this frame */
+    main();
+    board_fault(); /* main does not return */
+}
+
+static void fault(void) { board_fault(); }
+
+__attribute__((section(".vectors"), used)) static const uintptr_t vectors[16] = {
+    (uintptr_t)realm_stack_top, (uintptr_t)realm_reset,                                                     /* stack, reset */
+    (uintptr_t)fault,           (uintptr_t)fault,       (uintptr_t)fault, (uintptr_t)fault, (uintptr_t)fault, /* NMI, faults */
+    0, 0, 0, 0, (uintptr_t)fault, (uintptr_t)fault, 0, (uintptr_t)fault, (uintptr_t)fault,                    /* SVC, PendSV, SysTick */
+};

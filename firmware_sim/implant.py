@@ -1,0 +1,169 @@
+"""Event timeline of one implant second: ADC blocks, wake-up, front end, decoder, radio, sleep."""
+
+import math
+from dataclasses import dataclass
+
+from firmware_sim.components import Components
+from firmware_sim.targets import Target
+
+SAMPLE_BITS = 16
+
+
+@dataclass(frozen=True)
+class Workload:
+    """What the firmware has to do, in cycles that the simulation counted.
+
+    Without a front end a circuit of its own detects and counts spikes; its counts come in once a bin (``ticks_per_bin`` 1).
+    """
+
+    channels: int
+    sample_rate_hz: float  # of one channel at the ADC, also where a circuit of its own reads it
+    ticks_per_bin: int
+    bin_s: float
+    tick_cycles: float  # front end, mean over the ticks of a bin
+    last_tick_cycles: float  # front end, the tick that ends a bin
+    decoder_cycles: float  # one decoder step, sending included
+    loop_cycles: float  # main loop, a bin
+    output_bits: int  # payload of one packet; a packet a bin
+    has_frontend: bool = True
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """The implant at work. Power is None where the work does not fit the clock or the link.
+
+    ``latency_ms`` runs from a change at the start of a bin to the end of the packet that shows it: ``bin_wait`` (the whole bin, the
+    worst case; half of it is the mean), ``compute`` (from the last sample to the output), ``radio``.
+    """
+
+    fits: bool
+    text: str
+    required_clock_hz: float
+    clock_hz: float
+    duty_cycle: float | None
+    power_uw: dict[str, float | None]  # sensing, mcu_active, mcu_sleep, radio, total
+    bandwidth_bps: dict[str, float]  # decoded payload, decoded on air, raw streaming
+    latency_ms: dict[str, float | None]  # bin_wait, compute, radio, total
+    wakeups_per_s: float
+
+
+def ticks_per_block(workload: Workload) -> int:
+    """Ticks of one DMA block: a quarter of a bin where that is a whole number of ticks, else a whole bin."""
+    return workload.ticks_per_bin // 4 if workload.ticks_per_bin % 4 == 0 else workload.ticks_per_bin
+
+
+def buffer_bytes(workload: Workload) -> int:
+    """RAM of the DMA's ring: one bin of blocks and the block that is being filled, so that a decoder step may last up to a bin."""
+    blocks = workload.ticks_per_bin // ticks_per_block(workload) + 1
+    return blocks * ticks_per_block(workload) * workload.channels * SAMPLE_BITS // 8
+
+
+def run_timeline(workload: Workload, target: Target, components: Components, ram_bytes: int, seconds: float = 1.0) -> Timeline:
+    """Play ``seconds`` of the implant on ``target`` and price it with ``components``; ``ram_bytes`` is what model and ADC buffer need."""
+    clock = float(target.clock_hz)
+    interrupt = components.value(target.components.interrupt, "cycles")
+    wakeup_s = components.value(target.components.wakeup, "us") * 1e-6
+    block_ticks = ticks_per_block(workload)
+    blocks_per_bin = workload.ticks_per_bin // block_ticks
+    bin_cycles = workload.ticks_per_bin * workload.tick_cycles + workload.decoder_cycles + workload.loop_cycles + blocks_per_bin * interrupt
+    required = bin_cycles / workload.bin_s
+    on_air_s, on_air_bps = _packets(workload.output_bits, workload.bin_s, components)
+    raw_bps = workload.channels * workload.sample_rate_hz * SAMPLE_BITS
+    bandwidth = {"decoded": workload.output_bits / workload.bin_s, "decoded_on_air": on_air_bps, "raw": raw_bps}
+    problem = None
+    if required > clock:
+        problem = f"does not fit: needs a clock of {required / 1e6:.1f} MHz, {target.part} has {clock / 1e6:.0f} MHz"
+    elif ram_bytes > target.ram_bytes:
+        problem = f"does not fit: needs {ram_bytes} bytes of RAM with the ADC's buffer, {target.part} has {target.ram_bytes}"
+    elif on_air_s > workload.bin_s:
+        capacity = components.value("radio.rate", "Mb/s") * 1e6
+        problem = f"the link cannot carry this: {on_air_bps / 1e3:.0f} kb/s on air with ramp-up, it carries {capacity / 1e3:.0f} kb/s"
+    if problem:
+        nothing = dict.fromkeys(("sensing", "mcu_active", "mcu_sleep", "radio", "total"))
+        latency = dict.fromkeys(("bin_wait", "compute", "radio", "total"))
+        return Timeline(False, problem, required, clock, None, nothing, bandwidth, latency, 0.0)
+    active_s, wakeups, delay_s = _play(workload, clock, interrupt, wakeup_s, block_ticks, seconds)
+    power: dict[str, float | None] = dict(_power(workload, target, components, active_s / seconds, on_air_s))
+    delays = {"bin_wait": workload.bin_s * 1e3, "compute": delay_s * 1e3, "radio": on_air_s * 1e3}
+    return Timeline(
+        True,
+        f"fits: {required / 1e6:.2f} of {clock / 1e6:.0f} MHz",
+        required,
+        clock,
+        active_s / seconds,
+        power,
+        bandwidth,
+        {**delays, "total": sum(delays.values())},
+        wakeups / seconds,
+    )
+
+
+def _play(w: Workload, clock: float, interrupt: float, wakeup_s: float, block_ticks: int, seconds: float) -> tuple[float, int, float]:
+    """Serve the DMA blocks one after another; the core sleeps whenever none waits.
+
+    Returns:
+        Seconds awake (waking up included), number of wake-ups, and the longest time from the last sample of a bin to its output.
+    """
+    blocks_per_bin = w.ticks_per_bin // block_ticks
+    block_s = w.bin_s / blocks_per_bin
+    plain_tick = w.tick_cycles if w.ticks_per_bin == 1 else (w.ticks_per_bin * w.tick_cycles - w.last_tick_cycles) / (w.ticks_per_bin - 1)
+    busy_until, active, wakeups, longest = 0.0, 0.0, 0, 0.0
+    for k in range(round(seconds / block_s)):
+        arrival = (k + 1) * block_s
+        start = arrival
+        if busy_until > arrival:
+            start = busy_until  # still at work on the block before: no wake-up
+        else:
+            wakeups += 1
+            start += wakeup_s
+            active += wakeup_s
+        ends_bin = (k + 1) % blocks_per_bin == 0
+        cycles = interrupt + block_ticks * plain_tick + w.loop_cycles / blocks_per_bin
+        if ends_bin:
+            cycles += w.last_tick_cycles - plain_tick + w.decoder_cycles
+        busy_until = start + cycles / clock
+        active += cycles / clock
+        if ends_bin:
+            longest = max(longest, busy_until - arrival)
+    return min(active, seconds), wakeups, longest
+
+
+def raw_streaming(workload: Workload, components: Components) -> dict[str, float | str | None]:
+    """What sending every sample instead would take: bits a second, share of the link's time, sensing and radio power (None: too much)."""
+    bits = workload.channels * workload.sample_rate_hz * SAMPLE_BITS * workload.bin_s
+    on_air_s, _ = _packets(bits, workload.bin_s, components)
+    share = on_air_s / workload.bin_s
+    if share > 1.0:
+        text = f"the link cannot carry this: {bits / workload.bin_s / 1e6:.2f} Mb/s would need {share:.1f} times its time"
+        return {"bandwidth_bps": bits / workload.bin_s, "link_share": share, "power_uw": None, "text": text}
+    power = _sensing_uw(workload, components) + _radio_uw(share, components)
+    return {"bandwidth_bps": bits / workload.bin_s, "link_share": share, "power_uw": power, "text": "sensing and radio, no processing"}
+
+
+def _packets(bits: float, period_s: float, components: Components) -> tuple[float, float]:
+    """Seconds on air for ``bits`` of payload every ``period_s``, ramp-up included, and the bits a second on air."""
+    payload, largest = math.ceil(bits / 8), components.value("radio.payload", "bytes/packet")
+    packets = max(1, math.ceil(payload / largest))
+    on_air = 8 * (payload + packets * components.value("radio.overhead", "bytes/packet"))
+    seconds = on_air / (components.value("radio.rate", "Mb/s") * 1e6) + packets * components.value("radio.rampup", "us") * 1e-6
+    return seconds, on_air / period_s
+
+
+def _sensing_uw(workload: Workload, components: Components) -> float:
+    conversions = workload.channels * workload.sample_rate_hz * components.value("sensing.adc", "pJ/conversion") * 1e-6
+    return workload.channels * components.value("sensing.amplifier", "uW/channel") + conversions
+
+
+def _radio_uw(share: float, components: Components) -> float:
+    return share * components.value("radio.transmit", "mW") * 1e3 + (1.0 - share) * components.value("radio.idle", "uW")
+
+
+def _power(workload: Workload, target: Target, components: Components, duty: float, on_air_s: float) -> dict[str, float]:
+    """Mean power by part in microwatts."""
+    sensing = _sensing_uw(workload, components)
+    if not workload.has_frontend:
+        sensing += workload.channels * components.value("sensing.spike-detector", "uW/channel")
+    active = duty * target.clock_hz * components.value(target.components.active, "pJ/cycle") * 1e-6
+    sleep = (1.0 - duty) * components.value(target.components.sleep, "uW")
+    radio = _radio_uw(on_air_s / workload.bin_s, components)
+    return {"sensing": sensing, "mcu_active": active, "mcu_sleep": sleep, "radio": radio, "total": sensing + active + sleep + radio}

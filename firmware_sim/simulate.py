@@ -1,0 +1,155 @@
+"""Runs one stream's firmware on one target: equal to the reference or not, and what it costs."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from firmware_sim.build import build_firmware, check_fit
+from firmware_sim.bundle import Bundle, load_bundle
+from firmware_sim.compare import Expected, Mismatch, first_mismatch, split_dump
+from firmware_sim.cores import CoreTable, load_core
+from firmware_sim.elf import MemoryUse, SymbolMap, read_symbols
+from firmware_sim.profile import RegionCost, Visits, count_cycles, read_profile
+from firmware_sim.qemu import run_firmware
+from firmware_sim.targets import Target
+from firmware_sim.timing import ZERO, Cycles
+from realm_edge.errors import UserError
+
+MAIN_LOOP = frozenset({"main", "tick", "decode"})  # functions of firmware/main.c
+
+
+@dataclass(frozen=True)
+class KernelRow:
+    """What a function costs in one decoder step (a front end's: in the ticks of one bin)."""
+
+    stage: str  # "frontend" or "decoder"
+    symbol: str
+    node: str  # of the step graph; empty for driver and helpers
+    op: str  # "driver", "helper", or the kernel's operator
+    macs: int
+    instructions: float
+    cycles: float
+    cycles_low: float
+    cycles_high: float
+
+
+@dataclass(frozen=True)
+class RegionStep:
+    """A region's cost in one step, and its visits over the whole run."""
+
+    cycles: Cycles
+    instructions: float
+    visits: Visits | None  # None for the loop, which has no marker of its own, and where there is no front end
+
+
+@dataclass(frozen=True)
+class StreamResult:
+    """One stream on one target. 'Step' is one bin: the front end's ticks and one decoder step."""
+
+    bundle: Bundle
+    target: Target
+    core: CoreTable
+    emulator: str
+    steps: int
+    mismatch: Mismatch | None
+    regions: dict[str, RegionStep]  # frontend, decoder, send, loop
+    kernels: tuple[KernelRow, ...]
+    memory: MemoryUse
+    stack_used: int  # bytes
+    tick_values: int
+    output_values: int
+
+    @property
+    def bit_exact(self) -> bool:
+        return self.mismatch is None
+
+    @property
+    def cycles_per_step(self) -> Cycles:
+        return self.regions["frontend"].cycles.plus(self.regions["decoder"].cycles)
+
+    @property
+    def macs_per_step(self) -> int:
+        return sum(row.macs for row in self.kernels)
+
+    @property
+    def state_bytes(self) -> int:
+        return sum(stage.state_bytes for stage in self.bundle.stages)
+
+
+def simulate_stream(
+    bundle_dir: Path, target: Target, samples: NDArray[np.int16], expected: Expected, folder: Path, timeout_s: float = 900.0
+) -> StreamResult:
+    """Build the firmware, run it on ``samples`` and hold it against ``expected``.
+
+    Args:
+        samples: (ticks, values a tick): ADC counts at the front end's rate, or without a front end the features of each bin.
+        expected: the reference at each bin edge of the same samples.
+        folder: receives the build and the run.
+
+    Raises:
+        UserError: broken bundle, samples of another shape, a model that does not fit the part, QEMU missing, a run that failed.
+    """
+    bundle = load_bundle(bundle_dir)
+    elf = build_firmware(bundle, target, folder / "build")
+    memory = check_fit(elf, target)
+    symbols = read_symbols(elf)
+    tick_values = symbols["realm_sim_block"].size // 2 // bundle.ticks_per_bin
+    if samples.ndim != 2 or samples.dtype != np.int16 or samples.shape[1] != tick_values or samples.shape[0] % bundle.ticks_per_bin:
+        needed = f"int16 (a multiple of {bundle.ticks_per_bin}, {tick_values})"
+        raise UserError(f"{bundle_dir}: samples are {samples.dtype}{samples.shape}: the firmware reads {needed}")
+    if samples.shape[0] == 0:
+        raise UserError(f"{bundle_dir}: no samples to simulate: the held-out part is shorter than one bin")
+    run = run_firmware(elf, target, samples, folder / "run", timeout_s)
+    mismatch = first_mismatch(split_dump(run.dump, bundle, symbols), expected)
+    core = load_core(target.core)
+    costs = count_cycles(read_profile(run.profile), core, SymbolMap(symbols))
+    steps = samples.shape[0] // bundle.ticks_per_bin
+    return StreamResult(
+        bundle=bundle,
+        target=target,
+        core=core,
+        emulator=f"QEMU {run.emulator.version}",
+        steps=steps,
+        mismatch=mismatch,
+        regions=_regions(costs, steps),
+        kernels=tuple(_kernel_rows(bundle, costs, steps)),
+        memory=memory,
+        stack_used=run.stack_used,
+        tick_values=tick_values,
+        output_values=symbols["realm_output"].size // 2,
+    )
+
+
+def _regions(costs: dict[str, RegionCost], steps: int) -> dict[str, RegionStep]:
+    found = {
+        name: RegionStep(cost.cycles.times(1 / steps), cost.visits.instructions / steps, cost.visits)
+        for name, cost in costs.items()
+        if name != "outside"
+    }
+    found.setdefault("frontend", RegionStep(ZERO, 0.0, None))  # its marker is not linked where the bundle has no front end
+    # What the main loop itself does outside the regions; the simulator's board layer is left out.
+    loop, instructions = ZERO, 0
+    for name in MAIN_LOOP & costs["outside"].functions.keys():
+        loop = loop.plus(costs["outside"].functions[name].cycles)
+        instructions += costs["outside"].functions[name].instructions
+    found["loop"] = RegionStep(loop.times(1 / steps), instructions / steps, None)
+    return found
+
+
+def _kernel_rows(bundle: Bundle, costs: dict[str, RegionCost], steps: int) -> Iterator[KernelRow]:
+    for name, stage in (("frontend", bundle.frontend), ("decoder", bundle.decoder)):
+        if stage is None:
+            continue
+        functions = dict(costs[name].functions)
+        per_step = bundle.ticks_per_bin if name == "frontend" else 1
+        for kernel in stage.kernels:
+            cost = functions.pop(kernel.symbol, None)
+            cycles = cost.cycles.times(1 / steps) if cost else ZERO
+            instructions = cost.instructions / steps if cost else 0.0
+            yield KernelRow(name, kernel.symbol, kernel.node, kernel.op, kernel.macs * per_step, instructions, *cycles)
+        for symbol, cost in sorted(functions.items()):
+            op = "driver" if symbol in MAIN_LOOP or symbol.startswith(stage.prefix) else "helper"
+            yield KernelRow(name, symbol, "", op, 0, cost.instructions / steps, *cost.cycles.times(1 / steps))

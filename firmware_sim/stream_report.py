@@ -1,0 +1,130 @@
+"""One stream's section of ``simulation/<target>.json``: cost, memory, power, bandwidth, latency, accuracy, budgets."""
+
+from dataclasses import asdict, replace
+from typing import Any
+
+from firmware_sim.budgets import Budget, Measured, evaluate
+from firmware_sim.components import Components
+from firmware_sim.implant import Timeline, Workload, buffer_bytes, raw_streaming, run_timeline
+from firmware_sim.simulate import RegionStep, StreamResult
+
+
+def stream_report(
+    result: StreamResult, budgets: list[Budget], components: Components, r2_float: float, r2_int8: float, adc_rate_hz: float
+) -> dict[str, Any]:
+    """Everything that is reported of one stream on one target, as JSON.
+
+    Args:
+        r2_float, r2_int8: of the decoder on the held-out part (mean over the output's dimensions).
+        adc_rate_hz: sensing rate of one channel; differs from the firmware's own rate where a circuit of its own detects spikes.
+
+    Raises:
+        UserError: the component library lacks a figure of the target.
+    """
+    target, memory = result.target, result.memory
+    work = workload(result, adc_rate_hz)
+    ring = buffer_bytes(work)
+    ram = memory.ram + ring
+    timeline = run_timeline(work, target, components, ram)
+    low_high = [run_timeline(workload(result, adc_rate_hz, bound), target, components, ram) for bound in ("low", "high")]
+    measured = Measured(
+        timeline.power_uw, timeline.bandwidth_bps["decoded"], timeline.latency_ms, memory.flash, ram, r2_float, r2_int8, timeline.text
+    )
+    cycles, macs = result.cycles_per_step, result.macs_per_step
+    decoder = result.regions["decoder"].cycles
+    report: dict[str, Any] = {
+        "stream": result.bundle.stream,
+        "target": target.name,
+        "part": target.part,
+        "assumed": [f"{name} of {target.part}: {target.source}" for name in target.assumed],
+        "core": {"name": result.core.name, "label": result.core.label, "validation": result.core.validation, "source": result.core.source},
+        "emulator": result.emulator,
+        "frontend": "run" if result.bundle.frontend else "not run: spike counts come in from a circuit of their own",
+        "steps": result.steps,
+        "bit_exact": result.bit_exact,
+        "mismatch": asdict(result.mismatch) if result.mismatch else None,
+        "cycles_per_step": cycles.cycles,
+        "cycles_per_step_range": [cycles.low, cycles.high],
+        "regions": {name: _region_json(region, result.steps) for name, region in result.regions.items()},
+        "macs_per_step": macs,
+        "cycles_per_mac": decoder.cycles / macs if macs else None,  # of the decoder: a front end has no MAC as they are counted here
+        "cycles_per_mac_range": [decoder.low / macs, decoder.high / macs] if macs else None,
+        "kernels": [asdict(row) for row in result.kernels],
+        "flash_bytes": memory.flash,
+        "ram_bytes": ram,
+        "state_bytes": result.state_bytes,
+        "memory": {
+            "sections": memory.sections,
+            "adc_buffer_bytes": ring,
+            "stack_used_bytes": result.stack_used,
+            "scratch_bytes": sum(stage.scratch_bytes for stage in result.bundle.stages),
+            "weight_bytes": sum(stage.weight_bytes for stage in result.bundle.stages),
+            "part_flash_bytes": target.flash_bytes,
+            "part_ram_bytes": target.ram_bytes,
+        },
+        **_timeline_json(timeline),
+        "power_uw_range": [bound.power_uw["total"] for bound in low_high],
+        "raw_streaming": raw_streaming(work, components),
+        "r2": {"float": r2_float, "int8": r2_int8},
+        "budgets": [row.as_json() for row in evaluate(budgets, measured)],
+    }
+    if result.bundle.stream == "spike" and result.bundle.frontend:
+        # An MCU alone would flatter LFP: the same decoder behind a spike detector of its own.
+        detector = _behind_detector(work)
+        report["with_spike_detector"] = _timeline_json(run_timeline(detector, target, components, memory.ram + buffer_bytes(detector)))
+    report["components"] = components.used()
+    report["unverified"] = components.unverified()
+    return report
+
+
+def workload(result: StreamResult, adc_rate_hz: float, bound: str = "cycles") -> Workload:
+    """The implant's workload from counted cycles; ``bound`` chooses 'cycles', 'low' or 'high' of the core table's range."""
+    per_step = {name: getattr(region.cycles, bound) for name, region in result.regions.items()}
+    frontend, ticks = result.regions["frontend"], result.bundle.ticks_per_bin
+    tick_cycles = per_step["frontend"] / ticks
+    # The tick that ends a bin is the one with most instructions; its cycles are taken in proportion.
+    visits = frontend.visits
+    longest = visits.most * per_step["frontend"] / frontend.instructions if visits and frontend.instructions else 0.0
+    return Workload(
+        channels=result.tick_values,
+        sample_rate_hz=adc_rate_hz,
+        ticks_per_bin=ticks,
+        bin_s=1.0 / result.bundle.decoder.rate_hz,
+        tick_cycles=tick_cycles,
+        last_tick_cycles=longest,
+        decoder_cycles=per_step["decoder"] + per_step["send"],
+        loop_cycles=per_step["loop"],
+        output_bits=16 * result.output_values,
+        has_frontend=result.bundle.frontend is not None,
+    )
+
+
+def _behind_detector(work: Workload) -> Workload:
+    return replace(work, ticks_per_bin=1, tick_cycles=0.0, last_tick_cycles=0.0, has_frontend=False)
+
+
+def _region_json(region: RegionStep, steps: int) -> dict[str, float | None]:
+    visits = region.visits
+    return {
+        "cycles": region.cycles.cycles,
+        "cycles_low": region.cycles.low,
+        "cycles_high": region.cycles.high,
+        "instructions": region.instructions,
+        "visits_per_step": visits.count / steps if visits else None,
+        "least_instructions_of_a_visit": visits.least if visits else None,
+        "most_instructions_of_a_visit": visits.most if visits else None,
+    }
+
+
+def _timeline_json(timeline: Timeline) -> dict[str, Any]:
+    return {
+        "fits": timeline.fits,
+        "fit_text": timeline.text,
+        "clock_hz": timeline.clock_hz,
+        "required_clock_hz": timeline.required_clock_hz,
+        "duty_cycle": timeline.duty_cycle,
+        "wakeups_per_s": timeline.wakeups_per_s,
+        "power_uw": timeline.power_uw,
+        "bandwidth_bps": timeline.bandwidth_bps,
+        "latency_ms": timeline.latency_ms,
+    }

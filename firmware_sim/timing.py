@@ -1,0 +1,78 @@
+"""Cycles of blocks and of the steps between them, from a core's table."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from firmware_sim.cores import CoreTable
+from firmware_sim.decode import Instruction
+from realm_edge.errors import UserError
+
+
+class Cycles(NamedTuple):
+    """A cycle count and the range that the table leaves open: low <= cycles <= high."""
+
+    cycles: float
+    low: float
+    high: float
+
+    def plus(self, other: "Cycles") -> "Cycles":
+        return Cycles(self.cycles + other.cycles, self.low + other.low, self.high + other.high)
+
+    def times(self, factor: float) -> "Cycles":
+        return Cycles(self.cycles * factor, self.low * factor, self.high * factor)
+
+
+ZERO = Cycles(0, 0, 0)
+
+
+def block_cycles(table: CoreTable, instructions: Sequence[Instruction]) -> Cycles:
+    """Cycles of a block in straight line. A conditional transfer counts as not taken: :func:`edge_cycles` adds the rest."""
+    total, previous = ZERO, None
+    for instruction in instructions:
+        total = total.plus(_instruction_cycles(table, instruction, previous))
+        previous = instruction
+    return total
+
+
+def edge_cycles(table: CoreTable, last: Instruction, first: Instruction) -> Cycles:
+    """Cycles that following ``last`` (the end of a block) by ``first`` (the begin of the next) adds to both blocks' own."""
+    if not last.transfer:  # a block that was cut: the pair acts as if it stood in one block
+        alone = _instruction_cycles(table, first, None)
+        return _instruction_cycles(table, first, last).plus(alone.times(-1))
+    if first.address == last.address + last.size:
+        return ZERO
+    extra = _lookup(table, _taken_kind(last), last).plus(_instruction_cycles(table, last, None).times(-1)) if last.conditional else ZERO
+    if "unaligned_target" in table.cycles and first.address & 3 == 2 and first.size == 4:
+        extra = extra.plus(_lookup(table, "unaligned_target", first))
+    return extra
+
+
+def _instruction_cycles(table: CoreTable, instruction: Instruction, previous: Instruction | None) -> Cycles:
+    if instruction.conditional:
+        return _lookup(table, "branch", instruction)
+    kind = _taken_kind(instruction) if instruction.transfer else instruction.kind
+    after_load = previous is not None and previous.kind == "load"
+    depends = previous is not None and bool(previous.loads & instruction.reads)
+    if kind == "load" and after_load and not depends and "load_pipelined" in table.cycles:
+        kind = "load_pipelined"
+    total = _lookup(table, kind, instruction)
+    if after_load and depends and "load_use" in table.cycles:
+        total = total.plus(_lookup(table, "load_use", instruction))
+    return total
+
+
+def _taken_kind(instruction: Instruction) -> str:
+    return "branch_taken" if instruction.kind == "branch" else instruction.kind
+
+
+def _lookup(table: CoreTable, kind: str, instruction: Instruction) -> Cycles:
+    cost = table.cycles.get(kind)
+    if cost is None:
+        where = f"which the firmware uses at {instruction.address:#x}"
+        raise UserError(f"core table '{table.name}' has no entry '{kind}', {where}: add it to cores/{table.name}.toml")
+    moved = cost.per_register * instruction.registers
+    total = Cycles(cost.cycles + moved, cost.low + moved, cost.high + moved)
+    if cost.refill:
+        refill = table.cycles["refill"]
+        total = total.plus(Cycles(refill.cycles, refill.low, refill.high))
+    return total

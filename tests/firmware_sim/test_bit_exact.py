@@ -1,0 +1,75 @@
+"""Rung 4 of the ladder: the firmware on each simulated core gives onnxruntime's bytes, and a single wrong bit shows."""
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+from export.stepgraph import save_model
+from export.tvm.bundle import write_bundle
+from firmware_sim.compare import Expected
+from firmware_sim.qemu import find_emulator
+from firmware_sim.simulate import StreamResult, simulate_stream
+from firmware_sim.targets import get_target, targets
+from quantization.golden import run_decoder, run_frontend
+from realm_edge.errors import UserError
+
+BINS = 100
+
+
+def emulator_or_skip(name: str) -> None:
+    try:
+        find_emulator(get_target(name).machine.emulator)
+    except UserError as error:
+        pytest.skip(str(error))
+
+
+def simulate(chain, decoder: onnx.ModelProto, target: str, folder) -> StreamResult:
+    """The firmware of ``decoder`` against the unchanged decoder in onnxruntime."""
+    emulator_or_skip(target)
+    samples = chain.samples[: BINS * 20]
+    features, frontend_states = run_frontend(chain.frontend_int8, samples)
+    outputs, decoder_states = run_decoder(chain.decoder_int8, features)
+    for name, model in (("frontend", chain.frontend_int8), ("decoder", decoder)):
+        save_model(model, folder / f"{name}.onnx")
+    write_bundle(folder / "bundle", "lfp", target, folder / "frontend.onnx", folder / "decoder.onnx")
+    expected = Expected(outputs, frontend_states | decoder_states, features)
+    return simulate_stream(folder / "bundle", get_target(target), samples, expected, folder / "work")
+
+
+def changed(model: onnx.ModelProto, name: str, change) -> onnx.ModelProto:
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    tensor = next(i for i in copy.graph.initializer if i.name == name)
+    values = numpy_helper.to_array(tensor).copy()
+    tensor.CopyFrom(numpy_helper.from_array(change(values), name))
+    return copy
+
+
+@pytest.mark.parametrize("target", sorted(targets()))
+def test_firmware_equals_onnxruntime(chain, target, tmp_path):
+    result = simulate(chain, chain.decoder_int8, target, tmp_path)
+    assert result.mismatch is None and result.bit_exact
+    assert result.steps == BINS
+    by_op = {row.op for row in result.kernels if row.cycles > 0}
+    assert {"QLinear", "QSelectiveStep", "QBiquad", "QBinFeatures"} <= by_op
+    d_model, d_inner, d_state, heads, taps = 24, 48, 16, 3, 4
+    conv_dim = d_inner + 2 * d_state
+    block = d_model * (d_inner + conv_dim + heads) + taps * conv_dim + 3 * heads * 16 * d_state + d_inner * d_model
+    assert result.macs_per_step == 24 * d_model + 2 * block + d_model * 2
+
+
+def flip_bit(weight: np.ndarray) -> np.ndarray:
+    weight.flat[5] ^= 1 << 4
+    return weight
+
+
+@pytest.mark.parametrize(
+    "name, change",
+    [("blocks.0.mixer.in_proj.weight", flip_bit), ("blocks.1.mixer.out_proj.two_k", lambda two_k: two_k * 2)],
+    ids=["one weight bit", "one shift"],
+)
+def test_one_wrong_bit_is_seen(chain, name, change, tmp_path):
+    result = simulate(chain, changed(chain.decoder_int8, name, change), "cortex-m4", tmp_path)
+    assert not result.bit_exact
+    assert result.mismatch is not None and result.mismatch.expected != result.mismatch.got

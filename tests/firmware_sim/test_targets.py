@@ -1,0 +1,33 @@
+import pytest
+
+from firmware_sim.components import load_components
+from firmware_sim.cores import load_core
+from firmware_sim.decode import DECODERS
+from firmware_sim.targets import get_target, targets
+from realm_edge.errors import UserError
+
+
+def test_the_two_targets_name_part_core_and_memory():
+    m4, ibex = get_target("cortex-m4"), get_target("rv32imc")
+    assert (m4.part, m4.clock_hz, m4.flash_bytes, m4.ram_bytes) == ("STM32L4R5", 120_000_000, 2 * 1024**2, 640 * 1024)
+    assert ibex.core == "ibex-small"
+    assert set(ibex.assumed) == {"clock_hz", "flash_bytes", "ram_bytes"}
+    assert m4.assumed == ()
+
+
+@pytest.mark.parametrize("name", list(targets()))
+def test_every_target_has_a_core_table_a_decoder_and_priced_components(name):
+    target = get_target(name)
+    assert load_core(target.core).isa in DECODERS
+    components = load_components()
+    assert components.value(target.components.active, "pJ/cycle") > 0
+    assert components.value(target.components.sleep, "uW") > 0
+    assert components.value(target.components.wakeup, "us") > 0
+    assert components.value(target.components.interrupt, "cycles") > 0
+    assert target.machine.ram_length >= target.ram_bytes
+    assert target.machine.flash_length >= target.flash_bytes
+
+
+def test_an_unknown_target_lists_those_there_are():
+    with pytest.raises(UserError, match="unknown target 'z80': use one of cortex-m4, rv32imc"):
+        get_target("z80")
