@@ -66,7 +66,7 @@ class GraphBuilder:
             ValueError: a value that the integer type cannot hold (numpy would wrap it round silently).
         """
         exact = np.asarray(value)
-        stored = exact.astype(dtype)
+        stored: NDArray = exact.astype(dtype)
         if np.issubdtype(dtype, np.integer) and not np.array_equal(stored, exact):
             raise ValueError(f"{self.name}: constant '{name}' does not fit {np.dtype(dtype).name}")
         self.constants[name] = stored

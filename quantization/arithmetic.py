@@ -12,10 +12,13 @@ symmetric and saturated: int8 in [-127, 127], int16 in [-32767, 32767].
 A shift is passed as its power of two (``two_k`` = 2^k), because ONNX has no arithmetic shift.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
 Ints = NDArray[np.int64]
+Scalar = np.int64
 
 TABLE_SEGMENTS = 256  # of the int16 range, 256 codes each
 DECAY_SHIFT = 15  # decays are Q15
@@ -41,7 +44,7 @@ def wide(x: NDArray) -> Ints:
     return np.asarray(x).astype(np.int64)
 
 
-def round_shift(v: Ints, two_k: Ints) -> Ints:
+def round_shift(v: Ints, two_k: Ints | Scalar) -> Ints:
     """floor((v + floor(2^k / 2)) / 2^k)."""
     return (v + two_k // 2) // two_k
 
@@ -58,7 +61,7 @@ def interpolate(table: NDArray, segment: Ints, fraction: Ints, width: int) -> In
     return round_shift(t0 * (width - fraction) + t1 * fraction, np.int64(width))
 
 
-def unit_scale(c: Ints, eps: Ints) -> Ints:
+def unit_scale(c: Ints, eps: Ints | Scalar) -> Ints:
     """Q15 of c / sqrt(sum(c^2) + eps): a norm without a division.
 
     With s = sum(c^2) + eps and 4^p <= s < 4^(p + 1), the mantissa m = floor(4096 s / 4^p) in [4096, 16384) indexes the
@@ -256,7 +259,7 @@ def q_spike_count(
 
 _BITS = {3: 8, 5: 16}  # onnx.TensorProto.INT8, INT16
 
-OPERATORS = {
+OPERATORS: dict[str, Callable[..., tuple[NDArray, ...]]] = {
     "QNormalise": q_normalise,
     "QLinear": q_linear,
     "QLayerNorm": q_layer_norm,

@@ -5,6 +5,7 @@ residual stream keeps a single scale, so that adding needs no requantisation; th
 one scale a head; what leaves a projection in parts (z, xBC, dt) has one scale a part.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,6 +34,7 @@ class _Context:
     graph: GraphBuilder
     constants: dict[str, NDArray]
     observed: Observed
+    limit: dict[str, int]  # tensors that must stay within less than int16
     scale: dict[str, float | NDArray]  # tensor: its scale, or one scale an element
     feature_scale: NDArray[np.float64]
     consumers: dict[str, list[onnx.NodeProto]]
@@ -56,12 +58,13 @@ def quantize_decoder(model: onnx.ModelProto, observed: Observed, feature_scale: 
     Raises:
         UserError: a tensor whose range no single scale can hold, or an operator that has no integer counterpart.
     """
-    about = metadata(model)
+    about, limit = metadata(model), _limits(model, observed)
     context = _Context(
         graph=GraphBuilder("decoder", functions()),
         constants={i.name: numpy_helper.to_array(i).astype(np.float64) for i in model.graph.initializer},
         observed=observed,
-        scale=_tensor_scales(model, observed),
+        limit=limit,
+        scale=_tensor_scales(model, observed, limit),
         feature_scale=np.broadcast_to(
             np.asarray(feature_scale, np.float64), (model.graph.input[0].type.tensor_type.shape.dim[0].dim_value,)
         ),
@@ -88,7 +91,13 @@ def _consumers(model: onnx.ModelProto) -> dict[str, list[onnx.NodeProto]]:
     return consumers
 
 
-def _tensor_scales(model: onnx.ModelProto, observed: Observed) -> dict[str, float | NDArray]:
+def _limits(model: onnx.ModelProto, observed: Observed) -> dict[str, int]:
+    """C of the selective state space: so small that the sum over the state fits int32 whatever comes in."""
+    steps = [node for node in model.graph.node if node.op_type == "SelectiveStep"]
+    return {node.input[2]: min(INT16_LIMIT, STATE_SUM // observed.tensors[node.input[2]].shape[1]) for node in steps}
+
+
+def _tensor_scales(model: onnx.ModelProto, observed: Observed, limit: dict[str, int]) -> dict[str, float | NDArray]:
     """One scale a tensor; tensors that an addition or an identity ties share theirs, split tensors carry those of their parts."""
     reads_int8 = {node.input[0] for node in model.graph.node if node.op_type == "Linear"}
     scale: dict[str, float | NDArray] = {}
@@ -96,17 +105,13 @@ def _tensor_scales(model: onnx.ModelProto, observed: Observed) -> dict[str, floa
         if name in reads_int8:
             scale[name] = stored_scale(observed.clipped_peak(name), INT8_LIMIT)
         else:
-            scale[name] = stored_scale(HEADROOM * observed.peak(name))
+            scale[name] = stored_scale(HEADROOM * observed.peak(name), limit.get(name, INT16_LIMIT))
     residual = {name for node in model.graph.node if node.op_type == "Add" for name in [*node.input, *node.output]}
     if residual:
         widest = max(float(scale[name]) for name in residual)
         scale.update(dict.fromkeys(residual, widest))
     for node in model.graph.node:
-        if node.op_type == "SelectiveStep":  # the read-out's sum over the state must fit int32
-            d_state = observed.tensors[node.input[2]].shape[1]
-            limit = min(INT16_LIMIT, STATE_SUM // d_state)
-            scale[node.input[2]] = stored_scale(HEADROOM * observed.peak(node.input[2]), limit)
-        elif node.op_type == "Identity":
+        if node.op_type == "Identity":
             scale[node.input[0]] = scale[node.output[0]]
     for node in reversed(model.graph.node):
         if node.op_type == "Split":
@@ -180,7 +185,7 @@ def _silu(context: _Context, node: onnx.NodeProto) -> None:
 
 
 def _tabulated(context: _Context, x: str, out: str, name: str, scale_out: float) -> None:
-    points = table(lambda v: v * expit(v), float(context.scale[x]), scale_out)
+    points = table(lambda v: v * expit(v), float(context.scale[x]), scale_out, context.limit.get(out, INT16_LIMIT))
     names = [context.const(f"{name}.table", points, np.int16), context.scalar(f"{name}.base", 0)]
     context.graph.node("QTable", [x, *names], [out], f"{name}.silu")
 
@@ -220,8 +225,15 @@ def _selective_step(context: _Context, node: onnx.NodeProto) -> None:
     _, k_u = fixed_point(HEADROOM * dt_seen.max(axis=0) * gain, 15, f"{node.name}.dt", max_shift=30)
     base = context.const(f"{node.name}.rows", np.arange(heads) * (TABLE_SEGMENTS + 1), np.int64)
     rows = range(heads)
-    decay = [table(lambda v, i=i: np.exp(np.logaddexp(0.0, v + dt_bias[i]) * a[i]), scale_dt, 2.0**-DECAY_SHIFT) for i in rows]
-    steps = [table(lambda v, i=i: np.logaddexp(0.0, v + dt_bias[i]) * gain[i], scale_dt, 2.0**-k_u) for i in rows]
+
+    def decay_of(head: int) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
+        return lambda v: np.exp(np.logaddexp(0.0, v + dt_bias[head]) * a[head])
+
+    def step_of(head: int) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
+        return lambda v: np.logaddexp(0.0, v + dt_bias[head]) * gain[head]
+
+    decay = [table(decay_of(i), scale_dt, 2.0**-DECAY_SHIFT) for i in rows]
+    steps = [table(step_of(i), scale_dt, 2.0**-k_u) for i in rows]
     for what, points in (("decay", decay), ("dt", steps)):
         name = f"{node.name}.{what}"
         context.graph.node("QTable", [dt_raw, context.const(f"{name}.table", np.concatenate(points), np.int16), base], [name], name)

@@ -34,7 +34,12 @@ def stored_scale(largest: float, limit: int = INT16_LIMIT) -> float:
     return float(largest) / limit if largest > 0.0 else 1.0 / limit
 
 
-def table(function: Callable[[NDArray[np.float64]], NDArray[np.float64]], scale_in: float, scale_out: float) -> NDArray[np.int16]:
-    """257 points of ``function`` over the whole int16 range of its input, for :func:`quantization.arithmetic.q_table`."""
-    codes = (np.arange(TABLE_SEGMENTS + 1) - TABLE_SEGMENTS // 2) * 256.0
-    return np.clip(np.rint(function(codes * scale_in) / scale_out), -INT16_LIMIT, INT16_LIMIT).astype(np.int16)
+def table(
+    function: Callable[[NDArray[np.float64]], NDArray[np.float64]], scale_in: float, scale_out: float, limit: int = INT16_LIMIT
+) -> NDArray[np.int16]:
+    """257 points of ``function`` over the whole int16 range of its input, for :func:`quantization.arithmetic.q_table`.
+
+    The result saturates at ``limit``.
+    """
+    codes = np.arange(-TABLE_SEGMENTS // 2, TABLE_SEGMENTS // 2 + 1, dtype=np.float64) * 256.0
+    return np.clip(np.rint(function(codes * scale_in) / scale_out), -limit, limit).astype(np.int16)

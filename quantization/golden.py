@@ -34,14 +34,14 @@ class Golden:
 
     def save(self, path: Path) -> None:
         """Write one .npz, atomically."""
-        arrays: Arrays = {"first_bin": np.int64(self.first_bin), "warm_up": np.int64(self.warm_up)}  # type: ignore[dict-item]
+        arrays: Arrays = {"first_bin": np.array(self.first_bin), "warm_up": np.array(self.warm_up)}
         arrays |= {"features": self.features, "decoded": self.decoded}
         if self.samples is not None:
             arrays["samples"] = self.samples
         arrays |= {f"frontend/{k}": v for k, v in self.frontend_states.items()}
         arrays |= {f"decoder/{k}": v for k, v in self.decoder_states.items()}
         stream = io.BytesIO()
-        np.savez(stream, **arrays)
+        np.savez(stream, allow_pickle=False, **arrays)  # type: ignore[arg-type]  # numpy types the arrays as if they were allow_pickle
         write_bytes(path, stream.getvalue())
 
     @staticmethod

@@ -83,7 +83,8 @@ def _golden(
     warm_up = min(WARM_UP_BINS, session.validation_end)
     first = session.validation_end - warm_up
     bins = warm_up + min(SCORED_BINS, len(session.targets) - session.validation_end)
-    samples, frontend_states = None, {}
+    samples: NDArray[np.int16] | None = None
+    frontend_states: dict[str, NDArray] = {}
     if frontend is None:
         features = np.clip(stream.inputs(session)[first : first + bins], 0, 32767).astype(np.int16)  # spike counts
     else:

@@ -1,12 +1,12 @@
 """Thumb-2 (ARMv7E-M with single-precision floating point) to timing classes, decoded by capstone."""
 
-from functools import cache
-
 import capstone
 from capstone import arm
 
 from firmware_sim.decode.instruction import Instruction, UnknownInstruction
 
+_PAGE = 1024  # bytes, QEMU's smallest page on ARM
+_WIDE = (0b11101, 0b11110, 0b11111)  # top bits of a 32-bit instruction's first halfword (ARMv7-M reference manual, A5.1)
 _MULTIPLY_LONG = ("umull", "smull", "umlal", "smlal", "umaal")
 _BRANCHES = {"b", "bl", "bx", "blx", "bxj"}
 _FLOAT_ONE = ("vadd", "vsub", "vmul", "vnmul", "vabs", "vneg", "vcmp", "vcvt", "vmov", "vmrs", "vmsr", "vmax", "vmin", "vrint", "vsel")
@@ -19,6 +19,7 @@ def decode_thumb(code: bytes, address: int) -> list[Instruction]:
     Raises:
         UnknownInstruction: capstone or the classes below do not know an encoding.
     """
+    code = _without_lookahead(code, address)
     found, at = [], 0
     for instruction in _disassembler().disasm(code, address):
         found.append(_classify(instruction))
@@ -28,8 +29,20 @@ def decode_thumb(code: bytes, address: int) -> list[Instruction]:
     return found
 
 
-@cache
+def _without_lookahead(code: bytes, address: int) -> bytes:
+    """The block's own code. QEMU ends a block before an instruction that straddles two pages; to see that it does, it reads that
+    instruction's first halfword, and hands it to plugins as if it belonged to the block (observed with 7.2)."""
+    if (address + len(code)) % _PAGE == 0 and len(code) > 2:
+        at = 0
+        while at < len(code) - 2:
+            at += 4 if int.from_bytes(code[at : at + 2], "little") >> 11 in _WIDE else 2
+        if at == len(code) - 2 and int.from_bytes(code[at:], "little") >> 11 in _WIDE:
+            return code[:at]
+    return code
+
+
 def _disassembler() -> capstone.Cs:
+    """A fresh one for every block: capstone remembers an IT block that the end of the code before cut short."""
     engine = capstone.Cs(capstone.CS_ARCH_ARM, capstone.CS_MODE_THUMB | capstone.CS_MODE_MCLASS)
     engine.detail = True
     return engine

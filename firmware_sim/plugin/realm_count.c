@@ -135,7 +135,10 @@ static struct block *block_of(const struct qemu_plugin_tb *tb) {
     const uint64_t address = qemu_plugin_insn_vaddr(qemu_plugin_tb_get_insn(tb, 0));
     for (size_t i = 0; i < n; i++) {
         const struct qemu_plugin_insn *insn = qemu_plugin_tb_get_insn(tb, i);
-        const size_t size = qemu_plugin_insn_size(insn);
+        size_t size = qemu_plugin_insn_size(insn);
+        /* On ARM QEMU looks at the halfword after an instruction that ends two bytes before a page's end, and adds it to that
+         * instruction's bytes. The next address tells the true size; for the last instruction the decoder has to. */
+        if (i + 1 < n) size = qemu_plugin_insn_vaddr(qemu_plugin_tb_get_insn(tb, i + 1)) - qemu_plugin_insn_vaddr(insn);
         if (bytes + size > sizeof code) {
             fprintf(stderr, "realm_count: block at %" PRIx64 " is longer than a page\n", address);
             exit(1);

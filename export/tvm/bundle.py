@@ -1,0 +1,158 @@
+"""Bundles: headers, readable driver, const weights, TVM objects and metadata of one stream for one target."""
+
+import contextlib
+import io
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from elftools.elf.elffile import ELFFile
+
+from export.tvm.driver import DECODER, FRONTEND, check_abi, header, source, weights, weights_header
+from export.tvm.graph import read_graph
+from export.tvm.lower import build_object, tvm_target
+from export.tvm.plan import Plan, make_plan
+from realm_edge.errors import UserError
+from realm_edge.files import sha256_file, write_json, write_text
+
+
+@dataclass(frozen=True)
+class CompiledModel:
+    """One step graph, compiled: its plan and, by file name, one object a kernel."""
+
+    plan: Plan
+    objects: dict[str, bytes]
+
+
+def compile_model(onnx_path: Path, prefix: str, target: str) -> CompiledModel:
+    """Compile a step graph.
+
+    Args:
+        onnx_path: int8 step graph.
+        prefix: "realm_frontend" or "realm_decoder"; begins every C symbol.
+        target: a key of :data:`export.tvm.lower.TVM_TARGETS`.
+
+    Raises:
+        UserError: an unknown target, or a graph that is damaged or holds what cannot be compiled.
+    """
+    machine = tvm_target(target)
+    plan = make_plan(read_graph(onnx_path), prefix)
+    check_abi(plan)
+    objects = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for call in plan.calls:
+            path = Path(folder, f"{call.symbol}.o")
+            build_object(call.kernel.function, call.symbol, machine, path)
+            objects[path.name] = path.read_bytes()
+    return CompiledModel(plan, objects)
+
+
+def write_bundle(directory: Path, stream: str, target: str, frontend_onnx: Path | None, decoder_onnx: Path) -> None:
+    """Write the bundle ``directory``, replacing what was there; it appears whole or not at all, and the same bytes each time.
+
+    Args:
+        stream: "lfp" or "spike".
+        target: a key of :data:`export.tvm.lower.TVM_TARGETS`.
+        frontend_onnx: None where spike counts come from elsewhere.
+        decoder_onnx: int8 decoder step graph.
+
+    Raises:
+        UserError: see :func:`compile_model`; also a decoder that does not take the front end's features.
+    """
+    frontend = compile_model(frontend_onnx, FRONTEND, target) if frontend_onnx else None
+    decoder = compile_model(decoder_onnx, DECODER, target)
+    if frontend and (made := frontend.plan.graph.outputs[0].shape) != (taken := decoder.plan.graph.inputs[0].shape):
+        raise UserError(f"{decoder_onnx}: takes {taken[0]} features, {frontend_onnx} makes {made[0]}; quantise both from one run")
+    models = [model for model in (frontend, decoder) if model]
+    with _replacing_directory(directory) as partial:
+        for model in models:
+            write_sources(partial, model.plan)
+        (partial / "lib").mkdir()
+        for model in models:
+            for name, content in model.objects.items():
+                (partial / "lib" / name).write_bytes(content)
+        _archive(partial / "lib")
+        metadata = {
+            "stream": stream,
+            "target": target,
+            "frontend": _describe(frontend) if frontend else None,
+            "decoder": _describe(decoder),
+            "made_from": {model.plan.prefix.removeprefix("realm_"): model.plan.graph.sha256 for model in models},
+        }
+        write_json(partial / "metadata.json", metadata)
+        files = sorted(p for p in partial.rglob("*") if p.is_file())
+        write_text(partial / "SHA256SUMS", "".join(f"{sha256_file(p)}  {p.relative_to(partial).as_posix()}\n" for p in files))
+
+
+def write_sources(directory: Path, plan: Plan) -> None:
+    """Write header, driver and weights of one model to ``include`` and ``src`` below ``directory``."""
+    write_text(directory / "include" / f"{plan.prefix}.h", header(plan))
+    write_text(directory / "src" / f"{plan.prefix}.c", source(plan))
+    write_text(directory / "src" / f"{plan.prefix}_weights.h", weights_header(plan))
+    write_text(directory / "src" / f"{plan.prefix}_weights.c", weights(plan))
+
+
+def describe_states(plan: Plan) -> list[dict[str, Any]]:
+    """Name, byte offset in the state block, dtype and shape of every state."""
+    return [{"name": s.name, "offset": plan.state_offsets[s.name], "dtype": s.dtype, "shape": list(s.shape)} for s in plan.graph.states]
+
+
+def _describe(model: CompiledModel) -> dict[str, Any]:
+    plan = model.plan
+    kernels = [
+        {
+            "symbol": call.symbol,
+            "node": call.node,
+            "op": call.op,
+            "macs": call.kernel.macs,
+            "code_bytes": _function_bytes(model.objects, call.symbol),
+        }
+        for call in plan.calls
+    ]
+    return {
+        "prefix": plan.prefix,
+        "rate_hz": plan.graph.rate_hz,
+        "state_bytes": plan.state_bytes,
+        "scratch_bytes": plan.scratch_bytes,
+        "weight_bytes": plan.weight_bytes,
+        "inputs": [{"name": v.name, "dtype": v.dtype, "shape": list(v.shape)} for v in plan.graph.inputs],
+        "outputs": [{"name": v.name, "dtype": v.dtype, "shape": list(v.shape)} for v in plan.graph.outputs],
+        "states": describe_states(plan),
+        "kernels": kernels,
+    }
+
+
+def _function_bytes(objects: dict[str, bytes], symbol: str) -> int:
+    sections = ELFFile(io.BytesIO(objects[f"{symbol}.o"])).iter_sections("SHT_SYMTAB")
+    return next(s["st_size"] for table in sections for s in table.iter_symbols() if s.name == symbol)
+
+
+def _archive(lib: Path) -> None:
+    """``librealm.a`` of all objects; D leaves out times and owners, so that equal objects give equal bytes."""
+    names = sorted(p.name for p in lib.glob("*.o"))
+    command = [sys.executable, "-m", "ziglang", "ar", "rcsD", "librealm.a", *names]
+    done = subprocess.run(command, cwd=lib, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise UserError(f"{lib}: 'python -m ziglang ar' failed: {done.stderr.strip():.200}; see 'realm-edge doctor'")
+
+
+@contextlib.contextmanager
+def _replacing_directory(directory: Path) -> Iterator[Path]:
+    """Yield an empty sibling of ``directory`` that takes its place on success and is removed on failure."""
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    partial = directory.with_name(f".{directory.name}.partial-{os.getpid()}")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir()
+    try:
+        yield partial
+        if directory.exists():
+            shutil.rmtree(directory)
+        os.rename(partial, directory)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)

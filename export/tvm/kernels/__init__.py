@@ -1,0 +1,29 @@
+"""One TIR function per operator of the integer step graphs, specialised by shapes, constants and proven bounds.
+
+:mod:`quantization.arithmetic` defines what each computes; the names here are those of its operators.
+"""
+
+from collections.abc import Callable
+
+from export.tvm.kernels.elementwise import q_add, q_normalise, q_table
+from export.tvm.kernels.filters import q_biquad, q_common_average
+from export.tvm.kernels.interface import Kernel, Node
+from export.tvm.kernels.linear import q_conv, q_linear
+from export.tvm.kernels.norms import q_gated_norm, q_layer_norm
+from export.tvm.kernels.readout import q_bin_features, q_spike_count
+from export.tvm.kernels.selective import q_selective_step
+
+BUILDERS: dict[str, Callable[[Node], Kernel]] = {
+    "QNormalise": q_normalise,
+    "QLinear": q_linear,
+    "QLayerNorm": q_layer_norm,
+    "QGatedNorm": q_gated_norm,
+    "QAdd": q_add,
+    "QTable": q_table,
+    "QConv": q_conv,
+    "QSelectiveStep": q_selective_step,
+    "QCommonAverage": q_common_average,
+    "QBiquad": q_biquad,
+    "QBinFeatures": q_bin_features,
+    "QSpikeCount": q_spike_count,
+}

@@ -1,0 +1,111 @@
+"""Front-end kernels that run on every sample: common average reference and second-order sections."""
+
+# mypy: disable-error-code="valid-type, index, assignment"
+# (annotations inside kernels are TVMScript types)
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from tvm import tirx
+from tvm.script import tirx as T
+
+from export.tvm.kernels.exact import Exact, width
+from export.tvm.kernels.interface import Kernel, Node
+
+
+def q_common_average(node: Node) -> Kernel:
+    """((x * guard) - round_shift(sum(x * good) * reciprocal, k)) * good; bad channels are few and known, so they cost only a store."""
+    node.expect(5, 1)
+    x = node.tensor(0, "int16", None)
+    n = x.shape[0]
+    good = node.constant(1, "int8", n)
+    if not np.isin(good, (0, 1)).all():
+        raise node.refuse("input 1 holds something other than 0 and 1")
+    reciprocal, k, guard = node.scalar(2, 0), node.shift(3), node.scalar(4, 1)
+    bad = [int(i) for i in np.flatnonzero(good == 0)]
+    n_bad = len(bad)
+    referenced = reciprocal > 0 and n_bad < n
+    mean_bound = (Exact(T.int32(0), n * x.bound) * reciprocal).round_shift(k).bound if referenced else 0
+    bound = x.bound * guard + mean_bound
+    if bound >= 2**31:
+        raise node.refuse(f"its result may reach 2^{bound.bit_length() - 1}, beyond int32", "use fewer guard bits")
+
+    def average(total: Any) -> Any:
+        return (Exact(total, n * x.bound) * reciprocal).round_shift(k).to("int32")
+
+    @T.prim_func(s_tir=True)
+    def kernel(x: T.Buffer((n,), "int16"), y: T.Buffer((n,), "int32")):
+        mean = T.alloc_scalar("int32")
+        mean = 0
+        if referenced:
+            for i in range(n):
+                mean = mean + T.cast(x[i], "int32")
+            if n_bad > 0:
+                for j in T.unroll(n_bad):
+                    mean = mean - T.cast(x[choose(bad, j)], "int32")
+            mean = average(mean)
+        for i in range(n):
+            y[i] = T.cast(x[i], "int32") * guard - mean
+        if n_bad > 0:
+            for j in T.unroll(n_bad):
+                y[choose(bad, j)] = 0
+
+    y = node.output(0, "int32", (1, n), bound)
+    return Kernel(kernel, (x.name, y.name), (y,))
+
+
+def q_biquad(node: Node) -> Kernel:
+    """A bank of direct-form I sections with the rounding error fed back; the state is updated in place.
+
+    Coefficients are immediates, one loop a section: a band-pass has b1 = 0, and most of the work of an implant is here.
+    """
+    node.expect(5, 2)
+    x = node.tensor(0, "int32", 1, None)
+    n = x.shape[1]
+    coef = node.constant(1, "int32", None, 5)
+    sections = len(coef)
+    state = node.tensor(2, "int32", sections, 5, n)
+    k, limit = node.shift(3), node.scalar(4, 0)
+    if k > 31 or limit >= 2**31:
+        raise node.refuse(f"two_k = 2^{k} or limit = {limit} leaves int32")
+    gains = np.abs(coef.astype(object))
+    bound = int(max(row[:3].sum() * x.bound + row[3:].sum() * limit for row in gains)) + 2**k
+
+    def accumulated(x: Any, state: Any, s: Any, i: Any) -> Any:
+        acc_type = width(bound)
+        acc = T.cast(state[s, 4, i], acc_type)
+        for tap, value in enumerate((x[i], state[s, 0, i], state[s, 1, i], state[s, 2, i], state[s, 3, i])):
+            acc = acc + T.cast(choose(coef[:, tap].tolist(), s), acc_type) * T.cast(value, acc_type)
+        return acc
+
+    def error(acc: Any) -> Any:
+        return T.cast(acc & tirx.const((1 << k) - 1, width(bound)), "int32")
+
+    def output(acc: Any) -> Any:
+        return Exact(acc, bound).floor_shift(k).clip(limit).to("int32")
+
+    @T.prim_func(s_tir=True)
+    def kernel(x: T.Buffer((n,), "int32"), state: T.Buffer((sections, 5, n), "int32"), y: T.Buffer((sections, n), "int32")):
+        for s in T.unroll(sections):
+            for i in range(n):
+                acc: T.let = accumulated(x, state, s, i)
+                out: T.let = output(acc)
+                state[s, 1, i] = state[s, 0, i]
+                state[s, 0, i] = x[i]
+                state[s, 3, i] = state[s, 2, i]
+                state[s, 2, i] = out
+                state[s, 4, i] = error(acc)
+                y[s, i] = out
+
+    y = node.output(0, "int32", (sections, n), limit)
+    after = node.output(1, "int32", state.shape, max(x.bound, limit, 2**k - 1))
+    return Kernel(kernel, (x.name, state.name, y.name), (y, after), {after.name: state.name})
+
+
+def choose(values: Sequence[int], index: Any) -> Any:
+    """``values[index]`` for the index of an unrolled loop: folds to one immediate."""
+    chosen = tirx.const(values[-1], "int32")
+    for i in reversed(range(len(values) - 1)):
+        chosen = T.Select(index == i, tirx.const(values[i], "int32"), chosen)
+    return chosen

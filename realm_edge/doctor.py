@@ -1,0 +1,95 @@
+"""What this machine has of what the product needs, and how to get the rest."""
+
+import platform
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+
+PYTHON = (3, 11)
+
+# Package on PyPI -> what it is for.
+REQUIRED_PACKAGES = {
+    "torch": "training",
+    "onnxruntime": "reference execution of the step graphs",
+    "apache-tvm": "kernels",
+    "ziglang": "C compiler and linker for the firmware",
+}
+PIP_REMEDY = "pip install -c constraints.txt {}, or ./start run, which installs all"
+QEMU_PACKAGES = {"qemu-system-arm": "qemu-system-arm", "qemu-system-riscv32": "qemu-system-misc"}
+
+Versions = tuple[tuple[int, int], tuple[int, int]]
+
+
+@dataclass(frozen=True)
+class Item:
+    """One thing that is needed or useful."""
+
+    name: str
+    purpose: str
+    required: bool
+    found: bool
+    version: str  # empty when it is missing
+    remedy: str  # empty when nothing is to be done
+
+    def line(self) -> str:
+        """One line of the table."""
+        mark = "ok" if self.found else "MISSING" if self.required else "absent"
+        detail = self.purpose if self.found else f"{self.purpose}; to get it: {self.remedy}"
+        return f"{mark:<8} {self.name:<22} {self.version:<16} {detail}"
+
+
+def examine(emulators: Sequence[str], qemu_versions: Versions) -> list[Item]:
+    """Look at everything.
+
+    Args:
+        emulators: the QEMU programs that the targets need.
+        qemu_versions: first and last release, (major, minor), that the counting plugin works with.
+    """
+    packages = [_package(name, purpose, required=True) for name, purpose in REQUIRED_PACKAGES.items()]
+    machines = [_qemu(name, qemu_versions) for name in dict.fromkeys(emulators)]
+    return [_python(), *packages, *machines, _gpu(), _package("mamba-ssm", "faster training on a GPU", required=False)]
+
+
+def _python() -> Item:
+    wanted = ".".join(map(str, PYTHON))
+    found = sys.version_info[:2] >= PYTHON
+    return Item("python", f"{wanted} or newer", True, found, platform.python_version(), "" if found else f"install Python {wanted}")
+
+
+def _package(name: str, purpose: str, *, required: bool) -> Item:
+    remedy = PIP_REMEDY.format(name) if required else "pip install 'realm-edge[mamba]' in an environment of its own (see pyproject.toml)"
+    try:
+        return Item(name, purpose, required, True, version(name), "")
+    except PackageNotFoundError:
+        return Item(name, purpose, required, False, "", remedy)
+
+
+def _qemu(program: str, versions: Versions) -> Item:
+    (first, last) = (".".join(map(str, version)) for version in versions)
+    purpose = f"runs the firmware; QEMU {first} to {last}"
+    remedy = f"apt-get install {QEMU_PACKAGES.get(program, program)} (Debian 12 has 7.2)"
+    path = shutil.which(program)
+    if path is None:
+        return Item(program, purpose, True, False, "", remedy)
+    shown = subprocess.run([path, "--version"], capture_output=True, text=True, check=False, timeout=30).stdout
+    match = re.search(r"version ((\d+)\.(\d+)[.\d]*)", shown)
+    if match is None:
+        return Item(program, purpose, True, False, "unknown", remedy)
+    found = versions[0] <= (int(match[2]), int(match[3])) <= versions[1]
+    return Item(program, purpose, True, found, match[1], "" if found else remedy)
+
+
+def _gpu() -> Item:
+    purpose, remedy = "faster training", "a CUDA build of torch and a GPU; training works without"
+    if find_spec("torch") is None:
+        return Item("GPU", purpose, False, False, "", remedy)
+    import torch  # takes a second, and only this needs it
+
+    if not torch.cuda.is_available():
+        return Item("GPU", purpose, False, False, "", remedy)
+    return Item("GPU", purpose, False, True, torch.cuda.get_device_name(), "")

@@ -1,0 +1,167 @@
+"""What the implant computes from ADC samples: LFP features and threshold crossings, causal and in float64.
+
+These are the definitions that the step graphs of the firmware reproduce: every filter is a second-order section
+``b0 b1 b2 a1 a2`` (``a0 = 1``) that starts at rest with the recording's first sample.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import signal
+
+from realm_edge.settings import Settings
+
+COMMON_AVERAGE_MIN_CHANNELS = 4  # the mean of fewer channels is mostly the channel itself
+THRESHOLD_SECONDS = 10  # of the recording's start, from which the spike threshold is estimated
+_MEDIAN_TO_SD = 0.6745  # median of |x| over its standard deviation for Gaussian x (Quian Quiroga et al. 2004, eq. 3.1)
+_CHUNK_SECONDS = 20  # bounds the float64 copies
+
+
+@dataclass(frozen=True)
+class LfpFrontend:
+    """LFP front end of one array.
+
+    A tick takes the ADC counts of all channels, subtracts the mean of the good channels (``common_average``), sets
+    the bad channels to 0, applies ``pre`` and accumulates the result and, for each band, the square of its
+    band-passed copy. At a bin's last tick the features are [mean of the result (local motor potential), log2(1 + sum
+    of squares) of band 0, band 1, ...], each for all channels.
+    """
+
+    rate_hz: int
+    samples_per_bin: int
+    good: NDArray[np.bool_]  # (channels,)
+    common_average: bool  # only when there are at least 4 good channels
+    pre: NDArray[np.float64]  # (n_pre, 5), b0 b1 b2 a1 a2, applied in order: high-pass, then the line notch if there is one
+    bands: NDArray[np.float64]  # (n_bands, 5), each applied to the output of ``pre``
+
+    @property
+    def n_features(self) -> int:
+        return len(self.good) * (1 + len(self.bands))
+
+
+@dataclass(frozen=True)
+class SpikeFrontend:
+    """Spike front end of the baseline: high-pass, then one count for each downward crossing of a channel's threshold."""
+
+    rate_hz: int
+    samples_per_bin: int
+    highpass: NDArray[np.float64]  # (5,), b0 b1 b2 a1 a2
+    threshold: NDArray[np.int32]  # (channels,), ADC counts, negative
+
+
+def design(settings: Settings, good_channels: NDArray[np.bool_]) -> LfpFrontend:
+    """Design the LFP front end: Butterworth high-pass (order 2), line notch, one Butterworth band-pass section a band."""
+    lfp = settings.lfp
+    pre = [_section(*signal.butter(2, lfp.highpass_hz, "highpass", fs=lfp.rate_hz))]
+    if lfp.line_hz > 0:
+        pre.append(_section(*signal.iirnotch(lfp.line_hz, lfp.line_q, fs=lfp.rate_hz)))
+    bands = [_section(*signal.butter(1, band, "bandpass", fs=lfp.rate_hz)) for band in lfp.bands_hz]
+    good = np.array(good_channels, dtype=bool)
+    return LfpFrontend(
+        rate_hz=lfp.rate_hz,
+        samples_per_bin=settings.lfp_samples_per_bin,
+        good=good,
+        common_average=int(good.sum()) >= COMMON_AVERAGE_MIN_CHANNELS,
+        pre=np.array(pre),
+        bands=np.array(bands).reshape(-1, 5),
+    )
+
+
+def lfp_features(frontend: LfpFrontend, lfp: NDArray[np.int16]) -> NDArray[np.float32]:
+    """Compute the features of every whole bin, from rest.
+
+    Args:
+        frontend: from :func:`design`.
+        lfp: ``(samples, channels)`` ADC counts at ``frontend.rate_hz``; a last, incomplete bin is left out.
+
+    Returns:
+        ``(bins, n_features)``, feature-major: the mean of all channels in ADC counts, then for each band the log2 power
+        of all channels.
+    """
+    channels = len(frontend.good)
+    bins = len(lfp) // frontend.samples_per_bin
+    features = np.empty((bins, frontend.n_features), np.float32)
+    pre_state = np.zeros((len(frontend.pre), 2, channels))
+    band_states = [np.zeros((1, 2, channels)) for _ in frontend.bands]
+    chunk = max(1, _CHUNK_SECONDS * frontend.rate_hz // frontend.samples_per_bin)
+    for start in range(0, bins, chunk):
+        stop = min(start + chunk, bins)
+        x = lfp[start * frontend.samples_per_bin : stop * frontend.samples_per_bin].astype(np.float64)
+        if frontend.common_average:
+            x -= x[:, frontend.good].mean(axis=1, keepdims=True)
+        x[:, ~frontend.good] = 0.0
+        y, pre_state = signal.sosfilt(_sos(frontend.pre), x, axis=0, zi=pre_state)
+        features[start:stop, :channels] = _by_bin(y, frontend.samples_per_bin).mean(axis=1)
+        for i, band in enumerate(frontend.bands):
+            z, band_states[i] = signal.sosfilt(_sos(band), y, axis=0, zi=band_states[i])
+            power = _by_bin(np.square(z, out=z), frontend.samples_per_bin).sum(axis=1)
+            features[start:stop, (i + 1) * channels : (i + 2) * channels] = np.log2(1.0 + power)
+    return features
+
+
+def spike_threshold(settings: Settings, broadband: NDArray[np.int16]) -> NDArray[np.int32]:
+    """Estimate each channel's threshold from the recording's start.
+
+    Args:
+        settings: ``settings.spike`` decides the high-pass and the multiple of the noise level.
+        broadband: ``(samples, channels)`` ADC counts, the first :data:`THRESHOLD_SECONDS` of the training part.
+
+    Returns:
+        ``(channels,)`` ADC counts: ``-round(threshold_sd * median(|y|) / 0.6745)``, at most -1 (a dead channel has no noise).
+    """
+    y = signal.sosfilt(_sos(_highpass(settings)), broadband.astype(np.float64), axis=0)
+    sd = np.median(np.abs(y), axis=0) / _MEDIAN_TO_SD
+    return -np.maximum(np.rint(settings.spike.threshold_sd * sd), 1).astype(np.int32)
+
+
+def design_spike(settings: Settings, threshold: NDArray[np.int32]) -> SpikeFrontend:
+    """Design the spike front end: Butterworth high-pass (order 2) and the thresholds of :func:`spike_threshold`."""
+    return SpikeFrontend(settings.spike.rate_hz, settings.spike_samples_per_bin, _highpass(settings), threshold)
+
+
+def spike_counts(frontend: SpikeFrontend, blocks: Iterable[NDArray[np.int16]]) -> NDArray[np.float32]:
+    """Count threshold crossings a bin over consecutive blocks of one recording, from rest.
+
+    A crossing is a filtered sample below the threshold whose predecessor (0 before the first) is not.
+
+    Args:
+        frontend: from :func:`design_spike`.
+        blocks: ``(samples, channels)`` ADC counts at ``frontend.rate_hz``, each a whole number of bins long.
+
+    Returns:
+        ``(bins, channels)`` counts.
+
+    Raises:
+        ValueError: a block does not hold a whole number of bins.
+    """
+    state = np.zeros((1, 2, len(frontend.threshold)))
+    below = np.zeros((1, len(frontend.threshold)), bool)  # the sample before the block
+    counts = [np.empty((0, len(frontend.threshold)), np.float32)]
+    for block in blocks:
+        if len(block) % frontend.samples_per_bin:
+            raise ValueError(f"a block of {len(block)} samples does not hold whole bins of {frontend.samples_per_bin}")
+        y, state = signal.sosfilt(_sos(frontend.highpass), block.astype(np.float64), axis=0, zi=state)
+        below = np.concatenate([below[-1:], y < frontend.threshold])
+        crossings = below[1:] & ~below[:-1]
+        counts.append(_by_bin(crossings, frontend.samples_per_bin).sum(axis=1, dtype=np.float32))
+    return np.concatenate(counts)
+
+
+def _highpass(settings: Settings) -> NDArray[np.float64]:
+    return _section(*signal.butter(2, settings.spike.highpass_hz, "highpass", fs=settings.spike.rate_hz))
+
+
+def _section(b: NDArray[np.float64], a: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.concatenate([b, a[1:]]) / a[0]
+
+
+def _sos(sections: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Sections ``b0 b1 b2 a1 a2`` as scipy wants them, ``(n, 6)`` with ``a0 = 1``."""
+    return np.insert(np.atleast_2d(sections), 3, 1.0, axis=1)
+
+
+def _by_bin(x: NDArray, samples_per_bin: int) -> NDArray:
+    """View ``(samples, channels)`` as ``(bins, samples_per_bin, channels)``."""
+    return x.reshape(-1, samples_per_bin, x.shape[1])

@@ -1,0 +1,52 @@
+"""Decoding accuracy on bins where the behaviour is known."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import pearsonr
+from sklearn.metrics import r2_score
+
+from realm_edge.errors import UserError
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """One value an axis; ``bins`` of them were scored."""
+
+    r2: tuple[float, ...]  # coefficient of determination against the scored bins' own mean
+    r: tuple[float, ...]  # Pearson's correlation; 0 for a constant prediction
+    bins: int
+
+    def as_json(self, names: Sequence[str]) -> dict[str, object]:
+        """{"r2": mean, "r": mean, "r2_by_axis": {name: value}, "r_by_axis": {...}, "bins": n}."""
+        return {
+            "r2": float(np.mean(self.r2)),
+            "r": float(np.mean(self.r)),
+            "r2_by_axis": dict(zip(names, self.r2, strict=True)),
+            "r_by_axis": dict(zip(names, self.r, strict=True)),
+            "bins": self.bins,
+        }
+
+
+def accuracy(true: NDArray[np.floating], predicted: NDArray[np.floating]) -> Accuracy:
+    """Score a prediction; bins with NaN in the true behaviour are left out.
+
+    Args:
+        true: (bins, dims), NaN where the behaviour is unknown.
+        predicted: (bins, dims), finite.
+
+    Raises:
+        UserError: fewer than two bins to score, or an axis whose true behaviour is constant (R2 is undefined).
+    """
+    known = np.isfinite(true).all(axis=1)
+    if known.sum() < 2:
+        raise UserError(f"only {int(known.sum())} bins with known behaviour to score: use a longer recording or a larger test part")
+    true, predicted = true[known].astype(np.float64), predicted[known].astype(np.float64)
+    constant = np.ptp(true, axis=0) == 0
+    if constant.any():
+        raise UserError(f"behaviour axis {int(np.argmax(constant))} is constant over the scored bins: choose another series")
+    r2 = r2_score(true, predicted, multioutput="raw_values")
+    r = [pearsonr(t, p).statistic if np.ptp(p) > 0 else 0.0 for t, p in zip(true.T, predicted.T, strict=True)]
+    return Accuracy(tuple(float(v) for v in r2), tuple(float(v) for v in r), len(true))

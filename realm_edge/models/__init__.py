@@ -1,0 +1,1 @@
+"""Mamba-2, the bidirectional teacher and the causal student."""

@@ -1,0 +1,139 @@
+"""The causal student: the one model that runs on the implant."""
+
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from realm_edge.models.mamba2 import Mamba2, Mamba2State
+from realm_edge.settings import ModelSettings
+
+CLIP = 8.0  # standard deviations; bounds artefacts, and the range that int8 features must cover
+
+StudentState = tuple[Mamba2State, ...]  # one a block
+
+
+class Block(nn.Module):
+    """x + dropout(mixer(norm(x)))."""
+
+    def __init__(self, settings: ModelSettings, dropout: float) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(settings.d_model)
+        self.mixer = Mamba2(settings)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor, state: Mamba2State) -> tuple[Tensor, Mamba2State]:
+        y, state = self.mixer(self.norm(x), state)
+        return x + self.dropout(y), state
+
+    def step(self, x: Tensor, state: Mamba2State) -> tuple[Tensor, Mamba2State]:
+        y, state = self.mixer.step(self.norm(x), state)
+        return x + self.dropout(y), state
+
+
+class Student(nn.Module):
+    """Features of one bin in, standardised behaviour of that bin out, with a state between bins.
+
+    The buffers hold the frozen statistics of the decoded session's training part; they travel with the weights.
+    """
+
+    feature_mean: Tensor
+    feature_inv_std: Tensor
+    target_mean: Tensor
+    target_std: Tensor
+
+    def __init__(self, settings: ModelSettings, n_features: int, dims: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.settings = settings
+        self.register_buffer("feature_mean", torch.zeros(n_features))
+        self.register_buffer("feature_inv_std", torch.ones(n_features))
+        self.register_buffer("target_mean", torch.zeros(dims))
+        self.register_buffer("target_std", torch.ones(dims))
+        self.tokenizer = nn.Linear(n_features, settings.d_model)
+        self.token_norm = nn.LayerNorm(settings.d_model)
+        self.blocks = nn.ModuleList(Block(settings, dropout) for _ in range(settings.n_layer))
+        self.final_norm = nn.LayerNorm(settings.d_model)
+        self.head = nn.Linear(settings.d_model, dims)
+
+    def initial_state(self, batch: int) -> StudentState:
+        """The zero state before the first bin."""
+        return tuple(Mamba2State.alloc(self.settings, batch, self.feature_mean) for _ in self.blocks)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Decode whole sequences from the zero state.
+
+        Args:
+            features: (batch, bins, n_features), in the front end's units.
+
+        Returns:
+            (batch, bins, dims), standardised; :meth:`decoded` turns them into target units.
+        """
+        hidden, _ = self.encode(self.normalise(features), self.initial_state(len(features)))
+        return self.read_out(hidden)
+
+    def step(self, features: Tensor, state: StudentState) -> tuple[Tensor, StudentState]:
+        """Decode one bin; a loop of steps equals :meth:`forward`.
+
+        Args:
+            features: (batch, n_features), in the front end's units.
+            state: state before this bin.
+
+        Returns:
+            (batch, dims), standardised, and the state after this bin.
+        """
+        x = self.token_norm(self.tokenizer(self.normalise(features)))
+        after = []
+        for block, before in zip(self.blocks, state, strict=True):
+            x, next_state = cast(Block, block).step(x, before)
+            after.append(next_state)
+        return self.read_out(x), tuple(after)
+
+    def encode(self, normalised: Tensor, state: StudentState) -> tuple[Tensor, StudentState]:
+        """The representation that distillation aligns: the last block's output before ``final_norm``.
+
+        Args:
+            normalised: (batch, bins, n_features), from :meth:`normalise` or :func:`realm_edge.training.segments.standardise`.
+            state: state before the first bin.
+
+        Returns:
+            (batch, bins, d_model) and the state after the last bin.
+        """
+        x = self.token_norm(self.tokenizer(normalised))
+        after = []
+        for block, before in zip(self.blocks, state, strict=True):
+            x, next_state = block(x, before)
+            after.append(next_state)
+        return x, tuple(after)
+
+    def read_out(self, hidden: Tensor) -> Tensor:
+        """(..., d_model) -> (..., dims), standardised."""
+        return self.head(self.final_norm(hidden))
+
+    def normalise(self, features: Tensor) -> Tensor:
+        """(..., n_features) in the front end's units -> z-scores, clipped; 0 for dead features."""
+        return ((features - self.feature_mean) * self.feature_inv_std).clamp(-CLIP, CLIP)
+
+    def decoded(self, out: Tensor) -> Tensor:
+        """(..., dims) standardised -> target units."""
+        return out * self.target_std + self.target_mean
+
+
+@torch.no_grad()
+def decode(student: Student, features: Tensor, block_bins: int = 4096) -> Tensor:
+    """Decode a whole session causally from the zero state, the state carried between blocks so that memory stays small.
+
+    Args:
+        student: in evaluation mode or not; dropout is off here.
+        features: (bins, n_features), in the front end's units.
+        block_bins: bins a forward pass; the result does not depend on it.
+
+    Returns:
+        (bins, dims) in target units.
+    """
+    student.eval()
+    state = student.initial_state(1)
+    parts = []
+    for block in features.split(block_bins):
+        hidden, state = student.encode(student.normalise(block[None]), state)
+        parts.append(student.decoded(student.read_out(hidden))[0])
+    return torch.cat(parts)

@@ -1,0 +1,251 @@
+"""The directory of a run: which stages are done, from what, and whether that still holds.
+
+Every completed stage leaves ``stages/<stage>.json`` with the SHA-256 of its outputs and of what it was made from, so that
+a later stage can refuse inputs that are missing, changed or older than what they depend on.
+"""
+
+import os
+import re
+import shlex
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from realm_edge import settings as settings_module
+from realm_edge.errors import UserError
+from realm_edge.files import read_json, sha256_file, sha256_json, write_json
+from realm_edge.settings import Settings
+
+ORDER = ("data", "train", "export", "quantize", "compile", "simulate", "report")
+PER_TARGET = ("compile", "simulate")
+
+_PARTIAL = re.compile(r"^\..+\.partial-(\d+)$")  # as realm_edge.files.replacing names them
+
+
+class _Record(BaseModel):
+    """``stages/<stage>.json``."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    summary: dict[str, Any]
+    outputs: dict[str, str]  # path relative to the run: SHA-256 of the file
+    made_from: dict[str, str]  # "settings", "request" and the upstream stages: SHA-256
+
+
+@dataclass(frozen=True)
+class RunDir:
+    """One run. Stage ids are those of ``ORDER``; ``compile`` and ``simulate`` exist per target, as ``compile.cortex-m4``."""
+
+    path: Path
+    settings: Settings
+    removed: tuple[Path, ...] = ()  # leftovers of interrupted runs that were removed when this one was opened
+
+    @staticmethod
+    def create(path: Path, settings: Settings) -> "RunDir":
+        """Make the directory and its ``config.toml``, or open it when it was made with the same settings or nothing was done in it.
+
+        Raises:
+            UserError: the directory holds a run with other settings, or files that are no run.
+        """
+        config = path / "config.toml"
+        if not config.exists():
+            _require_free(path)
+            settings_module.save(settings, config)
+        (path / "stages").mkdir(exist_ok=True)
+        run = RunDir.open(path)
+        if run.settings == settings:
+            return run
+        if run.performed():
+            raise UserError(f"{config}: the run was made with other settings: choose another --out, or --fresh to start over")
+        settings_module.save(settings, config)
+        return RunDir.open(path)
+
+    @staticmethod
+    def open(path: Path) -> "RunDir":
+        """Open an existing run and remove the half-written files of processes that are gone.
+
+        Raises:
+            UserError: there is no run in ``path``, or its ``config.toml`` is broken.
+        """
+        config = path / "config.toml"
+        if not config.exists():
+            raise UserError(f"{path}: not a run directory (no config.toml): make one with '{_command('data', path)}'")
+        settings = settings_module.load(config)
+        leftovers = tuple(_leftovers(path))
+        for leftover in leftovers:
+            leftover.unlink(missing_ok=True)
+        return RunDir(path, settings, leftovers)
+
+    @staticmethod
+    def erase(path: Path) -> None:
+        """Remove a run with everything in it (``--fresh``). Nothing happens where there is none.
+
+        Raises:
+            UserError: the directory holds files but no run: it is not ours to remove.
+        """
+        if (path / "config.toml").exists() and (path / "stages").is_dir():
+            shutil.rmtree(path)
+        else:
+            _require_free(path)
+
+    def file(self, *parts: str) -> Path:
+        """Path of a file of this run."""
+        return self.path.joinpath(*parts)
+
+    def performed(self) -> tuple[str, ...]:
+        """The stages that were completed at some time; they may be stale."""
+        records = sorted(self.file("stages").glob("*.json"))
+        return tuple(path.name.removesuffix(".json") for path in records if not path.name.endswith(".request.json"))
+
+    def targets(self, verb: str) -> tuple[str, ...]:
+        """Targets for which ``verb`` (``compile`` or ``simulate``) was completed at some time."""
+        return tuple(stage.removeprefix(f"{verb}.") for stage in self.performed() if stage.startswith(f"{verb}."))
+
+    def request(self, stage: str, wanted: dict[str, Any]) -> None:
+        """Record what from outside the run ``stage`` is asked to use (recordings, budgets, targets); it becomes part of its origin."""
+        if self.requested(stage) != wanted:
+            write_json(self._request_file(stage), wanted)
+
+    def requested(self, stage: str) -> dict[str, Any]:
+        """What :meth:`request` recorded; empty when nothing was."""
+        path = self._request_file(stage)
+        if not path.exists():
+            return {}
+        wanted = read_json(path)
+        if not isinstance(wanted, dict):
+            raise UserError(f"{path}: not a stage request: remove it and run '{_command(stage, self.path)}'")
+        return wanted
+
+    def is_complete(self, stage: str) -> bool:
+        """Whether the outputs are as recorded and nothing that they were made from has changed since."""
+        return self._fault(stage) is None
+
+    def require(self, *stages: str) -> None:
+        """Check ``stages`` and all that they were made from.
+
+        Raises:
+            UserError: the first stage that is missing or stale, why, and the command that mends it.
+        """
+        for wanted in stages:
+            for stage in self._chain(wanted):
+                fault = self._fault(stage)
+                if fault:
+                    raise UserError(f"{self.path}: stage '{stage}' is {fault}: run '{_command(stage, self.path)}'")
+
+    def complete(self, stage: str, outputs: Sequence[Path], summary: dict[str, Any]) -> None:
+        """Record that ``stage`` has written ``outputs`` from the present settings, request and upstream stages.
+
+        Args:
+            stage: stage id.
+            outputs: files inside the run; they must exist.
+            summary: JSON-able results of the stage.
+        """
+        made_from = {key: self._origin(stage, key) for key in self._origins(stage)}
+        hashes = {path.relative_to(self.path).as_posix(): sha256_file(path) for path in outputs}
+        write_json(self._record_file(stage), {"summary": summary, "outputs": hashes, "made_from": made_from})
+
+    def summary(self, stage: str) -> dict[str, Any]:
+        """What :meth:`complete` was given.
+
+        Raises:
+            UserError: the stage is missing.
+        """
+        return self._record(stage).summary
+
+    def digest(self, stage: str) -> str:
+        """SHA-256 of a completed stage's record, as hex.
+
+        Raises:
+            UserError: the stage is missing.
+        """
+        return sha256_json(self._record(stage).model_dump())
+
+    def _fault(self, stage: str) -> str | None:
+        """Why ``stage`` cannot be used, in words that follow 'is', or None."""
+        if not self._record_file(stage).exists():
+            return "missing"
+        record = self._record(stage)
+        if set(record.made_from) != set(self._origins(stage)):
+            return "stale (it was made from other stages)"
+        for key, digest in record.made_from.items():
+            if key in self._upstream(stage) and not self._record_file(key).exists():
+                return f"stale (stage '{key}' is missing)"
+            if self._origin(stage, key) != digest:
+                why = {"settings": "the settings changed", "request": "it was asked for other inputs"}
+                return f"stale ({why.get(key, f'stage {key!r} was rerun')} since)"
+        for name, digest in record.outputs.items():
+            path = self.path / name
+            if not path.is_file():
+                return f"stale ({name} was removed since)"
+            if sha256_file(path) != digest:
+                return f"stale ({name} was changed since)"
+        return None
+
+    def _upstream(self, stage: str) -> tuple[str, ...]:
+        """The stages that ``stage`` reads; what those read in turn is part of their digests."""
+        verb, _, target = stage.partition(".")
+        before = ORDER[: ORDER.index(verb)][-1:]
+        if verb == "report":
+            return tuple(f"simulate.{each}" for each in self.requested("report").get("targets", []))
+        return tuple(f"{each}.{target}" if each in PER_TARGET else each for each in before)
+
+    def _chain(self, stage: str) -> Iterator[str]:
+        """All that ``stage`` was made from, first things first, and itself last."""
+        for each in self._upstream(stage):
+            yield from self._chain(each)
+        yield stage
+
+    def _origins(self, stage: str) -> tuple[str, ...]:
+        return ("settings", "request", *self._upstream(stage))
+
+    def _origin(self, stage: str, key: str) -> str:
+        if key == "settings":
+            return self.settings.digest()
+        return sha256_json(self.requested(stage)) if key == "request" else self.digest(key)
+
+    def _record(self, stage: str) -> _Record:
+        path = self._record_file(stage)
+        if not path.exists():
+            raise UserError(f"{self.path}: stage '{stage}' is missing: run '{_command(stage, self.path)}'")
+        try:
+            return _Record.model_validate(read_json(path))
+        except ValidationError as error:
+            raise UserError(f"{path}: not a stage record: remove it and run '{_command(stage, self.path)}'") from error
+
+    def _record_file(self, stage: str) -> Path:
+        return self.path / "stages" / f"{stage}.json"
+
+    def _request_file(self, stage: str) -> Path:
+        return self.path / "stages" / f"{stage}.request.json"
+
+
+def _command(stage: str, path: Path) -> str:
+    verb, _, target = stage.partition(".")
+    return " ".join(["realm-edge", verb, *(["--target", target] if target else []), "--out", shlex.quote(str(path))])
+
+
+def _require_free(path: Path) -> None:
+    if path.exists() and (not path.is_dir() or any(not _PARTIAL.match(entry.name) for entry in path.iterdir())):
+        raise UserError(f"{path}: not a run directory, and not empty: choose another --out")
+
+
+def _leftovers(path: Path) -> Iterator[Path]:
+    """Files that :func:`realm_edge.files.replacing` could not rename or remove because its process was killed."""
+    for candidate in sorted(path.rglob(".*.partial-*")):
+        match = _PARTIAL.match(candidate.name)
+        if match and candidate.is_file() and not _is_alive(int(match[1])):
+            yield candidate
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

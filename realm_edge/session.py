@@ -1,0 +1,133 @@
+"""A session as training, export and the simulator see it: everything on one grid of bins."""
+
+import json
+import zipfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from realm_edge import broadband
+from realm_edge.broadband import Broadband
+from realm_edge.errors import UserError
+from realm_edge.files import replacing
+from realm_edge.settings import Settings
+
+_PLAIN = ("name", "heldout", "synthetic", "target_unit", "train_end", "validation_end", "spike_source", "resampling_delay_s", "provenance")
+_ARRAYS = ("targets", "lfp", "good_channels", "features", "counts", "spike_threshold")
+_BROADBAND_ARRAYS = ("live", "spike_times", "spike_units", "unit_channels", "waveforms")
+
+
+@dataclass(frozen=True)
+class Session:
+    """One recording on the bins of ``settings.bin_ms``; bin ``k`` covers ``[k, k + 1)`` bin lengths from its start."""
+
+    name: str
+    heldout: bool  # the session that is decoded; the others pretrain
+    synthetic: bool
+    targets: NDArray[np.float32]  # (bins, dims), behaviour at each bin's end, in target_unit; a row is NaN where it is unknown
+    target_names: tuple[str, ...]
+    target_unit: str
+    train_end: int  # bins: train = [0, train_end), validation = [train_end, validation_end), test = [validation_end, bins)
+    validation_end: int
+    lfp: NDArray[np.int16] | None  # (bins * lfp_samples_per_bin, channels), ADC counts at settings.lfp.rate_hz
+    good_channels: NDArray[np.bool_]  # (channels,)
+    features: NDArray[np.float32] | None  # (bins, n_features), realm_edge.frontend.lfp_features of ``lfp``
+    counts: NDArray[np.float32] | None  # (bins, n_spike_inputs), spikes a bin
+    spike_source: str  # "broadband" (threshold crossings), "units" (sorted spike times) or "none"
+    spike_threshold: NDArray[np.int32] | None  # (channels,), ADC counts, negative; only for "broadband"
+    broadband: Broadband | None  # what makes the synthetic 30 kHz signal; see broadband_block
+    provenance: dict[str, str] = field(default_factory=dict)
+    resampling_delay_s: float = 0.0  # by which ``lfp`` is late, on top of what the implant adds
+
+    @property
+    def bins(self) -> int:
+        return len(self.targets)
+
+
+def save(session: Session, path: Path) -> None:
+    """Write a session as one ``.npz`` (arrays and a JSON string, no pickle), atomically; equal sessions give equal bytes."""
+    plain: dict[str, Any] = {name: getattr(session, name) for name in _PLAIN}
+    plain["target_names"] = list(session.target_names)
+    arrays = {name: getattr(session, name) for name in _ARRAYS if getattr(session, name) is not None}
+    if session.broadband is not None:
+        plain["broadband"] = {"seed": session.broadband.seed, "noise": session.broadband.noise}
+        arrays |= {f"broadband.{name}": getattr(session.broadband, name) for name in _BROADBAND_ARRAYS}
+    with replacing(path) as partial, partial.open("wb") as stream:
+        np.savez(stream, session=np.array(json.dumps(plain, sort_keys=True)), **arrays)
+
+
+def load(path: Path) -> Session:
+    """Read what :func:`save` wrote.
+
+    Raises:
+        UserError: the file is missing or broken; the message names it and the command that writes it.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            plain = json.loads(str(file["session"]))
+            arrays: dict[str, Any] = {name: file.get(name) for name in _ARRAYS}
+            noise = plain.pop("broadband", None)
+            source = Broadband(**noise, **{name: file[f"broadband.{name}"] for name in _BROADBAND_ARRAYS}) if noise else None
+            plain["target_names"] = tuple(plain["target_names"])
+            return Session(**plain, **arrays, broadband=source)
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: no such file: run 'realm-edge data'") from error
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        raise UserError(f"{path}: not readable as a session ({error}): remove it and run 'realm-edge data'") from error
+
+
+def broadband_block(session: Session, settings: Settings, start_bin: int, bins: int) -> NDArray[np.int16]:
+    """Make part of the synthetic broadband signal of a session.
+
+    The signal is made in whole seconds of which the block is cut: ask for a second or more at a time.
+
+    Args:
+        session: with ``spike_source`` "broadband".
+        settings: those the session was made with.
+        start_bin: first bin.
+        bins: how many.
+
+    Returns:
+        ``(bins * settings.spike_samples_per_bin, channels)`` ADC counts; the same whatever blocks are asked for.
+
+    Raises:
+        ValueError: the session has no broadband signal, or the block does not lie within it.
+    """
+    if session.broadband is None or session.lfp is None:
+        raise ValueError(f"session {session.name} has no broadband signal (spike source '{session.spike_source}')")
+    if not (start_bin >= 0 and bins > 0 and start_bin + bins <= session.bins):
+        raise ValueError(f"bins {start_bin} to {start_bin + bins} do not lie within the {session.bins} bins of session {session.name}")
+    rate = settings.spike.rate_hz
+    start, stop = start_bin * settings.spike_samples_per_bin, (start_bin + bins) * settings.spike_samples_per_bin
+    first, last = start // rate, -(-stop // rate)
+    seconds = [broadband.second(session.broadband, session.lfp, settings.lfp.rate_hz, rate, index) for index in range(first, last)]
+    return np.concatenate(seconds)[start - first * rate : stop - first * rate]
+
+
+def describe(session: Session, settings: Settings) -> dict[str, Any]:
+    """What the data stage reports about a session, JSON-able."""
+    units = session.counts.shape[1] if session.counts is not None else 0
+    if session.broadband is not None:
+        units = len(session.broadband.unit_channels)
+    return {
+        "name": session.name,
+        "heldout": session.heldout,
+        "synthetic": session.synthetic,
+        "seconds": session.bins * settings.bin_ms / 1000,
+        "bins": session.bins,
+        "channels": len(session.good_channels),
+        "bad_channels": np.flatnonzero(~session.good_channels).tolist(),
+        "spike_source": session.spike_source,
+        "units": units,
+        "targets": list(session.target_names),
+        "target_unit": session.target_unit,
+        "train_bins": session.train_end,
+        "validation_bins": session.validation_end - session.train_end,
+        "test_bins": session.bins - session.validation_end,
+        "unknown_behavior_bins": int(np.isnan(session.targets).any(axis=1).sum()),
+        "resampling_delay_ms": 1e3 * session.resampling_delay_s,
+        "provenance": dict(session.provenance),
+    }

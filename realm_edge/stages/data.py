@@ -1,0 +1,107 @@
+"""The data stage: recordings, read or generated, become sessions."""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from realm_edge import session as session_module
+from realm_edge import synthetic
+from realm_edge.errors import UserError
+from realm_edge.files import read_json, write_json
+from realm_edge.preparation import prepare
+from realm_edge.progress import Progress
+from realm_edge.readers import read_recording
+from realm_edge.rundir import RunDir
+from realm_edge.session import Session
+from realm_edge.settings import Settings
+
+_WORKERS = 2  # numpy and scipy release the interpreter lock in the long loops; each worker holds one session
+
+
+def run(run: RunDir, progress: Progress, data: Sequence[Path], behavior: str | None) -> dict[str, Any]:
+    """Write ``data/<session>.npz`` and ``data/index.json``.
+
+    Args:
+        run: where to.
+        progress: told about each session.
+        data: recordings; the last one is held out, and a single one also pretrains. Without any, the synthetic sessions
+            of ``run.settings.synthetic`` are generated.
+        behavior: name of the behaviour series; None takes the only one of each recording.
+
+    Returns:
+        The summary: "synthetic", "single_recording" and, for each session, what :func:`realm_edge.session.describe` gives.
+
+    Raises:
+        UserError: a recording cannot be used, or the recordings do not fit together.
+    """
+    if not data and behavior is not None:
+        raise UserError(f"--behavior {behavior}: the synthetic recordings have one behaviour: leave it out, or give --data")
+    _check_names(data)
+    made = _sessions(data, behavior, run.settings) if data else _synthetic_sessions(run.settings)
+    total = len(data) or run.settings.synthetic.sessions
+    progress.say("data: " + (f"reading {total} recording(s)" if data else f"generating {total} synthetic recordings"))
+    paths, described, first = [], [], None
+    for session in progress.track(made, "sessions", total=total):
+        first = first or session
+        _check_alike(first, session)
+        path = run.file("data", f"{session.name}.npz")
+        session_module.save(session, path)
+        paths.append(path)
+        described.append(session_module.describe(session, run.settings))
+        if not session.good_channels.all():
+            progress.say(f"  {session.name}: bad channels {described[-1]['bad_channels']} are left out")
+    index = run.file("data", "index.json")
+    write_json(index, {"sessions": [path.name for path in paths], "heldout": described[-1]["name"]})
+    summary = {"synthetic": not data, "single_recording": total == 1, "sessions": described}
+    run.complete("data", [index, *paths], summary)
+    return summary
+
+
+def load_sessions(run: RunDir) -> list[Session]:
+    """Load what the data stage wrote; the held-out session comes last.
+
+    Raises:
+        UserError: the index or a session is missing or broken.
+    """
+    index = run.file("data", "index.json")
+    try:
+        names = [str(name) for name in read_json(index)["sessions"]]
+    except (KeyError, TypeError) as error:
+        raise UserError(f"{index}: not an index of sessions: remove it and run 'realm-edge data --out {run.path}'") from error
+    return [session_module.load(run.file("data", name)) for name in names]
+
+
+def _sessions(data: Sequence[Path], behavior: str | None, settings: Settings) -> Iterator[Session]:
+    for path in data:
+        yield prepare(read_recording(path, behavior), settings, heldout=path is data[-1])
+
+
+def _synthetic_sessions(settings: Settings) -> Iterator[Session]:
+    sessions = settings.synthetic.sessions
+
+    def make(index: int) -> Session:
+        recording, broadband = synthetic.generate(settings, index)
+        return prepare(recording, settings, heldout=index == sessions - 1, broadband=broadband)
+
+    with ThreadPoolExecutor(_WORKERS) as pool:
+        yield from pool.map(make, range(sessions))
+
+
+def _check_names(data: Sequence[Path]) -> None:
+    """Session files are named after the recordings."""
+    seen: dict[str, Path] = {}
+    for path in data:
+        if path.stem in seen:
+            raise UserError(f"{path}: the name '{path.stem}' is taken by {seen[path.stem]}; give each session its own file name")
+        seen[path.stem] = path
+
+
+def _check_alike(first: Session, session: Session) -> None:
+    label, reference = (each.provenance.get("file", each.name) for each in (session, first))
+    for what, here, there in (
+        ("LFP channels", len(session.good_channels), len(first.good_channels)),
+        ("targets", len(session.target_names), len(first.target_names)),
+    ):
+        if here != there:
+            raise UserError(f"{label}: {here} {what}, but {reference} has {there}: use recordings of one array and task")

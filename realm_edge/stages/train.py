@@ -1,0 +1,205 @@
+"""The train stage: teacher, student, spike baseline and Wiener filters, scored on the held-out session's test part."""
+
+import io
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from realm_edge import wiener
+from realm_edge.checkpoint import save_student, save_teacher
+from realm_edge.errors import UserError
+from realm_edge.files import sha256_json, write_bytes, write_json
+from realm_edge.metrics import accuracy
+from realm_edge.models.student import Student, decode
+from realm_edge.progress import Progress
+from realm_edge.rundir import RunDir
+from realm_edge.session import Session
+from realm_edge.settings import Settings
+from realm_edge.stages.data import load_sessions
+from realm_edge.training.distil import distil
+from realm_edge.training.finetune import finetune
+from realm_edge.training.loop import History, Phase, seeded
+from realm_edge.training.pretrain import pretrain
+from realm_edge.training.segments import Series, standardise
+
+ONE_RECORDING = "no other session: pretrained on the training part of the decoded one"
+
+
+@dataclass(frozen=True)
+class _Material:
+    """One input (LFP features or spike counts) of the session that is decoded and of those that pretrain."""
+
+    inputs: NDArray[np.float32]  # (bins, n_inputs) of the decoded session, as its front end gives them
+    decoded: Series
+    pretraining: tuple[Series, ...]  # empty: there is no other session with the same inputs and behaviour axes
+    left_out: tuple[str, ...]  # names of the sessions with other inputs or axes
+
+    def as_json(self) -> dict[str, Any]:
+        note = None if self.pretraining else ONE_RECORDING
+        return {"sessions": [one.name for one in self.pretraining], "left_out": list(self.left_out), "note": note}
+
+
+@dataclass(frozen=True)
+class _Decoder:
+    predicted: NDArray[np.float32]  # (bins, dims) over the whole decoded session, target units
+    facts: dict[str, Any]  # parameters, seconds, epochs or lags: goes beside the accuracy
+
+
+@dataclass(frozen=True)
+class _Trainer:
+    """What every phase of one run shares."""
+
+    run: RunDir
+    progress: Progress
+    made_from: Mapping[str, str]
+
+    @property
+    def settings(self) -> Settings:
+        return self.run.settings
+
+    @property
+    def partial(self) -> Path:
+        return self.run.file("train.partial")
+
+    def phase(self, name: str) -> Phase:
+        return Phase(name, self.settings.seed, self.partial / f"{name}.safetensors", sha256_json(dict(self.made_from)))
+
+
+def run(run: RunDir, progress: Progress) -> dict[str, Any]:
+    """Write checkpoints, ``metrics.json`` and ``predictions.npz``; a run that was interrupted continues after its last epoch.
+
+    Accuracies are on the held-out session's test part, in target units, decoded causally from the session's first bin with the state
+    carried. ``predictions.npz``: ``bins`` (n,) int64, ``true`` (n, dims), and one (n, dims) float32 array a decoder, by its name in
+    ``metrics.json``.
+
+    Returns:
+        The content of ``metrics.json``.
+
+    Raises:
+        UserError: the data stage is missing or stale, or its sessions cannot be trained on.
+    """
+    run.require("data")
+    sessions = load_sessions(run)
+    heldout = next(session for session in sessions if session.heldout)
+    trainer = _Trainer(run, progress, {"settings": run.settings.digest(), "data": run.digest("data")})
+    outputs = [run.file(name) for name in ("teacher.safetensors", "student.safetensors", "metrics.json", "predictions.npz")]
+
+    lfp = _material(sessions, heldout, "features")
+    decoders, teacher = _lfp_student(trainer, lfp, len(heldout.good_channels))
+    decoders["lfp_wiener"] = _wiener(trainer, lfp, "lfp_wiener")
+    pretraining = {"lfp": lfp.as_json()}
+    if heldout.counts is not None:
+        spikes = _material(sessions, heldout, "counts")
+        decoders["spike_student"] = _spike_student(trainer, spikes)
+        decoders["spike_wiener"] = _wiener(trainer, spikes, "spike_wiener")
+        pretraining["spike"] = spikes.as_json()
+        outputs.append(run.file("student_spike.safetensors"))
+
+    bins = np.arange(heldout.validation_end, len(heldout.targets))
+    metrics = {
+        "session": heldout.name,
+        "synthetic": heldout.synthetic,
+        "spike_source": heldout.spike_source,
+        "target_names": list(heldout.target_names),
+        "target_unit": heldout.target_unit,
+        "bin_ms": run.settings.bin_ms,
+        "bins": {"train": heldout.train_end, "validation": heldout.validation_end - heldout.train_end, "test": len(bins)},
+        "pretraining": pretraining,
+        "teacher": teacher,
+        "decoders": {
+            name: accuracy(heldout.targets[bins], decoder.predicted[bins]).as_json(heldout.target_names) | decoder.facts
+            for name, decoder in decoders.items()
+        },
+    }
+    write_json(run.file("metrics.json"), metrics)
+    predicted = {name: decoder.predicted[bins] for name, decoder in decoders.items()}
+    _write_arrays(run.file("predictions.npz"), {"bins": bins, "true": heldout.targets[bins], **predicted})
+    shutil.rmtree(trainer.partial)
+    run.complete("train", outputs, metrics)
+    return metrics
+
+
+def _material(sessions: Sequence[Session], heldout: Session, kind: Literal["features", "counts"]) -> _Material:
+    inputs = getattr(heldout, kind)
+    if inputs is None:
+        raise UserError(f"{heldout.name}: no LFP to decode: use a recording with an LFP series")
+    pretraining, left_out = [], []
+    for session in sessions:
+        own = getattr(session, kind)
+        if session is heldout:
+            continue
+        if own is not None and own.shape[1] == inputs.shape[1] and session.target_names == heldout.target_names:
+            pretraining.append(standardise(session, own))
+        else:
+            left_out.append(session.name)
+    return _Material(inputs, standardise(heldout, inputs), tuple(pretraining), tuple(left_out))
+
+
+def _lfp_student(trainer: _Trainer, material: _Material, channels: int) -> tuple[dict[str, _Decoder], dict[str, Any]]:
+    """Teacher, distillation, fine-tuning; writes both checkpoints."""
+    settings, window = trainer.settings, trainer.settings.window_bins
+    series = material.pretraining or (material.decoded,)
+    phase = trainer.phase("pretrain")
+    teacher, pretrained = pretrain(settings.teacher, settings.pretrain, series, channels, window, phase, trainer.progress)
+    save_teacher(trainer.run.file("teacher.safetensors"), teacher, trainer.made_from)
+
+    phase = trainer.phase("distil")
+    student, distilled = distil(teacher, settings.student, settings.distil, series, window, phase, trainer.progress)
+    tuned = finetune(student, settings.finetune, [material.decoded], window, trainer.phase("finetune"), trainer.progress)
+    save_student(trainer.run.file("student.safetensors"), student, trainer.made_from)
+    facts = {"parameters": _parameters(teacher), "pretrain": pretrained.as_json()}
+    return {"lfp_student": _decoder(student, material, {"distil": distilled, "finetune": tuned})}, facts
+
+
+def _spike_student(trainer: _Trainer, material: _Material) -> _Decoder:
+    """The student's architecture on spike counts, supervised only; writes its checkpoint."""
+    settings, window = trainer.settings, trainer.settings.window_bins
+    inputs, dims = material.decoded.inputs.shape[1], material.decoded.targets.shape[1]
+    histories = {}
+    with seeded(trainer.phase("spike_finetune"), "init"):
+        student = Student(settings.student, inputs, dims)
+    if material.pretraining:
+        phase = trainer.phase("spike_pretrain")
+        histories["pretrain"] = finetune(student, settings.distil, material.pretraining, window, phase, trainer.progress)
+    phase = trainer.phase("spike_finetune")
+    histories["finetune"] = finetune(student, settings.finetune, [material.decoded], window, phase, trainer.progress)
+    save_student(trainer.run.file("student_spike.safetensors"), student, trainer.made_from)
+    return _decoder(student, material, histories)
+
+
+def _decoder(student: Student, material: _Material, histories: Mapping[str, History]) -> _Decoder:
+    facts = {
+        "parameters": _parameters(student),
+        "epochs": sum(history.epochs for history in histories.values()),
+        "seconds": sum(history.seconds for history in histories.values()),
+        "phases": {name: history.as_json() for name, history in histories.items()},
+    }
+    return _Decoder(decode(student, torch.from_numpy(material.inputs)).numpy(), facts)
+
+
+def _wiener(trainer: _Trainer, material: _Material, name: str) -> _Decoder:
+    start = time.monotonic()
+    series = material.decoded
+    inputs, targets = series.inputs.numpy(), series.targets.numpy()
+    trainer.progress.say(f"  {name}: ridge with {', '.join(map(str, trainer.settings.wiener_lags))} lags")
+    fitted = wiener.fit(inputs, targets, series.train_end, series.validation_end, trainer.settings.wiener_lags)
+    predicted = wiener.predict(fitted, inputs) * series.target_std.numpy() + series.target_mean.numpy()
+    facts = {"parameters": fitted.parameters, "lags": fitted.lags, "alpha": fitted.alpha, "seconds": time.monotonic() - start}
+    return _Decoder(predicted, facts)
+
+
+def _parameters(module: torch.nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def _write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
+    stream = io.BytesIO()
+    np.savez_compressed(stream, **arrays)
+    write_bytes(path, stream.getvalue())

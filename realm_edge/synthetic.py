@@ -1,0 +1,239 @@
+"""The default recordings: synthetic reaching, spikes and LFP of one array over several sessions.
+
+Kinematics -> latent -> spikes and LFP. The velocity of minimum-jerk reaches, 100 ms ahead, and three slow latents that
+have nothing to do with the movement drive everything else. All parameters are the constants below. They were set so that
+amplitudes and spectra look like an intracortical array's and ridge regression with 10 lags of 20 ms is neither trivial nor
+saturated (R2 of the default held-out session, seeds 0 to 2: 0.48 to 0.60 from LFP features, 0.65 to 0.68 from threshold
+crossings). What is measured on these recordings says nothing about brains.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import fft, signal
+
+from realm_edge.broadband import Broadband
+from realm_edge.recording import Recording
+from realm_edge.resample import to_counts
+from realm_edge.settings import Settings
+
+UV_PER_COUNT = 0.195  # RHD2000 series (Intan data sheet)
+BEHAVIOR_RATE_HZ = 100
+
+_STEP_HZ = 1000  # of kinematics, rates and LFP
+_LEAD_S = 0.1  # motor cortex leads the hand (Moran & Schwartz 1999: 75 to 150 ms)
+_WORKSPACE_CM = 8.0  # half the side of the square in which targets lie
+_REACH_S = (0.45, 0.9)
+_DWELL_S = (0.05, 0.4)
+_JITTER_CM_S = 0.5  # of the hand, below 4 Hz
+_SPEED_SCALE_CM_S = 12.0  # velocities are divided by this before they modulate anything
+_NUISANCES, _NUISANCE_HZ = 3, 1.0  # slow latents unrelated to movement
+
+_RATE_HZ = (3.0, 10.0)  # of a unit at rest, log-uniform
+_TUNING = (0.2, 0.6)  # exponent for a velocity of _SPEED_SCALE_CM_S in the preferred direction
+_SPEED_TUNING = (0.0, 0.25)  # exponent for that speed in any direction
+_NUISANCE_TUNING = 0.25  # sd of the exponent for a nuisance of one sd
+_REFRACTORY_S = 2e-3
+_SPIKE_UV = (60.0, 140.0)  # trough
+_TROUGH_S = (0.10, 0.18)  # half width
+_BROADBAND_NOISE_UV = 10.0
+
+_BACKGROUND_UV, _BACKGROUND_KNEE_HZ = 45.0, 1.0  # power falls with 1/f^2 above the knee
+_BACKGROUND_REACH = 1.5  # electrode pitches over which the background's correlation falls to 1/e
+_COMMON_UV = 40.0  # common-mode noise, same spectrum
+_LMP_UV = 12.0  # for a velocity of _SPEED_SCALE_CM_S in the preferred direction
+_BETA_HZ, _BETA_UV = (15.0, 35.0), 14.0
+_BETA_DEPTH = 0.5  # share of the beta amplitude lost at _SPEED_SCALE_CM_S
+_GAMMA_HZ, _GAMMA_UV = (70.0, 200.0), 4.0
+_GAMMA_TUNING = 0.08  # exponent of the gamma amplitude, as _TUNING
+_LFP_NUISANCE = 0.5  # sd of LMP (times _LMP_UV) and gamma exponent (times _GAMMA_TUNING) for a nuisance of one sd
+_LINE_HZ, _LINE_UV, _LINE_THIRD_UV = 60.0, 15.0, 1.0
+_ADC_NOISE_UV = 2.4  # RHD2164 (Intan data sheet)
+
+_DRIFT_RAD, _DRIFT_GAIN = 0.12, 0.08  # sd a session of preferred directions and of log gains
+
+
+@dataclass(frozen=True)
+class _Array:
+    """One implanted array in one session. Angles in rad, gains relative to 1."""
+
+    dead: int  # channel
+    place: NDArray[np.float64]  # (channels, 2), electrode pitches
+    angle: NDArray[np.float64]  # (channels,), preferred direction of LMP and gamma
+    gain: NDArray[np.float64]  # (channels, 3), of LMP, beta and gamma
+    nuisance: NDArray[np.float64]  # (channels, _NUISANCES), sd 1
+    unit_channel: NDArray[np.int32]  # (units,)
+    unit_angle: NDArray[np.float64]  # (units,)
+    unit_log_rate: NDArray[np.float64]  # (units,), ln(Hz) at rest
+    unit_tuning: NDArray[np.float64]  # (units, 2), to velocity and speed
+    unit_nuisance: NDArray[np.float64]  # (units, _NUISANCES)
+    waveforms: NDArray[np.float32]  # (units, samples), ADC counts
+
+
+def generate(settings: Settings, session: int) -> tuple[Recording, Broadband]:
+    """Make one session; the same settings and number give the same session, whatever was made before.
+
+    Args:
+        settings: ``seed``, ``synthetic`` and ``spike.rate_hz`` count.
+        session: 0 to ``settings.synthetic.sessions - 1``; the last is the held-out one and has its own length.
+
+    Returns:
+        The recording (velocity in cm/s at 100 Hz, LFP at 1 kHz with one dead channel, sorted spike times) and what
+        :func:`realm_edge.broadband.second` needs.
+    """
+    sizes = settings.synthetic
+    heldout = session == sizes.sessions - 1
+    seconds = sizes.heldout_seconds if heldout else sizes.seconds
+    rng = np.random.default_rng((settings.seed, 1, session))
+    array = _array(settings, session)
+    samples = round(seconds * _STEP_HZ)
+    lead = round(_LEAD_S * _STEP_HZ)
+    velocity = _reaches(rng, samples + lead + 1)  # (samples + lead + 1, 2), cm/s
+    latent = velocity[lead : lead + samples] / _SPEED_SCALE_CM_S
+    nuisance = _noise(rng, samples, _NUISANCES, signal.butter(2, _NUISANCE_HZ, fs=_STEP_HZ, output="sos"))
+    spike_times = _spikes(rng, array, latent, nuisance)
+    lfp = _lfp(rng, array, latent, nuisance)
+    noise_seed = int(rng.integers(2**62))
+
+    name = "synthetic_heldout" if heldout else f"synthetic_{session}"
+    step = _STEP_HZ // BEHAVIOR_RATE_HZ
+    behavior = velocity[: samples + 1 : step].astype(np.float32)
+    recording = Recording(
+        name=name,
+        behavior=behavior,
+        behavior_times=np.arange(len(behavior)) / BEHAVIOR_RATE_HZ,
+        behavior_names=("velocity_x", "velocity_y"),
+        behavior_unit="cm/s",
+        lfp=lfp,
+        lfp_rate=float(_STEP_HZ),
+        lfp_scale=UV_PER_COUNT * 1e-6,
+        lfp_unit="V",
+        spike_times=spike_times,
+        broadband_seed=noise_seed,
+        synthetic=True,
+        provenance={"generator": "realm_edge.synthetic", "seed": str(settings.seed), "session": str(session)},
+    )
+    units = np.repeat(np.arange(len(spike_times), dtype=np.int32), [len(times) for times in spike_times])
+    times = np.concatenate(spike_times)
+    order = np.argsort(times, kind="stable")
+    live = np.arange(sizes.channels) != array.dead
+    broadband = Broadband(
+        noise_seed, _BROADBAND_NOISE_UV / UV_PER_COUNT, live, times[order], units[order], array.unit_channel, array.waveforms
+    )
+    return recording, broadband
+
+
+def _array(settings: Settings, session: int) -> _Array:
+    """The array as implanted, then ``session`` steps of drift."""
+    channels, units = settings.synthetic.channels, settings.synthetic.units
+    rng = np.random.default_rng((settings.seed, 0))
+    dead = int(rng.integers(channels))
+    side = int(np.ceil(np.sqrt(channels)))
+    live = np.delete(np.arange(channels, dtype=np.int32), dead)
+    log_rate = np.log(_RATE_HZ[0]) + rng.random(units) * np.log(_RATE_HZ[1] / _RATE_HZ[0])
+    tuning = np.stack([rng.uniform(*_TUNING, units), rng.uniform(*_SPEED_TUNING, units)], axis=1)
+    angle, unit_angle = rng.uniform(0, 2 * np.pi, channels), rng.uniform(0, 2 * np.pi, units)
+    log_gain = rng.normal(0.0, 0.25, (channels, 3))
+    nuisance, unit_nuisance = rng.normal(size=(channels, _NUISANCES)), rng.normal(0.0, _NUISANCE_TUNING, (units, _NUISANCES))
+    # Units sit on different channels as long as there are enough.
+    unit_channel = rng.permutation(live)[np.arange(units) % len(live)]
+    waveforms = _waveforms(rng, units, settings.spike.rate_hz)
+    for step in range(session):
+        drift = np.random.default_rng((settings.seed, 2, step))
+        angle = angle + drift.normal(0.0, _DRIFT_RAD, channels)
+        unit_angle = unit_angle + drift.normal(0.0, _DRIFT_RAD, units)
+        log_gain = log_gain + drift.normal(0.0, _DRIFT_GAIN, (channels, 3))
+        log_rate = log_rate + drift.normal(0.0, _DRIFT_GAIN, units)
+    place = np.stack(np.divmod(np.arange(channels), side), axis=1).astype(np.float64)
+    return _Array(dead, place, angle, np.exp(log_gain), nuisance, unit_channel, unit_angle, log_rate, tuning, unit_nuisance, waveforms)
+
+
+def _waveforms(rng: np.random.Generator, units: int, rate: int) -> NDArray[np.float32]:
+    """Extracellular spikes: a trough 0.4 ms after the onset and a slower, weaker hump 0.4 ms later; ``(units, 1.6 ms)``."""
+    t = np.arange(round(1.6e-3 * rate)) / rate * 1e3  # ms
+    width = rng.uniform(*_TROUGH_S, (units, 1))  # ms
+    trough = rng.uniform(*_SPIKE_UV, (units, 1)) / UV_PER_COUNT
+    return (trough * (-np.exp(-(((t - 0.4) / width) ** 2)) + 0.3 * np.exp(-(((t - 0.8) / (2 * width)) ** 2)))).astype(np.float32)
+
+
+def _reaches(rng: np.random.Generator, samples: int) -> NDArray[np.float64]:
+    """Velocity ``(samples, 2)`` in cm/s of minimum-jerk reaches (Flash & Hogan 1985) between random targets, with a little jitter."""
+    velocity = _JITTER_CM_S * _noise(rng, samples, 2, signal.butter(2, 4.0, fs=_STEP_HZ, output="sos")).astype(np.float64)
+    hand, start = np.zeros(2), 0
+    while start < samples:
+        length = round(rng.uniform(*_REACH_S) * _STEP_HZ)
+        target = rng.uniform(-_WORKSPACE_CM, _WORKSPACE_CM, 2)
+        tau = (np.arange(length) + 0.5) / length
+        profile = 30 * (tau * (1 - tau)) ** 2 * _STEP_HZ / length  # 1/s, integral 1
+        stop = min(start + length, samples)
+        velocity[start:stop] += profile[: stop - start, None] * (target - hand)
+        hand, start = target, stop + round(rng.uniform(*_DWELL_S) * _STEP_HZ)
+    return velocity
+
+
+def _spikes(
+    rng: np.random.Generator, array: _Array, latent: NDArray[np.float64], nuisance: NDArray[np.float32]
+) -> tuple[NDArray[np.float64], ...]:
+    """Poisson spikes of cosine-tuned units (Georgopoulos et al. 1982), thinned by the refractory period; s."""
+    speed = np.linalg.norm(latent, axis=1)
+    trains = []
+    for unit, angle in enumerate(array.unit_angle):
+        along = latent @ (np.cos(angle), np.sin(angle))
+        exponent = array.unit_tuning[unit] @ (along, speed) + nuisance @ array.unit_nuisance[unit]
+        probability = np.exp(array.unit_log_rate[unit] + exponent) / _STEP_HZ
+        fired = np.flatnonzero(rng.random(len(probability)) < probability)
+        times = (fired + rng.random(len(fired))) / _STEP_HZ
+        trains.append(times[np.diff(times, prepend=-1.0) >= _REFRACTORY_S])
+    return tuple(trains)
+
+
+def _lfp(rng: np.random.Generator, array: _Array, latent: NDArray[np.float64], nuisance: NDArray[np.float32]) -> NDArray[np.int16]:
+    """LFP ``(samples, channels)`` in ADC counts."""
+    samples, channels = len(latent), len(array.angle)
+    speed = np.linalg.norm(latent, axis=1).astype(np.float32)
+    directions = np.stack([np.cos(array.angle), np.sin(array.angle)])  # (2, channels)
+    # One drive for LMP and gamma: the velocity along the preferred direction, and the nuisances.
+    drive = (latent @ directions + _LFP_NUISANCE * nuisance @ array.nuisance.T).astype(np.float32)  # (samples, channels)
+    gain = array.gain.astype(np.float32)
+
+    uv = _background(rng, samples, channels) @ _spread(array.place)
+    uv *= np.float32(_BACKGROUND_UV)
+    common = np.float32(_COMMON_UV) * _background(rng, samples, 1)
+    uv += common * rng.normal(1.0, 0.03, channels).astype(np.float32)
+    uv += np.float32(_LMP_UV) * gain[:, 0] * drive
+    beta = _noise(rng, samples, channels, signal.butter(2, _BETA_HZ, "bandpass", fs=_STEP_HZ, output="sos")) @ _spread(array.place)
+    uv += np.float32(_BETA_UV) * gain[:, 1] * beta * np.maximum(1 - np.float32(_BETA_DEPTH) * speed, 0.1)[:, None]
+    gamma = _noise(rng, samples, channels, signal.butter(2, _GAMMA_HZ, "bandpass", fs=_STEP_HZ, output="sos"))
+    uv += np.float32(_GAMMA_UV) * gain[:, 2] * gamma * np.exp(np.float32(_GAMMA_TUNING) * drive)
+    t = np.arange(samples) / _STEP_HZ
+    for harmonic, amplitude in ((1, _LINE_UV), (3, _LINE_THIRD_UV)):
+        wave = np.sin(2 * np.pi * harmonic * _LINE_HZ * t + rng.uniform(0, 2 * np.pi)).astype(np.float32)
+        uv += wave[:, None] * (amplitude * rng.uniform(0.7, 1.3, channels)).astype(np.float32)
+    uv += np.float32(_ADC_NOISE_UV) * rng.standard_normal(uv.shape, dtype=np.float32)
+    uv[:, array.dead] = 0.0
+    return to_counts(uv / np.float32(UV_PER_COUNT))
+
+
+def _background(rng: np.random.Generator, samples: int, channels: int) -> NDArray[np.float32]:
+    """Independent noise ``(samples, channels)`` of variance 1 with power 1 / (knee^2 + f^2)."""
+    size = fft.next_fast_len(samples, real=True)
+    white = fft.rfft(rng.standard_normal((channels, size), dtype=np.float32), axis=1)
+    f = fft.rfftfreq(size, 1 / _STEP_HZ)
+    white *= (1 / np.hypot(_BACKGROUND_KNEE_HZ, f)).astype(np.float32)
+    white[:, 0] = 0.0  # the amplifier is AC-coupled
+    x = fft.irfft(white, size, axis=1)[:, :samples].T
+    return np.ascontiguousarray(x / x.std(axis=0))
+
+
+def _noise(rng: np.random.Generator, samples: int, channels: int, sos: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Filtered white noise ``(samples, channels)`` of variance 1."""
+    white = rng.standard_normal((samples, channels), dtype=np.float32)
+    x = signal.sosfilt(sos.astype(np.float32), white, axis=0)
+    return x / x.std(axis=0)
+
+
+def _spread(place: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Mixing matrix ``(sources, channels)`` whose columns have norm 1: the correlation falls exponentially with distance."""
+    distance = np.linalg.norm(place[:, None] - place, axis=-1)
+    return np.linalg.cholesky(np.exp(-distance / _BACKGROUND_REACH)).T.astype(np.float32)

@@ -1,0 +1,1 @@
+"""The shared fit loop and the three phases: masked autoencoding, distillation, supervised fitting."""

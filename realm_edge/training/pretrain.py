@@ -1,0 +1,68 @@
+"""Masked autoencoding of the teacher (REALM, arXiv 2605.14867)."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from realm_edge.models.teacher import Teacher
+from realm_edge.progress import Progress
+from realm_edge.settings import ModelSettings, PretrainSettings
+from realm_edge.training.loop import History, Phase, fit, masked_mse, seeded
+from realm_edge.training.segments import Batch, Series, training_batches, validation_batch
+
+AMPLITUDE = (0.85, 1.15)  # augmentation: gain of a whole window
+
+
+def pretrain(
+    model: ModelSettings, settings: PretrainSettings, series: Sequence[Series], channels: int, window: int, phase: Phase, progress: Progress
+) -> tuple[Teacher, History]:
+    """Train a teacher to predict the normalised features of masked bins from the rest of the window.
+
+    Args:
+        series: pretraining sessions with the same number of inputs, which are ``channels`` values of each kind, kind after kind.
+        channels: electrodes; all features of a dropped channel are zeroed together.
+        window: bins a training segment.
+    """
+    with seeded(phase, "init"):
+        teacher = Teacher(model, series[0].inputs.shape[1], settings.dropout)
+    held = validation_batch(series, window)
+    with seeded(phase, "validation mask"):  # fixed, so that epochs can be compared
+        held_mask = mask_blocks(len(held.inputs), held.inputs.shape[1], settings)
+
+    def loss(module: Teacher, batch: Batch) -> Tensor:
+        masked = mask_blocks(len(batch.inputs), batch.inputs.shape[1], settings)
+        predicted = module.reconstruct(augment(batch.inputs, channels, settings), masked)
+        return masked_mse(predicted[masked], batch.inputs[masked])
+
+    def validate(module: Teacher) -> float:
+        return float(masked_mse(module.reconstruct(held.inputs, held_mask)[held_mask], held.inputs[held_mask]))
+
+    history = fit(teacher, settings, phase, lambda: training_batches(series, window, settings.batch), loss, validate, progress)
+    return teacher, history
+
+
+def mask_blocks(batch: int, bins: int, settings: PretrainSettings) -> Tensor:
+    """Mask blocks of uniformly drawn length at uniformly drawn places until at least ``masked_fraction`` of each window is masked.
+
+    Returns:
+        (batch, bins), bool; at least one bin of each window is left to see.
+    """
+    shortest, longest = settings.block_bins
+    masked = torch.zeros(batch, bins, dtype=torch.bool)
+    for row in masked:
+        while row.sum() < settings.masked_fraction * bins and row.sum() < bins - longest:
+            length = int(torch.randint(shortest, longest + 1, ()))
+            start = int(torch.randint(1 - length, bins, ()))  # a block may hang over either edge, so that edges are masked as often
+            row[max(start, 0) : start + length] = True
+    return masked
+
+
+def augment(inputs: Tensor, channels: int, settings: PretrainSettings) -> Tensor:
+    """Drop channels, scale windows and add noise; (batch, window, n_inputs) -> the same shape."""
+    batch, _, n_inputs = inputs.shape
+    gain = torch.empty(batch, 1, 1).uniform_(*AMPLITUDE)
+    kept = torch.rand(batch, 1, channels) >= settings.channel_dropout
+    if channels == 1:  # dropping the only channel leaves nothing to learn from
+        kept = torch.ones_like(kept)
+    return inputs * gain * kept.repeat(1, 1, n_inputs // channels) + settings.noise_sd * torch.randn_like(inputs)

@@ -1,0 +1,98 @@
+"""Standardised sessions and the windows that training draws from them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from realm_edge.errors import UserError
+from realm_edge.models.student import CLIP, Student
+from realm_edge.session import Session
+
+
+@dataclass(frozen=True)
+class Series:
+    """One session as training sees it, standardised with the statistics of its own training part."""
+
+    name: str
+    inputs: Tensor  # (bins, n_inputs) float32, z-scores clipped at +-8, 0 for dead inputs
+    targets: Tensor  # (bins, dims) float32, z-scores, NaN where unknown
+    train_end: int
+    validation_end: int
+    input_mean: Tensor  # (n_inputs,)
+    input_inv_std: Tensor  # (n_inputs,), 0 for dead inputs
+    target_mean: Tensor  # (dims,)
+    target_std: Tensor  # (dims,)
+
+    def give_statistics(self, student: Student) -> None:
+        """Make this session's statistics the student's frozen ones."""
+        student.feature_mean.copy_(self.input_mean)
+        student.feature_inv_std.copy_(self.input_inv_std)
+        student.target_mean.copy_(self.target_mean)
+        student.target_std.copy_(self.target_std)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Windows side by side."""
+
+    inputs: Tensor  # (batch, window, n_inputs)
+    targets: Tensor  # (batch, window, dims), NaN where unknown
+
+
+def standardise(session: Session, inputs: NDArray[np.float32]) -> Series:
+    """Standardise one input of a session (its LFP features or its spike counts) and its behaviour.
+
+    Args:
+        inputs: (bins, n_inputs).
+
+    Raises:
+        UserError: the behaviour is unknown or constant over the training part.
+    """
+    train = inputs[: session.train_end].astype(np.float64)
+    mean, std = train.mean(axis=0), train.std(axis=0)
+    dead = std <= 1e-6 * (1.0 + np.abs(mean))  # rounding noise of a constant, not a signal
+    inv_std = np.where(dead, 0.0, 1.0 / np.where(dead, 1.0, std))
+    behaviour = session.targets[: session.train_end].astype(np.float64)
+    if not np.isfinite(behaviour).any(axis=0).all():
+        raise UserError(f"{session.name}: behaviour is unknown over the whole training part: use another series or a longer recording")
+    target_mean, target_std = np.nanmean(behaviour, axis=0), np.nanstd(behaviour, axis=0)
+    if not (target_std > 0).all():
+        name = session.target_names[int(np.argmin(target_std))]
+        raise UserError(f"{session.name}: behaviour '{name}' is constant over the training part: choose another series")
+
+    statistics = [torch.from_numpy(value.astype(np.float32)) for value in (mean, inv_std, target_mean, target_std)]
+    z = (torch.from_numpy(np.asarray(inputs, np.float32)) - statistics[0]) * statistics[1]
+    targets = (torch.from_numpy(np.asarray(session.targets, np.float32)) - statistics[2]) / statistics[3]
+    return Series(session.name, z.clamp(-CLIP, CLIP), targets, session.train_end, session.validation_end, *statistics)
+
+
+def training_batches(series: Sequence[Series], window: int, batch: int) -> list[Batch]:
+    """One epoch: every session's training part cut into windows at a random offset, shuffled. Draws from torch's generator."""
+    windows = []
+    for one in series:
+        spare = one.train_end - window
+        offset = int(torch.randint(min(window, spare + 1), ()))
+        windows += [(one, start) for start in range(offset, spare + 1, window)]
+    order = torch.randperm(len(windows)).tolist()
+    return [_stack([windows[index] for index in order[first : first + batch]], window) for first in range(0, len(order), batch)]
+
+
+def validation_batch(series: Sequence[Series], window: int) -> Batch:
+    """The validation parts, cut into windows of at most ``window`` bins (the last one overlaps the one before it)."""
+    window = min(window, *(one.validation_end - one.train_end for one in series))
+    windows = []
+    for one in series:
+        last = one.validation_end - window
+        windows += [(one, min(start, last)) for start in range(one.train_end, one.validation_end, window)]
+    return _stack(windows, window)
+
+
+def _stack(windows: Sequence[tuple[Series, int]], window: int) -> Batch:
+    return Batch(
+        inputs=torch.stack([one.inputs[start : start + window] for one, start in windows]),
+        targets=torch.stack([one.targets[start : start + window] for one, start in windows]),
+    )

@@ -1,0 +1,272 @@
+"""The command line: one-line errors with status 2, resuming, budgets and Ctrl-C. Stages are replaced by ones that write a file."""
+
+import inspect
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from realm_edge import cli
+from realm_edge.doctor import examine
+from realm_edge.files import write_text
+from realm_edge.rundir import ORDER, PER_TARGET, RunDir
+
+TARGETS = ("cortex-m4", "rv32imc")
+
+
+def _invoke(*arguments: str) -> Result:
+    return CliRunner().invoke(cli.main, [str(argument) for argument in arguments])
+
+
+def _one_line_error(result: Result) -> str:
+    assert result.exit_code == 2, result.output
+    assert result.stdout == ""
+    assert result.stderr.startswith("realm-edge: error: ") and result.stderr.count("\n") == 1, result.stderr
+    return result.stderr
+
+
+@pytest.fixture
+def stages(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> "_Stages":
+    """Replaces every stage by one that notes its call and writes a file; the working directory is empty."""
+    monkeypatch.chdir(tmp_path)
+    fake = _Stages()
+    for verb in ORDER:
+        module = ModuleType(f"fake_{verb}")
+        module.run = fake.stage(verb)  # type: ignore[attr-defined]
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+        monkeypatch.setitem(cli.STAGES, verb, module.__name__)
+    return fake
+
+
+class _Stages:
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+        self.arguments: dict[str, tuple[Any, ...]] = {}
+        self.within_budget = True
+        self.interrupt_at: str | None = None
+
+    def stage(self, verb: str) -> Callable[..., dict[str, Any]]:
+        def run(run: RunDir, progress: object, *arguments: Any) -> dict[str, Any]:
+            stage = f"{verb}.{arguments[0]}" if verb in PER_TARGET else verb
+            self.calls.append(stage)
+            self.arguments[stage] = arguments
+            if stage == self.interrupt_at:
+                raise KeyboardInterrupt
+            output = run.file("out", stage)
+            write_text(output, stage)
+            summary = {"made": stage} if verb != "simulate" else self._simulation()
+            run.complete(stage, [output], summary)
+            return summary
+
+        return run
+
+    def _simulation(self) -> dict[str, Any]:
+        row = {"name": "power_uw", "limit": 10.0, "value": 9.5, "unit": "uW", "ok": self.within_budget, "lever": "fewer cycles"}
+        stream = {"steps": 1200, "cycles_per_step": 5e4, "fit_text": "fits: 3 of 120 MHz", "bit_exact": True}
+        return {"ok": self.within_budget, "streams": {"lfp": stream}, "budgets": [row]}
+
+
+ALL = ["data", "train", "export", "quantize", "compile.cortex-m4", "compile.rv32imc", "simulate.cortex-m4", "simulate.rv32imc", "report"]
+
+
+def test_run_performs_every_stage_once_and_resumes(stages: _Stages) -> None:
+    first = _invoke("run")
+    assert first.exit_code == 0, first.output
+    assert stages.calls == ALL
+    assert "report: runs/demo/report.html" in first.stdout
+    again = _invoke("run")
+    assert again.exit_code == 0
+    assert stages.calls == ALL
+    assert again.stderr.count("complete, skipped") == len(ALL)
+
+
+def test_run_redoes_what_depends_on_a_changed_file(stages: _Stages) -> None:
+    _invoke("run")
+    Path("runs/demo/out/quantize").write_text("tampered")
+    stages.calls.clear()
+    assert _invoke("run").exit_code == 0
+    assert stages.calls == ["quantize"]  # it gives the same bytes again, so what was made from them still holds
+
+
+def test_ctrl_c_is_one_line_and_the_same_command_goes_on(stages: _Stages) -> None:
+    stages.interrupt_at = "export"
+    result = _invoke("run")
+    assert result.exit_code == 130
+    assert result.stderr.splitlines()[-1].startswith("realm-edge: interrupted")
+    assert "Traceback" not in result.stderr
+    stages.interrupt_at = None
+    stages.calls.clear()
+    assert _invoke("run").exit_code == 0
+    assert stages.calls == ALL[2:]
+
+
+def test_a_broken_budget_is_status_1_after_the_report(stages: _Stages) -> None:
+    stages.within_budget = False
+    result = _invoke("run", "--target", "cortex-m4")
+    assert result.exit_code == 1
+    assert stages.calls[-1] == "report"
+    assert "power_uw" in result.stdout and "BROKEN: fewer cycles" in result.stdout
+    assert _invoke("run", "--target", "cortex-m4").exit_code == 1  # also when everything is skipped
+    assert _invoke("simulate", "--target", "cortex-m4").exit_code == 1
+
+
+def test_another_budget_simulates_again(stages: _Stages) -> None:
+    _invoke("run", "--target", "cortex-m4")
+    Path("limits.toml").write_text("x = 1")
+    stages.calls.clear()
+    assert _invoke("run", "--target", "cortex-m4", "--budget", "limits.toml").exit_code == 0
+    assert stages.calls[0] == "simulate.cortex-m4"
+    assert stages.arguments["simulate.cortex-m4"] == ("cortex-m4", Path("limits.toml"))
+
+
+def test_json_is_all_that_goes_to_stdout(stages: _Stages) -> None:
+    result = json.loads(_invoke("run", "--json").stdout)
+    assert result["ok"] and list(result["targets"]) == list(TARGETS)
+    assert json.loads(_invoke("train", "--json").stdout) == {"made": "train"}
+    assert json.loads(_invoke("compile", "--target", "rv32imc", "--json").stdout) == {"targets": {"rv32imc": {"made": "compile.rv32imc"}}}
+
+
+def test_recordings_reach_the_data_stage_and_name_the_run(stages: _Stages) -> None:
+    for name in ("monday.nwb", "tuesday.nwb"):
+        Path(name).write_text(name)
+    assert _invoke("run", "--data", "monday.nwb", "--data", "tuesday.nwb", "--behavior", "speed").exit_code == 0
+    assert stages.arguments["data"] == ((Path("monday.nwb"), Path("tuesday.nwb")), "speed")
+    assert Path("runs/monday/report.html").parent.is_dir()
+    assert RunDir.open(Path("runs/monday")).is_complete("report")
+    assert _invoke("run", "--out", "runs/monday").exit_code == 0  # keeps the recordings of the run
+
+
+def test_other_recordings_or_settings_do_not_mix_with_a_run(stages: _Stages) -> None:
+    Path("monday.nwb").write_text("monday")
+    Path("other.toml").write_text("seed = 5")
+    _invoke("run", "--out", "here")
+    error = _one_line_error(_invoke("run", "--data", "monday.nwb", "--out", "here"))
+    assert "here: this run was made from the synthetic recordings" in error and "--fresh" in error
+    assert "made with other settings" in _one_line_error(_invoke("run", "--config", "other.toml", "--out", "here"))
+    assert _invoke("run", "--config", "other.toml", "--out", "here", "--fresh").exit_code == 0
+    assert RunDir.open(Path("here")).settings.seed == 5
+
+
+def test_stages_default_to_the_targets_of_the_run(stages: _Stages) -> None:
+    _invoke("run", "--target", "rv32imc", "--out", "here")
+    stages.calls.clear()
+    assert _invoke("simulate", "--out", "here").exit_code == 0
+    assert _invoke("report", "--out", "here").exit_code == 0
+    assert stages.calls == ["simulate.rv32imc", "report"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["run", "--data", "none.nwb"], "none.nwb: no such file"),
+        (["run", "--preset", "huge"], "unknown preset 'huge': use one of demo"),
+        (["run", "--target", "z80"], "unknown target 'z80': use one of cortex-m4, rv32imc"),
+        (["run", "--config", "none.toml"], "none.toml: no such file"),
+        (["run", "--config", "broken.toml"], "broken.toml: not readable as TOML"),
+        (["run", "--config", "unknown.toml"], "unknown.toml: colour"),
+        (["run", "--config", "range.toml"], "range.toml: bin_ms"),
+        (["run", "--budget", "none.toml"], "none.toml: no such file"),
+        (["run", "--out", "broken.toml"], "broken.toml: not a run directory"),
+        (["train", "--out", "none"], "none: not a run directory (no config.toml): make one with 'realm-edge data --out none'"),
+    ],
+)
+def test_wrong_input_is_one_line_with_status_2(stages: _Stages, arguments: list[str], text: str) -> None:
+    Path("broken.toml").write_text("seed = = 1")
+    Path("unknown.toml").write_text("colour = 1")
+    Path("range.toml").write_text("bin_ms = -3")
+    assert text in _one_line_error(_invoke(*arguments))
+    assert stages.calls == []
+    assert not Path("runs").exists()
+
+
+def test_leftovers_of_an_interrupted_command_are_removed_and_said(stages: _Stages) -> None:
+    _invoke("data")
+    gone = subprocess.run(
+        [sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True, check=True
+    ).stdout.strip()
+    Path(f"runs/demo/.teacher.safetensors.partial-{gone}").write_text("half")
+    result = _invoke("train")
+    assert result.exit_code == 0
+    assert "removed 1 half-written file(s)" in result.stderr
+
+
+def test_a_damaged_record_is_one_line_with_status_2(stages: _Stages) -> None:
+    _invoke("run")
+    Path("runs/demo/stages/train.json").write_text("{")
+    result = _invoke("run")
+    assert result.exit_code == 2
+    assert result.stderr.splitlines()[1:] == [line for line in result.stderr.splitlines() if line.startswith("realm-edge: error: ")]
+    assert "train.json: not readable as JSON" in result.stderr
+
+
+def test_usage_errors_are_status_2() -> None:
+    assert _invoke("run", "--colour").exit_code == 2
+    assert _invoke("paint").exit_code == 2
+
+
+@pytest.mark.parametrize("command", [[], *([name] for name in cli.main.commands)])
+def test_every_help_ends_with_an_example(command: list[str]) -> None:
+    result = _invoke(*command, "--help")
+    assert result.exit_code == 0
+    last = " ".join(result.stdout.split("\n\n")[-1].split())
+    assert last.startswith(f"Example: realm-edge {' '.join(command)}".strip())
+
+
+def test_help_loads_nothing_heavy() -> None:
+    code = "import sys, realm_edge.cli; print(sorted({'numpy', 'torch', 'tvm', 'onnx', 'pydantic', 'rich'} & set(sys.modules)))"
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2])
+    assert shown.stdout.strip() == "[]"
+
+
+def test_targets_are_listed_with_what_is_assumed() -> None:
+    lines = _invoke("targets").stdout.splitlines()
+    assert [line.split()[0] for line in lines] == list(TARGETS)
+    assert "assumed" in lines[1]
+    assert [row["name"] for row in json.loads(_invoke("targets", "--json").stdout)] == list(TARGETS)
+
+
+def test_doctor_is_content_here_and_names_the_remedy_where_qemu_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    here = json.loads(_invoke("doctor", "--json").stdout)
+    assert here["ok"] == all(item["found"] for item in here["items"] if item["required"])
+    assert {"python", "torch", "apache-tvm", "ziglang"} <= {item["name"] for item in here["items"] if item["found"]}
+    monkeypatch.setenv("PATH", "")
+    result = _invoke("doctor")
+    assert result.exit_code == 1
+    assert any(
+        line.startswith("MISSING  qemu-system-riscv32") and "apt-get install qemu-system-misc" in line
+        for line in result.stdout.splitlines()
+    )
+
+
+@pytest.mark.parametrize(("shown", "found"), [("7.2.22", True), ("8.2.1", True), ("7.1.0", False), ("9.0.0", False)])
+def test_doctor_wants_the_qemu_that_the_plugin_works_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shown: str, found: bool) -> None:
+    program = tmp_path / "qemu-system-arm"
+    program.write_text(f"#!/bin/sh\necho 'QEMU emulator version {shown} (Debian)'\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    [item] = [item for item in examine(["qemu-system-arm"], ((7, 2), (8, 2))) if item.name == "qemu-system-arm"]
+    assert (item.found, item.version) == (found, shown)
+    assert bool(item.remedy) != found
+
+
+@pytest.mark.parametrize(
+    ("verb", "arguments"),
+    [
+        ("data", ((), None)),
+        ("train", ()),
+        ("export", ()),
+        ("quantize", ()),
+        ("compile", ("cortex-m4",)),
+        ("simulate", ("cortex-m4", None)),
+        ("report", (TARGETS,)),
+    ],
+)
+def test_the_stages_take_what_the_command_line_gives_them(verb: str, arguments: tuple[Any, ...]) -> None:
+    inspect.signature(import_module(cli.STAGES[verb]).run).bind("run", "progress", *arguments)

@@ -1,0 +1,127 @@
+"""The vectorised front ends against plain loops, one ADC sample at a time."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy import signal
+
+from realm_edge.frontend import design, design_spike, lfp_features, spike_counts, spike_threshold
+from realm_edge.settings import LfpSettings, Settings
+
+SETTINGS = Settings()
+
+
+class Section:
+    """Direct form I of one second-order section over all channels, from its difference equation."""
+
+    def __init__(self, coefficients, channels):
+        self.b, self.a = coefficients[:3], coefficients[3:]
+        self.x, self.y = np.zeros((2, channels)), np.zeros((2, channels))
+
+    def step(self, x):
+        y = self.b[0] * x + self.b[1] * self.x[0] + self.b[2] * self.x[1] - self.a[0] * self.y[0] - self.a[1] * self.y[1]
+        self.x, self.y = np.stack([x, self.x[0]]), np.stack([y, self.y[0]])
+        return y
+
+
+def features_by_loop(frontend, lfp):
+    channels = lfp.shape[1]
+    pre = [Section(row, channels) for row in frontend.pre]
+    bands = [Section(row, channels) for row in frontend.bands]
+    out, mean, power = [], np.zeros(channels), np.zeros((len(bands), channels))
+    for tick, sample in enumerate(lfp, 1):
+        y = sample.astype(float)
+        if frontend.common_average:
+            y = y - sum(y[frontend.good]) / frontend.good.sum()
+        y = np.where(frontend.good, y, 0.0)
+        for section in pre:
+            y = section.step(y)
+        mean += y / frontend.samples_per_bin
+        for i, section in enumerate(bands):
+            power[i] += section.step(y) ** 2
+        if tick % frontend.samples_per_bin == 0:
+            out.append(np.concatenate([mean, *np.log2(1 + power)]))
+            mean, power = np.zeros(channels), np.zeros_like(power)
+    return np.array(out)
+
+
+def noise(samples, channels, seed=0, scale=300.0):
+    return np.rint(scale * np.random.default_rng(seed).standard_normal((samples, channels))).astype(np.int16)
+
+
+@pytest.mark.parametrize(
+    ("channels", "bad", "common_average"),
+    [(6, [], True), (6, [1, 4], True), (6, [0, 1, 2], False), (1, [], False)],
+)
+def test_features_equal_the_loop(channels, bad, common_average):
+    good = np.ones(channels, bool)
+    good[bad] = False
+    frontend = design(SETTINGS, good)
+    lfp = noise(1010, channels)
+    features = lfp_features(frontend, lfp)
+    assert frontend.common_average is common_average
+    assert features.shape == (50, channels * 4) == (50, frontend.n_features)  # the half bin at the end is left out
+    assert features.dtype == np.float32
+    np.testing.assert_allclose(features, features_by_loop(frontend, lfp[:1000]), rtol=1e-6, atol=1e-6)
+    assert not features.reshape(50, 4, channels)[:, :, bad].any()
+
+
+def test_features_do_not_depend_on_chunks():
+    """Twenty-second chunks carry the filters' states."""
+    lfp = noise(30_000, 2)
+    features = lfp_features(design(SETTINGS, np.ones(2, bool)), lfp)
+    pre = signal.butter(2, 0.5, "highpass", fs=1000)
+    notch = signal.iirnotch(60.0, 30.0, fs=1000)
+    y = signal.lfilter(*notch, signal.lfilter(*pre, lfp.astype(float), axis=0), axis=0)
+    np.testing.assert_allclose(features[:, :2], y.reshape(-1, 20, 2).mean(axis=1), rtol=1e-5, atol=1e-5)
+    z = signal.lfilter(*signal.butter(1, (70, 200), "bandpass", fs=1000), y, axis=0)
+    np.testing.assert_allclose(features[:, 6:], np.log2(1 + (z**2).reshape(-1, 20, 2).sum(axis=1)), rtol=1e-5)
+
+
+def test_common_average_removes_what_all_good_channels_share():
+    good = np.array([True, True, True, True, False])
+    shared = noise(400, 1)
+    features = lfp_features(design(SETTINGS, good), np.repeat(shared, 5, axis=1))
+    assert np.abs(features).max() < 1e-6
+
+
+def test_the_line_notch_can_be_left_out():
+    settings = Settings(lfp=LfpSettings(line_hz=0))
+    assert len(design(settings, np.ones(1, bool)).pre) == 1
+    t = np.arange(20_000) / 1000
+    line = np.rint(1000 * np.sin(2 * np.pi * 60 * t)).astype(np.int16)[:, None]
+    kept, removed = (lfp_features(design(s, np.ones(1, bool)), line)[-50:, 3].mean() for s in (settings, SETTINGS))
+    assert kept - removed > 6  # log2 of the power
+
+
+def crossings_by_loop(frontend, x):
+    section, counts = Section(frontend.highpass, x.shape[1]), np.zeros((len(x) // frontend.samples_per_bin, x.shape[1]))
+    previous = np.zeros(x.shape[1])
+    for i, sample in enumerate(x):
+        y = section.step(sample.astype(float))
+        counts[i // frontend.samples_per_bin] += (y < frontend.threshold) & (previous >= frontend.threshold)
+        previous = y
+    return counts
+
+
+def test_spike_counts_equal_the_loop_whatever_the_blocks():
+    x = noise(12 * 600, 3)
+    frontend = design_spike(SETTINGS, np.array([-200, -500, -900], np.int32))
+    expected = crossings_by_loop(frontend, x)
+    assert expected[:, 0].min() > 10 and 0 < expected[:, 2].sum() < 100
+    np.testing.assert_array_equal(spike_counts(frontend, [x]), expected)
+    np.testing.assert_array_equal(spike_counts(frontend, np.split(x, 12)), expected)
+    with pytest.raises(ValueError, match="599"):
+        spike_counts(frontend, [x[:599]])
+
+
+def test_spike_threshold_is_a_multiple_of_the_noise_level():
+    x = noise(30_000, 2, scale=50.0)
+    x[:, 1] = 7  # dead
+    threshold = spike_threshold(SETTINGS, x)
+    passed = math.sqrt(1 - 300 / 15_000)  # share of white noise above the high-pass
+    assert threshold.dtype == np.int32
+    assert threshold[0] == pytest.approx(-4.5 * 50 * passed, rel=0.02)
+    assert threshold[1] <= -1
+    assert spike_counts(design_spike(SETTINGS, threshold), [x])[5:, 1].sum() == 0

@@ -1,0 +1,268 @@
+"""Readers on files that the tests write, and on the recordings of the shared folder."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pynwb import NWBHDF5IO, NWBFile, TimeSeries
+from pynwb.behavior import BehavioralTimeSeries, Position, SpatialSeries
+from pynwb.ecephys import LFP, ElectricalSeries
+
+from realm_edge.errors import UserError
+from realm_edge.readers import read_recording
+
+pytestmark = pytest.mark.filterwarnings("ignore:The linked table for DynamicTableRegion")  # while a file is being put together
+
+SHARED = Path(__file__).parents[2].parent / "shared" / "data"
+RNG = np.random.default_rng(0)
+COUNTS = RNG.integers(-2000, 2000, (400, 3), dtype=np.int16)
+VELOCITY = RNG.standard_normal((100, 2))
+SPIKES = [np.array([0.011, 0.2, 0.35]), np.array([]), np.array([0.1])]
+
+
+def new_file():
+    return NWBFile(session_description="made by a test", identifier="test", session_start_time=datetime(2024, 1, 1, tzinfo=UTC))
+
+
+def electrodes(file, channels):
+    device = file.create_device("array")
+    group = file.create_electrode_group("array", "an array", "cortex", device)
+    for _ in range(channels):
+        file.add_electrode(group=group, location="cortex")
+    return file.create_electrode_table_region(list(range(channels)), "all")
+
+
+def electrical_series(name, data, region, **more):
+    return ElectricalSeries(name=name, data=data, electrodes=region, **more)
+
+
+def add_lfp(file, data=COUNTS, where="LFP", **clock):
+    series = electrical_series("lfp", data, electrodes(file, data.shape[1]), conversion=2e-7, **({"rate": 1000.0} | clock))
+    if where == "acquisition":
+        file.add_acquisition(series)
+    else:
+        file.create_processing_module("ecephys", "LFP").add(LFP(electrical_series=series))
+
+
+def add_behavior(file, *series):
+    module = file.create_processing_module("behavior", "kinematics")
+    for each in series:
+        module.add(each)
+
+
+def velocity(name="velocity", data=VELOCITY, **clock):
+    return TimeSeries(name=name, data=data, unit="m/s", conversion=0.5, **({"rate": 250.0} | clock))
+
+
+def write(path, file):
+    with NWBHDF5IO(str(path), "w") as io:
+        io.write(file)
+    return path
+
+
+@pytest.fixture
+def nwb(tmp_path):
+    """A complete file: LFP, units, behaviour in the processing modules."""
+    file = new_file()
+    add_lfp(file)
+    add_behavior(file, velocity())
+    for times in SPIKES:
+        file.add_unit(spike_times=times)
+    return write(tmp_path / "monday.nwb", file)
+
+
+def test_nwb_complete(nwb):
+    recording = read_recording(nwb, None)
+    assert (recording.name, recording.lfp_rate, recording.lfp_scale, recording.lfp_unit) == ("monday", 1000.0, 2e-7, "V")
+    assert recording.lfp.dtype == np.int16
+    np.testing.assert_array_equal(recording.lfp, COUNTS)
+    assert (recording.behavior_names, recording.behavior_unit) == (("velocity_x", "velocity_y"), "m/s")
+    np.testing.assert_allclose(recording.behavior, 0.5 * VELOCITY, rtol=1e-6)
+    np.testing.assert_allclose(recording.behavior_times, np.arange(100) / 250)
+    assert [list(times) for times in recording.spike_times] == [list(times) for times in SPIKES]
+    assert recording.provenance["file"] == str(nwb) and len(recording.provenance["sha256"]) == 64
+    assert not recording.synthetic and recording.broadband_seed is None
+
+
+def test_nwb_timestamps_floats_and_containers_without_units(tmp_path):
+    file = new_file()
+    data = np.where(COUNTS.max() == COUNTS, 1e-3, COUNTS * 1e-7)  # V; the largest is 1 mV
+    add_lfp(file, data, "acquisition", rate=None, timestamps=5.0 + np.arange(400) / 2000)
+    hand = SpatialSeries(name="hand", data=VELOCITY, reference_frame="screen", timestamps=5 + np.arange(100) / 50)
+    position = Position(spatial_series=hand)
+    force = BehavioralTimeSeries(time_series=velocity("force", VELOCITY[:, 0], starting_time=5.0))
+    add_behavior(file, position, force)
+    path = write(tmp_path / "a.nwb", file)
+    recording = read_recording(path, "hand")
+    assert recording.lfp_rate == pytest.approx(2000, rel=1e-9) and recording.lfp_start == 5.0
+    assert np.abs(recording.lfp).max() == 2**14
+    np.testing.assert_allclose(recording.lfp * recording.lfp_scale, data * 2e-7, atol=0.51 * recording.lfp_scale)
+    np.testing.assert_allclose(recording.behavior_times, 5 + np.arange(100) / 50)
+    assert recording.spike_times == ()
+    assert read_recording(path, "force").behavior_names == ("force",)
+
+
+def test_nwb_prefers_lfp_to_raw_acquisition_and_applies_channel_gains(tmp_path):
+    file = new_file()
+    region = electrodes(file, 3)
+    file.add_acquisition(electrical_series("a_raw", COUNTS, region, rate=30_000.0))
+    gains = [1.0, 2.0, 4.0]
+    lfp = electrical_series("lfp", np.full((400, 3), 1000, np.int16), region, rate=1000.0, channel_conversion=gains)
+    file.create_processing_module("ecephys", "LFP").add(LFP(electrical_series=lfp))
+    add_behavior(file, velocity())
+    recording = read_recording(write(tmp_path / "a.nwb", file), None)
+    assert recording.lfp_rate == 1000.0
+    np.testing.assert_array_equal(recording.lfp[0], [2**12, 2**13, 2**14])
+
+
+def test_nwb_behaviour_must_be_named_when_there_is_a_choice(tmp_path, nwb):
+    with pytest.raises(UserError, match=r"monday\.nwb: no behaviour series 'grip'.*velocity"):
+        read_recording(nwb, "grip")
+    file = new_file()
+    add_lfp(file)
+    add_behavior(file, velocity("speed"))
+    file.add_acquisition(velocity("force"))
+    path = write(tmp_path / "a.nwb", file)
+    with pytest.raises(UserError, match=r"several behaviour series.*--behavior: force, speed"):
+        read_recording(path, None)
+    assert read_recording(path, "force").behavior_names == ("force_x", "force_y")
+
+
+def test_nwb_without_behaviour(tmp_path):
+    file = new_file()
+    add_lfp(file)
+    with pytest.raises(UserError, match=r"a\.nwb: no behaviour series"):
+        read_recording(write(tmp_path / "a.nwb", file), None)
+
+
+def test_nwb_without_lfp_says_what_there_is(tmp_path):
+    file = new_file()
+    add_behavior(file, velocity())
+    file.add_unit(spike_times=[0.1])
+    with pytest.raises(UserError, match=r"a\.nwb: no LFP.*only velocity and Units") as caught:
+        read_recording(write(tmp_path / "a.nwb", file), None)
+    assert "\n" not in str(caught.value)
+
+
+def test_nwb_with_gaps_in_the_lfp_clock(tmp_path):
+    file = new_file()
+    times = np.arange(400) / 1000
+    times[300:] += 0.01
+    add_lfp(file, rate=None, timestamps=times)
+    add_behavior(file, velocity())
+    with pytest.raises(UserError, match=r"gaps: sample 300 comes 0\.011"):
+        read_recording(write(tmp_path / "a.nwb", file), None)
+
+
+def test_nwb_nan_in_the_lfp(tmp_path):
+    file = new_file()
+    data = COUNTS.astype(np.float32)
+    data[37:, 2] = np.nan
+    add_lfp(file, data)
+    add_behavior(file, velocity())
+    with pytest.raises(UserError, match=r"a\.nwb: lfp: channel 2 is nan at sample 37"):
+        read_recording(write(tmp_path / "a.nwb", file), None)
+
+
+@pytest.mark.parametrize("keep", [0, 100, 0.5])
+def test_nwb_truncated(nwb, keep):
+    content = nwb.read_bytes()
+    nwb.write_bytes(content[: int(keep * len(content)) if isinstance(keep, float) else keep])
+    with pytest.raises(UserError, match=r"monday\.nwb: not readable as NWB 2") as caught:
+        read_recording(nwb, None)
+    assert "\n" not in str(caught.value)
+
+
+def arrays(**changed):
+    values = {
+        "lfp": COUNTS,
+        "lfp_rate": 1000.0,
+        "behavior": VELOCITY,
+        "behavior_rate": 250.0,
+        "behavior_names": np.array(["vx", "vy"]),
+        "behavior_unit": "cm/s",
+        "good_channels": np.array([True, False, True]),
+        "spike_times": np.concatenate(SPIKES),
+        "spike_index": np.cumsum([len(times) for times in SPIKES]),
+    } | changed
+    return {key: value for key, value in values.items() if value is not None}
+
+
+def save(tmp_path, **changed):
+    path = tmp_path / "a.npz"
+    np.savez(path, **arrays(**changed))
+    return path
+
+
+def test_npz_complete(tmp_path):
+    recording = read_recording(save(tmp_path), None)
+    np.testing.assert_array_equal(recording.lfp, COUNTS)
+    np.testing.assert_allclose(recording.behavior, VELOCITY, rtol=1e-6)
+    assert (recording.behavior_names, recording.behavior_unit, recording.lfp_unit) == (("vx", "vy"), "cm/s", "a.u.")
+    assert [list(times) for times in recording.spike_times] == [list(times) for times in SPIKES]
+    np.testing.assert_array_equal(recording.good_channels, [True, False, True])
+
+
+def test_npz_minimal(tmp_path):
+    path = tmp_path / "a.npz"
+    np.savez(path, lfp=COUNTS[:, 0] / 1e6, lfp_rate=1000, behavior=VELOCITY[:, 0], behavior_times=np.arange(100) / 250)
+    recording = read_recording(path, "behavior")
+    assert recording.lfp.shape == (400, 1) and recording.behavior_names == ("behavior",)
+    np.testing.assert_allclose(recording.lfp[:, 0] * recording.lfp_scale, COUNTS[:, 0] / 1e6, atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"lfp": None}, "key 'lfp' is missing: it has"),
+        ({"lfp": np.array([{}], object)}, "not readable as .npz"),
+        ({"lfp": np.array(["a"])}, "expected real numbers"),
+        ({"lfp": np.full((4, 2), np.inf)}, "channel 0 is inf at sample 0"),
+        ({"lfp_rate": 0.0}, r"lfp_rate: sampling rate 0.0 Hz"),
+        ({"lfp_rate": np.array([1.0, 2.0])}, "lfp_rate is .* expected one number"),
+        ({"behavior_rate": None}, "'behavior_times' is missing"),
+        ({"behavior_times": np.zeros(100)}, r"time 0.0 of sample 1 does not follow"),
+        ({"behavior_times": np.arange(99)}, "100 samples have times of shape"),
+        ({"behavior_names": np.array(["v"])}, "1 names for 2 columns"),
+        ({"good_channels": np.ones(2, bool)}, r"good_channels has shape \(2,\)"),
+        ({"spike_index": None}, "spike_times needs"),
+        ({"spike_index": np.array([3, 2, 4])}, "must not fall"),
+        ({"spike_times": np.array([0.1, np.nan, 0.2, 0.3])}, "unit 0: spike 1 has time nan"),
+    ],
+)
+def test_npz_wrong(tmp_path, changed, message):
+    with pytest.raises(UserError, match=rf"a\.npz: .*{message}|a\.npz: {message}") as caught:
+        read_recording(save(tmp_path, **changed), None)
+    assert "\n" not in str(caught.value)
+
+
+def test_npz_truncated_and_wrong_behaviour(tmp_path):
+    path = save(tmp_path)
+    with pytest.raises(UserError, match=r"no behaviour series 'speed'.*behavior"):
+        read_recording(path, "speed")
+    path.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(UserError, match=r"a\.npz: not readable"):
+        read_recording(path, None)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"), [("none.nwb", "no such file"), ("notes.txt", r"unknown kind of recording '\.txt'.*\.nwb, \.npz")]
+)
+def test_files_that_are_no_recordings(tmp_path, name, message):
+    with pytest.raises(UserError, match=message):
+        read_recording(tmp_path / name, None)
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="the shared recordings are not on this machine")
+def test_shared_rodent_recording():
+    recording = read_recording(SHARED / "rodent_running_a.nwb", "speed")
+    assert (recording.lfp.shape, recording.lfp_rate, len(recording.spike_times)) == ((2_880_000, 1), 4800.0, 15)
+    assert sum(map(len, recording.spike_times)) == 48_700
+    assert recording.behavior_unit == "cm/s" and np.isfinite(recording.behavior).all()
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="the shared recordings are not on this machine")
+def test_shared_features_are_no_lfp():
+    with pytest.raises(UserError, match=r"human_grip_force_features\.nwb: no LFP.*features, grip_force"):
+        read_recording(SHARED / "human_grip_force_features.nwb", "grip_force")

@@ -1,0 +1,329 @@
+"""The report on a small made-up run: its simulations go through the real stream reports, so that their shapes cannot drift apart."""
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import helper
+
+from firmware_sim.budgets import load_budgets
+from firmware_sim.bundle import Bundle, Stage
+from firmware_sim.compare import Mismatch
+from firmware_sim.components import load_components
+from firmware_sim.cores import load_core
+from firmware_sim.elf import MemoryUse
+from firmware_sim.profile import Visits
+from firmware_sim.simulate import KernelRow, RegionStep, StreamResult
+from firmware_sim.stream_report import stream_report
+from firmware_sim.targets import get_target
+from firmware_sim.timing import Cycles
+from realm_edge.errors import UserError
+from realm_edge.files import write_bytes
+from realm_edge.progress import Silent
+from realm_edge.report import plots
+from realm_edge.report.facts import gather
+from realm_edge.report.stage import format_number
+from realm_edge.report.stage import run as write_report
+from realm_edge.rundir import RunDir
+from realm_edge.settings import Settings
+
+TARGETS = ("cortex-m4", "rv32imc")
+BINS, WARM_UP, DIMS = 300, 5, 2
+SCALE, OFFSET = 0.01, 1.0
+AXES = ("vx", "vy")
+R2 = {"lfp": {"float": 0.712, "int8": 0.709, "wiener": 0.551}, "spike": {"float": 0.801, "int8": 0.797, "wiener": 0.702}}
+SECTIONS = ("summary", "budgets", "decoding", "power", "bandwidth", "cycles", "memory", "exactness", "components", "provenance")
+
+
+@pytest.fixture(scope="module")
+def reported(tmp_path_factory: pytest.TempPathFactory) -> RunDir:
+    run = _made_up_run(tmp_path_factory.mktemp("report") / "made-up")
+    write_report(run, Silent(), TARGETS)
+    return run
+
+
+def _made_up_run(path: Path, mismatch: Mismatch | None = None, recordings: tuple[tuple[str, str], ...] = ()) -> RunDir:
+    run = RunDir.create(path, Settings())
+    if recordings:
+        run.request("data", {"recordings": [list(recording) for recording in recordings], "behavior": "speed"})
+    run.complete("data", [], {"sessions": [_session("day2", False, not recordings), _session("day3", True, not recordings)]})
+    true = _behaviour()
+    _save_arrays(run.file("predictions.npz"), bins=np.arange(1000, 1000 + BINS), true=true)
+    for stream in R2:
+        run.file("student.safetensors" if stream == "lfp" else "student_spike.safetensors").write_bytes(b"made up")
+    run.complete("train", [run.file("predictions.npz")], _metrics(synthetic=not recordings))
+    run.complete("export", [], {})
+    quantised = {
+        name: {"r2": r2, "nrmse_int8_float": 0.011, "scored_bins": BINS, "warm_up_bins": WARM_UP, "reference_ticks_equal": 2300}
+        for name, r2 in R2.items()
+    }
+    for k, (stream, decoder) in enumerate((("lfp", "decoder"), ("spike", "spike_decoder"))):
+        stored = np.rint((np.nan_to_num(true) + 0.3 * np.sin(np.arange(BINS) / 7 + k)[:, None] - OFFSET) / SCALE).astype(np.int16)
+        decoded = np.concatenate([np.full((WARM_UP, DIMS), 9999, np.int16), stored])
+        _save_arrays(run.file("golden", f"{stream}.npz"), warm_up=np.int64(WARM_UP), decoded=decoded)
+        _save_model(run.file(f"{decoder}.int8.onnx"))
+    run.complete("quantize", [], quantised)
+    for target in TARGETS:
+        run.complete(f"compile.{target}", [], {})
+        streams = {name: _stream(name, target, mismatch) for name in R2}
+        simulation = {
+            "target": target,
+            "part": get_target(target).part,
+            "core": streams["lfp"]["core"],
+            "synthetic": not recordings,
+            "streams": streams,
+            "budgets": streams["lfp"]["budgets"],
+            "ok": mismatch is None,
+            "unverified": streams["lfp"]["unverified"],
+        }
+        run.complete(f"simulate.{target}", [], simulation)
+    return run
+
+
+def _session(name: str, heldout: bool, synthetic: bool) -> dict:
+    return {
+        "name": name,
+        "heldout": heldout,
+        "synthetic": synthetic,
+        "seconds": 26.0,
+        "channels": 32,
+        "bad_channels": [27],
+        "spike_source": "broadband",
+        "units": 24,
+        "unknown_behavior_bins": 5,
+        "provenance": {} if synthetic else {"resampled": "LFP 4800 Hz to 1000 Hz, 6.08 ms late"},
+    }
+
+
+def _behaviour() -> np.ndarray:
+    t = np.arange(BINS) * 0.02
+    true = np.stack([np.sin(2 * t), np.cos(1.3 * t)], axis=1)
+    true[40:45] = np.nan
+    return true
+
+
+def _save_arrays(path: Path, **arrays: np.ndarray) -> None:
+    path.parent.mkdir(exist_ok=True)
+    np.savez(path, **arrays)
+
+
+def _save_model(path: Path) -> None:
+    value = helper.make_tensor_value_info("decoded", onnx.TensorProto.INT16, [DIMS])
+    model = helper.make_model(helper.make_graph([helper.make_node("Identity", ["x"], ["decoded"])], "g", [], [value]))
+    helper.set_model_props(model, {"io": json.dumps({"decoded": {"scale": [SCALE] * DIMS, "offset": [OFFSET] * DIMS}})})
+    write_bytes(path, model.SerializeToString())
+
+
+def _metrics(synthetic: bool) -> dict:
+    decoders = {
+        f"{stream}_{kind}": {
+            "r2": r2["float"],
+            "r": 0.85,
+            "r2_by_axis": dict.fromkeys(AXES, r2["float"]),
+            "r_by_axis": dict.fromkeys(AXES, 0.85),
+            "bins": BINS,
+            "parameters": 14_000,
+            "seconds": 12.5,
+        }
+        for stream, r2 in R2.items()
+        for kind in ("student", "wiener")
+    }
+    one = {"sessions": [], "left_out": [], "note": "no other session: pretrained on the training part of the decoded one"}
+    several = {"sessions": ["day1", "day2"], "left_out": ["day0"], "note": None}
+    return {
+        "session": "day3",
+        "synthetic": synthetic,
+        "spike_source": "broadband",
+        "target_names": list(AXES),
+        "target_unit": "cm/s",
+        "bin_ms": 20,
+        "bins": {"train": 900, "validation": 100, "test": BINS},
+        "pretraining": {"lfp": several if synthetic else one, "spike": several if synthetic else one},
+        "teacher": {"parameters": 160_000},
+        "decoders": decoders,
+    }
+
+
+def _stream(name: str, target: str, mismatch: Mismatch | None) -> dict:
+    """One stream's report from invented counts: the spike front end has to do far more than a part can."""
+    ticks, tick_cycles = (20, 9_000.0) if name == "lfp" else (600, 14_000.0)
+    frontend = Stage("realm_frontend", ticks * 50.0, 640, 256, 0, (), ())
+    decoder = Stage("realm_decoder", 50.0, 3_200, 1_500, 15_000, (), ())
+    kernels = tuple(
+        _kernel("decoder", f"blocks.{b}.{layer}", macs) for b in range(2) for layer, macs in (("in_proj", 5_248), ("ssm", 3_072))
+    )
+    kernels += (_kernel("frontend", "bands.0", 0),)
+    regions = {
+        "frontend": _region(ticks * tick_cycles, ticks),
+        "decoder": _region(sum(kernel.cycles for kernel in kernels), 1),
+        "send": _region(60, 1),
+        "loop": RegionStep(Cycles(400, 400, 500), 300, None),
+    }
+    result = StreamResult(
+        bundle=Bundle(Path("bundle"), name, target, frontend, decoder),
+        target=get_target(target),
+        core=load_core(get_target(target).core),
+        emulator="QEMU 7.2",
+        steps=1200,
+        mismatch=mismatch,
+        regions=regions,
+        kernels=kernels,
+        memory=MemoryUse({".vectors": 64, ".text": 22_000, ".rodata": 19_000, ".data": 16, ".bss": 8_000, ".stack": 8_192}),
+        stack_used=900,
+        tick_values=32,
+        output_values=DIMS,
+    )
+    rate = 1000.0 if name == "lfp" else 30000.0
+    return {**stream_report(result, load_budgets(), load_components(), R2[name]["float"], R2[name]["int8"], rate), "r2": R2[name]}
+
+
+def _kernel(stage: str, node: str, macs: int) -> KernelRow:
+    return KernelRow(stage, f"realm_{node}", node, "QLinear", macs, 4.0 * macs + 500, 6.0 * macs + 900, 5.0 * macs + 900, 7.0 * macs + 900)
+
+
+def _region(cycles: float, visits: int) -> RegionStep:
+    instructions = round(cycles * 0.7 / visits)
+    return RegionStep(
+        Cycles(cycles, 0.9 * cycles, 1.1 * cycles),
+        visits * instructions,
+        Visits("r", 1200 * visits, 1200 * visits * instructions, instructions, instructions),
+    )
+
+
+class _References(HTMLParser):
+    """Everything that a browser would fetch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+        self.sections: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = dict(attrs)
+        self.found += [values[key] or "" for key in ("src", "href", "xlink:href", "srcset", "data") if key in values]
+        assert tag not in ("script", "link", "iframe", "object")
+        if tag == "section":
+            self.sections.append(values["id"] or "")
+
+
+def _page(run: RunDir) -> str:
+    return run.file("report.html").read_text(encoding="utf-8")
+
+
+def test_all_sections_and_plots_are_there(reported: RunDir) -> None:
+    parsed = _References()
+    parsed.feed(_page(reported))
+    assert tuple(parsed.sections) == SECTIONS
+    assert _page(reported).count("<svg") == 6
+
+
+def test_the_page_needs_nothing_from_outside(reported: RunDir) -> None:
+    parsed = _References()
+    parsed.feed(_page(reported))
+    assert [reference for reference in parsed.found if not reference.startswith("#")] == []
+    assert not re.search(r"@import|url\((?!#)", _page(reported))
+
+
+def test_synthetic_is_said_in_bold_on_top(reported: RunDir) -> None:
+    assert re.search(r"<header>.*<strong>SYNTHETIC", _page(reported), re.DOTALL)
+
+
+def test_page_and_json_carry_the_numbers_of_the_simulation(reported: RunDir) -> None:
+    facts = json.loads(reported.file("report.json").read_text())
+    page = _page(reported)
+    for target in TARGETS:
+        stream = facts["targets"][target]["streams"]["lfp"]
+        assert stream == reported.summary(f"simulate.{target}")["streams"]["lfp"]
+        for key in ("flash_bytes", "ram_bytes", "cycles_per_step", "macs_per_step"):
+            assert format_number(stream[key]) in page
+        assert format_number(stream["power_uw"]["total"]) in page
+        for budget in stream["budgets"]:
+            assert budget["name"] in page
+    assert facts["macs"]["lfp"]["total"] == 2 * (5_248 + 3_072)
+    assert [layer["node"] for layer in facts["macs"]["lfp"]["layers"]] == [
+        "blocks.0.in_proj",
+        "blocks.0.ssm",
+        "blocks.1.in_proj",
+        "blocks.1.ssm",
+    ]
+
+
+def test_what_does_not_fit_is_said_and_has_no_power(reported: RunDir) -> None:
+    stream = reported.summary("simulate.cortex-m4")["streams"]["spike"]
+    assert stream["power_uw"]["total"] is None
+    assert re.search(r"spikes: does not fit: needs a clock of [\d.]+ MHz", _page(reported))
+    assert "needs a clock of" in plots.power({"cortex-m4": reported.summary("simulate.cortex-m4")})
+
+
+def test_unverified_figures_are_listed_first(reported: RunDir) -> None:
+    facts = json.loads(reported.file("report.json").read_text())
+    kinds = [figure["confidence"] == "unverified" for figure in facts["components"]]
+    assert kinds[0] and kinds == sorted(kinds, reverse=True)
+    assert f"{sum(kinds)} of {len(kinds)} figures behind power and latency are unverified" in _page(reported)
+
+
+def test_provenance_names_every_stage_command_and_settings(reported: RunDir) -> None:
+    page = _page(reported)
+    for stage in ("data", "train", "export", "quantize", "compile.rv32imc", "simulate.cortex-m4"):
+        assert reported.digest(stage) in page
+    assert "realm-edge simulate --target rv32imc --out made-up" in page
+    assert "window_bins = 250" in page
+    assert "the firmware's output is the same to the bit" in page
+
+
+def test_equal_runs_give_equal_bytes(reported: RunDir, tmp_path: Path) -> None:
+    again = _made_up_run(tmp_path / "made-up")
+    write_report(again, Silent(), TARGETS)
+    assert _page(again) == _page(reported)
+
+
+def test_a_real_recording_is_named_and_pretraining_on_itself_is_said(tmp_path: Path) -> None:
+    run = _made_up_run(tmp_path / "real", recordings=(("monday.nwb", "ab" * 32),))
+    write_report(run, Silent(), TARGETS[:1])
+    page = _page(run)
+    assert "SYNTHETIC" not in page
+    assert "monday.nwb" in page and "ab" * 32 in page
+    assert "<strong>no other session: pretrained on the training part of the decoded one</strong>" in page
+    assert "rv32imc" not in page
+    assert "resampled: LFP 4800 Hz to 1000 Hz, 6.08 ms late" in page
+
+
+def test_a_wrong_bit_fails_the_verdict_and_is_located(tmp_path: Path) -> None:
+    run = _made_up_run(tmp_path / "wrong", mismatch=Mismatch("state.block0.h", 17, (3, 1), 5, 6))
+    summary = write_report(run, Silent(), TARGETS)
+    assert not summary["ok"]
+    page = _page(run)
+    assert "All targets are within all budgets" not in page
+    assert "the firmware differs from onnxruntime in &#39;state.block0.h&#39; at step 17" in page
+    assert "expected 5, got 6" in page
+    assert "the firmware&#39;s output is the same to the bit" not in page and "the firmware's output is the same to the bit" not in page
+
+
+def test_a_missing_simulation_names_its_command(tmp_path: Path) -> None:
+    run = RunDir.create(tmp_path / "empty", Settings())
+    with pytest.raises(UserError, match="stage 'data' is missing: run 'realm-edge data --out "):
+        gather(run, TARGETS)
+
+
+def test_the_traces_skip_the_warm_up_and_are_in_the_unit_of_the_behaviour(reported: RunDir) -> None:
+    from realm_edge.report.traces import load_traces
+
+    shown = load_traces(reported)
+    assert shown.seconds[0] == pytest.approx(1001 * 0.02)
+    known = np.isfinite(shown.true).all(axis=1)
+    assert np.abs(shown.decoded["lfp"] - shown.true)[known].max() < 0.3 + SCALE
+
+
+def test_memory_parts_add_up(reported: RunDir) -> None:
+    stream = reported.summary("simulate.rv32imc")["streams"]["lfp"]
+    assert sum(plots.flash_map(stream).values()) == stream["flash_bytes"]
+    assert sum(plots.ram_map(stream).values()) == stream["ram_bytes"]
+
+
+@pytest.mark.parametrize(("value", "text"), [(None, "–"), (12345, "12,345"), (12345.6, "12,346"), (0.70912, "0.709"), (3, "3"), (0.0, "0")])
+def test_numbers_are_written_for_people(value: float | None, text: str) -> None:
+    assert format_number(value) == text

@@ -1,0 +1,167 @@
+"""A run directory vouches for its files, or says which command mends them."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from realm_edge.errors import UserError
+from realm_edge.files import replacing, write_json, write_text
+from realm_edge.rundir import RunDir
+from realm_edge.settings import Settings
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunDir:
+    """A run with everything done for one target."""
+    made = RunDir.create(tmp_path / "run", Settings())
+    for stage in ("data", "train", "export", "quantize", "compile.cortex-m4", "simulate.cortex-m4"):
+        _perform(made, stage)
+    made.request("report", {"targets": ["cortex-m4"]})
+    _perform(made, "report")
+    return made
+
+
+def _perform(run: RunDir, stage: str, content: str = "made") -> None:
+    output = run.file("out", f"{stage}.txt")
+    write_text(output, f"{stage} {content}")
+    run.complete(stage, [output], {"said": content})
+
+
+def test_all_that_was_done_is_complete_also_after_reopening(run: RunDir) -> None:
+    again = RunDir.open(run.path)
+    again.require("report")
+    assert again.is_complete("simulate.cortex-m4")
+    assert again.summary("train") == {"said": "made"}
+    assert again.digest("train") == run.digest("train")
+
+
+def test_a_missing_stage_names_its_command(run: RunDir) -> None:
+    with pytest.raises(UserError, match=r"stage 'compile.rv32imc' is missing: run 'realm-edge compile --target rv32imc --out .*run'"):
+        run.require("compile.rv32imc")
+
+
+def test_the_first_broken_stage_is_the_one_that_is_named(tmp_path: Path) -> None:
+    run = RunDir.create(tmp_path / "run", Settings())
+    with pytest.raises(UserError, match="stage 'data' is missing: run 'realm-edge data --out "):
+        run.require("quantize")
+
+
+def test_changed_settings_make_every_stage_stale(run: RunDir) -> None:
+    config = run.file("config.toml")
+    config.write_text(config.read_text().replace("seed = 0", "seed = 1"))
+    edited = RunDir.open(run.path)
+    assert not any(edited.is_complete(stage) for stage in ("data", "train", "report"))
+    with pytest.raises(UserError, match=r"'data' is stale \(the settings changed since\)"):
+        edited.require("train")
+
+
+def test_a_rerun_upstream_makes_what_follows_stale(run: RunDir) -> None:
+    _perform(run, "train", "differently")
+    assert run.is_complete("train")
+    assert not run.is_complete("export")
+    with pytest.raises(UserError, match=r"'export' is stale \(stage 'train' was rerun since\): run 'realm-edge export"):
+        run.require("report")
+
+
+def test_an_equal_rerun_changes_nothing(run: RunDir) -> None:
+    _perform(run, "train")
+    run.require("report")
+
+
+def test_changed_and_removed_outputs_are_seen(run: RunDir) -> None:
+    write_text(run.file("out", "export.txt"), "other bytes")
+    with pytest.raises(UserError, match=r"'export' is stale \(out/export.txt was changed since\)"):
+        run.require("quantize")
+    run.file("out", "data.txt").unlink()
+    with pytest.raises(UserError, match=r"'data' is stale \(out/data.txt was removed since\)"):
+        run.require("quantize")
+
+
+def test_a_removed_upstream_record_is_seen(run: RunDir) -> None:
+    run.file("stages", "quantize.json").unlink()
+    assert not run.is_complete("compile.cortex-m4")
+
+
+def test_another_request_makes_a_stage_stale(run: RunDir) -> None:
+    run.request("simulate.cortex-m4", {"budget": "abc"})
+    with pytest.raises(UserError, match=r"'simulate.cortex-m4' is stale \(it was asked for other inputs since\)"):
+        run.require("report")
+
+
+def test_a_report_of_other_targets_is_not_this_report(run: RunDir) -> None:
+    run.request("report", {"targets": ["cortex-m4", "rv32imc"]})
+    assert not run.is_complete("report")
+
+
+def test_broken_records_name_file_and_remedy(run: RunDir) -> None:
+    record = run.file("stages", "train.json")
+    record.write_text("{")
+    with pytest.raises(UserError, match=r"train\.json: not readable as JSON"):
+        run.require("train")
+    write_json(record, {"summary": {}})
+    with pytest.raises(UserError, match=r"train\.json: not a stage record: remove it and run 'realm-edge train"):
+        run.require("train")
+    run.file("stages", "report.request.json").write_text("[]")
+    with pytest.raises(UserError, match="not a stage request"):
+        run.requested("report")
+
+
+def test_opening_what_is_no_run_names_the_command(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"not a run directory .*: make one with 'realm-edge data --out "):
+        RunDir.open(tmp_path / "none")
+
+
+def test_other_settings_are_refused_with_the_remedy(run: RunDir) -> None:
+    with pytest.raises(UserError, match="made with other settings: choose another --out, or --fresh to start over"):
+        RunDir.create(run.path, Settings(seed=7))
+
+
+def test_settings_can_change_as_long_as_nothing_was_done(tmp_path: Path) -> None:
+    RunDir.create(tmp_path / "run", Settings())
+    assert RunDir.create(tmp_path / "run", Settings(seed=7)).settings.seed == 7
+    assert RunDir.open(tmp_path / "run").settings.seed == 7
+
+
+def test_performed_stages_and_targets_are_listed(run: RunDir) -> None:
+    assert run.performed() == ("compile.cortex-m4", "data", "export", "quantize", "report", "simulate.cortex-m4", "train")
+    assert run.targets("simulate") == ("cortex-m4",)
+
+
+def test_foreign_directories_are_neither_used_nor_erased(tmp_path: Path) -> None:
+    foreign = tmp_path / "home"
+    write_text(foreign / "letter.txt", "dear")
+    for action in (lambda: RunDir.create(foreign, Settings()), lambda: RunDir.erase(foreign), lambda: RunDir.erase(foreign / "letter.txt")):
+        with pytest.raises(UserError, match="not a run directory, and not empty"):
+            action()
+    assert (foreign / "letter.txt").read_text() == "dear"
+
+
+def test_erasing_makes_room_for_other_settings(run: RunDir) -> None:
+    RunDir.erase(run.path)
+    assert not RunDir.create(run.path, Settings(seed=7)).is_complete("data")
+
+
+def test_leftovers_of_a_killed_process_are_removed_and_those_of_a_living_one_kept(run: RunDir) -> None:
+    dead = subprocess.run(
+        [sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True, check=True
+    ).stdout.strip()
+    leftover = run.file("data", f".session.npz.partial-{dead}")
+    write_text(leftover, "half")
+    with replacing(run.file("data", "other.npz")) as living:
+        living.write_text("being written")
+        opened = RunDir.open(run.path)
+        assert living.name.endswith(str(os.getpid()))
+        assert living.exists()
+    assert opened.removed == (leftover,)
+    assert not leftover.exists()
+    assert RunDir.open(run.path).removed == ()
+
+
+def test_only_files_inside_the_run_can_be_outputs(run: RunDir, tmp_path: Path) -> None:
+    outside = tmp_path / "outside.txt"
+    outside.write_text("x")
+    with pytest.raises(ValueError, match="outside"):
+        run.complete("data", [outside], {})

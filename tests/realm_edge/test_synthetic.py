@@ -1,0 +1,137 @@
+import dataclasses
+
+import numpy as np
+import pytest
+from scipy import signal
+
+from realm_edge.broadband import second
+from realm_edge.preparation import prepare
+from realm_edge.session import broadband_block, save
+from realm_edge.settings import Settings, SplitSettings, SyntheticSettings
+from realm_edge.synthetic import UV_PER_COUNT, generate
+
+SIZES = SyntheticSettings(sessions=3, seconds=20.0, heldout_seconds=30.0, channels=9, units=6)
+SETTINGS = Settings(synthetic=SIZES, window_bins=100, split=SplitSettings(train=0.6, validation=0.2))
+
+
+@pytest.fixture(scope="module")
+def made():
+    return generate(SETTINGS, 2)
+
+
+@pytest.fixture(scope="module")
+def session(made):
+    return prepare(made[0], SETTINGS, heldout=True, broadband=made[1])
+
+
+def test_the_same_settings_give_the_same_recording(made):
+    (recording, broadband), (again, broadband_again) = made, generate(SETTINGS, 2)
+    for one, other in ((recording, again), (broadband, broadband_again)):
+        for field in dataclasses.fields(one):
+            np.testing.assert_equal(getattr(one, field.name), getattr(other, field.name))
+
+
+@pytest.mark.parametrize("other", [(Settings(synthetic=SIZES, seed=1), 2), (SETTINGS.model_copy(update={"synthetic": SIZES}), 1)])
+def test_other_seeds_and_sessions_differ(made, other):
+    recording, broadband = generate(*other)
+    length = min(len(recording.lfp), len(made[0].lfp))
+    correlation = np.corrcoef(recording.lfp[:length, 0], made[0].lfp[:length, 0])[0, 1]
+    assert abs(correlation) < 0.5
+    assert not np.array_equal(recording.behavior[:1000], made[0].behavior[:1000])
+    assert not np.array_equal(broadband.spike_times[:20], made[1].spike_times[:20])
+    assert broadband.seed != made[1].seed
+
+
+def test_sessions_share_the_array(made):
+    recording, broadband = generate(SETTINGS, 0)
+    np.testing.assert_array_equal(broadband.waveforms, made[1].waveforms)
+    np.testing.assert_array_equal(broadband.unit_channels, made[1].unit_channels)
+    np.testing.assert_array_equal(broadband.live, made[1].live)
+    assert (recording.seconds, made[0].seconds) == (20.0, 30.0)
+
+
+def test_amplitudes_spectrum_and_the_dead_channel(made):
+    recording, broadband = made
+    dead = np.flatnonzero(~broadband.live)
+    assert recording.synthetic and dead.size == 1
+    assert not recording.lfp[:, dead].any()
+    uv = recording.lfp[:, broadband.live] * UV_PER_COUNT
+    assert (uv.std(axis=0) > 30).all() and (uv.std(axis=0) < 150).all()
+    frequency, power = signal.welch(uv, 1000, nperseg=2000, axis=0)
+
+    def at(hz):
+        return power[np.abs(frequency - hz) < 1].mean()
+
+    assert at(60) > 20 * at(55)  # line noise
+    assert at(2) > 10 * at(8) > 100 * at(120)  # 1/f
+    assert at(24) > at(9) * (9 / 24) ** 2  # beta stands out of 1/f^2
+    assert not set(broadband.unit_channels) & set(dead)
+    for times in recording.spike_times:
+        assert np.diff(times).min() >= 2e-3 and times[0] >= 0 and times[-1] < recording.seconds
+        assert 1 < len(times) / recording.seconds < 60
+
+
+def test_spikes_and_lfp_follow_the_movement(session):
+    """The encoding model is there: on the training part a linear map from a short history explains part of the velocity."""
+    stop = session.train_end
+    for inputs in (session.features, session.counts):
+        z = (inputs - inputs.mean(axis=0)) / (inputs.std(axis=0) + 1e-9)
+        smooth = signal.lfilter(np.ones(10) / 10, 1, z, axis=0)[:stop]
+        null = np.roll(smooth, stop // 2, axis=0)
+        explained = [
+            1 - np.linalg.lstsq(x, session.targets[:stop], rcond=None)[1].sum() / (session.targets[:stop] ** 2).sum()
+            for x in (smooth, null)
+        ]
+        assert explained[0] > explained[1] + 0.15
+
+
+def test_any_block_of_broadband_equals_the_whole(session):
+    whole = broadband_block(session, SETTINGS, 0, session.bins)
+    assert whole.shape == (session.bins * 600, 9) and whole.dtype == np.int16
+    for start, bins in ((0, 50), (37, 3), (49, 2), (975, 120), (session.bins - 1, 1)):
+        np.testing.assert_array_equal(broadband_block(session, SETTINGS, start, bins), whole[start * 600 : (start + bins) * 600])
+    for start, bins in ((-1, 5), (session.bins - 1, 2), (0, 0)):
+        with pytest.raises(ValueError, match="do not lie"):
+            broadband_block(session, SETTINGS, start, bins)
+
+
+def test_broadband_is_lfp_and_noise_and_spikes(made, session):
+    recording, broadband = made
+    x = second(broadband, recording.lfp, 1000, 30_000, 3).astype(float)
+    live = np.flatnonzero(broadband.live)
+    silent = [channel for channel in live if channel not in broadband.unit_channels]
+    left = x[::30, silent] - recording.lfp[3000:4000, silent]
+    assert left.std() * UV_PER_COUNT == pytest.approx(10.0, rel=0.05)
+    unit = 0
+    quiet = dataclasses.replace(broadband, noise=0.0)
+    times = recording.spike_times[unit]
+    spike = next(t for t in times if 0.1 < t % 1 < 0.9 and np.sum(np.abs(times - t) < 0.01) == 1)
+    y = second(quiet, np.zeros_like(recording.lfp), 1000, 30_000, int(spike))
+    onset = round((spike % 1) * 30_000)
+    waveform = broadband.waveforms[unit]
+    np.testing.assert_allclose(y[onset : onset + len(waveform), broadband.unit_channels[unit]], waveform, atol=0.5)
+
+
+def test_spikes_across_the_border_of_two_seconds(made):
+    recording, broadband = made
+    one = dataclasses.replace(broadband, noise=0.0, spike_times=np.array([0.9995]), spike_units=np.zeros(1, np.int32))
+    x = np.concatenate([second(one, np.zeros_like(recording.lfp), 1000, 30_000, index) for index in (0, 1)])
+    waveform = broadband.waveforms[0]
+    np.testing.assert_allclose(x[29_985 : 29_985 + len(waveform), broadband.unit_channels[0]], waveform, atol=0.5)
+
+
+def test_threshold_crossings_find_the_spikes(made, session):
+    recording, broadband = made
+    assert session.spike_source == "broadband"
+    for unit, channel in enumerate(broadband.unit_channels):
+        found, true = session.counts[:, channel].sum(), len(recording.spike_times[unit])
+        assert 0.4 * true < found < 1.2 * true + 0.5 * recording.seconds
+    assert session.counts[:, ~broadband.live].sum() == 0
+    assert (session.spike_threshold < 0).all()
+
+
+def test_saved_sessions_are_equal_to_the_byte(tmp_path, made, session):
+    again = prepare(*(generate(SETTINGS, 2)[0], SETTINGS, True), broadband=made[1])
+    save(session, tmp_path / "a.npz")
+    save(again, tmp_path / "b.npz")
+    assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()

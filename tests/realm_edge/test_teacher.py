@@ -1,0 +1,78 @@
+"""The teacher sees both ways, and masked bins hide their content and nothing else."""
+
+import torch
+
+from realm_edge.models.teacher import Teacher
+from realm_edge.settings import ModelSettings, PretrainSettings
+from realm_edge.training.pretrain import augment, mask_blocks
+
+SETTINGS = ModelSettings(d_model=16, n_layer=2, d_state=8, headdim=8)
+
+
+def teacher():
+    torch.manual_seed(0)
+    return Teacher(SETTINGS, n_features=6).double().eval()
+
+
+@torch.no_grad()
+def test_every_bin_sees_the_past_and_the_future():
+    model = teacher()
+    x = torch.randn(1, 50, 6, dtype=torch.float64)
+    changed = x.clone()
+    changed[0, 25] += 1.0
+    moved = (model(changed) - model(x)).abs().amax(dim=-1)[0]
+    assert (moved > 1e-9).all()
+
+
+@torch.no_grad()
+def test_masked_bins_hide_their_content():
+    model = teacher()
+    x = torch.randn(2, 50, 6, dtype=torch.float64)
+    masked = torch.zeros(2, 50, dtype=torch.bool)
+    masked[:, 10:20] = True
+    changed = x.clone()
+    changed[:, 10:20] = 5.0
+    torch.testing.assert_close(model.reconstruct(changed, masked), model.reconstruct(x, masked), rtol=0, atol=0)
+    assert (model.reconstruct(x, masked) - model.reconstruct(x, torch.zeros_like(masked))).abs().max() > 1e-3
+    assert model.reconstruct(x, masked).shape == x.shape
+
+
+@torch.no_grad()
+def test_a_flipped_sequence_swaps_the_roles_of_the_two_mixers():
+    model = teacher()
+    block = model.blocks[0]
+    x = torch.randn(1, 40, 16, dtype=torch.float64)
+    expected = block(x)
+    block.forward_mixer, block.backward_mixer = block.backward_mixer, block.forward_mixer
+    block.merge.weight.copy_(block.merge.weight.roll(16, dims=1))
+    torch.testing.assert_close(block(x.flip(1)).flip(1), expected, rtol=0, atol=1e-12)
+
+
+def test_masks_are_blocks_of_the_wanted_share():
+    settings = PretrainSettings(epochs=1, lr=1e-3, masked_fraction=0.6, block_bins=(5, 25))
+    torch.manual_seed(0)
+    masked = mask_blocks(200, 250, settings)
+    share = masked.double().mean(dim=1)
+    assert share.min() >= 0.6 and share.max() < 0.6 + 25 / 250
+    at_edges = masked[:, [0, -1]].double().mean()
+    assert 0.4 < at_edges < 0.75  # the edges are masked about as often as the middle
+    starts = (masked[:, 1:] & ~masked[:, :-1]).sum(dim=1)
+    assert starts.max() <= 0.6 * 250 / 5  # blocks, not scattered bins
+
+
+def test_a_short_window_keeps_something_to_see():
+    settings = PretrainSettings(epochs=1, lr=1e-3, masked_fraction=0.9, block_bins=(5, 25))
+    torch.manual_seed(0)
+    assert not mask_blocks(50, 30, settings).all(dim=1).any()
+
+
+def test_augmentation_drops_all_features_of_a_channel_together():
+    settings = PretrainSettings(epochs=1, lr=1e-3, channel_dropout=0.5, noise_sd=0.0)
+    torch.manual_seed(0)
+    x = torch.ones(64, 10, 4 * 3)
+    kept = augment(x, 4, settings).reshape(64, 10, 3, 4) != 0  # feature-major: kind, then channel
+    assert (kept == kept[:, :1, :1]).all()
+    assert 0.3 < kept.double().mean() < 0.7
+    gains = augment(x, 4, settings).amax(dim=(1, 2))
+    assert ((gains == 0) | ((gains >= 0.85) & (gains <= 1.15))).all()
+    assert (augment(torch.ones(64, 10, 3), 1, settings) != 0).all()  # the only channel stays

@@ -1,0 +1,232 @@
+"""The fit loop on problems of a second: it learns, repeats itself, resumes, and never looks at the test part."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from realm_edge.errors import UserError
+from realm_edge.models.student import Student, decode
+from realm_edge.progress import Silent
+from realm_edge.session import Session
+from realm_edge.settings import DistilSettings, FitSettings, ModelSettings, PretrainSettings
+from realm_edge.training.distil import distil
+from realm_edge.training.finetune import finetune
+from realm_edge.training.loop import Phase, masked_mse
+from realm_edge.training.pretrain import pretrain
+from realm_edge.training.segments import standardise, training_batches, validation_batch
+
+MODEL = ModelSettings(d_model=8, n_layer=1, d_state=4, headdim=8)
+FIT = FitSettings(epochs=6, lr=1e-2, batch=4, average=0.8)
+WINDOW = 50
+
+
+def session(seed=0, bins=700):
+    """Four features; the behaviour is a leaky sum of the first one, which a causal model can follow."""
+    rng = np.random.default_rng(seed)
+    features = rng.standard_normal((bins, 4)).astype(np.float32) * [1, 10, 0.1, 1] + [0, 5, 0, 0]
+    features[:, 3] = 7.0  # a dead feature
+    behaviour = np.zeros((bins, 1), np.float32)
+    for k in range(1, bins):
+        behaviour[k] = 0.8 * behaviour[k - 1] + features[k, 0]
+    return Session(
+        name=f"s{seed}", heldout=seed == 0, synthetic=True, targets=100 * behaviour + 20, target_names=("x",), target_unit="mm/s",
+        train_end=500, validation_end=600, lfp=None, good_channels=np.ones(4, bool), features=features.astype(np.float32), counts=None,
+        spike_source="none", spike_threshold=None, broadband=None, provenance={},
+    )  # fmt: skip
+
+
+def series(seed=0):
+    one = session(seed)
+    return standardise(one, one.features)
+
+
+def tuned(settings=FIT, phase=None, of=None):
+    torch.manual_seed(0)
+    student = Student(MODEL, 4, 1)
+    history = finetune(student, settings, of or [series()], WINDOW, phase or Phase("finetune", 0), Silent())
+    return student, history
+
+
+def assert_equal(first, second):
+    for name, tensor in first.state_dict().items():
+        assert torch.equal(second.state_dict()[name], tensor), name
+
+
+class Interrupted(Silent):
+    """Stops the fit, as Ctrl-C would, after some epochs."""
+
+    def __init__(self, epochs):
+        self.epochs = epochs
+
+    def track(self, items, description, total=None):
+        for count, item in enumerate(items):
+            if count == self.epochs:
+                raise KeyboardInterrupt
+            yield item
+
+
+def test_standardise_uses_the_training_part_alone():
+    one = session()
+    got = standardise(one, one.features)
+    torch.testing.assert_close(got.inputs[:500, :3].mean(0), torch.zeros(3), rtol=0, atol=1e-4)
+    torch.testing.assert_close(got.inputs[:500, :3].std(0), torch.ones(3), rtol=0.05, atol=0)
+    assert (got.inputs[:, 3] == 0).all() and got.input_inv_std[3] == 0
+    spoiled = replace(one, targets=one.targets.copy())
+    spoiled.targets[500:] = 1e6
+    features = one.features.copy()
+    features[500:] = 1e6
+    again = standardise(spoiled, features)
+    for name in ("input_mean", "input_inv_std", "target_mean", "target_std"):
+        assert torch.equal(getattr(again, name), getattr(got, name))
+    assert torch.equal(again.inputs[:500], got.inputs[:500]) and again.inputs.abs().max() <= 8
+
+
+@pytest.mark.parametrize(("value", "message"), [(np.nan, "unknown"), (3.0, "'x' is constant")])
+def test_behaviour_that_cannot_be_learnt(value, message):
+    one = session()
+    targets = one.targets.copy()
+    targets[:500] = value
+    with pytest.raises(UserError, match=message):
+        standardise(replace(one, targets=targets), one.features)
+
+
+def test_windows_come_from_their_own_parts():
+    one = replace(series(), inputs=torch.arange(700.0)[:, None].expand(700, 4))  # each bin holds its number
+    torch.manual_seed(0)
+    seen = torch.cat([torch.cat([b.inputs[..., 0].flatten() for b in training_batches([one], WINDOW, 4)]) for _ in range(400)])
+    assert seen.min() == 0 and seen.max() == 499 and len(seen.unique()) == 500
+    held = validation_batch([one], 30)
+    assert held.inputs.shape == (4, 30, 4)
+    assert held.inputs.min() == 500 and held.inputs.max() == 599 and len(held.inputs[..., 0].unique()) == 100
+
+
+def test_masked_mse_ignores_nan_targets_and_their_gradients():
+    predicted = torch.tensor([1.0, 2.0, 3.0], requires_grad=True)
+    loss = masked_mse(predicted, torch.tensor([0.0, torch.nan, 5.0]))
+    assert loss == (1 + 4) / 2
+    loss.backward()
+    assert predicted.grad.tolist() == [1.0, 0.0, -2.0]
+    assert masked_mse(predicted, torch.full((3,), torch.nan)) == 0
+
+
+def test_finetuning_learns_and_exports_statistics():
+    student, history = tuned(replace_fit(epochs=40))
+    assert history.validation_loss[history.best_epoch] < 0.35 * history.validation_loss[0]
+    one = session()
+    decoded = decode(student, torch.from_numpy(one.features)).numpy()[600:]
+    assert np.corrcoef(decoded[:, 0], one.targets[600:, 0])[0, 1] > 0.9
+    assert abs(decoded.mean() - one.targets[600:].mean()) < 0.5 * one.targets.std()  # target units, not z-scores
+
+
+def replace_fit(**changes):
+    return FIT.model_copy(update=changes)
+
+
+def test_equal_seeds_give_equal_weights_and_others_do_not():
+    first, _ = tuned(replace_fit(dropout=0.3))
+    torch.manual_seed(123)  # the caller's random numbers do not matter
+    second, _ = tuned(replace_fit(dropout=0.3))
+    assert_equal(first, second)
+    other, _ = tuned(replace_fit(dropout=0.3), Phase("finetune", 1))
+    assert not torch.equal(other.head.weight, first.head.weight)
+
+
+@pytest.mark.parametrize("after", [1, 4])
+def test_a_resumed_fit_equals_an_uninterrupted_one(tmp_path, after):
+    settings = replace_fit(dropout=0.3)
+    whole, expected = tuned(settings)
+    phase = Phase("finetune", 0, tmp_path / "finetune.safetensors", "abc")
+    torch.manual_seed(0)
+    student = Student(MODEL, 4, 1)
+    with pytest.raises(KeyboardInterrupt):
+        finetune(student, settings, [series()], WINDOW, phase, Interrupted(after))
+    resumed, history = tuned(settings, phase)
+    assert_equal(whole, resumed)
+    assert history.validation_loss == expected.validation_loss and history.train_loss == expected.train_loss
+    again, repeated = tuned(settings, phase)  # a finished phase is not trained again
+    assert_equal(whole, again)
+    assert repeated == history
+
+
+@pytest.mark.parametrize("leftover", ["other data", "half a file"])
+def test_a_leftover_that_does_not_fit_is_ignored(tmp_path, leftover):
+    whole, _ = tuned()
+    partial = tmp_path / "finetune.safetensors"
+    tuned(replace_fit(epochs=2, lr=0.1), Phase("finetune", 0, partial, "old"))
+    if leftover == "half a file":
+        partial.write_bytes(partial.read_bytes()[:5000])
+    resumed, _ = tuned(FIT, Phase("finetune", 0, partial, "new" if leftover == "other data" else "old"))
+    assert_equal(whole, resumed)
+
+
+def test_neither_training_nor_validation_reads_the_test_part():
+    one = series()
+    spoiled = replace(one, inputs=one.inputs.clone(), targets=one.targets.clone())
+    spoiled.inputs[600:], spoiled.targets[600:] = torch.nan, torch.inf
+    clean, expected = tuned(of=[one])
+    poisoned, history = tuned(of=[spoiled])
+    assert_equal(clean, poisoned)
+    assert history.validation_loss == expected.validation_loss
+
+
+def test_unknown_bins_are_masked_in_training():
+    one = series()
+    gaps = replace(one, targets=one.targets.clone())
+    gaps.targets[100:150], gaps.targets[520:540] = torch.nan, torch.nan
+    student, history = tuned(replace_fit(epochs=25), of=[gaps])
+    assert history.validation_loss[history.best_epoch] < 0.4 * history.validation_loss[0]
+    assert all(tensor.isfinite().all() for tensor in student.state_dict().values())
+
+
+def test_early_stopping_keeps_the_best_weights():
+    student, history = tuned(replace_fit(epochs=60, lr=0.3, patience=3, average=0.1, schedule="constant"))
+    assert history.epochs == history.best_epoch + 1 + 3
+    one = series()
+    out = decode(student, torch.from_numpy(session().features))
+    z = (out - one.target_mean) / one.target_std
+    assert float(masked_mse(z[500:600], one.targets[500:600])) == pytest.approx(history.validation_loss[history.best_epoch], rel=1e-3)
+
+
+def test_a_loss_that_is_no_number_is_a_user_error():
+    one = series()
+    broken = replace(one, inputs=one.inputs.clone())
+    broken.inputs[10] = torch.nan
+    with pytest.raises(UserError, match=r"finetune: loss nan.* lower its lr \(0.01\)"):
+        tuned(of=[broken])
+
+
+def test_the_whole_chain_learns_and_repeats_itself():
+    sessions = [series(1), series(2)]
+    wide = ModelSettings(d_model=16, n_layer=1, d_state=4, headdim=8)
+
+    def chain():
+        settings = PretrainSettings(epochs=4, lr=5e-3, batch=4, average=0.8, block_bins=(2, 6))
+        teacher, pretrained = pretrain(wide, settings, sessions, 4, WINDOW, Phase("pretrain", 0), Silent())
+        settings = DistilSettings(epochs=15, lr=1e-2, batch=4, average=0.8)
+        student, distilled = distil(teacher, MODEL, settings, sessions, WINDOW, Phase("distil", 0), Silent())
+        return teacher, student, pretrained, distilled
+
+    teacher, student, pretrained, distilled = chain()
+    assert pretrained.validation_loss[-1] < pretrained.validation_loss[0]
+    assert distilled.validation_loss[-1] < 0.6 * distilled.validation_loss[0]
+    again_teacher, again_student, _, _ = chain()
+    assert_equal(teacher, again_teacher)
+    assert_equal(student, again_student)
+
+
+def test_each_term_of_the_distillation_loss_counts():
+    sessions = [series(1)]
+    torch.manual_seed(0)
+    wide = ModelSettings(d_model=16, n_layer=1, d_state=4, headdim=8)
+    settings = PretrainSettings(epochs=1, lr=1e-3)
+    teacher, _ = pretrain(wide, settings, sessions, 4, WINDOW, Phase("pretrain", 0), Silent())
+
+    def first_loss(**weights):
+        settings = DistilSettings(epochs=1, lr=1e-9, **{"w_repr": 0.0, "w_task": 0.0, "w_ae": 0.0} | weights)
+        return distil(teacher, MODEL, settings, sessions, WINDOW, Phase("distil", 0), Silent())[1].validation_loss[0]
+
+    alone = [first_loss(w_repr=1.0), first_loss(w_task=1.0), first_loss(w_ae=1.0)]
+    assert min(alone) > 0.1 and alone[0] < 2.0
+    assert first_loss(w_repr=2.0, w_task=3.0, w_ae=0.5) == pytest.approx(2 * alone[0] + 3 * alone[1] + 0.5 * alone[2], rel=1e-5)
