@@ -42,8 +42,10 @@ def prepare(recording: Recording, settings: Settings, heldout: bool, broadband: 
     bins = max(0, math.floor((recording.seconds - origin + _SAME_TIME_S) / bin_s))
     notes = dict(recording.provenance)
 
-    lfp, delay = (None, 0.0) if recording.lfp is None else _lfp(recording, recording.lfp, settings, origin, label)
-    if lfp is not None:
+    raw, lfp, delay = None, None, 0.0
+    if recording.lfp is not None:
+        raw = recording.lfp[round((origin - recording.lfp_start) * recording.lfp_rate) :]
+        lfp, delay = _at_front_end_rate(raw, recording.lfp_rate, settings, label)
         bins = min(bins, len(lfp) // settings.lfp_samples_per_bin)
         lfp = lfp[: bins * settings.lfp_samples_per_bin]
         if delay:
@@ -51,8 +53,8 @@ def prepare(recording: Recording, settings: Settings, heldout: bool, broadband: 
     train_end, validation_end = _split(bins, settings, heldout, label)
     targets, unit = _targets(recording, settings, origin + bin_s * np.arange(1, bins + 1), label, notes)
     good, features = np.ones(0, bool), None
-    if lfp is not None:
-        good = _good_channels(lfp[: train_end * settings.lfp_samples_per_bin], recording.good_channels, label)
+    if raw is not None and lfp is not None:
+        good = _good_channels(raw[: round(train_end * bin_s * recording.lfp_rate)], recording.good_channels, label)
         features = lfp_features(design(settings, good), lfp)
     has_units = any(len(times) for times in recording.spike_times)
     session = Session(
@@ -77,14 +79,13 @@ def prepare(recording: Recording, settings: Settings, heldout: bool, broadband: 
     return session if broadband is None else _with_crossings(session, broadband, settings)
 
 
-def _lfp(recording: Recording, lfp: NDArray[np.int16], settings: Settings, origin: float, label: str) -> tuple[NDArray[np.int16], float]:
-    """The LFP from ``origin`` on at the front end's rate, and its delay in s."""
+def _at_front_end_rate(raw: NDArray[np.int16], rate: float, settings: Settings, label: str) -> tuple[NDArray[np.int16], float]:
+    """The LFP resampled, and its delay in s."""
     top = max((high for _, high in settings.lfp.bands_hz), default=0.0)
-    if recording.lfp_rate < 2 * top:
-        raise UserError(f"{label}: LFP at {recording.lfp_rate:g} Hz is too slow for a band up to {top:g} Hz: lower lfp.bands_hz")
-    skipped = round((origin - recording.lfp_start) * recording.lfp_rate)
+    if rate < 2 * top:
+        raise UserError(f"{label}: LFP at {rate:g} Hz is too slow for a band up to {top:g} Hz: lower lfp.bands_hz")
     try:
-        resampled, delay = to_rate(lfp[skipped:], recording.lfp_rate, settings.lfp.rate_hz)
+        resampled, delay = to_rate(raw, rate, settings.lfp.rate_hz)
     except UserError as error:
         raise UserError(f"{label}: LFP: {error}") from error
     return to_counts(resampled), delay

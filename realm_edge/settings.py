@@ -131,10 +131,10 @@ class Settings(_Section):
     split: SplitSettings = SplitSettings()
     teacher: ModelSettings = ModelSettings(d_model=64, n_layer=2, d_state=16, headdim=32)
     student: ModelSettings = ModelSettings(d_model=32, n_layer=2, d_state=16, headdim=16)
-    pretrain: PretrainSettings = PretrainSettings(epochs=20, lr=1.5e-3)
-    distil: DistilSettings = DistilSettings(epochs=25, lr=2e-3)
-    finetune: FitSettings = FitSettings(epochs=40, lr=1e-3)
-    wiener_lags: tuple[Positive, ...] = (1, 5, 10, 25)  # bins; chosen on the validation part
+    pretrain: PretrainSettings = PretrainSettings(epochs=40, lr=3e-3)
+    distil: DistilSettings = DistilSettings(epochs=60, lr=5e-3, patience=15, dropout=0.3)
+    finetune: FitSettings = FitSettings(epochs=60, lr=3e-3, patience=15, dropout=0.3)
+    wiener_lags: Annotated[tuple[Positive, ...], Field(min_length=1)] = (1, 5, 10, 25, 50)  # bins; chosen on the validation part
 
     @property
     def lfp_samples_per_bin(self) -> int:

@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import tvm
 from elftools.elf.elffile import ELFFile
+from elftools.elf.sections import SymbolTableSection
 
 from export.tvm.driver import DECODER, FRONTEND, check_abi, header, source, weights, weights_header
 from export.tvm.graph import read_graph
@@ -42,8 +44,16 @@ def compile_model(onnx_path: Path, prefix: str, target: str) -> CompiledModel:
         UserError: an unknown target, or a graph that is damaged or holds what cannot be compiled.
     """
     machine = tvm_target(target)
+    return _compiled(_plan(onnx_path, prefix), machine)
+
+
+def _plan(onnx_path: Path, prefix: str) -> Plan:
     plan = make_plan(read_graph(onnx_path), prefix)
     check_abi(plan)
+    return plan
+
+
+def _compiled(plan: Plan, machine: tvm.target.Target) -> CompiledModel:
     objects = {}
     with tempfile.TemporaryDirectory() as folder:
         for call in plan.calls:
@@ -65,25 +75,26 @@ def write_bundle(directory: Path, stream: str, target: str, frontend_onnx: Path 
     Raises:
         UserError: see :func:`compile_model`; also a decoder that does not take the front end's features.
     """
-    frontend = compile_model(frontend_onnx, FRONTEND, target) if frontend_onnx else None
-    decoder = compile_model(decoder_onnx, DECODER, target)
-    if frontend and (made := frontend.plan.graph.outputs[0].shape) != (taken := decoder.plan.graph.inputs[0].shape):
-        raise UserError(f"{decoder_onnx}: takes {taken[0]} features, {frontend_onnx} makes {made[0]}; quantise both from one run")
-    models = [model for model in (frontend, decoder) if model]
+    machine = tvm_target(target)
+    plans = {FRONTEND: _plan(frontend_onnx, FRONTEND)} if frontend_onnx else {}
+    plans[DECODER] = _plan(decoder_onnx, DECODER)
+    (taken,) = plans[DECODER].graph.inputs[0].shape
+    if frontend_onnx and (made := plans[FRONTEND].graph.outputs[0].shape[0]) != taken:
+        raise UserError(f"{decoder_onnx}: takes {taken} features, {frontend_onnx} makes {made}; quantise both from one run")
+    models = {prefix: _compiled(plan, machine) for prefix, plan in plans.items()}
     with _replacing_directory(directory) as partial:
-        for model in models:
-            write_sources(partial, model.plan)
         (partial / "lib").mkdir()
-        for model in models:
+        for model in models.values():
+            write_sources(partial, model.plan)
             for name, content in model.objects.items():
                 (partial / "lib" / name).write_bytes(content)
         _archive(partial / "lib")
         metadata = {
             "stream": stream,
             "target": target,
-            "frontend": _describe(frontend) if frontend else None,
-            "decoder": _describe(decoder),
-            "made_from": {model.plan.prefix.removeprefix("realm_"): model.plan.graph.sha256 for model in models},
+            "frontend": _describe(models[FRONTEND]) if frontend_onnx else None,
+            "decoder": _describe(models[DECODER]),
+            "made_from": {prefix.removeprefix("realm_"): plan.graph.sha256 for prefix, plan in plans.items()},
         }
         write_json(partial / "metadata.json", metadata)
         files = sorted(p for p in partial.rglob("*") if p.is_file())
@@ -129,8 +140,9 @@ def _describe(model: CompiledModel) -> dict[str, Any]:
 
 
 def _function_bytes(objects: dict[str, bytes], symbol: str) -> int:
-    sections = ELFFile(io.BytesIO(objects[f"{symbol}.o"])).iter_sections("SHT_SYMTAB")
-    return next(s["st_size"] for table in sections for s in table.iter_symbols() if s.name == symbol)
+    sections = ELFFile(io.BytesIO(objects[f"{symbol}.o"])).iter_sections()
+    tables = (section for section in sections if isinstance(section, SymbolTableSection))
+    return next(s["st_size"] for table in tables for s in table.iter_symbols() if s.name == symbol)
 
 
 def _archive(lib: Path) -> None:

@@ -11,6 +11,7 @@ from realm_edge.errors import UserError
 
 FRONTEND, DECODER = "realm_frontend", "realm_decoder"
 _C_TYPE = {"int8": "int8_t", "int16": "int16_t", "int32": "int32_t", "int64": "int64_t"}
+_BYTE_BLOCKS = {"state": "st", "scratch": "tmp"}  # and the driver's names for them
 _VALUES_PER_LINE = 24
 # By prefix: the data tensors of the ABI as (tensor, dtype, C parameter, length macro or None for a single value).
 _Parameter = tuple[str, str, str, str | None]
@@ -104,7 +105,7 @@ def source(plan: Plan) -> str:
     for call in plan.calls:
         lines.append(f"    {call.symbol}({', '.join(_expression(plan, a) for a in call.arguments)}); /* {_comment(call.node)} */")
     for value, place in plan.copies:
-        copy = f"memcpy({_parameter(plan, value.name)}, {_block(plan, place)}, {value.nbytes});"
+        copy = f"memcpy({_parameter(plan, value.name)}, {_address(plan, place, value.dtype)}, {value.nbytes});"
         lines.append(f"    {'if (*valid) ' if plan.prefix == FRONTEND else ''}{copy}")
     return "\n".join([*lines, "}", ""])
 
@@ -149,13 +150,15 @@ def _pointer_type(argument: Argument) -> str:
 def _expression(plan: Plan, argument: Argument) -> str:
     if isinstance(argument.place, Constant):
         return argument.place.symbol
-    address = _block(plan, argument.place)
-    return address if argument.place.block not in ("state", "scratch") else f"({_pointer_type(argument)})({address})"
+    address = _address(plan, argument.place, argument.dtype)
+    return f"({_pointer_type(argument)})({address})" if argument.place.block in _BYTE_BLOCKS else address
 
 
-def _block(plan: Plan, place: Place) -> str:
-    base = {"state": "st", "scratch": "tmp"}.get(place.block)
-    return f"{base} + {place.offset}" if base else _parameter(plan, place.block)
+def _address(plan: Plan, place: Place, dtype: str) -> str:
+    """State and scratch are byte pointers, the caller's data buffers pointers to ``dtype``."""
+    if place.block in _BYTE_BLOCKS:
+        return f"{_BYTE_BLOCKS[place.block]} + {place.offset}"
+    return f"{_parameter(plan, place.block)} + {place.offset // np.dtype(dtype).itemsize}"
 
 
 def _declaration(constant: Constant) -> str:

@@ -101,6 +101,8 @@ def run(run: RunDir, progress: Progress) -> dict[str, Any]:
         decoders["spike_wiener"] = _wiener(trainer, spikes, "spike_wiener")
         pretraining["spike"] = spikes.as_json()
         outputs.append(run.file("student_spike.safetensors"))
+    else:
+        run.file("student_spike.safetensors").unlink(missing_ok=True)  # of an earlier run on other recordings
 
     bins = np.arange(heldout.validation_end, len(heldout.targets))
     metrics = {

@@ -3,6 +3,8 @@ import dataclasses
 import numpy as np
 import pytest
 from scipy import signal
+from sklearn.linear_model import Ridge
+from sklearn.metrics import r2_score
 
 from realm_edge.broadband import second
 from realm_edge.preparation import prepare
@@ -71,18 +73,26 @@ def test_amplitudes_spectrum_and_the_dead_channel(made):
         assert 1 < len(times) / recording.seconds < 60
 
 
-def test_spikes_and_lfp_follow_the_movement(session):
-    """The encoding model is there: on the training part a linear map from a short history explains part of the velocity."""
-    stop = session.train_end
-    for inputs in (session.features, session.counts):
-        z = (inputs - inputs.mean(axis=0)) / (inputs.std(axis=0) + 1e-9)
-        smooth = signal.lfilter(np.ones(10) / 10, 1, z, axis=0)[:stop]
-        null = np.roll(smooth, stop // 2, axis=0)
-        explained = [
-            1 - np.linalg.lstsq(x, session.targets[:stop], rcond=None)[1].sum() / (session.targets[:stop] ** 2).sum()
-            for x in (smooth, null)
-        ]
-        assert explained[0] > explained[1] + 0.15
+def lagged(x, lags=range(0, 10, 2)):
+    return np.concatenate([np.roll(x, lag, axis=0) for lag in lags], axis=1)[lags[-1] :]
+
+
+@pytest.mark.parametrize("inputs", ["features", "counts"])
+def test_a_linear_decoder_is_neither_trivial_nor_saturated(inputs):
+    """One minute, chronological split; the null is the same velocity half a recording later."""
+    settings = Settings(synthetic=SyntheticSettings(sessions=2, heldout_seconds=60.0), window_bins=100)
+    recording, broadband = generate(settings, 1)
+    session = prepare(recording, settings, heldout=True, broadband=broadband)
+    x, stop = getattr(session, inputs), session.validation_end
+    x = lagged((x - x[:stop].mean(axis=0)) / np.maximum(x[:stop].std(axis=0), 1e-6))
+    y = session.targets[-len(x) :]
+    scores = []
+    for target in (y, np.roll(y, len(y) // 2, axis=0)):
+        fitted = Ridge(3e3).fit(x[:stop], target[:stop])
+        scores.append(r2_score(target[stop:], fitted.predict(x[stop:])))
+    true, null = scores
+    assert 0.2 < true < 0.85
+    assert null < 0.1
 
 
 def test_any_block_of_broadband_equals_the_whole(session):
@@ -124,8 +134,11 @@ def test_threshold_crossings_find_the_spikes(made, session):
     recording, broadband = made
     assert session.spike_source == "broadband"
     for unit, channel in enumerate(broadband.unit_channels):
-        found, true = session.counts[:, channel].sum(), len(recording.spike_times[unit])
-        assert 0.4 * true < found < 1.2 * true + 0.5 * recording.seconds
+        true = np.histogram(recording.spike_times[unit], bins=session.bins, range=(0, 0.02 * session.bins))[0] > 0
+        found = session.counts[:, channel] > 0
+        true_or_next = true | np.roll(true, 1)  # the trough comes 0.4 ms after the onset
+        assert (found & true_or_next).sum() > 0.9 * found.sum()
+        assert (found & true_or_next).sum() > 0.6 * true.sum()
     assert session.counts[:, ~broadband.live].sum() == 0
     assert (session.spike_threshold < 0).all()
 

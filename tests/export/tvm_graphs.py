@@ -1,0 +1,170 @@
+"""Small integer step graphs with random constants and every operator of the domain."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from export.stepgraph import GraphBuilder
+from quantization.functions import INT8, INT16, functions
+
+CHANNELS, TICKS, BANDS = 6, 5, 2
+FEATURES, D_MODEL, HEADS, HEADDIM, D_STATE, TAPS, DIMS = CHANNELS * (1 + BANDS), 12, 3, 8, 16, 4, 2
+D_INNER = HEADS * HEADDIM
+CONV = D_INNER + 2 * D_STATE
+
+
+@dataclass
+class Sketch:
+    """A graph under construction: random constants, named after node and role."""
+
+    graph: GraphBuilder
+    rng: np.random.Generator = field(default_factory=lambda: np.random.default_rng(3))
+
+    def add(self, op: str, name: str, tensors: list[str], outputs: list[str], *constants: NDArray | int, **attributes: int) -> None:
+        names = [self.graph.constant(f"{name}.{i}", c, np.int64 if isinstance(c, int) else c.dtype.type) for i, c in enumerate(constants)]
+        self.graph.node(op, [*tensors, *names], outputs, name, **attributes)
+
+    def ints(self, dtype: type, limit: int, *shape: int) -> NDArray:
+        return self.rng.integers(-limit, limit + 1, shape).astype(dtype)
+
+    def state(self, name: str, dtype: type, *shape: int) -> list[str]:
+        return list(self.graph.state(name, dtype, shape))
+
+
+def decoder() -> onnx.ModelProto:
+    s = Sketch(GraphBuilder("decoder", functions()))
+    s.graph.input("features", np.int16, (FEATURES,), unit="front-end features", scale=[0.5] * FEATURES, offset=0.0)
+    s.add("QNormalise", "normalise", ["features"], ["x8"], s.ints(np.int32, 2**20, FEATURES), s.ints(np.int64, 2**32, FEATURES), 2**26)
+    linear(s, "tokenizer", "x8", "tokens", FEATURES, D_MODEL)
+    norm(s, "token_norm", "tokens", "stream0", INT16)
+    for i in range(2):
+        block(s, f"blocks.{i}", f"stream{i}", f"stream{i + 1}")
+    norm(s, "final_norm", "stream2", "last8", INT8)
+    linear(s, "head", "last8", "decoded", D_MODEL, DIMS)
+    s.graph.output("decoded", np.int16, (DIMS,), unit="mm/s", scale=0.1, offset=0.0)
+    return s.graph.build(rate_hz=50.0, kind="decoder")
+
+
+def linear(s: Sketch, name: str, x: str, y: str, n_in: int, n_out: int) -> None:
+    s.add(
+        "QLinear",
+        name,
+        [x],
+        [y],
+        s.ints(np.int8, 127, n_in, n_out),
+        s.ints(np.int32, 9000, n_out),
+        s.ints(np.int32, 2**30 - 1, n_out),
+        2**31,
+    )
+
+
+def norm(s: Sketch, name: str, x: str, y: str, to: int) -> None:
+    k = 22 if to == INT8 else 14
+    s.add("QLayerNorm", name, [x], [y], D_MODEL, 32, s.ints(np.int32, 2**14, D_MODEL), s.ints(np.int32, 2**25, D_MODEL), 100, 2**k, to=to)
+
+
+def block(s: Sketch, name: str, x: str, y: str) -> None:
+    def tensor(what: str) -> str:
+        return f"{name}.{what}"
+
+    def table(what: str, source: str, limit: int, *base: int) -> None:
+        points = s.ints(np.int16, limit, 257 * max(1, len(base)))
+        points = np.abs(points) if base else points
+        s.add("QTable", tensor(what), [tensor(source)], [tensor(what)], points, np.array(base, np.int64) if base else 0)
+
+    norm(s, tensor("norm"), x, tensor("n8"), INT8)
+    linear(s, tensor("in_proj"), tensor("n8"), tensor("projected"), D_MODEL, 2 * D_INNER + 2 * D_STATE + HEADS)
+    parts = [tensor("z"), tensor("xbc"), tensor("dt_raw")]
+    sizes = s.graph.constant(tensor("sizes"), [D_INNER, CONV, HEADS], np.int64)
+    s.graph.node("Split", [tensor("projected"), sizes], parts, tensor("split"), domain="", axis=0)
+    conv_in, conv_out = s.state(tensor("conv"), np.int16, TAPS - 1, CONV)
+    weights = (s.ints(np.int8, 127, TAPS, CONV), s.ints(np.int32, 2**20, CONV), s.ints(np.int32, 2**25, CONV), 2**32)
+    s.add("QConv", tensor("conv1d"), [tensor("xbc"), conv_in], [tensor("conv"), conv_out], *weights)
+    sizes = s.graph.constant(tensor("conv_sizes"), [D_INNER, D_STATE, D_STATE], np.int64)
+    s.graph.node("Split", [tensor("conv"), sizes], [tensor("x"), tensor("b"), tensor("c")], tensor("conv_split"), domain="", axis=0)
+    for what, limit in (("x", 32767), ("b", 32767), ("c", 65535 // D_STATE)):
+        table(f"{what}_silu", what, limit)
+    rows = range(0, HEADS * 257, 257)
+    table("decay", "dt_raw", 32767, *rows)
+    table("dt", "dt_raw", 20000, *rows)
+    h_in, h_out = s.state(tensor("h"), np.int16, HEADS, HEADDIM, D_STATE)
+    names = [tensor(t) for t in ("x_silu", "b_silu", "c_silu", "decay", "dt")]
+    mults = [s.graph.constant(tensor(m), s.ints(np.int32, 2**20, HEADS), np.int32) for m in ("y_mult", "d_mult")]
+    two_u, two_y = (s.graph.constant(tensor(f"two_{w}"), 2**k, np.int64) for w, k in (("u", 15), ("y", 25)))
+    s.graph.node("QSelectiveStep", [*names, h_in, two_u, *mults, two_y], [tensor("y"), h_out], tensor("ssm"))
+    table("gate", "z", 32767)
+    s.add("QGatedNorm", tensor("gated"), [tensor("y"), tensor("gate")], [tensor("g8")], 2**14, s.ints(np.int32, 2**14, D_INNER), 50, 2**21)
+    linear(s, tensor("out_proj"), tensor("g8"), tensor("mixed"), D_INNER, D_MODEL)
+    s.add("QAdd", tensor("residual"), [x, tensor("mixed")], [y])
+
+
+def bandpass(k: int) -> NDArray:
+    """[b0, b1, b2, -a1, -a2] of two resonators, poles well inside the unit circle."""
+    return np.rint(np.array([[0.2, 0, -0.2, 1.2, -0.6], [0.4, 0, -0.4, -0.3, -0.2]]) * 2**k).astype(np.int32)
+
+
+def highpass(k: int) -> NDArray:
+    return np.rint(np.array([[0.9, -1.8, 0.9, 1.8, -0.82]]) * 2**k).astype(np.int32)
+
+
+def filtered(s: Sketch, name: str, x: str, coef: NDArray, k: int, limit: int) -> None:
+    before, after = s.state(f"{name}.history", np.int32, len(coef), 5, CHANNELS)
+    names = [
+        s.graph.constant(f"{name}.{what}", value, dtype)
+        for what, value, dtype in (("coef", coef, np.int32), ("two_k", 2**k, np.int64), ("limit", limit, np.int64))
+    ]
+    s.graph.node("QBiquad", [x, names[0], before, *names[1:]], [name, after], name)
+
+
+def reference(s: Sketch, good: list[int], reciprocal: int, guard: int) -> None:
+    s.graph.input("sample", np.int16, (CHANNELS,), unit="ADC counts", scale=1.0, offset=0.0)
+    s.add("QCommonAverage", "reference", ["sample"], ["referenced"], np.array(good, np.int8), reciprocal, 2**20, guard)
+
+
+def hand_over(s: Sketch, n: int) -> onnx.ModelProto:
+    s.graph.node("Identity", ["next.bins.held"], ["features"], "features", domain="")
+    s.graph.output("features", np.int16, (n,), unit="front-end features", scale=[0.5] * n, offset=0.0)
+    s.graph.output("valid", np.int32, (1,), unit="1 on a bin's last tick")
+    return s.graph.build(rate_hz=50.0 * TICKS, kind="frontend")
+
+
+def lfp_frontend() -> onnx.ModelProto:
+    s = Sketch(GraphBuilder("frontend", functions()))
+    reference(s, [1, 1, 0, 1, 1, 1], 256 * 2**20 // 5, 256)
+    filtered(s, "pre", "referenced", highpass(29), 29, 2**25)
+    filtered(s, "bands", "pre", bandpass(29), 29, 2**25)
+    states = [
+        s.state(f"bins.{name}", dtype, *shape)
+        for name, dtype, shape in (
+            ("phase", np.int32, (1,)),
+            ("total", np.int32, (1, CHANNELS)),
+            ("power", np.int64, (BANDS, CHANNELS)),
+            ("held", np.int16, (FEATURES,)),
+        )
+    ]
+    outputs = [states[3][1], "valid", *(after for _, after in states[:3])]
+    s.add(
+        "QBinFeatures", "bins", ["pre", "bands", *(before for before, _ in states)], outputs, TICKS, 2**20 // TICKS, 2**28, 2**5, 64, 3072
+    )
+    return hand_over(s, FEATURES)
+
+
+def spike_frontend() -> onnx.ModelProto:
+    s = Sketch(GraphBuilder("frontend", functions()))
+    reference(s, [1] * CHANNELS, 0, 1)
+    filtered(s, "pre", "referenced", highpass(13), 13, 32767)
+    threshold = s.graph.constant("bins.threshold", [-3000] * CHANNELS, np.int32)
+    states = [
+        s.state(f"bins.{name}", dtype, n)
+        for name, dtype, n in (
+            ("phase", np.int32, 1),
+            ("below", np.int8, CHANNELS),
+            ("count", np.int16, CHANNELS),
+            ("held", np.int16, CHANNELS),
+        )
+    ]
+    outputs = [states[3][1], "valid", *(after for _, after in states[:3])]
+    s.add("QSpikeCount", "bins", ["pre", threshold, *(before for before, _ in states)], outputs, TICKS)
+    return hand_over(s, CHANNELS)

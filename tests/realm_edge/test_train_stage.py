@@ -1,0 +1,126 @@
+"""The train stage on sessions of a few seconds: files, scores that can be recomputed from them, one recording, interruption."""
+
+import io
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from realm_edge import session as sessions
+from realm_edge import settings as settings_module
+from realm_edge.checkpoint import load_student, load_teacher
+from realm_edge.errors import UserError
+from realm_edge.files import write_json
+from realm_edge.metrics import accuracy
+from realm_edge.models.student import decode
+from realm_edge.progress import Silent
+from realm_edge.rundir import RunDir
+from realm_edge.session import Session
+from realm_edge.stages import train
+
+TINY = {"d_model": 8, "n_layer": 1, "d_state": 4, "headdim": 8}
+FIT = {"epochs": 3, "lr": 1e-2, "batch": 4}
+SETTINGS = settings_module.Settings.model_validate(
+    {"window_bins": 40, "teacher": TINY, "student": TINY, "pretrain": FIT, "distil": FIT, "finetune": FIT, "wiener_lags": (1, 4)}
+)
+
+
+def session(name, seed, heldout=False, n_features=6, with_counts=True):
+    rng = np.random.default_rng(seed)
+    features = rng.standard_normal((400, n_features)).astype(np.float32)
+    targets = np.stack([features[:, 0] + 5, features[:, 1] * 3], axis=1)
+    return Session(
+        name=name, heldout=heldout, synthetic=True, targets=targets, target_names=("x", "y"), target_unit="cm/s", train_end=280,
+        validation_end=330, lfp=None, good_channels=np.ones(2, bool), features=features,
+        counts=rng.poisson(1.0, (400, 5)).astype(np.float32) if with_counts else None, spike_source="units" if with_counts else "none",
+        spike_threshold=None, broadband=None,
+    )  # fmt: skip
+
+
+def make_run(path, *recorded):
+    run = RunDir.create(path, SETTINGS)
+    files = [run.file("data", f"{one.name}.npz") for one in recorded]
+    for one, file in zip(recorded, files, strict=True):
+        sessions.save(one, file)
+    write_json(run.file("data", "index.json"), {"sessions": [file.name for file in files], "heldout": recorded[-1].name})
+    run.complete("data", [run.file("data", "index.json"), *files], {})
+    return run
+
+
+class StopsIn(Silent):
+    """Interrupts one phase after its first epoch."""
+
+    def __init__(self, phase):
+        self.phase = phase
+
+    def track(self, items, description, total=None):
+        for count, item in enumerate(items):
+            if description == self.phase and count == 1:
+                raise KeyboardInterrupt
+            yield item
+
+
+def tensors(run):
+    return {name: load_student(run.file(name)).state_dict() for name in ("student.safetensors", "student_spike.safetensors")}
+
+
+def test_scores_follow_from_the_files(tmp_path):
+    heldout = session("c", 0, heldout=True)
+    run = make_run(tmp_path / "run", session("a", 1), session("b", 2, n_features=4), heldout)
+    metrics = train.run(run, Silent())
+    assert run.is_complete("train") and run.summary("train") == metrics == json.loads(run.file("metrics.json").read_text())
+    assert set(metrics["decoders"]) == {"lfp_student", "lfp_wiener", "spike_student", "spike_wiener"}
+    assert metrics["pretraining"]["lfp"] == {"sessions": ["a"], "left_out": ["b"], "note": None}
+    assert metrics["synthetic"] is True and metrics["bins"] == {"train": 280, "validation": 50, "test": 70}
+    assert metrics["decoders"]["lfp_wiener"]["r2"] > 0.99  # the behaviour is a feature
+    assert load_teacher(run.file("teacher.safetensors")).settings == SETTINGS.teacher
+
+    arrays = np.load(io.BytesIO(run.file("predictions.npz").read_bytes()), allow_pickle=False)
+    assert arrays["bins"].tolist() == list(range(330, 400))
+    np.testing.assert_array_equal(arrays["true"], heldout.targets[330:])
+    for name, facts in metrics["decoders"].items():
+        assert accuracy(arrays["true"], arrays[name]).as_json(("x", "y")).items() <= facts.items()
+    student = load_student(run.file("student.safetensors"))
+    np.testing.assert_allclose(decode(student, torch.from_numpy(heldout.features))[330:], arrays["lfp_student"], atol=1e-5)
+    assert not run.file("train.partial").exists()
+
+
+def test_one_recording_pretrains_on_its_own_training_part(tmp_path):
+    alone = session("only", 0, heldout=True, with_counts=False)
+    run = make_run(tmp_path / "run", alone)
+    run.file("student_spike.safetensors").write_bytes(b"of an earlier recording")
+    metrics = train.run(run, Silent())
+    assert metrics["pretraining"] == {"lfp": {"sessions": [], "left_out": [], "note": train.ONE_RECORDING}}
+    assert set(metrics["decoders"]) == {"lfp_student", "lfp_wiener"}
+    assert not run.file("student_spike.safetensors").exists()
+
+    changed = replace(alone, features=alone.features.copy(), targets=alone.targets.copy())
+    changed.features[330:], changed.targets[330:] = -3.0 * changed.features[330:], changed.targets[330:][::-1]
+    other = make_run(tmp_path / "other", changed)
+    train.run(other, Silent())
+    first, second = (load_student(each.file("student.safetensors")).state_dict() for each in (run, other))
+    assert all(torch.equal(first[name], second[name]) for name in first)  # nothing of the test part reached the weights
+
+
+@pytest.mark.parametrize("phase", ["pretrain", "distil", "finetune", "spike_pretrain", "spike_finetune"])
+def test_an_interrupted_stage_continues_to_the_same_weights(tmp_path, phase):
+    recorded = session("a", 1), session("c", 0, heldout=True)
+    whole = make_run(tmp_path / "whole", *recorded)
+    train.run(whole, Silent())
+    broken = make_run(tmp_path / "broken", *recorded)
+    with pytest.raises(KeyboardInterrupt):
+        train.run(broken, StopsIn(phase))
+    assert not broken.is_complete("train") and broken.file("train.partial", f"{phase}.safetensors").exists()
+    train.run(broken, Silent())
+    for name, expected in tensors(whole).items():
+        assert all(torch.equal(tensors(broken)[name][key], value) for key, value in expected.items()), name
+
+
+def test_refuses_missing_data_and_a_session_without_lfp(tmp_path):
+    with pytest.raises(UserError, match="run 'realm-edge data"):
+        train.run(RunDir.create(tmp_path / "empty", SETTINGS), Silent())
+    run = make_run(tmp_path / "run", replace(session("mute", 0, heldout=True), features=None))
+    with pytest.raises(UserError, match="mute: no LFP"):
+        train.run(run, Silent())
