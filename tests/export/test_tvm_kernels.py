@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 from numpy.typing import ArrayLike, NDArray
+from tvm import tirx
 
 from export.tvm.kernels import BUILDERS
 from export.tvm.kernels.exact import Exact, width
@@ -251,7 +252,8 @@ def test_width_is_the_narrowest_that_is_exact():
     assert width(2**31) == "int64"
     with pytest.raises(OverflowError):
         width(2**63)
-    assert (Exact(None, 300).clip(200).bound, Exact(None, 100).clip(200).bound) == (200, 100)
+    zero = tirx.const(0, "int32")
+    assert (Exact(zero, 300).clip(200).bound, Exact(zero, 100).clip(200).bound) == (200, 100)
 
 
 @pytest.mark.parametrize(

@@ -58,7 +58,8 @@ def q_common_average(node: Node) -> Kernel:
 def q_biquad(node: Node) -> Kernel:
     """A bank of direct-form I sections with the rounding error fed back; the state is updated in place.
 
-    Coefficients are immediates, one loop a section: a band-pass has b1 = 0, and most of the work of an implant is here.
+    Taps that are zero in every section (b1 of a band-pass) cost nothing. The others are loaded, not immediates: LLVM does not see
+    that an immediate is a sign-extended 32-bit number and would multiply in 64 bits.
     """
     node.expect(5, 2)
     x = node.tensor(0, "int32", 1, None)
@@ -71,12 +72,14 @@ def q_biquad(node: Node) -> Kernel:
         raise node.refuse(f"two_k = 2^{k} or limit = {limit} leaves int32")
     gains = np.abs(coef.astype(object))
     bound = int(max(row[:3].sum() * x.bound + row[3:].sum() * limit for row in gains)) + 2**k
+    taps = [tap for tap in range(5) if coef[:, tap].any()]
 
-    def accumulated(x: Any, state: Any, s: Any, i: Any) -> Any:
+    def accumulated(x: Any, coef: Any, state: Any, s: Any, i: Any) -> Any:
         acc_type = width(bound)
+        values = (x[i], state[s, 0, i], state[s, 1, i], state[s, 2, i], state[s, 3, i])
         acc = T.cast(state[s, 4, i], acc_type)
-        for tap, value in enumerate((x[i], state[s, 0, i], state[s, 1, i], state[s, 2, i], state[s, 3, i])):
-            acc = acc + T.cast(choose(coef[:, tap].tolist(), s), acc_type) * T.cast(value, acc_type)
+        for tap in taps:
+            acc = acc + T.cast(coef[s, tap], acc_type) * T.cast(values[tap], acc_type)
         return acc
 
     def error(acc: Any) -> Any:
@@ -86,10 +89,15 @@ def q_biquad(node: Node) -> Kernel:
         return Exact(acc, bound).floor_shift(k).clip(limit).to("int32")
 
     @T.prim_func(s_tir=True)
-    def kernel(x: T.Buffer((n,), "int32"), state: T.Buffer((sections, 5, n), "int32"), y: T.Buffer((sections, n), "int32")):
-        for s in T.unroll(sections):
+    def kernel(
+        x: T.Buffer((n,), "int32"),
+        coef: T.Buffer((sections, 5), "int32"),
+        state: T.Buffer((sections, 5, n), "int32"),
+        y: T.Buffer((sections, n), "int32"),
+    ):
+        for s in range(sections):
             for i in range(n):
-                acc: T.let = accumulated(x, state, s, i)
+                acc: T.let = accumulated(x, coef, state, s, i)
                 out: T.let = output(acc)
                 state[s, 1, i] = state[s, 0, i]
                 state[s, 0, i] = x[i]
@@ -100,7 +108,7 @@ def q_biquad(node: Node) -> Kernel:
 
     y = node.output(0, "int32", (sections, n), limit)
     after = node.output(1, "int32", state.shape, max(x.bound, limit, 2**k - 1))
-    return Kernel(kernel, (x.name, state.name, y.name), (y, after), {after.name: state.name})
+    return Kernel(kernel, (x.name, coef, state.name, y.name), (y, after), {after.name: state.name})
 
 
 def choose(values: Sequence[int], index: Any) -> Any:
