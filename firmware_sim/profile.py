@@ -15,6 +15,7 @@ class Block:
     """Instructions that QEMU ran without leaving; ``counts`` (regions,) are executions."""
 
     address: int
+    instructions: int
     code: bytes
     counts: tuple[int, ...]
 
@@ -67,15 +68,15 @@ def read_profile(path: Path) -> Profile:
     edges: list[tuple[int, int, tuple[int, ...]]] = []
     try:
         lines = path.read_text(encoding="ascii").splitlines()
-        if lines[0] != "realm-count 1" or lines[-1] != "end":
-            raise ValueError("no 'realm-count 1' at the begin or no 'end'")
+        if lines[0] != "realm-count 2" or lines[-1] != "end":
+            raise ValueError("no 'realm-count 2' at the begin or no 'end'")
         for line in lines[1:-1]:
             record, *fields = line.split()
             match record:
                 case "region":
                     regions.append(Visits(fields[1], *map(int, fields[2:6])))
                 case "block":
-                    blocks.append(Block(int(fields[1], 16), bytes.fromhex(fields[2]), tuple(map(int, fields[3:]))))
+                    blocks.append(Block(int(fields[1], 16), int(fields[2]), bytes.fromhex(fields[3]), tuple(map(int, fields[4:]))))
                 case "edge":
                     edges.append((int(fields[0]), int(fields[1]), tuple(map(int, fields[2:]))))
                 case _:
@@ -96,7 +97,9 @@ def count_cycles(profile: Profile, table: CoreTable, symbols: SymbolMap) -> dict
     decode = DECODERS[table.isa]
     ran = [any(block.counts) for block in profile.blocks]
     try:
-        decoded: list[list[Instruction]] = [decode(b.code, b.address) if r else [] for b, r in zip(profile.blocks, ran, strict=True)]
+        decoded: list[list[Instruction]] = [
+            decode(b.code, b.address, b.instructions) if r else [] for b, r in zip(profile.blocks, ran, strict=True)
+        ]
     except UnknownInstruction as error:
         raise UserError(f"core table '{table.name}': {error}") from error
     functions = [symbols.function_at(block.address) for block in profile.blocks]

@@ -5,14 +5,22 @@ from firmware_sim.decode.instruction import Instruction, UnknownInstruction
 _STACK_POINTER = 2
 
 
-def decode_rv32(code: bytes, address: int) -> list[Instruction]:
+def decode_rv32(code: bytes, address: int, count: int | None = None) -> list[Instruction]:
     """Decode a block of RV32IMC code.
+
+    Args:
+        code: the block's bytes.
+        address: of the first instruction.
+        count: instructions in the block; None: as many as ``code`` holds.
 
     Raises:
         UnknownInstruction: an encoding outside RV32IMC and Zicsr.
     """
-    found, at = [], 0
-    while at < len(code):
+    found: list[Instruction] = []
+    at = 0
+    while at < len(code) if count is None else len(found) < count:
+        if at >= len(code):
+            raise UnknownInstruction(f"the block at {address:#x} ends before its {count} instructions")
         size = 4 if code[at] & 3 == 3 else 2
         word = int.from_bytes(code[at : at + size], "little")
         found.append((_full if size == 4 else _compressed)(word, address + at))

@@ -5,40 +5,28 @@ from capstone import arm
 
 from firmware_sim.decode.instruction import Instruction, UnknownInstruction
 
-_PAGE = 1024  # bytes, QEMU's smallest page on ARM
-_WIDE = (0b11101, 0b11110, 0b11111)  # top bits of a 32-bit instruction's first halfword (ARMv7-M reference manual, A5.1)
 _MULTIPLY_LONG = ("umull", "smull", "umlal", "smlal", "umaal")
 _BRANCHES = {"b", "bl", "bx", "blx", "bxj"}
 _FLOAT_ONE = ("vadd", "vsub", "vmul", "vnmul", "vabs", "vneg", "vcmp", "vcvt", "vmov", "vmrs", "vmsr", "vmax", "vmin", "vrint", "vsel")
 _FLOAT_MAC = ("vmla", "vmls", "vnmla", "vnmls", "vfma", "vfms", "vfnma", "vfnms")
 
 
-def decode_thumb(code: bytes, address: int) -> list[Instruction]:
+def decode_thumb(code: bytes, address: int, count: int | None = None) -> list[Instruction]:
     """Decode a block of Thumb-2 code. Instructions under an IT block count as executed, whether their condition holds or not.
+
+    Args:
+        code: the block's bytes; QEMU 7.2 adds the halfword after the block where it looks ahead over a page's end.
+        address: of the first instruction.
+        count: instructions in the block; None: as many as ``code`` holds.
 
     Raises:
         UnknownInstruction: capstone or the classes below do not know an encoding.
     """
-    code = _without_lookahead(code, address)
-    found, at = [], 0
-    for instruction in _disassembler().disasm(code, address):
-        found.append(_classify(instruction))
-        at += instruction.size
-    if at != len(code):
+    found = [_classify(instruction) for instruction in _disassembler().disasm(code, address, count or 0)]
+    at = sum(instruction.size for instruction in found)
+    if len(found) < count if count is not None else at != len(code):
         raise UnknownInstruction(f"{code[at : at + 4].hex()} at {address + at:#x} is not Thumb-2 of a Cortex-M4")
     return found
-
-
-def _without_lookahead(code: bytes, address: int) -> bytes:
-    """The block's own code. QEMU ends a block before an instruction that straddles two pages; to see that it does, it reads that
-    instruction's first halfword, and hands it to plugins as if it belonged to the block (observed with 7.2)."""
-    if (address + len(code)) % _PAGE == 0 and len(code) > 2:
-        at = 0
-        while at < len(code) - 2:
-            at += 4 if int.from_bytes(code[at : at + 2], "little") >> 11 in _WIDE else 2
-        if at == len(code) - 2 and int.from_bytes(code[at:], "little") >> 11 in _WIDE:
-            return code[:at]
-    return code
 
 
 def _disassembler() -> capstone.Cs:

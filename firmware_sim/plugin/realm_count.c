@@ -8,9 +8,9 @@
  * What runs before the first marker belongs to no region and is not counted.
  *
  * The profile is text, one record a line:
- *   realm-count 1
+ *   realm-count 2
  *   region <index> <name> <visits> <instructions> <min instructions a visit> <max instructions a visit>
- *   block <index> <address> <instruction bytes> <executions in region 0> <... in region 1> ...
+ *   block <index> <address> <instructions> <their bytes> <executions in region 0> <... in region 1> ...
  *   edge <block> <next block> <count in region 0> ...
  *   end
  *
@@ -180,14 +180,14 @@ static void on_exit_write(qemu_plugin_id_t id, void *data) {
     (void)id;
     (void)data;
     end_visit();
-    fprintf(profile, "realm-count 1\n");
+    fprintf(profile, "realm-count 2\n");
     for (int r = 0; r < n_regions; r++) {
         const struct region *x = &regions[r];
         fprintf(profile, "region %d %s %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 "\n", r, x->name, x->visits, x->instructions,
                 x->visits ? x->min : 0, x->max);
     }
     for (const struct block *b = first_block; b; b = b->next) {
-        fprintf(profile, "block %zu %" PRIx64 " ", b->index, b->address);
+        fprintf(profile, "block %zu %" PRIx64 " %zu ", b->index, b->address, b->instructions);
         for (size_t i = 0; i < b->bytes; i++) fprintf(profile, "%02x", b->code[i]);
         print_counts(b->count);
     }

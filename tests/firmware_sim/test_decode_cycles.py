@@ -250,10 +250,10 @@ def test_wrong_core_tables_are_refused():
 
 def test_a_damaged_profile_is_refused(tmp_path):
     path = tmp_path / "profile.txt"
-    path.write_text("realm-count 1\nregion 0 outside 1 2 2 2\n")
+    path.write_text("realm-count 2\nregion 0 outside 1 2 2 2\n")
     with pytest.raises(UserError, match="not a profile of this version"):
         read_profile(path)
     # alu twice (c.nop), counted three times in the region that says two instructions
-    path.write_text("realm-count 1\nregion 0 outside 1 2 2 2\nblock 0 80000000 01000100 3\nend\n")
+    path.write_text("realm-count 2\nregion 0 outside 1 2 2 2\nblock 0 80000000 2 01000100 3\nend\n")
     with pytest.raises(UserError, match="has 2 instructions, its blocks 6"):
         count_cycles(read_profile(path), load_core("ibex-small"), SymbolMap({}))

@@ -1,5 +1,8 @@
 """Blocks decode alone, whatever was decoded before."""
 
+import pytest
+
+from firmware_sim.decode import UnknownInstruction
 from firmware_sim.decode.thumb import decode_thumb
 
 
@@ -12,8 +15,10 @@ def test_block_that_ends_inside_an_it_block_leaves_no_trace():
 
 def test_lookahead_over_a_page_is_not_part_of_the_block():
     load = bytes.fromhex("d1f8e460")  # ldr.w r6, [r1, #0xe4]
-    lookahead = bytes.fromhex("d1f8")  # first half of a load that straddles the page's end
+    half_a_load = bytes.fromhex("d1f8")  # what QEMU saw of the next instruction
     move = bytes.fromhex("0846")  # mov r0, r1
-    assert [i.kind for i in decode_thumb(load + lookahead, 0x5FFA)] == ["load"]
-    assert [i.kind for i in decode_thumb(move + lookahead, 0x5FFC)] == ["alu"]
-    assert [i.kind for i in decode_thumb(move + load, 0x5FFA)] == ["alu", "load"]
+    assert [i.kind for i in decode_thumb(load + half_a_load, 0x5FFA, 1)] == ["load"]
+    assert [i.kind for i in decode_thumb(load + move, 0x5FFA, 1)] == ["load"]
+    assert [i.kind for i in decode_thumb(move + load, 0x5FFA, 2)] == ["alu", "load"]
+    with pytest.raises(UnknownInstruction, match="at 0x5ffc"):
+        decode_thumb(move + half_a_load, 0x5FFA, 2)
