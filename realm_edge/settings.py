@@ -134,7 +134,7 @@ class Settings(_Section):
     student: ModelSettings = ModelSettings(d_model=32, n_layer=2, d_state=16, headdim=16)
     pretrain: PretrainSettings = PretrainSettings(epochs=40, lr=3e-3)
     distil: DistilSettings = DistilSettings(epochs=60, lr=5e-3, patience=15, dropout=0.3)
-    finetune: FitSettings = FitSettings(epochs=60, lr=3e-3, patience=15, dropout=0.3)
+    finetune: FitSettings = FitSettings(epochs=60, lr=2e-3, patience=15, dropout=0.3)
     wiener_lags: Annotated[tuple[Positive, ...], Field(min_length=1)] = (1, 5, 10, 25, 50)  # bins; chosen on the validation part
 
     @property
