@@ -3,11 +3,16 @@
 import numpy as np
 import onnx
 import pytest
+from onnx import numpy_helper
 
+from export.frontend_graph import spike_frontend_graph
 from export.stepgraph import Stepper, metadata
+from quantization.frontend import quantize_frontend
 from quantization.golden import Golden, run_decoder, run_frontend
 from quantization.reference import ReferenceStepper
 from realm_edge.errors import UserError
+from realm_edge.frontend import design_spike
+from realm_edge.settings import preset
 
 WARM_UP = 50  # bins; the front end settles
 
@@ -94,3 +99,15 @@ def test_golden_round_trip(chain, tmp_path):
     (tmp_path / "cut.npz").write_bytes((tmp_path / "golden.npz").read_bytes()[:500])
     with pytest.raises(UserError, match=r"cut\.npz: not readable golden vectors"):
         Golden.load(tmp_path / "cut.npz")
+
+
+def test_spike_highpass_stops_what_is_slow():
+    """The zero at 0 Hz survives rounding to 13 bits: a constant and slow LFP leave nothing behind."""
+    frontend = design_spike(preset("demo"), np.full(1, -10, np.int32))
+    model = quantize_frontend(spike_frontend_graph(frontend, {}), np.zeros((10, 1), np.float32), {})
+    coef = next(numpy_helper.to_array(i) for i in model.graph.initializer if i.name == "pre0.coef")
+    assert coef[0, :3].sum() == 0
+    stepper = Stepper(model)
+    for _ in range(6000):
+        stepper.step({"sample": np.array([9000], np.int16)})
+    assert abs(int(stepper.state["state.pre0.history"][0, 2, 0])) <= 1
