@@ -54,7 +54,7 @@ def test_bins_align_lfp_behaviour_and_spikes():
     assert (session.bins, session.targets.dtype, session.target_unit) == (1500, np.float32, "s")
     np.testing.assert_allclose(session.targets[:, 0], 0.02 * np.arange(1, 1501), rtol=1e-6)
     assert session.lfp.shape == (30_000, 4) and session.lfp.dtype == np.int16
-    assert session.features.shape == (1500, 16)
+    assert session.features.shape == (1500, 4 * (1 + len(SETTINGS.lfp.bands_hz)))
     np.testing.assert_array_equal(session.features, lfp_features(design(SETTINGS, session.good_channels), session.lfp))
     assert session.spike_source == "units" and session.counts.shape == (1500, 2)
     assert session.counts[[0, 1, 1499], 0].tolist() == [2, 1, 1] and session.counts.sum() == 4
