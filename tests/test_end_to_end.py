@@ -1,0 +1,118 @@
+"""One whole run, small: recordings to report, both targets, and what a second call and a changed file do."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from firmware_sim.targets import targets
+from realm_edge.cli import main
+
+CONFIG = """
+window_bins = 50
+wiener_lags = [1, 5]
+[synthetic]
+sessions = 2
+seconds = 20.0
+heldout_seconds = 24.0
+channels = 6
+units = 6
+[teacher]
+d_model = 16
+n_layer = 1
+d_state = 8
+headdim = 16
+[student]
+d_model = 16
+n_layer = 1
+d_state = 8
+headdim = 8
+[pretrain]
+epochs = 1
+lr = 1e-3
+[distil]
+epochs = 2
+lr = 1e-3
+[finetune]
+epochs = 2
+lr = 1e-3
+"""
+BUDGET = '[flash_bytes]\nlimit = {limit}\nsource = "test"\n'
+NEEDED = {
+    "bit_exact", "cycles_per_step", "macs_per_step", "cycles_per_mac", "flash_bytes", "ram_bytes", "state_bytes", "power_uw",
+    "bandwidth_bps", "latency_ms", "r2", "budgets", "kernels",
+}  # fmt: skip
+
+
+def invoke(*arguments: str) -> tuple[int, str, str]:
+    result = CliRunner().invoke(main, list(arguments))
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result.exit_code, result.stdout, result.stderr
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run's directory; budgets that hold."""
+    for emulator in {target.machine.emulator for target in targets().values()}:
+        if shutil.which(emulator) is None:
+            pytest.skip(f"{emulator} is not installed: apt-get install qemu-system-arm qemu-system-misc")
+    folder = tmp_path_factory.mktemp("end_to_end")
+    (folder / "tiny.toml").write_text(CONFIG)
+    (folder / "wide.toml").write_text(BUDGET.format(limit=1_000_000))
+    out = folder / "run"
+    status, printed, said = invoke(
+        "run", "--config", str(folder / "tiny.toml"), "--budget", str(folder / "wide.toml"), "--out", str(out), "--json"
+    )
+    assert status == 0, said
+    assert json.loads(printed)
+    return out
+
+
+@pytest.mark.parametrize("target", sorted(targets()))
+def test_firmware_ran_and_is_bit_exact(finished, target):
+    simulation = json.loads((finished / "simulation" / f"{target}.json").read_text())
+    assert simulation["ok"] and simulation["synthetic"]
+    for name in ("lfp", "spike"):
+        stream = simulation["streams"][name]
+        assert set(stream) >= NEEDED
+        assert stream["bit_exact"] and stream["frontend"] == "run"
+        assert {"sensing", "mcu_active", "mcu_sleep", "radio", "total"} <= set(stream["power_uw"])
+        assert stream["macs_per_step"] == sum(row["macs"] for row in stream["kernels"]) > 0
+
+
+def test_report_is_there(finished):
+    page = (finished / "report.html").read_text()
+    assert "synthetic" in page.lower() and "cortex-m4" in page and "rv32imc" in page
+    assert json.loads((finished / "report.json").read_text())
+
+
+def test_second_call_has_nothing_to_do(finished):
+    before = {path: path.stat().st_mtime_ns for path in finished.rglob("*") if path.is_file() and "report" not in path.name}
+    status, _, said = invoke("run", "--budget", str(finished.parent / "wide.toml"), "--out", str(finished))
+    assert status == 0
+    assert "[simulate.rv32imc] complete, skipped" in said
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+def test_broken_budget_is_status_1(finished):
+    narrow = finished.parent / "narrow.toml"
+    narrow.write_text(BUDGET.format(limit=1000))
+    status, printed, _ = invoke("simulate", "--target", "rv32imc", "--budget", str(narrow), "--out", str(finished), "--json")
+    assert status == 1
+    row = json.loads(printed)["budgets"][0]
+    assert (row["name"], row["ok"]) == ("flash_bytes", False)
+    assert row["by_how_much"] < 0 and row["lever"]
+
+
+def test_changed_graph_is_refused(finished):
+    graph = finished / "decoder.int8.onnx"
+    whole = graph.read_bytes()
+    try:
+        graph.write_bytes(whole[:-1])
+        status, _, said = invoke("compile", "--target", "cortex-m4", "--out", str(finished))
+    finally:
+        graph.write_bytes(whole)
+    assert status == 2
+    assert "decoder.int8.onnx was changed since" in said and "realm-edge quantize" in said
