@@ -101,7 +101,7 @@ def test_broken_budget_is_status_1(finished):
     narrow.write_text(BUDGET.format(limit=1000))
     status, printed, _ = invoke("simulate", "--target", "rv32imc", "--budget", str(narrow), "--out", str(finished), "--json")
     assert status == 1
-    row = json.loads(printed)["budgets"][0]
+    row = json.loads(printed)["targets"]["rv32imc"]["budgets"][0]
     assert (row["name"], row["ok"]) == ("flash_bytes", False)
     assert row["by_how_much"] < 0 and row["lever"]
 
