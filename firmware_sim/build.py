@@ -1,5 +1,6 @@
 """Links a bundle and the firmware sources to the ELF that is simulated, the same bytes each time."""
 
+import re
 import shutil
 from collections.abc import Sequence
 from importlib.resources import as_file, files
@@ -55,7 +56,15 @@ def build_firmware(bundle: Bundle, target: Target, folder: Path) -> Path:
     shutil.copytree(bundle.path / "include", folder / "include")
     defines = (f"-DREALM_HAS_FRONTEND={int(bundle.frontend is not None)}", f"-DREALM_BLOCK_TICKS={bundle.ticks_per_bin}", "-Iinclude")
     objects = compile_sources(names, target, folder, defines)
-    elf = link(objects, tvm_objects, target, folder)
+    try:
+        elf = link(objects, tvm_objects, target, folder)
+    except UserError as error:
+        overflow = re.search(r"region '(flash|ram)': overflowed by (\d+) bytes", str(error))
+        if not overflow:
+            raise
+        # Not even the simulated machine holds it, whose memory is larger than the part's.
+        have = {"flash": target.machine.flash_length, "ram": target.machine.ram_length}[overflow[1]]
+        raise _too_large(bundle.path, target, overflow[1], f"at least {have + int(overflow[2])}") from error
     kernels = tuple(kernel.symbol for stage in bundle.stages for kernel in stage.kernels)
     check_kernel_origin(elf, tuple(stage.prefix for stage in bundle.stages), kernels, tvm_objects, objects)
     return elf
@@ -97,18 +106,26 @@ def link(objects: Sequence[Path], tvm_objects: Sequence[Path], target: Target, f
     return folder / "firmware.elf"
 
 
-def check_fit(elf: Path, target: Target) -> MemoryUse:
+def check_fit(elf: Path, target: Target, bundle: Path) -> MemoryUse:
     """See that model and main loop fit the part; the ADC's buffer, which the implant's timeline sizes, comes on top.
+
+    Args:
+        bundle: named in the error.
 
     Raises:
         UserError: flash or RAM is too small; the message names part, need and have.
     """
     use = memory_use(elf)
-    for name, need, have in (("flash", use.flash, target.flash_bytes), ("RAM", use.ram, target.ram_bytes)):
+    for name, need, have in (("flash", use.flash, target.flash_bytes), ("ram", use.ram, target.ram_bytes)):
         if need > have:
-            remedy = "use a smaller student or another target"
-            raise UserError(f"{elf}: does not fit {target.part} ({target.name}): needs {need} bytes of {name}, it has {have}; {remedy}")
+            raise _too_large(bundle, target, name, str(need))
     return use
+
+
+def _too_large(bundle: Path, target: Target, memory: str, need: str) -> UserError:
+    name, have = {"flash": ("flash", target.flash_bytes), "ram": ("RAM", target.ram_bytes)}[memory]
+    remedy = "use a smaller student or another target"
+    return UserError(f"{bundle}: does not fit {target.part} ({target.name}): needs {need} bytes of {name}, it has {have}; {remedy}")
 
 
 def _machine_flags(target: Target) -> list[str]:

@@ -94,7 +94,7 @@ def simulate_stream(
     """
     bundle = load_bundle(bundle_dir)
     elf = build_firmware(bundle, target, folder / "build")
-    memory = check_fit(elf, target)
+    memory = check_fit(elf, target, bundle_dir)
     symbols = read_symbols(elf)
     tick_values = symbols["realm_sim_block"].size // 2 // bundle.ticks_per_bin
     if samples.ndim != 2 or samples.dtype != np.int16 or samples.shape[1] != tick_values or samples.shape[0] % bundle.ticks_per_bin:

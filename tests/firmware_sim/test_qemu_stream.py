@@ -138,6 +138,9 @@ def test_wrong_inputs_are_named(tiny, tmp_path):
         simulate(target=replace(target, flash_bytes=300))
     with pytest.raises(UserError, match=r"does not fit STM32L4R5 .* bytes of RAM, it has 8192"):
         simulate(target=replace(target, ram_bytes=8192))
+    smaller_machine = replace(target.machine, flash_length=1024)
+    with pytest.raises(UserError, match=r"bundle: does not fit STM32L4R5 .* at least \d+ bytes of flash, it has 300"):
+        simulate(target=replace(target, machine=smaller_machine, flash_bytes=300))
     with pytest.raises(UserError, match=r"samples are float64\(15, 3\)"):
         simulate(samples=answer.samples.astype(float))
     with pytest.raises(UserError, match="a multiple of 5, 3"):
