@@ -134,16 +134,20 @@ def _normalise(context: _Context, node: onnx.NodeProto) -> None:
 
 def _linear(context: _Context, node: onnx.NodeProto) -> None:
     x, weight, bias = node.input[0], context.constants[node.input[1]], context.constants[node.input[2]]
-    scale_in, scale_out = float(context.scale[x]), context.scale[node.output[0]]
+    context.graph.node("QLinear", [x, *_weights(context, node, weight, bias)], node.output, node.name)
+
+
+def _weights(context: _Context, node: onnx.NodeProto, weight: NDArray, bias: NDArray) -> list[str]:
+    """int8 weights (terms, out), int32 bias and multiplier, and the shift, of a sum of products that requantises from input to output."""
+    scale_in, scale_out = float(context.scale[node.input[0]]), context.scale[node.output[0]]
     scale_w = _channel_scale(weight, bias, scale_in)  # (out,)
     mult, k = fixed_point(scale_in * scale_w / scale_out, MULTIPLIER_BITS, node.name)
-    names = [
+    return [
         context.const(f"{node.name}.weight", np.rint(weight / scale_w), np.int8),
         context.const(f"{node.name}.bias", np.rint(bias / (scale_in * scale_w)), np.int32),
         context.const(f"{node.name}.mult", mult, np.int32),
         context.scalar(f"{node.name}.two_k", 2**k),
     ]
-    context.graph.node("QLinear", [x, *names], node.output, node.name)
 
 
 def _channel_scale(weight: NDArray, bias: NDArray, scale_in: float) -> NDArray[np.float64]:
@@ -192,17 +196,9 @@ def _tabulated(context: _Context, x: str, out: str, name: str, scale_out: float)
 
 def _conv(context: _Context, node: onnx.NodeProto) -> None:
     x, state_in, weight, bias = node.input[0], node.input[1], context.constants[node.input[2]], context.constants[node.input[3]]
-    scale_in, scale_out = float(context.scale[x]), context.scale[node.output[0]]
-    scale_w = _channel_scale(weight, bias, scale_in)
-    mult, k = fixed_point(scale_in * scale_w / scale_out, MULTIPLIER_BITS, node.name)
-    names = [
-        context.const(f"{node.name}.weight", np.rint(weight / scale_w), np.int8),
-        context.const(f"{node.name}.bias", np.rint(bias / (scale_in * scale_w)), np.int32),
-        context.const(f"{node.name}.mult", mult, np.int32),
-        context.scalar(f"{node.name}.two_k", 2**k),
-    ]
-    state = context.graph.state(state_in.removeprefix("state."), np.int16, (len(weight) - 1, weight.shape[1]), scale=scale_in)
-    context.graph.node("QConv", [x, state[0], *names], [node.output[0], state[1]], node.name)
+    shape = (len(weight) - 1, weight.shape[1])
+    state = context.graph.state(state_in.removeprefix("state."), np.int16, shape, scale=float(context.scale[x]))
+    context.graph.node("QConv", [x, state[0], *_weights(context, node, weight, bias)], [node.output[0], state[1]], node.name)
 
 
 def _selective_step(context: _Context, node: onnx.NodeProto) -> None:
