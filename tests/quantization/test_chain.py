@@ -103,7 +103,11 @@ def test_golden_round_trip(chain, tmp_path):
 
 def test_spike_highpass_stops_what_is_slow():
     """The zero at 0 Hz survives rounding to 13 bits: a constant and slow LFP leave nothing behind."""
-    frontend = design_spike(preset("demo"), np.full(1, -10, np.int32))
+    demo = preset("demo")
+    settings = demo.model_copy(update={"spike": demo.spike.model_copy(update={"highpass_hz": 500.0})})
+    frontend = design_spike(settings, np.full(1, -10, np.int32))
+    tap_by_tap = np.rint(frontend.highpass[:3] * 2**13)
+    assert tap_by_tap.sum() != 0  # what the rounding has to prevent
     model = quantize_frontend(spike_frontend_graph(frontend, {}), np.zeros((10, 1), np.float32), {})
     coef = next(numpy_helper.to_array(i) for i in model.graph.initializer if i.name == "pre0.coef")
     assert coef[0, :3].sum() == 0
