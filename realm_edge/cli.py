@@ -6,12 +6,14 @@ wrong; 130 interrupted.
 """
 
 import json
+import shlex
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
+from click.core import ParameterSource
 
 from realm_edge import __version__
 from realm_edge.errors import UserError
@@ -87,11 +89,18 @@ _json = click.option("--json", "as_json", is_flag=True, help="Write the result t
 _out = click.option("--out", type=_PATH, default=Path("runs/demo"), show_default=True, help="Directory of the run.")
 _target = click.option("--target", "targets", metavar="NAME", multiple=True, help="Target, repeatable (default: both); see `targets`.")
 _budget = click.option("--budget", type=_PATH, help="TOML file of limits (default: the product's).")
+_behavior = click.option("--behavior", metavar="NAME", help="Behaviour series to decode, where a recording has several.")
+_lfp = click.option("--lfp", "lfp_series", metavar="NAME", help="LFP series to decode from, where an NWB recording has several.")
+_session = click.option("--session", type=int, metavar="N", help="Session to take, from 1, where a file holds several.")
+_config = click.option("--config", type=_PATH, help="TOML file of settings; what it leaves out comes from the preset.")
+_preset = click.option("--preset", metavar="NAME", help="Settings to start from (default: demo).")
+_data = click.option("--data", "recordings", type=_PATH, multiple=True, help="Recording, repeatable (default: synthetic ones).")
 _source = _options(
-    click.option("--preset", metavar="NAME", help="Settings to start from (default: demo)."),
-    click.option("--config", type=_PATH, help="TOML file of settings; what it leaves out comes from the preset."),
-    click.option("--data", "recordings", type=_PATH, multiple=True, help="Recording, repeatable (default: synthetic ones)."),
-    click.option("--behavior", metavar="NAME", help="Behaviour series to decode, where a recording has several."),
+    _preset,
+    _config,
+    _data,
+    _behavior,
+    _lfp,
     click.option("--fresh", is_flag=True, help="Remove the run in --out first."),
 )
 
@@ -105,6 +114,7 @@ def run(
     config: Path | None,
     recordings: tuple[Path, ...],
     behavior: str | None,
+    lfp_series: str | None,
     fresh: bool,
     targets: tuple[str, ...],
     budget: Path | None,
@@ -118,9 +128,9 @@ def run(
     limits = budget_request(budget)
     settings = _settings(preset, config)
     out = out or Path("runs") / (recordings[0].stem if recordings else settings.preset if settings else "demo")
-    made, request = open_for_data(out, settings, recordings, behavior, fresh=fresh, may_skip=True)
+    made, request = open_for_data(out, settings, recordings, behavior, lfp_series, fresh=fresh, may_skip=True)
     work = _workflow(made)
-    work.resume("data", recordings, behavior, request=request)
+    work.resume("data", recordings, behavior, lfp_series, request=request)
     for stage in ("train", "export", "quantize"):
         work.resume(stage)
     for target in chosen:
@@ -130,16 +140,61 @@ def run(
     _finish(results, as_json, report=str(made.file("report.html")))
 
 
-@main.command(epilog="Example: realm-edge data --data monday.nwb --behavior hand_velocity --out runs/hand")
+@main.group(invoke_without_command=True, epilog="Example: realm-edge data --data monday.nwb --behavior hand_velocity --out runs/hand")
 @_options(_source, _out, _json)
+@click.pass_context
 def data(
-    preset: str | None, config: Path | None, recordings: tuple[Path, ...], behavior: str | None, fresh: bool, out: Path, as_json: bool
+    ctx: click.Context,
+    preset: str | None,
+    config: Path | None,
+    recordings: tuple[Path, ...],
+    behavior: str | None,
+    lfp_series: str | None,
+    fresh: bool,
+    out: Path,
+    as_json: bool,
 ) -> None:
     """Read recordings, or generate the synthetic ones; compute features and spike counts."""
+    if ctx.invoked_subcommand is not None:
+        given = [name for name in ctx.params if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE]
+        if given:
+            raise click.UsageError(f"options of '{ctx.invoked_subcommand}' come after it")
+        return
     from realm_edge.workflow import open_for_data
 
-    made, request = open_for_data(out, _settings(preset, config), recordings, behavior, fresh=fresh, may_skip=False)
-    _tell(_workflow(made).perform("data", recordings, behavior, request=request), as_json)
+    made, request = open_for_data(out, _settings(preset, config), recordings, behavior, lfp_series, fresh=fresh, may_skip=False)
+    _tell(_workflow(made).perform("data", recordings, behavior, lfp_series, request=request), as_json)
+
+
+@data.command(epilog="Example: realm-edge data inspect monday.nwb --png monday.png")
+@click.argument("file", type=_PATH)
+@_options(_lfp, _session)
+@click.option("--png", type=_PATH, help="Draw traces, spectrum and behaviour into this file.")
+@_json
+def inspect(file: Path, lfp_series: str | None, session: int | None, png: Path | None, as_json: bool) -> None:
+    """Show a recording's channels, rates, units, behaviour, gaps, dead and saturated channels."""
+    from realm_edge import inspection
+
+    summary, contents = inspection.inspect(file, lfp_series, session)
+    if png is not None:
+        from realm_edge.quicklook import draw
+
+        draw(contents, summary, png)
+    click.echo(json.dumps(summary, indent=2) if as_json else "\n".join(inspection.lines(summary)))
+
+
+@data.command(epilog="Example: realm-edge data convert monday.nwb monday.realm --behavior hand_velocity")
+@click.argument("file", type=_PATH)
+@click.argument("out", type=_PATH)
+@_options(_behavior, _lfp, _session, _config, _json)
+def convert(
+    file: Path, out: Path, behavior: str | None, lfp_series: str | None, session: int | None, config: Path | None, as_json: bool
+) -> None:
+    """Write a recording as a .realm directory, which opens at once; without --behavior, with all its behaviour series."""
+    from realm_edge.inspection import convert as write
+    from realm_edge.settings import preset
+
+    _tell(write(file, out, _settings(None, config) or preset("demo"), behavior, lfp_series, session), as_json)
 
 
 @main.command(epilog="Example: realm-edge train --out runs/demo")
@@ -195,6 +250,56 @@ def report(targets: tuple[str, ...], out: Path, as_json: bool) -> None:
     _tell(work.perform("report", chosen, request={"targets": list(chosen)}), as_json)
 
 
+@main.command(epilog="Example: realm-edge evaluate --seeds 3 --heldout 2 --labels 0.1,0.25,1.0 --out runs/evaluate")
+@_options(_preset, _config, _data, _behavior)
+@click.option("--features", metavar="NAME", help="The recordings hold features instead of voltage: the series they are in.")
+@click.option("--seeds", type=int, default=3, show_default=True, help="Seeds of training.")
+@click.option("--heldout", metavar="N|all", default="1", show_default=True, help="Sessions to decode: the last N, or each in turn.")
+@click.option("--labels", metavar="SHARES", default="1.0", show_default=True, help="Shares of the training part with known behaviour.")
+@click.option("--double", is_flag=True, help="Also the trained baselines with twice the student's parameters.")
+@click.option("--out", type=_PATH, default=Path("runs/evaluate"), show_default=True, help="Directory of the results.")
+@_json
+def evaluate(
+    preset: str | None,
+    config: Path | None,
+    recordings: tuple[Path, ...],
+    behavior: str | None,
+    features: str | None,
+    seeds: int,
+    heldout: str,
+    labels: str,
+    double: bool,
+    out: Path,
+    as_json: bool,
+) -> None:
+    """Compare the student with every baseline over seeds, held-out sessions and shares of labels; goes on where it stopped."""
+    from realm_edge.evaluation.sweep import Plan, evaluate
+    from realm_edge.evaluation.table import markdown
+    from realm_edge.evaluation.tasks import Recordings
+    from realm_edge.progress import Terminal
+    from realm_edge.settings import preset as find_preset
+
+    flags: list[tuple[str, Any]] = [
+        ("--preset", preset),
+        ("--config", config),
+        *(("--data", path) for path in recordings),
+        ("--behavior", behavior),
+    ]
+    flags += [("--features", features), ("--seeds", seeds), ("--heldout", heldout), ("--labels", labels)]
+    given = [str(part) for flag, value in flags if value is not None for part in (flag, value)] + ["--double"] * double
+    plan = Plan(
+        settings=_settings(preset, config) or find_preset("demo"),
+        recordings=Recordings(recordings, behavior, features),
+        seeds=seeds,
+        heldout=None if heldout == "all" else _number("--heldout", heldout, int, "a number of sessions, or all"),
+        labels=tuple(dict.fromkeys(_number("--labels", share, float, "shares such as 0.1,0.25,1.0") for share in labels.split(","))),
+        double=double,
+        command=shlex.join(["realm-edge", "evaluate", *given]),
+    )
+    summary = evaluate(plan, out, Terminal())
+    click.echo(json.dumps(summary, indent=2) if as_json else markdown(summary))
+
+
 @main.command(name="targets", epilog="Example: realm-edge targets --json")
 @_json
 def targets_(as_json: bool) -> None:
@@ -208,6 +313,20 @@ def targets_(as_json: bool) -> None:
         size = f"{target.clock_hz / 1e6:g} MHz, {target.flash_bytes // 1024} KiB flash, {target.ram_bytes // 1024} KiB RAM"
         assumed = f" (assumed: {', '.join(target.assumed)})" if target.assumed else ""
         click.echo(f"{target.name:<12} {target.part}, {size}{assumed}")
+
+
+@main.command(epilog="Example: realm-edge presets --json")
+@_json
+def presets(as_json: bool) -> None:
+    """List the presets with the sizes of their models: parameters, and multiply-accumulates a step of the student."""
+    from realm_edge.settings import PRESETS
+    from realm_edge.sizes import HEADER, preset_size
+
+    sizes = [preset_size(settings) for settings in PRESETS.values()]
+    if as_json:
+        click.echo(json.dumps([asdict(size) for size in sizes], indent=2))
+        return
+    click.echo("\n".join((HEADER, *(size.line() for size in sizes))))
 
 
 @main.command(epilog="Example: realm-edge doctor")
@@ -227,6 +346,13 @@ def doctor(as_json: bool) -> None:
             click.echo(item.line())
     if not ok:
         click.get_current_context().exit(1)
+
+
+def _number(option: str, text: str, kind: Callable[[str], Any], wanted: str) -> Any:
+    try:
+        return kind(text)
+    except ValueError:
+        raise UserError(f"{option} {text}: use {wanted}") from None
 
 
 def _known(names: Sequence[str]) -> tuple[str, ...]:

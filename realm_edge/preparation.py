@@ -50,6 +50,7 @@ def prepare(recording: Recording, settings: Settings, heldout: bool, broadband: 
         lfp = lfp[: bins * settings.lfp_samples_per_bin]
         if delay:
             notes["resampled"] = f"LFP {recording.lfp_rate:g} Hz to {settings.lfp.rate_hz} Hz, {1e3 * delay:.2f} ms late"
+        delay += recording.lfp_delay_s
     train_end, validation_end = _split(bins, settings, heldout, label)
     targets, unit = _targets(recording, settings, origin + bin_s * np.arange(1, bins + 1), label, notes)
     good, features = np.ones(0, bool), None

@@ -26,6 +26,9 @@ class Recording:
     lfp_start: float = 0.0  # s
     lfp_scale: float = 1.0  # lfp_unit a count
     lfp_unit: str = "a.u."  # "V" or "a.u."
+    lfp_gaps: tuple[tuple[float, float], ...] = ()  # (start, length), s: filled with the sample before
+    lfp_delay_s: float = 0.0  # by which ``lfp`` is late, where it was resampled while it was read
+    rail_share: NDArray[np.float32] | None = None  # (channels,), share of raw samples at an extreme value; None: see ``lfp``
     good_channels: NDArray[np.bool_] | None = None  # (channels,); None: all good
     spike_times: tuple[NDArray[np.float64], ...] = ()  # one array a unit, s, increasing
     broadband_seed: int | None = None  # synthetic recordings: regenerates the 30 kHz signal; None: there is none

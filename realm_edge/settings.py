@@ -159,7 +159,59 @@ class Settings(_Section):
         return sha256_json(self.model_dump(mode="json"))
 
 
-PRESETS: dict[str, Settings] = {"demo": Settings()}
+def _implant(name: str, teacher: ModelSettings, student: ModelSettings) -> Settings:
+    """For a microcontroller. Learning rates are ``demo``'s, divided by how much wider the model is; they were not tuned."""
+    demo = Settings()
+    pretrain = demo.pretrain.lr * demo.teacher.d_model / teacher.d_model
+    distil, finetune = (phase.lr * demo.student.d_model / student.d_model for phase in (demo.distil, demo.finetune))
+    return Settings(
+        preset=name,
+        teacher=teacher,
+        student=student,
+        pretrain=demo.pretrain.model_copy(update={"lr": pretrain}),
+        distil=demo.distil.model_copy(update={"lr": distil}),
+        finetune=demo.finetune.model_copy(update={"lr": finetune}),
+    )
+
+
+def _realm(name: str, student: ModelSettings) -> Settings:
+    """The paper's sizes and training (``docs/paper.md``), for 96 channels and a computer: no student of them fits an implant's part."""
+    return Settings(
+        preset=name,
+        bin_ms=10,
+        window_bins=500,
+        synthetic=SyntheticSettings(channels=96),
+        teacher=ModelSettings(d_model=256, n_layer=10, d_state=64, headdim=64),
+        student=student,
+        pretrain=PretrainSettings(epochs=300, lr=1.53e-3, weight_decay=1e-5, patience=30, schedule="constant", block_bins=(10, 50)),
+        distil=DistilSettings(epochs=300, lr=5e-4, weight_decay=1e-5, patience=30),
+        finetune=FitSettings(epochs=100, lr=5e-4, weight_decay=1e-5, patience=20),
+    )
+
+
+PRESETS: dict[str, Settings] = {
+    settings.preset: settings
+    for settings in (
+        Settings(),
+        _implant(
+            "implant-s",
+            teacher=ModelSettings(d_model=64, n_layer=2, d_state=16, headdim=32),
+            student=ModelSettings(d_model=48, n_layer=2, d_state=16, headdim=16),
+        ),
+        _implant(
+            "implant-m",
+            teacher=ModelSettings(d_model=96, n_layer=2, d_state=32, headdim=32),
+            student=ModelSettings(d_model=64, n_layer=3, d_state=16, headdim=32),
+        ),
+        _implant(
+            "implant-l",
+            teacher=ModelSettings(d_model=128, n_layer=3, d_state=32, headdim=32),
+            student=ModelSettings(d_model=96, n_layer=4, d_state=32, headdim=32),
+        ),
+        _realm("realm-s", student=ModelSettings(d_model=256, n_layer=8, d_state=64, headdim=64, expand=1)),
+        _realm("realm", student=ModelSettings(d_model=256, n_layer=10, d_state=64, headdim=64)),
+    )
+}
 
 
 def preset(name: str) -> Settings:

@@ -9,6 +9,7 @@ from typing import Any
 from realm_edge.errors import UserError
 from realm_edge.files import sha256_file
 from realm_edge.progress import Progress
+from realm_edge.readers import fingerprint
 from realm_edge.rundir import RunDir
 from realm_edge.settings import Settings, preset
 
@@ -43,7 +44,14 @@ class Workflow:
 
 
 def open_for_data(
-    out: Path, settings: Settings | None, recordings: Sequence[Path], behavior: str | None, *, fresh: bool, may_skip: bool
+    out: Path,
+    settings: Settings | None,
+    recordings: Sequence[Path],
+    behavior: str | None,
+    lfp_series: str | None = None,
+    *,
+    fresh: bool,
+    may_skip: bool,
 ) -> tuple[RunDir, dict[str, Any]]:
     """Make or reopen the run in ``out``; an existing one keeps its settings and recordings where none are named.
 
@@ -52,6 +60,7 @@ def open_for_data(
         settings: None for those of the existing run, or the ``demo`` preset.
         recordings: files; none for those of the existing run, or the synthetic ones.
         behavior: name of the series to decode, or None.
+        lfp_series: name of the LFP series, or None.
         fresh: remove an existing run first.
         may_skip: whether the data stage is not needed where it is complete.
 
@@ -61,7 +70,9 @@ def open_for_data(
     Raises:
         UserError: a recording is missing, or the run was made with other settings or from other recordings.
     """
-    wanted = {"recordings": [[path.name, sha256_file(_existing(path))] for path in recordings], "behavior": behavior}
+    wanted: dict[str, Any] = {"recordings": [[path.name, fingerprint(path)] for path in recordings], "behavior": behavior}
+    if lfp_series is not None:
+        wanted["lfp_series"] = lfp_series
     if fresh:
         RunDir.erase(out)
     reopens = settings is None and (out / "config.toml").exists()
@@ -69,7 +80,7 @@ def open_for_data(
     had = run.requested("data")
     if had == wanted or "data" not in run.performed():
         return run, wanted
-    if recordings or behavior or not (may_skip and run.is_complete("data")):
+    if recordings or behavior or lfp_series or not (may_skip and run.is_complete("data")):
         names = ", ".join(name for name, _ in had.get("recordings", [])) or "the synthetic recordings"
         raise UserError(
             f"{out}: this run was made from {names}, behaviour {had.get('behavior')}: name them again, or another --out, or --fresh"

@@ -92,7 +92,7 @@ def choose_behavior(names: Collection[str], wanted: str | None, label: str) -> s
     """
     there = ", ".join(sorted(names))
     if not names:
-        raise UserError(f"{label}: no behaviour series in processing/behavior or acquisition: nothing to decode")
+        raise UserError(f"{label}: no behaviour series (NWB: in processing/behavior or acquisition): nothing to decode")
     if wanted is None:
         if len(names) > 1:
             raise UserError(f"{label}: several behaviour series: choose one with --behavior: {there}")

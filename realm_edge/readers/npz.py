@@ -24,14 +24,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from realm_edge.errors import UserError
-from realm_edge.readers.arrays import as_counts, check_rate, check_spikes, check_times, choose_behavior
+from realm_edge.readers.arrays import as_counts, check_rate, check_spikes, check_times
+from realm_edge.readers.contents import BehaviorSeries, Contents, Request, without_behavior
 from realm_edge.recording import Recording
 
 _REQUIRED = ("lfp", "lfp_rate", "behavior")
 
 
-def read(path: Path, behavior: str | None) -> Recording:
-    """Read a file with the keys above. ``behavior`` may be None or "behavior", the one series such a file has.
+def read(path: Path, request: Request) -> Contents:
+    """Read a file with the keys above. Its one behaviour series is called "behavior".
 
     Raises:
         UserError: broken file, missing key, wrong shape or value.
@@ -44,19 +45,14 @@ def read(path: Path, behavior: str | None) -> Recording:
     missing = [key for key in _REQUIRED if key not in arrays]
     if missing:
         raise UserError(f"{path}: key '{missing[0]}' is missing: it has {', '.join(sorted(arrays)) or 'none'}")
-    choose_behavior(["behavior"], behavior, str(path))
-
+    behaviors = {name: _behavior(arrays, path) for name in request.pick(["behavior"])}
     lfp, scale = as_counts(arrays["lfp"], _number(arrays, "lfp_scale", path, 1.0), f"{path}: lfp")
-    values, times, names = _behavior(arrays, path)
     good = arrays.get("good_channels")
     if good is not None and (good.shape != (lfp.shape[1],) or good.dtype != np.bool_):
         raise UserError(f"{path}: good_channels has shape {good.shape} and type {good.dtype}, expected ({lfp.shape[1]},) bool")
-    return Recording(
+    signals = Recording(
         name=path.stem,
-        behavior=values,
-        behavior_times=times,
-        behavior_names=names,
-        behavior_unit=str(arrays.get("behavior_unit", "a.u.")),
+        **without_behavior(),
         lfp=lfp,
         lfp_rate=check_rate(_number(arrays, "lfp_rate", path), f"{path}: lfp_rate"),
         lfp_scale=scale,
@@ -64,9 +60,10 @@ def read(path: Path, behavior: str | None) -> Recording:
         good_channels=good,
         spike_times=_spikes(arrays, path),
     )
+    return Contents(signals, behaviors)
 
 
-def _behavior(arrays: dict[str, NDArray], path: Path) -> tuple[NDArray[np.float32], NDArray[np.float64], tuple[str, ...]]:
+def _behavior(arrays: dict[str, NDArray], path: Path) -> BehaviorSeries:
     values = arrays["behavior"]
     if values.ndim not in (1, 2) or values.size == 0 or values.dtype.kind not in "iuf":
         raise UserError(f"{path}: behavior has shape {values.shape} and type {values.dtype}, expected real numbers (samples, dims)")
@@ -81,7 +78,7 @@ def _behavior(arrays: dict[str, NDArray], path: Path) -> tuple[NDArray[np.float3
     names = tuple(str(name) for name in np.atleast_1d(arrays.get("behavior_names", default)))
     if len(names) != values.shape[1]:
         raise UserError(f"{path}: behavior_names has {len(names)} names for {values.shape[1]} columns of behavior")
-    return values, times, names
+    return BehaviorSeries(values, times, names, str(arrays.get("behavior_unit", "a.u.")))
 
 
 def _spikes(arrays: dict[str, NDArray], path: Path) -> tuple[NDArray[np.float64], ...]:

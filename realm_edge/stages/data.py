@@ -19,7 +19,7 @@ from realm_edge.settings import Settings
 _WORKERS = 2  # numpy and scipy release the interpreter lock in the long loops; each worker holds one session
 
 
-def run(run: RunDir, progress: Progress, data: Sequence[Path], behavior: str | None) -> dict[str, Any]:
+def run(run: RunDir, progress: Progress, data: Sequence[Path], behavior: str | None, lfp_series: str | None = None) -> dict[str, Any]:
     """Write ``data/<session>.npz`` and ``data/index.json``.
 
     Args:
@@ -28,6 +28,7 @@ def run(run: RunDir, progress: Progress, data: Sequence[Path], behavior: str | N
         data: recordings; the last one is held out, and a single one also pretrains. Without any, the synthetic sessions
             of ``run.settings.synthetic`` are generated.
         behavior: name of the behaviour series; None takes the only one of each recording.
+        lfp_series: name of the LFP series, where recordings have several; None: see :mod:`realm_edge.readers.nwb`.
 
     Returns:
         The summary: "synthetic", "single_recording" and, for each session, what :func:`realm_edge.session.describe` gives.
@@ -37,8 +38,10 @@ def run(run: RunDir, progress: Progress, data: Sequence[Path], behavior: str | N
     """
     if not data and behavior is not None:
         raise UserError(f"--behavior {behavior}: the synthetic recordings have one behaviour: leave it out, or give --data")
+    if not data and lfp_series is not None:
+        raise UserError(f"--lfp {lfp_series}: the synthetic recordings have one LFP series: leave it out, or give --data")
     _check_names(data)
-    made = _sessions(data, behavior, run.settings) if data else _synthetic_sessions(run.settings)
+    made = _sessions(data, behavior, lfp_series, run.settings) if data else _synthetic_sessions(run.settings)
     total = len(data) or run.settings.synthetic.sessions
     progress.say("data: " + (f"reading {total} recording(s)" if data else f"generating {total} synthetic recordings"))
     paths, described, first = [], [], None
@@ -51,6 +54,11 @@ def run(run: RunDir, progress: Progress, data: Sequence[Path], behavior: str | N
         described.append(session_module.describe(session, run.settings))
         if not session.good_channels.all():
             progress.say(f"  {session.name}: bad channels {described[-1]['bad_channels']} are left out")
+        if "lfp_gaps" in session.provenance:
+            progress.say(f"  {session.name}: {session.provenance['lfp_gaps']}")
+        if lfp_series is None and "lfp_choices" in session.provenance:
+            taken, choices = session.provenance["lfp_series"], session.provenance["lfp_choices"]
+            progress.say(f"  {session.name}: LFP from '{taken}', one of {choices}; --lfp takes another")
     index = run.file("data", "index.json")
     write_json(index, {"sessions": [path.name for path in paths], "heldout": described[-1]["name"]})
     summary = {"synthetic": not data, "single_recording": total == 1, "sessions": described}
@@ -72,9 +80,9 @@ def load_sessions(run: RunDir) -> list[Session]:
     return [session_module.load(run.file("data", name)) for name in names]
 
 
-def _sessions(data: Sequence[Path], behavior: str | None, settings: Settings) -> Iterator[Session]:
+def _sessions(data: Sequence[Path], behavior: str | None, lfp_series: str | None, settings: Settings) -> Iterator[Session]:
     for path in data:
-        yield prepare(read_recording(path, behavior), settings, heldout=path is data[-1])
+        yield prepare(read_recording(path, behavior, settings, lfp_series), settings, heldout=path is data[-1])
 
 
 def _synthetic_sessions(settings: Settings) -> Iterator[Session]:

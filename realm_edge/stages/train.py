@@ -3,10 +3,10 @@
 import io
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,36 +14,18 @@ from numpy.typing import NDArray
 
 from realm_edge import wiener
 from realm_edge.checkpoint import save_student, save_teacher
-from realm_edge.errors import UserError
 from realm_edge.files import sha256_json, write_bytes, write_json
 from realm_edge.metrics import accuracy
 from realm_edge.models.student import Student, decode
 from realm_edge.progress import Progress
 from realm_edge.rundir import RunDir
-from realm_edge.session import Session
 from realm_edge.settings import Settings
 from realm_edge.stages.data import load_sessions
 from realm_edge.training.distil import distil
 from realm_edge.training.finetune import finetune
 from realm_edge.training.loop import History, Phase, seeded
+from realm_edge.training.material import Material, gather
 from realm_edge.training.pretrain import pretrain
-from realm_edge.training.segments import Series, standardise
-
-ONE_RECORDING = "no other session: pretrained on the training part of the decoded one"
-
-
-@dataclass(frozen=True)
-class _Material:
-    """One input (LFP features or spike counts) of the session that is decoded and of those that pretrain."""
-
-    inputs: NDArray[np.float32]  # (bins, n_inputs) of the decoded session, as its front end gives them
-    decoded: Series
-    pretraining: tuple[Series, ...]  # empty: there is no other session with the same inputs and behaviour axes
-    left_out: tuple[str, ...]  # names of the sessions with other inputs or axes
-
-    def as_json(self) -> dict[str, Any]:
-        note = None if self.pretraining else ONE_RECORDING
-        return {"sessions": [one.name for one in self.pretraining], "left_out": list(self.left_out), "note": note}
 
 
 @dataclass(frozen=True)
@@ -91,12 +73,12 @@ def run(run: RunDir, progress: Progress) -> dict[str, Any]:
     trainer = _Trainer(run, progress, {"settings": run.settings.digest(), "data": run.digest("data")})
     outputs = [run.file(name) for name in ("teacher.safetensors", "student.safetensors", "metrics.json", "predictions.npz")]
 
-    lfp = _material(sessions, heldout, "features")
+    lfp = gather(sessions, heldout, "features")
     decoders, teacher = _lfp_student(trainer, lfp, len(heldout.good_channels))
     decoders["lfp_wiener"] = _wiener(trainer, lfp, "lfp_wiener")
     pretraining = {"lfp": lfp.as_json()}
     if heldout.counts is not None:
-        spikes = _material(sessions, heldout, "counts")
+        spikes = gather(sessions, heldout, "counts")
         decoders["spike_student"] = _spike_student(trainer, spikes)
         decoders["spike_wiener"] = _wiener(trainer, spikes, "spike_wiener")
         pretraining["spike"] = spikes.as_json()
@@ -128,23 +110,7 @@ def run(run: RunDir, progress: Progress) -> dict[str, Any]:
     return metrics
 
 
-def _material(sessions: Sequence[Session], heldout: Session, kind: Literal["features", "counts"]) -> _Material:
-    inputs = getattr(heldout, kind)
-    if inputs is None:
-        raise UserError(f"{heldout.name}: no LFP to decode: use a recording with an LFP series")
-    pretraining, left_out = [], []
-    for session in sessions:
-        own = getattr(session, kind)
-        if session is heldout:
-            continue
-        if own is not None and own.shape[1] == inputs.shape[1] and session.target_names == heldout.target_names:
-            pretraining.append(standardise(session, own))
-        else:
-            left_out.append(session.name)
-    return _Material(inputs, standardise(heldout, inputs), tuple(pretraining), tuple(left_out))
-
-
-def _lfp_student(trainer: _Trainer, material: _Material, channels: int) -> tuple[dict[str, _Decoder], dict[str, Any]]:
+def _lfp_student(trainer: _Trainer, material: Material, channels: int) -> tuple[dict[str, _Decoder], dict[str, Any]]:
     """Teacher, distillation, fine-tuning; writes both checkpoints."""
     settings, window = trainer.settings, trainer.settings.window_bins
     series = material.pretraining or (material.decoded,)
@@ -160,7 +126,7 @@ def _lfp_student(trainer: _Trainer, material: _Material, channels: int) -> tuple
     return {"lfp_student": _decoder(student, material, {"distil": distilled, "finetune": tuned})}, facts
 
 
-def _spike_student(trainer: _Trainer, material: _Material) -> _Decoder:
+def _spike_student(trainer: _Trainer, material: Material) -> _Decoder:
     """The student's architecture on spike counts, supervised only; writes its checkpoint."""
     settings, window = trainer.settings, trainer.settings.window_bins
     inputs, dims = material.decoded.inputs.shape[1], material.decoded.targets.shape[1]
@@ -176,7 +142,7 @@ def _spike_student(trainer: _Trainer, material: _Material) -> _Decoder:
     return _decoder(student, material, histories)
 
 
-def _decoder(student: Student, material: _Material, histories: Mapping[str, History]) -> _Decoder:
+def _decoder(student: Student, material: Material, histories: Mapping[str, History]) -> _Decoder:
     facts = {
         "parameters": _parameters(student),
         "epochs": sum(history.epochs for history in histories.values()),
@@ -186,7 +152,7 @@ def _decoder(student: Student, material: _Material, histories: Mapping[str, Hist
     return _Decoder(decode(student, torch.from_numpy(material.inputs)).numpy(), facts)
 
 
-def _wiener(trainer: _Trainer, material: _Material, name: str) -> _Decoder:
+def _wiener(trainer: _Trainer, material: Material, name: str) -> _Decoder:
     start = time.monotonic()
     series = material.decoded
     inputs, targets = series.inputs.numpy(), series.targets.numpy()

@@ -1,6 +1,8 @@
-"""Supervised fitting of a student: on the decoded session, or on many sessions before that."""
+"""Supervised fitting of a causal decoder: on the decoded session, or on many sessions before that."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -13,33 +15,60 @@ from realm_edge.training.segments import Batch, Series, training_batches
 
 WARM_UP_WINDOWS = 2  # windows run before the scored part, so that validation sees a settled state as streaming does
 
+Module = TypeVar("Module", bound=nn.Module)
+
 
 def finetune(student: Student, settings: FitSettings, series: Sequence[Series], window: int, phase: Phase, progress: Progress) -> History:
-    """Fit ``student`` in place to the behaviour of the training parts; early stopping on the validation parts.
+    """Fit ``student`` in place to the behaviour of the training parts, as :func:`supervise` does.
 
     Its statistics buffers become those of the last of ``series``.
+    """
+    series[-1].give_statistics(student)
+    return supervise(student, _out, settings, series, window, phase, progress)
+
+
+def supervise(
+    module: Module,
+    out: Callable[[Module, Tensor], Tensor],
+    settings: FitSettings,
+    series: Sequence[Series],
+    window: int,
+    phase: Phase,
+    progress: Progress,
+) -> History:
+    """Fit ``module`` in place to the behaviour of the training parts; early stopping on the validation parts.
+
+    Training windows end with the last bin of the training part whose behaviour is known, so that a training part whose labels
+    stop early is not padded with windows that teach nothing.
 
     Args:
-        series: sessions with the student's inputs and behaviour axes. Nothing from ``validation_end`` on is read.
-        window: bins a training segment.
+        out: (module, (batch, bins, n_inputs) z-scores) -> (batch, bins, dims) standardised behaviour, from the zero state.
+        series: sessions with the same inputs and behaviour axes. Nothing from ``validation_end`` on is read.
+        window: bins a training segment; shorter where a labelled part is.
     """
-    for module in student.modules():
-        if isinstance(module, nn.Dropout):
-            module.p = settings.dropout
-    series[-1].give_statistics(student)
+    for each in module.modules():
+        if isinstance(each, nn.Dropout):
+            each.p = settings.dropout
+    labelled = [replace(one, train_end=_labelled_end(one)) for one in series]
+    segment = min(window, *(one.train_end for one in labelled))
 
-    def loss(module: Student, batch: Batch) -> Tensor:
-        return masked_mse(_out(module, batch.inputs), batch.targets)
+    def loss(module: Module, batch: Batch) -> Tensor:
+        return masked_mse(out(module, batch.inputs), batch.targets)
 
-    def validate(module: Student) -> float:
-        out, known = [], []
+    def validate(module: Module) -> float:
+        predicted, known = [], []
         for one in series:
             start = max(one.train_end - WARM_UP_WINDOWS * window, 0)
-            out.append(_out(module, one.inputs[None, start : one.validation_end])[0, one.train_end - start :])
+            predicted.append(out(module, one.inputs[None, start : one.validation_end])[0, one.train_end - start :])
             known.append(one.targets[one.train_end : one.validation_end])
-        return float(masked_mse(torch.cat(out), torch.cat(known)))
+        return float(masked_mse(torch.cat(predicted), torch.cat(known)))
 
-    return fit(student, settings, phase, lambda: training_batches(series, window, settings.batch), loss, validate, progress)
+    return fit(module, settings, phase, lambda: training_batches(labelled, segment, settings.batch), loss, validate, progress)
+
+
+def _labelled_end(series: Series) -> int:
+    known = torch.isfinite(series.targets[: series.train_end]).all(dim=1)
+    return int(known.nonzero()[-1]) + 1  # standardise() made sure that there is one
 
 
 def _out(student: Student, normalised: Tensor) -> Tensor:

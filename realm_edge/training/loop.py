@@ -6,7 +6,7 @@ import time
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -41,6 +41,7 @@ class History:
 
     train_loss: tuple[float, ...] = ()  # one an epoch
     validation_loss: tuple[float, ...] = ()
+    steps: tuple[int, ...] = ()  # of the optimiser, one count an epoch
     seconds: float = 0.0  # over all the runs that it took
     finished: bool = False
 
@@ -53,10 +54,16 @@ class History:
         """Counted from zero."""
         return self.validation_loss.index(min(self.validation_loss))
 
+    @property
+    def steps_to_best(self) -> int:
+        """Optimiser steps up to the end of the best epoch."""
+        return sum(self.steps[: self.best_epoch + 1])
+
     def as_json(self) -> dict[str, object]:
         return {
             "epochs": self.epochs,
             "best_epoch": self.best_epoch,
+            "steps_to_best": self.steps_to_best,
             "best_validation_loss": self.validation_loss[self.best_epoch],
             "train_loss": list(self.train_loss),
             "validation_loss": list(self.validation_loss),
@@ -148,17 +155,21 @@ def fit(
                 raise UserError(f"{phase.name}: loss {mean_loss}, validation {score} in epoch {epoch}: lower its lr ({settings.lr})")
             if score < min(history.validation_loss, default=math.inf):
                 best = copy.deepcopy(average.module.state_dict())
-            history = _advanced(history, settings, mean_loss, score, time.monotonic() - start)
+            history = _advanced(history, settings, mean_loss, score, len(losses), time.monotonic() - start)
             _save(phase, module, average, best, optimizer, history)
     module.load_state_dict(best)
     module.eval()
     return history
 
 
-def _advanced(history: History, settings: FitSettings, train_loss: float, validation_loss: float, seconds: float) -> History:
-    longer = History((*history.train_loss, train_loss), (*history.validation_loss, validation_loss), history.seconds + seconds)
-    finished = longer.epochs >= settings.epochs or longer.epochs - 1 - longer.best_epoch >= settings.patience
-    return History(longer.train_loss, longer.validation_loss, longer.seconds, finished)
+def _advanced(history: History, settings: FitSettings, train_loss: float, validation_loss: float, steps: int, seconds: float) -> History:
+    longer = History(
+        train_loss=(*history.train_loss, train_loss),
+        validation_loss=(*history.validation_loss, validation_loss),
+        steps=(*history.steps, steps),
+        seconds=history.seconds + seconds,
+    )
+    return replace(longer, finished=longer.epochs >= settings.epochs or longer.epochs - 1 - longer.best_epoch >= settings.patience)
 
 
 def _decay_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
@@ -211,7 +222,9 @@ def _resume(phase: Phase, module: nn.Module, average: AveragedModel, best: dict[
         slots.setdefault(int(index), {})[slot] = tensor
     optimizer.load_state_dict({"state": slots, "param_groups": optimizer.state_dict()["param_groups"]})
     record = metadata["history"]
-    return History(tuple(record["train_loss"]), tuple(record["validation_loss"]), record["seconds"], record["finished"])
+    return History(
+        tuple(record["train_loss"]), tuple(record["validation_loss"]), tuple(record["steps"]), record["seconds"], record["finished"]
+    )
 
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

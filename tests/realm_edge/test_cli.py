@@ -137,10 +137,20 @@ def test_recordings_reach_the_data_stage_and_name_the_run(stages: _Stages) -> No
     for name in ("monday.nwb", "tuesday.nwb"):
         Path(name).write_text(name)
     assert _invoke("run", "--data", "monday.nwb", "--data", "tuesday.nwb", "--behavior", "speed").exit_code == 0
-    assert stages.arguments["data"] == ((Path("monday.nwb"), Path("tuesday.nwb")), "speed")
+    assert stages.arguments["data"] == ((Path("monday.nwb"), Path("tuesday.nwb")), "speed", None)
     assert Path("runs/monday/report.html").parent.is_dir()
     assert RunDir.open(Path("runs/monday")).is_complete("report")
     assert _invoke("run", "--out", "runs/monday").exit_code == 0  # keeps the recordings of the run
+
+
+def test_another_lfp_series_is_another_run(stages: _Stages) -> None:
+    Path("monday.nwb").write_text("monday")
+    assert _invoke("run", "--data", "monday.nwb", "--lfp", "probe_b").exit_code == 0
+    assert stages.arguments["data"] == ((Path("monday.nwb"),), None, "probe_b")
+    stages.calls.clear()
+    assert _invoke("run", "--data", "monday.nwb", "--lfp", "probe_b").exit_code == 0
+    assert stages.calls == []
+    assert "--fresh" in _one_line_error(_invoke("data", "--data", "monday.nwb", "--lfp", "probe_a", "--out", "runs/monday"))
 
 
 def test_other_recordings_or_settings_do_not_mix_with_a_run(stages: _Stages) -> None:
@@ -166,7 +176,7 @@ def test_stages_default_to_the_targets_of_the_run(stages: _Stages) -> None:
     ("arguments", "text"),
     [
         (["run", "--data", "none.nwb"], "none.nwb: no such file"),
-        (["run", "--preset", "huge"], "unknown preset 'huge': use one of demo"),
+        (["run", "--preset", "huge"], "unknown preset 'huge': use one of demo, implant-l, implant-m, implant-s, realm, realm-s"),
         (["run", "--target", "z80"], "unknown target 'z80': use one of cortex-m4, rv32imc"),
         (["run", "--config", "none.toml"], "none.toml: no such file"),
         (["run", "--config", "broken.toml"], "broken.toml: not readable as TOML"),
@@ -259,7 +269,7 @@ def test_doctor_wants_the_qemu_that_the_plugin_works_with(tmp_path: Path, monkey
 @pytest.mark.parametrize(
     ("verb", "arguments"),
     [
-        ("data", ((), None)),
+        ("data", ((), None, None)),
         ("train", ()),
         ("export", ()),
         ("quantize", ()),

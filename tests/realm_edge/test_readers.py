@@ -10,7 +10,11 @@ from pynwb.behavior import BehavioralTimeSeries, Position, SpatialSeries
 from pynwb.ecephys import LFP, ElectricalSeries
 
 from realm_edge.errors import UserError
+from realm_edge.progress import Silent
 from realm_edge.readers import read_recording
+from realm_edge.rundir import RunDir
+from realm_edge.settings import Settings
+from realm_edge.stages import data as stage
 
 pytestmark = pytest.mark.filterwarnings("ignore:The linked table for DynamicTableRegion")  # while a file is being put together
 
@@ -145,14 +149,91 @@ def test_nwb_without_lfp_says_what_there_is(tmp_path):
     assert "\n" not in str(caught.value)
 
 
-def test_nwb_with_gaps_in_the_lfp_clock(tmp_path):
+def with_gap(tmp_path, seconds):
     file = new_file()
     times = np.arange(400) / 1000
-    times[300:] += 0.01
+    times[300:] += seconds
     add_lfp(file, rate=None, timestamps=times)
     add_behavior(file, velocity())
-    with pytest.raises(UserError, match=r"gaps: sample 300 comes 0\.011"):
+    return write(tmp_path / "a.nwb", file)
+
+
+def test_nwb_gaps_longer_than_a_bin_are_refused(tmp_path):
+    path = with_gap(tmp_path, 0.03)
+    with pytest.raises(UserError, match=r"gaps: sample 300 comes 0\.031"):
+        read_recording(path, None)
+    assert len(read_recording(path, None, Settings(bin_ms=50)).lfp) == 430
+
+
+def test_nwb_shorter_gaps_are_filled_and_told(tmp_path):
+    recording = read_recording(with_gap(tmp_path, 0.01), None)
+    np.testing.assert_array_equal(recording.lfp, np.concatenate([COUNTS[:300], np.tile(COUNTS[299], (10, 1)), COUNTS[300:]]))
+    assert recording.lfp_rate == pytest.approx(1000.0, rel=1e-9)
+    assert recording.lfp_gaps == (pytest.approx((0.3, 0.01)),)
+    assert "1 gap(s) in the LFP's clock, 10.0 ms in all" in recording.provenance["lfp_gaps"]
+
+
+def test_nwb_irregular_clock(tmp_path):
+    file = new_file()
+    times = np.arange(400) / 1000 + 0.005 * np.sin(np.arange(400) / 400 * np.pi)
+    add_lfp(file, rate=None, timestamps=times)
+    add_behavior(file, velocity())
+    with pytest.raises(UserError, match=r"a\.nwb: lfp: its clock is irregular: sample \d+ is \d\.\d+ ms off a clock of"):
         read_recording(write(tmp_path / "a.nwb", file), None)
+
+
+def masked(tmp_path, rows=(0, 1, 2), **columns):
+    """Three channels on the electrodes ``rows`` of four, whose table has the columns."""
+    file = new_file()
+    electrodes(file, 4)
+    for name, values in columns.items():
+        file.add_electrode_column(name=name, description="a mask", data=values)
+    region = file.create_electrode_table_region(list(rows), "some")
+    file.add_acquisition(electrical_series("lfp", COUNTS, region, rate=1000.0))
+    add_behavior(file, velocity())
+    return write(tmp_path / "a.nwb", file)
+
+
+@pytest.mark.parametrize(
+    ("columns", "rows", "good"),
+    [
+        ({"bad": [False, True, False, False]}, (0, 1, 2), [True, False, True]),
+        ({"is_bad": [1, 0, 0, 0]}, (0, 1, 2), [False, True, True]),
+        ({"Good": [1.0, 0.0, 1.0, 0.0]}, (3, 2, 1), [False, True, False]),  # by electrode, not by position
+        ({"reject": ["no", "True", "", "FALSE"]}, (0, 1, 3), [True, False, True]),
+        ({"good": [True, False, True, True], "reject": [True, False, False, False]}, (0, 1, 2), [False, False, True]),
+        ({"depth": [1.0, 2.0, 3.0, 4.0]}, (0, 1, 2), [True, True, True]),
+    ],
+    ids=str,
+)
+def test_nwb_masks_of_bad_channels(tmp_path, columns, rows, good):
+    recording = read_recording(masked(tmp_path, rows, **columns), None)
+    np.testing.assert_array_equal(recording.good_channels, good)
+    assert ("channel_mask" in recording.provenance) == ("depth" not in columns)
+
+
+def test_nwb_mask_that_is_neither_true_nor_false(tmp_path):
+    path = masked(tmp_path, bad=["no", "perhaps", "no", "no"])
+    with pytest.raises(UserError, match=r"a\.nwb: lfp: electrode 1: column 'bad' is 'perhaps', neither true nor false"):
+        read_recording(path, None)
+
+
+def test_nwb_choice_of_the_lfp_series(tmp_path):
+    file = new_file()
+    region = electrodes(file, 3)
+    file.add_acquisition(electrical_series("raw", 2 * COUNTS, region, rate=1000.0))
+    file.add_acquisition(electrical_series("aux", 3 * COUNTS, region, rate=1000.0))
+    lfp = electrical_series("lfp", COUNTS, region, rate=1000.0)
+    file.create_processing_module("ecephys", "LFP").add(LFP(electrical_series=lfp))
+    add_behavior(file, velocity())
+    path = write(tmp_path / "a.nwb", file)
+    default = read_recording(path, None)
+    assert (default.provenance["lfp_series"], default.provenance["lfp_choices"]) == ("lfp", "lfp, aux, raw")
+    aux = read_recording(path, None, lfp_series="aux")
+    np.testing.assert_array_equal(aux.lfp, 3 * COUNTS)
+    assert aux.provenance["lfp_series"] == "aux"
+    with pytest.raises(UserError, match=r"a\.nwb: no LFP series 'probe': use --lfp with one of: lfp, aux, raw"):
+        read_recording(path, None, lfp_series="probe")
 
 
 def test_nwb_nan_in_the_lfp(tmp_path):
@@ -172,6 +253,46 @@ def test_nwb_truncated(nwb, keep):
     with pytest.raises(UserError, match=r"monday\.nwb: not readable as NWB 2") as caught:
         read_recording(nwb, None)
     assert "\n" not in str(caught.value)
+
+
+def test_nwb_2_is_told_from_nwb_1_by_its_version(tmp_path):
+    file = new_file()
+    add_lfp(file)
+    file.add_acquisition(velocity("timeseries"))  # the name of the folder in which NWB 1 keeps them
+    assert read_recording(write(tmp_path / "a.nwb", file), None).behavior_names == ("timeseries_x", "timeseries_y")
+
+
+class Heard(Silent):
+    def __init__(self):
+        self.said = []
+
+    def say(self, text):
+        self.said.append(text)
+
+
+def test_the_data_stage_tells_of_gaps_choices_and_masks(tmp_path):
+    file = new_file()
+    times = np.arange(400) / 1000
+    times[300:] += 0.01
+    electrodes(file, 3)
+    file.add_electrode_column(name="bad", description="a mask", data=[False, True, False])
+    region = file.create_electrode_table_region([0, 1, 2], "all")
+    for name in ("probe_a", "probe_b"):
+        file.add_acquisition(electrical_series(name, COUNTS, region, timestamps=times))
+    add_behavior(file, velocity())
+    path = write(tmp_path / "a.nwb", file)
+    settings, heard = Settings(window_bins=1), Heard()
+    summary = stage.run(RunDir.create(tmp_path / "run", settings), heard, [path], None)
+    assert summary["sessions"][0]["bad_channels"] == [1]
+    assert summary["sessions"][0]["provenance"]["lfp_series"] == "probe_a"
+    said = "\n".join(heard.said)
+    assert "bad channels [1] are left out" in said and "1 gap(s) in the LFP's clock" in said
+    assert "LFP from 'probe_a', one of probe_a, probe_b; --lfp takes another" in said
+    heard.said.clear()
+    summary = stage.run(RunDir.create(tmp_path / "other", settings), heard, [path], None, "probe_b")
+    assert summary["sessions"][0]["provenance"]["lfp_series"] == "probe_b" and "--lfp" not in "\n".join(heard.said)
+    with pytest.raises(UserError, match="--lfp probe_b: the synthetic recordings have one"):
+        stage.run(RunDir.create(tmp_path / "none", settings), heard, [], None, "probe_b")
 
 
 def arrays(**changed):
@@ -247,7 +368,7 @@ def test_npz_truncated_and_wrong_behaviour(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "message"), [("none.nwb", "no such file"), ("notes.txt", r"unknown kind of recording '\.txt'.*\.nwb, \.npz")]
+    ("name", "message"), [("none.nwb", "no such file"), ("notes.txt", r"unknown kind of recording '\.txt'.*\.nwb, \.mat, \.npz, \.realm")]
 )
 def test_files_that_are_no_recordings(tmp_path, name, message):
     with pytest.raises(UserError, match=message):

@@ -1,8 +1,10 @@
+import weakref
+
 import numpy as np
 import pytest
 
 from realm_edge.errors import UserError
-from realm_edge.resample import to_counts, to_rate
+from realm_edge.resample import blocks_to_rate, new_length, to_counts, to_rate
 
 RATES = [4800, 24414.0625, 2000, 30_000, 500, 997.1234567]
 
@@ -43,6 +45,33 @@ def test_equal_rates_are_the_identity():
     np.testing.assert_array_equal(y, x)
     assert delay == 0.0
     assert len(to_rate(x, 1000.0002, 1000)[0]) == 50  # the rate of timestamps, within a part per million
+
+
+@pytest.mark.parametrize("rate", [*RATES, 1000.0])
+@pytest.mark.parametrize("lengths", [[7], [1, 1, 2, 3], [0, 4000], [1000, 313, 60, 20_000], [5000] * 4], ids=str)
+def test_blocks_equal_the_whole(rate, lengths):
+    x = np.random.default_rng(0).integers(-3000, 3000, (sum(lengths), 2), dtype=np.int16)
+    whole, delay = to_rate(x, rate, 1000)
+    parts, same_delay = blocks_to_rate(np.split(x, np.cumsum(lengths)[:-1]), rate, 1000)
+    made = list(parts)
+    assert len(made) == len(lengths) and same_delay == delay
+    np.testing.assert_array_equal(np.concatenate(made), whole)  # to the last bit: the same sums in the same order
+    assert len(whole) == new_length(len(x), rate, 1000)
+
+
+def test_blocks_are_let_go_of():
+    given = []
+
+    def blocks():
+        for _ in range(20):
+            block = np.zeros((50_000, 1), np.int16)
+            given.append(weakref.ref(block))
+            yield block
+            del block
+            assert sum(each() is not None for each in given) <= 1  # the resampler's loop variable
+
+    made = sum(len(part) for part in blocks_to_rate(blocks(), 24414.0625, 1000)[0])
+    assert made == new_length(1_000_000, 24414.0625, 1000) and len(given) == 20
 
 
 @pytest.mark.parametrize("rate", [0.0, -1.0, float("nan"), 1e9])

@@ -19,6 +19,7 @@ from realm_edge.progress import Silent
 from realm_edge.rundir import RunDir
 from realm_edge.session import Session
 from realm_edge.stages import train
+from realm_edge.training.material import ONE_RECORDING
 
 TINY = {"d_model": 8, "n_layer": 1, "d_state": 4, "headdim": 8}
 FIT = {"epochs": 3, "lr": 1e-2, "batch": 4}
@@ -92,7 +93,7 @@ def test_one_recording_pretrains_on_its_own_training_part(tmp_path):
     run = make_run(tmp_path / "run", alone)
     run.file("student_spike.safetensors").write_bytes(b"of an earlier recording")
     metrics = train.run(run, Silent())
-    assert metrics["pretraining"] == {"lfp": {"sessions": [], "left_out": [], "note": train.ONE_RECORDING}}
+    assert metrics["pretraining"] == {"lfp": {"sessions": [], "left_out": [], "note": ONE_RECORDING}}
     assert set(metrics["decoders"]) == {"lfp_student", "lfp_wiener"}
     assert not run.file("student_spike.safetensors").exists()
 

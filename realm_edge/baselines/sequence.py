@@ -1,0 +1,53 @@
+"""What GRU, LSTM and transformer share: the supervised fit and decoding a session with the state carried."""
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from realm_edge.baselines.cost import macs_per_step
+from realm_edge.progress import Progress
+from realm_edge.settings import FitSettings
+from realm_edge.training.finetune import supervise
+from realm_edge.training.loop import History, Phase
+from realm_edge.training.segments import Series
+
+BLOCK_BINS = 1024  # a forward pass in decoding; the result does not depend on it
+
+
+class SequenceDecoder(nn.Module, ABC):
+    """Standardised inputs in, standardised behaviour out, a state between blocks of bins."""
+
+    @abstractmethod
+    def forward(self, normalised: Tensor, state: Any = None) -> tuple[Tensor, Any]:
+        """Decode a block.
+
+        Args:
+            normalised: (batch, bins, n_inputs) z-scores.
+            state: what an earlier call returned; None before the first bin.
+
+        Returns:
+            (batch, bins, dims) standardised, and the state after the last bin.
+        """
+
+    def macs_per_step(self) -> int:
+        """Multiply-accumulates a bin, counted as :func:`realm_edge.baselines.cost.macs_per_step` says."""
+        return macs_per_step(self)
+
+    @torch.no_grad()
+    def predict(self, series: Series) -> NDArray[np.float32]:
+        """Decode a whole session causally: (bins, dims) in target units."""
+        self.eval()
+        parts, state = [], None
+        for block in series.inputs.split(BLOCK_BINS):
+            out, state = self(block[None], state)
+            parts.append(out[0] * series.target_std + series.target_mean)
+        return torch.cat(parts).numpy()
+
+
+def train(decoder: SequenceDecoder, settings: FitSettings, series: Series, window: int, phase: Phase, progress: Progress) -> History:
+    """Fit ``decoder`` in place as the student is fine-tuned: same loss, optimiser, windows and early stopping."""
+    return supervise(decoder, lambda module, inputs: module(inputs)[0], settings, [series], window, phase, progress)

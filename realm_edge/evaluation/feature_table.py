@@ -1,0 +1,106 @@
+"""Recordings that hold features instead of voltage: they enter at the decoder. Used by the evaluation only."""
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from pynwb import NWBHDF5IO, NWBFile, TimeSeries
+
+from realm_edge.errors import UserError
+from realm_edge.files import sha256_file
+from realm_edge.session import Session
+from realm_edge.settings import Settings
+
+TRAIN_AND_VALIDATION, VALIDATION = 0.8, 0.15  # of the recording, and of that: the chronological split of these recordings
+_MAX_JITTER = 0.01  # of a bin, by which the clock of the features may stray
+
+
+def read(path: Path, features: str, behavior: str | None, settings: Settings) -> tuple[Session, float]:
+    """Read one NWB 2 file; a bin is one row of the features, and its behaviour that at the row's time stamp.
+
+    Args:
+        features: name of the TimeSeries (rows, columns).
+        behavior: name of the TimeSeries to decode; None takes the only other one.
+        settings: ``behavior_transform`` counts.
+
+    Returns:
+        The session, without LFP, and the seconds a bin. Rows of unknown behaviour have NaN targets.
+
+    Raises:
+        UserError: the file cannot be read or has no such series; features that are not finite; a clock with gaps.
+    """
+    if not path.is_file():
+        raise UserError(f"{path}: no such file")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about optional metadata
+            with NWBHDF5IO(str(path), mode="r", load_namespaces=True) as io:
+                return _session(io.read(), path, features, behavior, settings)
+    except UserError:
+        raise
+    # h5py, hdmf and pynwb raise whatever they stumble upon in a broken file.
+    except Exception as error:
+        reason = " ".join(str(error).split())[:160]
+        raise UserError(f"{path}: not readable as NWB 2 ({type(error).__name__}: {reason}): export or download it again") from error
+
+
+def _session(file: NWBFile, path: Path, features: str, behavior: str | None, settings: Settings) -> tuple[Session, float]:
+    series = {each.name: each for each in file.objects.values() if isinstance(each, TimeSeries)}
+    inputs, times = _values(_pick(series, features, "--features", path), path)
+    others = [name for name in series if name != features]
+    if behavior is None and len(others) != 1:
+        raise UserError(f"{path}: {len(others)} series beside the features ({', '.join(sorted(others))}): choose one with --behavior")
+    target = _pick(series, others[0] if behavior is None else behavior, "--behavior", path)
+    values, at = _values(target, path)
+    if not np.isfinite(inputs).all():
+        row = int(np.argmax(~np.isfinite(inputs).all(axis=1)))
+        raise UserError(f"{path}: {features}: row {row} is not finite: fill or crop it")
+    targets = np.stack([np.interp(times, at, column, left=np.nan, right=np.nan) for column in values.T], axis=1)
+    unit = str(target.unit)
+    if settings.behavior_transform == "log":
+        targets, unit = np.log1p(np.maximum(targets, 0.0)), f"ln({unit} + 1)"
+    bins = len(inputs)
+    validation_end = round(bins * TRAIN_AND_VALIDATION)
+    names = (target.name,) if targets.shape[1] == 1 else tuple(f"{target.name}_{axis}" for axis in range(targets.shape[1]))
+    session = Session(
+        name=path.stem,
+        heldout=True,
+        synthetic=False,
+        targets=targets.astype(np.float32),
+        target_names=names,
+        target_unit=unit,
+        train_end=round(validation_end * (1 - VALIDATION)),
+        validation_end=validation_end,
+        lfp=None,
+        good_channels=np.ones(inputs.shape[1], bool),
+        features=inputs.astype(np.float32),
+        counts=None,
+        spike_source="none",
+        spike_threshold=None,
+        broadband=None,
+        provenance={"file": str(path), "sha256": sha256_file(path), "feature_series": features, "behavior_series": target.name},
+    )
+    return session, float(times[-1] - times[0]) / (bins - 1)
+
+
+def _pick(series: dict[str, TimeSeries], name: str, option: str, path: Path) -> TimeSeries:
+    if name not in series:
+        raise UserError(f"{path}: {option} {name}: no such series: use one of {', '.join(sorted(series)) or '(there is none)'}")
+    return series[name]
+
+
+def _values(series: TimeSeries, path: Path) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(rows, columns) and the rows' times in s."""
+    label = f"{path}: {series.name}"
+    data = np.asarray(series.data[:])
+    if data.ndim not in (1, 2) or data.dtype.kind not in "iuf" or len(data) < 2:
+        raise UserError(f"{label}: not a table of numbers (shape {data.shape}, {data.dtype}): choose another series")
+    values = (data * series.conversion + (series.offset or 0.0)).astype(np.float64).reshape(len(data), -1)
+    if series.rate:
+        return values, float(series.starting_time or 0.0) + np.arange(len(values)) / series.rate
+    times = np.asarray(series.timestamps[:], np.float64)
+    steps = np.diff(times)
+    if not (len(times) == len(values) and np.isfinite(times).all() and (np.abs(steps - steps.mean()) <= _MAX_JITTER * steps.mean()).all()):
+        raise UserError(f"{label}: its time stamps are not those of a regular series: crop or resample it")
+    return values, times

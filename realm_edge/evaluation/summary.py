@@ -1,0 +1,112 @@
+"""Means and 95 % confidence intervals over seeds and sessions, and what the distilled student gains."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from scipy.stats import sem, t
+
+from realm_edge.evaluation.blocks import BLOCK_S, FEWEST, difference_interval
+from realm_edge.evaluation.decoders import DISTILLED, Decoder
+from realm_edge.settings import Settings
+
+CONFIDENCE = 0.95
+SYNTHETIC = "Synthetic recordings: no evidence about brains."
+
+Result = dict[str, Any]  # one result file
+
+
+def summarise(results: Sequence[Result], arms: Sequence[Decoder], settings: Settings) -> dict[str, Any]:
+    """Put the results of one sweep together.
+
+    Returns:
+        JSON-able: "caption", "synthetic", "sessions", "seeds", "target_names", "rows" (one a share of labels and decoder).
+    """
+    first = results[0]
+    synthetic = any(result["synthetic"] for result in results)
+    sessions = sorted({result["session"] for result in results})
+    seeds = sorted({result["seed"] for result in results})
+    rows = []
+    for share in sorted({result["labels"] for result in results}):
+        here = [result for result in results if result["labels"] == share]
+        reference = {_key(result): result for result in here if result["decoder"] == DISTILLED}
+        for arm in arms:
+            rows.append(_row(arm, share, [result for result in here if result["decoder"] == arm.name], reference))
+    return {
+        "caption": _caption(synthetic, sessions, seeds, first["bins"], settings),
+        "synthetic": synthetic,
+        "sessions": sessions,
+        "seeds": seeds,
+        "target_names": list(first["r2_by_axis"]),
+        "rows": rows,
+    }
+
+
+def interval(values: Sequence[float]) -> list[float] | None:
+    """Student's t interval of the mean; None where values are fewer than two."""
+    if len(values) < 2:
+        return None
+    half = float(sem(values) * t.ppf((1 + CONFIDENCE) / 2, len(values) - 1))
+    return [float(np.mean(values)) - half, float(np.mean(values)) + half]
+
+
+def _row(arm: Decoder, share: float, results: Sequence[Result], reference: dict[tuple[str, int], Result]) -> dict[str, Any]:
+    def mean(name: str) -> float:
+        return float(np.mean([result[name] for result in results]))
+
+    # Wiener and Kalman give the same at every seed: that is one observation a session, not several.
+    scores = [score for _, score in sorted({(result["session"], result["r2"]) for result in results})]
+    pairs = [] if arm.chance or arm.name == DISTILLED else [(reference[_key(result)], result) for result in results]
+    gains = [student["r2"] - other["r2"] for student, other in pairs]
+    steps = [result["steps_to_best"] for result in results if result["steps_to_best"] is not None]
+    return {
+        "decoder": arm.name,
+        "label": arm.label,
+        "chance": arm.chance,
+        "labels": share,
+        "cells": len(results),
+        "r2": mean("r2"),
+        "r2_interval": interval(scores),
+        "r2_by_axis": {axis: float(np.mean([result["r2_by_axis"][axis] for result in results])) for axis in results[0]["r2_by_axis"]},
+        "r": mean("r"),
+        "student_gain": float(np.mean(gains)) if gains else None,
+        "student_gain_interval": interval(gains),
+        "student_gain_test_interval": _over_test_blocks(pairs) if pairs else None,
+        "parameters": round(mean("parameters")),
+        "macs_per_step": round(mean("macs_per_step")),
+        "training_seconds": mean("training_seconds"),
+        "pretraining_seconds": mean("pretraining_seconds"),
+        "steps_to_best": float(np.mean(steps)) if steps else None,
+    }
+
+
+def _over_test_blocks(pairs: Sequence[tuple[Result, Result]]) -> list[float] | None:
+    sessions = sorted({student["session"] for student, _ in pairs})
+    stacked = []
+    for session in sessions:
+        own = [pair for pair in pairs if pair[0]["session"] == session]
+        stacked.append((np.array([student["blocks"] for student, _ in own]), np.array([other["blocks"] for _, other in own])))
+    return difference_interval(stacked)
+
+
+def _key(result: Result) -> tuple[str, int]:
+    return result["session"], result["seed"]
+
+
+def _caption(synthetic: bool, sessions: Sequence[str], seeds: Sequence[int], bins: int, settings: Settings) -> str:
+    cells = len(sessions) * len(seeds)
+    parts = [SYNTHETIC] if synthetic else []
+    parts += [
+        f"R² on the test part ({bins} bins in the first session) of {', '.join(sessions)}, decoded causally with the state carried,",
+        f"split in order of time. Means over {len(seeds)} seed(s) x {len(sessions)} session(s);",
+        f"brackets are 95 % t intervals over these {cells} cells (with one session: of training, not of what other test data would give).",
+        "Student minus decoder is paired by seed and session; over test data: 95 % interval of the same mean over resampled blocks of",
+        f"{BLOCK_S:g} s of the test parts, the same blocks for both decoders (none below {FEWEST} blocks).",
+        "Labels: share of the training part, from its start, whose behaviour is known; validation keeps its own.",
+        "Trained baselines have the width that comes closest to the student's parameters (doubled: twice those), see the decoded session",
+        "alone, and share its optimiser settings and early stopping.",
+        "MACs a step: linear and recurrent weights, convolution taps, 3 x heads x headdim x d_state a Mamba-2 block, and for the",
+        f"transformer the attention products of a full context of {max(settings.wiener_lags)} bins.",
+        "Chance: the behaviour is turned round by a random time of 10 s or more and the Wiener filter fitted again.",
+    ]
+    return " ".join(parts)

@@ -1,0 +1,132 @@
+"""Which session is decoded and which ones pretrain for it."""
+
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from realm_edge import synthetic
+from realm_edge.errors import UserError
+from realm_edge.evaluation import feature_table
+from realm_edge.preparation import prepare
+from realm_edge.progress import Progress
+from realm_edge.readers import read_recording
+from realm_edge.session import Session
+from realm_edge.settings import Settings
+
+SHORTEST_WINDOW = 50  # bins of a training window, where features come at a low rate
+MIN_SHIFT_S = 10.0  # of the circular-shift null: far beyond what behaviour remembers of itself
+
+
+@dataclass(frozen=True)
+class Recordings:
+    """What to evaluate on."""
+
+    files: tuple[Path, ...] = ()  # none: the synthetic ones
+    behavior: str | None = None
+    features: str | None = None  # name of a series of features: the files hold no voltage
+
+
+@dataclass(frozen=True)
+class Task:
+    """One decoded session."""
+
+    decoded: Session
+    others: tuple[Session, ...]  # pretrain; with none, the decoded one's training part does
+    bin_s: float
+    window: int  # bins a training segment
+
+    def made_from(self) -> dict[str, Any]:
+        """Names and hashes of the recordings."""
+        return {
+            "decoded": [self.decoded.name, self.decoded.provenance.get("sha256")],
+            "pretraining": [[one.name, one.provenance.get("sha256")] for one in self.others],
+        }
+
+
+def tasks(recordings: Recordings, settings: Settings, heldout: int | None, progress: Progress) -> list[Task]:
+    """Read or generate the sessions.
+
+    Args:
+        heldout: that many of the last sessions are decoded, each with the earlier ones for pretraining; None decodes each
+            in turn, with all the others for pretraining.
+
+    Raises:
+        UserError: a recording cannot be used, two have one name or behaviours that differ, or ``heldout`` leaves none for pretraining.
+    """
+    total = len(recordings.files) or settings.synthetic.sessions
+    if heldout is not None and total > 1 and not 0 < heldout < total:
+        raise UserError(f"--heldout {heldout}: there are {total} sessions: use 1 to {total - 1}, or all")
+    names = [path.stem for path in recordings.files]
+    if len(set(names)) < len(names):
+        raise UserError(f"two recordings are named {max(names, key=names.count)}: give each session its own file name")
+    first = 0 if heldout is None or total == 1 else total - heldout
+    progress.say(f"reading {total} recording(s)" if recordings.files else f"generating {total} synthetic recordings")
+    decoded: list[Session] = []
+    others: list[Session] = []
+    bin_s = settings.bin_ms / 1000
+    for index in progress.track(range(total), "sessions", total=total):
+        pretrains = index < first or (heldout is None and total > 1)
+        for session, seconds in _prepared(recordings, settings, index, index >= first, pretrains):
+            (decoded if session.heldout else others).append(session)
+            bin_s = seconds
+    window = settings.window_bins
+    if recordings.features is not None:  # as long in seconds, at the features' own rate
+        window = max(SHORTEST_WINDOW, round(settings.window_bins * settings.bin_ms / 1000 / bin_s))
+    for session in decoded:
+        _check_length(session, window, bin_s)
+        if session.target_names != decoded[0].target_names:
+            raise UserError(
+                f"{session.name}: its behaviour is {', '.join(session.target_names)}, but {decoded[0].name} has "
+                f"{', '.join(decoded[0].target_names)}: compare sessions of one task"
+            )
+    return [Task(one, tuple(other for other in others if other.name != one.name), bin_s, window) for one in decoded]
+
+
+def with_labels(session: Session, share: float) -> Session:
+    """Hide the behaviour of the training part after its first ``share``; validation and test stay as they are."""
+    targets = session.targets.copy()
+    targets[round(share * session.train_end) : session.train_end] = np.nan
+    return dataclasses.replace(session, targets=targets)
+
+
+def shifted(session: Session, bin_s: float, seed: int) -> Session:
+    """Turn the behaviour round by a random time of at least 10 s: what is decoded then is chance.
+
+    Raises:
+        UserError: the session is no longer than twice that.
+    """
+    least = round(MIN_SHIFT_S / bin_s)
+    if session.bins <= 2 * least:
+        raise UserError(f"{session.name}: {session.bins * bin_s:.0f} s are too short for a circular shift of {MIN_SHIFT_S:g} s")
+    by = int(np.random.default_rng(seed).integers(least, session.bins - least + 1))
+    return dataclasses.replace(session, targets=np.roll(session.targets, by, axis=0))
+
+
+def _prepared(recordings: Recordings, settings: Settings, index: int, decoded: bool, pretrains: bool) -> Iterator[tuple[Session, float]]:
+    """One session in each of its roles, and the seconds a bin; the voltage is dropped."""
+    roles = [heldout for heldout, wanted in ((True, decoded), (False, pretrains)) if wanted]
+    if recordings.features is not None:
+        session, bin_s = feature_table.read(recordings.files[index], recordings.features, recordings.behavior, settings)
+        yield from ((dataclasses.replace(session, heldout=heldout), bin_s) for heldout in roles)
+        return
+    broadband = None
+    if recordings.files:
+        recording = read_recording(recordings.files[index], recordings.behavior, settings)
+    else:
+        recording, broadband = synthetic.generate(settings, index)
+    for heldout in roles:
+        session = prepare(recording, settings, heldout=heldout, broadband=broadband)
+        yield dataclasses.replace(session, lfp=None, broadband=None), settings.bin_ms / 1000
+
+
+def _check_length(session: Session, window: int, bin_s: float) -> None:
+    shortest = min(session.train_end, session.validation_end - session.train_end, session.bins - session.validation_end)
+    if shortest < window:
+        raise UserError(
+            f"{session.name}: a part of {shortest * bin_s:.1f} s is shorter than one training window of {window * bin_s:.1f} s: "
+            "use a longer recording or lower window_bins"
+        )

@@ -1,0 +1,55 @@
+"""What a decoder is trained on: one input of the decoded session and of the sessions that may pretrain for it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from realm_edge.errors import UserError
+from realm_edge.session import Session
+from realm_edge.training.segments import Series, standardise
+
+ONE_RECORDING = "no other session: pretrained on the training part of the decoded one"
+
+Kind = Literal["features", "counts"]
+
+
+@dataclass(frozen=True)
+class Material:
+    """One input (LFP features or spike counts) of the session that is decoded and of those that pretrain."""
+
+    inputs: NDArray[np.float32]  # (bins, n_inputs) of the decoded session, as its front end gives them
+    decoded: Series
+    pretraining: tuple[Series, ...]  # empty: there is no other session with the same inputs and behaviour axes
+    left_out: tuple[str, ...]  # names of the sessions with other inputs or axes
+
+    def as_json(self) -> dict[str, Any]:
+        note = None if self.pretraining else ONE_RECORDING
+        return {"sessions": [one.name for one in self.pretraining], "left_out": list(self.left_out), "note": note}
+
+
+def gather(sessions: Sequence[Session], decoded: Session, kind: Kind) -> Material:
+    """Standardise the decoded session and the others; those with another number of inputs or other behaviour axes are left out.
+
+    Args:
+        sessions: any, with or without ``decoded`` itself.
+
+    Raises:
+        UserError: the decoded session has no such input, or its behaviour cannot be learnt.
+    """
+    inputs = getattr(decoded, kind)
+    if inputs is None:
+        missing = "LFP to decode: use a recording with an LFP series" if kind == "features" else "spikes to decode"
+        raise UserError(f"{decoded.name}: no {missing}")
+    pretraining, left_out = [], []
+    for session in sessions:
+        own = getattr(session, kind)
+        if session is decoded:
+            continue
+        if own is not None and own.shape[1] == inputs.shape[1] and session.target_names == decoded.target_names:
+            pretraining.append(standardise(session, own))
+        else:
+            left_out.append(session.name)
+    return Material(inputs, standardise(decoded, inputs), tuple(pretraining), tuple(left_out))
