@@ -7,7 +7,7 @@ wrong; 130 interrupted.
 
 import json
 import shlex
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -16,10 +16,26 @@ import click
 from click.core import ParameterSource
 
 from realm_edge import __version__
+from realm_edge.cli_options import (
+    AS_JSON,
+    BEHAVIOR,
+    BUDGET,
+    CONFIG,
+    LFP,
+    OUT,
+    PATH,
+    PRESET,
+    RECORDINGS,
+    SESSION,
+    SOURCE,
+    TARGETS,
+    number,
+    options,
+    settings_of,
+)
 from realm_edge.errors import UserError
 
 if TYPE_CHECKING:
-    from realm_edge.settings import Settings
     from realm_edge.workflow import Workflow
 
 DEFAULT_TARGETS = ("cortex-m4", "rv32imc")
@@ -33,8 +49,6 @@ STAGES = {
     "simulate": "firmware_sim.stage",
     "report": "realm_edge.report.stage",
 }
-
-Command = Callable[..., None]
 
 
 class _Cli(click.Group):
@@ -75,40 +89,10 @@ def main() -> None:
     """
 
 
-def _options(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
-    def decorate(command: Command) -> Command:
-        for option in reversed(options):
-            command = option(command)
-        return command
-
-    return decorate
-
-
-_PATH = click.Path(path_type=Path)
-_json = click.option("--json", "as_json", is_flag=True, help="Write the result to stdout as JSON.")
-_out = click.option("--out", type=_PATH, default=Path("runs/demo"), show_default=True, help="Directory of the run.")
-_target = click.option("--target", "targets", metavar="NAME", multiple=True, help="Target, repeatable (default: both); see `targets`.")
-_budget = click.option("--budget", type=_PATH, help="TOML file of limits (default: the product's).")
-_behavior = click.option("--behavior", metavar="NAME", help="Behaviour series to decode, where a recording has several.")
-_lfp = click.option("--lfp", "lfp_series", metavar="NAME", help="LFP series to decode from, where an NWB recording has several.")
-_session = click.option("--session", type=int, metavar="N", help="Session to take, from 1, where a file holds several.")
-_config = click.option("--config", type=_PATH, help="TOML file of settings; what it leaves out comes from the preset.")
-_preset = click.option("--preset", metavar="NAME", help="Settings to start from (default: demo).")
-_data = click.option("--data", "recordings", type=_PATH, multiple=True, help="Recording, repeatable (default: synthetic ones).")
-_source = _options(
-    _preset,
-    _config,
-    _data,
-    _behavior,
-    _lfp,
-    click.option("--fresh", is_flag=True, help="Remove the run in --out first."),
-)
-
-
 @main.command(epilog="Example: realm-edge run --data monday.nwb --data tuesday.nwb --behavior hand_velocity --out runs/hand")
-@_options(_source, _target, _budget)
-@click.option("--out", type=_PATH, help="Directory of the run (default: runs/ and the first recording's or the preset's name).")
-@_json
+@options(SOURCE, TARGETS, BUDGET)
+@click.option("--out", type=PATH, help="Directory of the run (default: runs/ and the first recording's or the preset's name).")
+@AS_JSON
 def run(
     preset: str | None,
     config: Path | None,
@@ -126,7 +110,7 @@ def run(
 
     chosen = _known(targets) or DEFAULT_TARGETS
     limits = budget_request(budget)
-    settings = _settings(preset, config)
+    settings = settings_of(preset, config)
     out = out or Path("runs") / (recordings[0].stem if recordings else settings.preset if settings else "demo")
     made, request = open_for_data(out, settings, recordings, behavior, lfp_series, fresh=fresh, may_skip=True)
     work = _workflow(made)
@@ -141,7 +125,7 @@ def run(
 
 
 @main.group(invoke_without_command=True, epilog="Example: realm-edge data --data monday.nwb --behavior hand_velocity --out runs/hand")
-@_options(_source, _out, _json)
+@options(SOURCE, OUT, AS_JSON)
 @click.pass_context
 def data(
     ctx: click.Context,
@@ -162,15 +146,15 @@ def data(
         return
     from realm_edge.workflow import open_for_data
 
-    made, request = open_for_data(out, _settings(preset, config), recordings, behavior, lfp_series, fresh=fresh, may_skip=False)
+    made, request = open_for_data(out, settings_of(preset, config), recordings, behavior, lfp_series, fresh=fresh, may_skip=False)
     _tell(_workflow(made).perform("data", recordings, behavior, lfp_series, request=request), as_json)
 
 
 @data.command(epilog="Example: realm-edge data inspect monday.nwb --png monday.png")
-@click.argument("file", type=_PATH)
-@_options(_lfp, _session)
-@click.option("--png", type=_PATH, help="Draw traces, spectrum and behaviour into this file.")
-@_json
+@click.argument("file", type=PATH)
+@options(LFP, SESSION)
+@click.option("--png", type=PATH, help="Draw traces, spectrum and behaviour into this file.")
+@AS_JSON
 def inspect(file: Path, lfp_series: str | None, session: int | None, png: Path | None, as_json: bool) -> None:
     """Show a recording's channels, rates, units, behaviour, gaps, dead and saturated channels."""
     from realm_edge import inspection
@@ -184,9 +168,9 @@ def inspect(file: Path, lfp_series: str | None, session: int | None, png: Path |
 
 
 @data.command(epilog="Example: realm-edge data convert monday.nwb monday.realm --behavior hand_velocity")
-@click.argument("file", type=_PATH)
-@click.argument("out", type=_PATH)
-@_options(_behavior, _lfp, _session, _config, _json)
+@click.argument("file", type=PATH)
+@click.argument("out", type=PATH)
+@options(BEHAVIOR, LFP, SESSION, CONFIG, AS_JSON)
 def convert(
     file: Path, out: Path, behavior: str | None, lfp_series: str | None, session: int | None, config: Path | None, as_json: bool
 ) -> None:
@@ -194,32 +178,32 @@ def convert(
     from realm_edge.inspection import convert as write
     from realm_edge.settings import preset
 
-    _tell(write(file, out, _settings(None, config) or preset("demo"), behavior, lfp_series, session), as_json)
+    _tell(write(file, out, settings_of(None, config) or preset("demo"), behavior, lfp_series, session), as_json)
 
 
 @main.command(epilog="Example: realm-edge train --out runs/demo")
-@_options(_out, _json)
+@options(OUT, AS_JSON)
 def train(out: Path, as_json: bool) -> None:
     """Pretrain the teacher, distil and fine-tune the student, and train the baselines."""
     _tell(_open(out).perform("train"), as_json)
 
 
 @main.command(epilog="Example: realm-edge export --out runs/demo")
-@_options(_out, _json)
+@options(OUT, AS_JSON)
 def export(out: Path, as_json: bool) -> None:
     """Write the float step graphs (ONNX) and check them against torch."""
     _tell(_open(out).perform("export"), as_json)
 
 
 @main.command(epilog="Example: realm-edge quantize --out runs/demo")
-@_options(_out, _json)
+@options(OUT, AS_JSON)
 def quantize(out: Path, as_json: bool) -> None:
     """Calibrate on the training part and write the int8 step graphs."""
     _tell(_open(out).perform("quantize"), as_json)
 
 
 @main.command(name="compile", epilog="Example: realm-edge compile --target cortex-m4 --out runs/demo")
-@_options(_target, _out, _json)
+@options(TARGETS, OUT, AS_JSON)
 def compile_(targets: tuple[str, ...], out: Path, as_json: bool) -> None:
     """Compile the int8 step graphs with TVM into one bundle a target."""
     chosen = _known(targets) or DEFAULT_TARGETS
@@ -228,7 +212,7 @@ def compile_(targets: tuple[str, ...], out: Path, as_json: bool) -> None:
 
 
 @main.command(epilog="Example: realm-edge simulate --target rv32imc --budget limits.toml --out runs/demo --json")
-@_options(_target, _budget, _out, _json)
+@options(TARGETS, BUDGET, OUT, AS_JSON)
 def simulate(targets: tuple[str, ...], budget: Path | None, out: Path, as_json: bool) -> None:
     """Run the firmware on held-out input, compare every bit and hold it against the budgets (status 1 when one is broken)."""
     from realm_edge.workflow import budget_request
@@ -241,7 +225,7 @@ def simulate(targets: tuple[str, ...], budget: Path | None, out: Path, as_json: 
 
 
 @main.command(epilog="Example: realm-edge report --out runs/demo")
-@_options(_target, _out, _json)
+@options(TARGETS, OUT, AS_JSON)
 def report(targets: tuple[str, ...], out: Path, as_json: bool) -> None:
     """Write report.html and report.json."""
     named = _known(targets)
@@ -251,14 +235,14 @@ def report(targets: tuple[str, ...], out: Path, as_json: bool) -> None:
 
 
 @main.command(epilog="Example: realm-edge evaluate --seeds 3 --heldout 2 --labels 0.1,0.25,1.0 --out runs/evaluate")
-@_options(_preset, _config, _data, _behavior)
+@options(PRESET, CONFIG, RECORDINGS, BEHAVIOR)
 @click.option("--features", metavar="NAME", help="The recordings hold features instead of voltage: the series they are in.")
 @click.option("--seeds", type=int, default=3, show_default=True, help="Seeds of training.")
 @click.option("--heldout", metavar="N|all", default="1", show_default=True, help="Sessions to decode: the last N, or each in turn.")
 @click.option("--labels", metavar="SHARES", default="1.0", show_default=True, help="Shares of the training part with known behaviour.")
 @click.option("--double", is_flag=True, help="Also the trained baselines with twice the student's parameters.")
-@click.option("--out", type=_PATH, default=Path("runs/evaluate"), show_default=True, help="Directory of the results.")
-@_json
+@click.option("--out", type=PATH, default=Path("runs/evaluate"), show_default=True, help="Directory of the results.")
+@AS_JSON
 def evaluate(
     preset: str | None,
     config: Path | None,
@@ -288,11 +272,11 @@ def evaluate(
     flags += [("--features", features), ("--seeds", seeds), ("--heldout", heldout), ("--labels", labels)]
     given = [str(part) for flag, value in flags if value is not None for part in (flag, value)] + ["--double"] * double
     plan = Plan(
-        settings=_settings(preset, config) or find_preset("demo"),
+        settings=settings_of(preset, config) or find_preset("demo"),
         recordings=Recordings(recordings, behavior, features),
         seeds=seeds,
-        heldout=None if heldout == "all" else _number("--heldout", heldout, int, "a number of sessions, or all"),
-        labels=tuple(dict.fromkeys(_number("--labels", share, float, "shares such as 0.1,0.25,1.0") for share in labels.split(","))),
+        heldout=None if heldout == "all" else number("--heldout", heldout, int, "a number of sessions, or all"),
+        labels=tuple(dict.fromkeys(number("--labels", share, float, "shares such as 0.1,0.25,1.0") for share in labels.split(","))),
         double=double,
         command=shlex.join(["realm-edge", "evaluate", *given]),
     )
@@ -301,7 +285,7 @@ def evaluate(
 
 
 @main.command(name="targets", epilog="Example: realm-edge targets --json")
-@_json
+@AS_JSON
 def targets_(as_json: bool) -> None:
     """List the parts that firmware can be made for."""
     from firmware_sim.targets import targets
@@ -316,7 +300,7 @@ def targets_(as_json: bool) -> None:
 
 
 @main.command(epilog="Example: realm-edge presets --json")
-@_json
+@AS_JSON
 def presets(as_json: bool) -> None:
     """List the presets with the sizes of their models: parameters, and multiply-accumulates a step of the student."""
     from realm_edge.settings import PRESETS
@@ -330,7 +314,7 @@ def presets(as_json: bool) -> None:
 
 
 @main.command(epilog="Example: realm-edge doctor")
-@_json
+@AS_JSON
 def doctor(as_json: bool) -> None:
     """Show what is installed, what is missing and how to get it (status 1 when something required is missing)."""
     from firmware_sim.qemu import VERSIONS
@@ -348,24 +332,10 @@ def doctor(as_json: bool) -> None:
         click.get_current_context().exit(1)
 
 
-def _number(option: str, text: str, kind: Callable[[str], Any], wanted: str) -> Any:
-    try:
-        return kind(text)
-    except ValueError:
-        raise UserError(f"{option} {text}: use {wanted}") from None
-
-
 def _known(names: Sequence[str]) -> tuple[str, ...]:
     from firmware_sim.targets import get_target
 
     return tuple(dict.fromkeys(get_target(name).name for name in names))
-
-
-def _settings(preset_name: str | None, config: Path | None) -> "Settings | None":
-    from realm_edge.settings import load, preset
-
-    base = preset(preset_name) if preset_name else None
-    return load(config, base) if config else base
 
 
 def _open(out: Path) -> "Workflow":
