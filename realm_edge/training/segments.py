@@ -12,6 +12,8 @@ from realm_edge.errors import UserError
 from realm_edge.models.student import CLIP, Student
 from realm_edge.session import Session
 
+MIN_BATCHES = 3  # an epoch
+
 
 @dataclass(frozen=True)
 class Series:
@@ -71,12 +73,17 @@ def standardise(session: Session, inputs: NDArray[np.float32]) -> Series:
 
 
 def training_batches(series: Sequence[Series], window: int, batch: int) -> list[Batch]:
-    """One epoch: every session's training part cut into windows at a random offset, shuffled. Draws from torch's generator."""
-    windows = []
-    for one in series:
-        spare = one.train_end - window
-        offset = int(torch.randint(min(window, spare + 1), ()))
-        windows += [(one, start) for start in range(offset, spare + 1, window)]
+    """One epoch: every session's training part cut into windows at a random offset, shuffled. Draws from torch's generator.
+
+    Short recordings are cut again at other offsets until there are :data:`MIN_BATCHES`, or epochs and patience, which are set for
+    recordings of minutes, would end training after a few dozen steps.
+    """
+    windows: list[tuple[Series, int]] = []
+    while len(windows) <= (MIN_BATCHES - 1) * batch:
+        for one in series:
+            spare = one.train_end - window
+            offset = int(torch.randint(min(window, spare + 1), ()))
+            windows += [(one, start) for start in range(offset, spare + 1, window)]
     order = torch.randperm(len(windows)).tolist()
     return [_stack([windows[index] for index in order[first : first + batch]], window) for first in range(0, len(order), batch)]
 

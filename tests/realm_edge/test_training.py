@@ -15,7 +15,7 @@ from realm_edge.training.distil import distil
 from realm_edge.training.finetune import finetune
 from realm_edge.training.loop import Phase, masked_mse
 from realm_edge.training.pretrain import pretrain
-from realm_edge.training.segments import standardise, training_batches, validation_batch
+from realm_edge.training.segments import MIN_BATCHES, standardise, training_batches, validation_batch
 
 MODEL = ModelSettings(d_model=8, n_layer=1, d_state=4, headdim=8)
 FIT = FitSettings(epochs=6, lr=1e-2, batch=4, average=0.8)
@@ -230,3 +230,11 @@ def test_each_term_of_the_distillation_loss_counts():
     alone = [first_loss(w_repr=1.0), first_loss(w_task=1.0), first_loss(w_ae=1.0)]
     assert min(alone) > 0.1 and alone[0] < 2.0
     assert first_loss(w_repr=2.0, w_task=3.0, w_ae=0.5) == pytest.approx(2 * alone[0] + 3 * alone[1] + 0.5 * alone[2], rel=1e-5)
+
+
+def test_short_recordings_get_several_passes_an_epoch():
+    short = series()
+    window = short.train_end // 2
+    drawn = training_batches([short], window, 4)
+    assert len(drawn) >= MIN_BATCHES
+    assert all(batch.inputs.shape[1] == window for batch in drawn)
