@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from realm_edge.settings import ModelSettings
 
 CHUNK = 32  # bins; the quadratic work inside a chunk and the sequential work between chunks balance here on a CPU
+BLOCK = 512  # bins that are scanned at once: what lies between the matrix products then stays in the cache
 DT_RANGE = (1e-3, 0.1)  # initial step sizes, log-uniform (mamba-ssm's dt_min, dt_max)
 DT_FLOOR = 1e-4
 A_RANGE = (1.0, 16.0)  # initial -A, uniform
@@ -74,7 +75,11 @@ class Mamba2(nn.Module):
         x, b, c = self._heads(F.silu(xbc))
 
         dt = F.softplus(dt + self.dt_bias)  # (batch, bins, nheads)
-        y, ssm = ssd_scan(x, dt, -torch.exp(self.A_log), b, c, state.ssm)
+        a, ssm, parts = -torch.exp(self.A_log), state.ssm, []
+        for piece in zip(*(tensor.split(BLOCK, dim=1) for tensor in (x, dt, b, c)), strict=True):
+            part, ssm = ssd_scan(piece[0], piece[1], a, piece[2], piece[3], ssm)
+            parts.append(part)
+        y = torch.cat(parts, dim=1)
         y = (y + self.D[:, None] * x).flatten(-2)  # (batch, bins, d_inner)
         return self.out_proj(self.norm(y * F.silu(z))), Mamba2State(conv, ssm)
 

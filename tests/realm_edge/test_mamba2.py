@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from realm_edge.models.mamba2 import A_RANGE, CHUNK, DT_RANGE, Mamba2, Mamba2State, ssd_scan
+from realm_edge.models.mamba2 import A_RANGE, BLOCK, CHUNK, DT_RANGE, Mamba2, Mamba2State, ssd_scan
 from realm_edge.settings import ModelSettings
 
 SHAPES = [
@@ -31,7 +31,7 @@ def stepped(model, u, state):
 @torch.no_grad()
 @pytest.mark.parametrize("settings", SHAPES, ids=lambda s: f"d{s.d_model}n{s.d_state}p{s.headdim}")
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float64, 1e-10)])
-@pytest.mark.parametrize("bins", [1, 3, CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK + 7])
+@pytest.mark.parametrize("bins", [1, 3, CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK + 7, BLOCK + 5])
 def test_forward_equals_the_step_loop(settings, dtype, tolerance, bins):
     model = mixer(settings, dtype)
     u = 3 * torch.randn(2, bins, settings.d_model, dtype=dtype)
