@@ -130,7 +130,7 @@ def load_model(path: Path) -> onnx.ModelProto:
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such file") from error
     except Exception as error:  # protobuf, checker and JSON raise unrelated types on damaged files
-        raise UserError(f"{path}: not a readable ONNX step graph ({str(error).splitlines()[0]:.120}); export it again") from error
+        raise UserError(f"{path}: not a readable ONNX step graph ({' '.join(str(error).split()):.120}); export it again") from error
     missing = {"states", "io"} - set(properties)
     if missing:
         raise UserError(f"{path}: not a step graph of realm-edge (metadata {', '.join(sorted(missing))} missing); export it again")

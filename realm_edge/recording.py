@@ -31,7 +31,6 @@ class Recording:
     rail_share: NDArray[np.float32] | None = None  # (channels,), share of raw samples at an extreme value; None: see ``lfp``
     good_channels: NDArray[np.bool_] | None = None  # (channels,); None: all good
     spike_times: tuple[NDArray[np.float64], ...] = ()  # one array a unit, s, increasing
-    broadband_seed: int | None = None  # synthetic recordings: regenerates the 30 kHz signal; None: there is none
     synthetic: bool = False
     provenance: dict[str, str] = field(default_factory=dict)  # file, sha256, series names, what was resampled
 

@@ -23,7 +23,6 @@ class LfpSettings(_Section):
     """Causal LFP front end; one ADC sample of all channels a tick."""
 
     rate_hz: Positive = 1000
-    adc_bits: Annotated[int, Field(ge=8, le=16)] = 16
     highpass_hz: Hertz = 0.5
     line_hz: Annotated[float, Field(ge=0.0)] = 60.0  # 0 leaves the notch out
     line_q: Annotated[float, Field(gt=0.0)] = 30.0

@@ -110,7 +110,6 @@ def generate(settings: Settings, session: int) -> tuple[Recording, Broadband]:
         lfp_scale=UV_PER_COUNT * 1e-6,
         lfp_unit="V",
         spike_times=spike_times,
-        broadband_seed=noise_seed,
         synthetic=True,
         provenance={"generator": "realm_edge.synthetic", "seed": str(settings.seed), "session": str(session)},
     )

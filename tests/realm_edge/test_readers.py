@@ -86,7 +86,7 @@ def test_nwb_complete(nwb):
     np.testing.assert_allclose(recording.behavior_times, np.arange(100) / 250)
     assert [list(times) for times in recording.spike_times] == [list(times) for times in SPIKES]
     assert recording.provenance["file"] == str(nwb) and len(recording.provenance["sha256"]) == 64
-    assert not recording.synthetic and recording.broadband_seed is None
+    assert not recording.synthetic
 
 
 def test_nwb_timestamps_floats_and_containers_without_units(tmp_path):
