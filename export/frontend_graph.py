@@ -25,9 +25,9 @@ def lfp_frontend_graph(frontend: LfpFrontend, made_from: dict[str, str]) -> onnx
     power_in, power_out = graph.state("bins.power", np.float64, (bands, channels))
     held_in, held_out = graph.state("bins.held", np.float32, (frontend.n_features,))
     ticks = graph.constant("bins.ticks", frontend.samples_per_bin, np.int64)
-    graph.node(
-        "BinFeatures", [y, z, phase_in, total_in, power_in, held_in, ticks], [held_out, "valid", phase_out, total_out, power_out], "bins"
-    )
+    power_bins = graph.constant("bins.power_bins", frontend.power_bins, np.float64)
+    inputs = [y, z, phase_in, total_in, power_in, held_in, ticks, power_bins]
+    graph.node("BinFeatures", inputs, [held_out, "valid", phase_out, total_out, power_out], "bins")
     return _finished(graph, frontend.n_features, frontend.rate_hz, made_from)
 
 

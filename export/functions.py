@@ -119,8 +119,9 @@ _BODIES = (
         next = Concat <axis: int = 1> (xs, x1, new_y, y1)
         y = Squeeze (new_y, one)
     }""",
-    # y (1, channels), z (bands, channels), phase (1,) int32, total like y, power like z, held (n,) float32
-    f"""BinFeatures (y, z, phase, total, power, held, ticks) => (features, valid, next_phase, next_total, next_power) {{
+    # y (1, channels), z (bands, channels), phase (1,) int32, total like y, power like z, held (n,) float32. Of the leaky sum of power,
+    # a bin's edge leaves all but 1 / power_bins, its mean over a time constant.
+    f"""BinFeatures (y, z, phase, total, power, held, ticks, power_bins) => (features, valid, next_phase, next_total, next_power) {{
         unit = Constant <value_int: int = 1> ()
         none = Constant <value_int: int = 0> ()
         flat = Constant <value_ints: ints = [-1]> ()
@@ -135,7 +136,9 @@ _BODIES = (
         new_power = Add (power, squared)
         length = Cast <to: int = {DOUBLE}> (ticks)
         mean = Div (new_total, length)
-        above_one = Add (new_power, one64)
+        mean_power = Div (new_power, power_bins)
+        left = Sub (new_power, mean_power)
+        above_one = Add (mean_power, one64)
         ln = Log (above_one)
         ln2 = Log (two64)
         level = Div (ln, ln2)
@@ -148,7 +151,7 @@ _BODIES = (
         phase_wide = Where (edge, none, counted)
         next_phase = Cast <to: int = {INT32}> (phase_wide)
         next_total = Where (edge, none64, new_total)
-        next_power = Where (edge, none64, new_power)
+        next_power = Where (edge, left, new_power)
     }}""",
     # y (1, channels), threshold (channels,), below (channels,) int8, count and held (channels,) float32
     f"""SpikeCount (y, threshold, phase, below, count, held, ticks) => (features, valid, next_phase, next_below, next_count) {{

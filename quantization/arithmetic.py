@@ -213,12 +213,14 @@ def q_bin_features(
     two_z: NDArray,
     one: NDArray,
     log_offset: NDArray,
+    power_bins: NDArray,
 ) -> tuple[NDArray, NDArray, NDArray, NDArray, NDArray]:
     """Local motor potential and log band power, accumulated over a bin of ``ticks`` samples.
 
-    total' = total + y;  power' = power + round_shift(z, z)^2; at the bin's edge
-    features = [sat16(round_shift(total' * mean_mult, mean)), sat16(log2(power' + one) - log_offset)], and both start at 0 again;
-    between edges the features are held. Returns features (n,) int16, valid (1,) int32, phase, total, power.
+    total' = total + y;  power' = power + round_shift(z, z)^2; at the bin's edge, with p = power' / power_bins rounded half up,
+    features = [sat16(round_shift(total' * mean_mult, mean)), sat16(log2(p + one) - log_offset)]; the total starts at 0 again and
+    the power at power' - p: p is a leaky mean over power_bins (a power of two) bins, the bin's own power where that is 1.
+    Between edges the features are held. Returns features (n,) int16, valid (1,) int32, phase, total, power.
     y (1, channels), z (bands, channels) int32; total like y, int32; power like z, int64; log2 has 9 fraction bits.
     """
     new_phase = wide(phase) + 1
@@ -226,13 +228,14 @@ def q_bin_features(
     new_total = wide(total) + wide(y)
     new_power = wide(power) + round_shift(wide(z), wide(two_z)) ** 2
     mean = round_shift(new_total * wide(mean_mult), wide(two_mean))
-    fresh = saturate(np.concatenate([mean.reshape(-1), (log2(new_power + wide(one)) - wide(log_offset)).reshape(-1)]), 16)
+    mean_power = round_shift(new_power, wide(power_bins))
+    fresh = saturate(np.concatenate([mean.reshape(-1), (log2(mean_power + wide(one)) - wide(log_offset)).reshape(-1)]), 16)
     return (
         np.where(edge, fresh, held),
         edge.astype(np.int32),
         np.where(edge, 0, new_phase).astype(np.int32),
         np.where(edge, 0, new_total).astype(np.int32),
-        np.where(edge, 0, new_power),
+        np.where(edge, new_power - mean_power, new_power),
     )
 
 

@@ -56,7 +56,7 @@ def quantize_frontend(model: onnx.ModelProto, features: NDArray[np.float32], mad
         elif node.op_type == "Biquad":
             _biquad(graph, node, constants, fmt)
         elif node.op_type == "BinFeatures":
-            scale = _bin_features(graph, node, features, ticks, fmt, channels)
+            scale = _bin_features(graph, node, constants, features, ticks, fmt)
         elif node.op_type == "SpikeCount":
             scale = _spike_count(graph, node, constants, ticks, channels)
     graph.node("Identity", ["next.bins.held"], ["features"], "features", domain="")
@@ -111,8 +111,9 @@ def _rounded(real: NDArray[np.float64], k: int) -> NDArray[np.int64]:
 
 
 def _bin_features(
-    graph: GraphBuilder, node: onnx.NodeProto, features: NDArray[np.float32], ticks: int, fmt: SignalFormat, channels: int
+    graph: GraphBuilder, node: onnx.NodeProto, constants: dict[str, NDArray], features: NDArray[np.float32], ticks: int, fmt: SignalFormat
 ) -> list[float]:
+    channels = len(constants["reference.good"])
     bands = features.shape[1] // channels - 1
     fraction = min(POWER_FRACTION_BITS, fmt.guard)
     while ticks * (fmt.limit >> (fmt.guard - fraction)) ** 2 >= 2 ** (SUM_OF_SQUARES_BITS - 1):
@@ -133,6 +134,7 @@ def _bin_features(
         two_z=2 ** (fmt.guard - fraction),
         one=2 ** (2 * fraction),
         log_offset=2 * fraction * 2**LOG2_FRACTION_BITS,
+        power_bins=int(constants[node.input[7]]),
     )
     inputs = [y, z, phase_in, total_in, power_in, held_in, *scalars]
     graph.node("QBinFeatures", inputs, [held_out, "valid", phase_out, total_out, power_out], node.name)

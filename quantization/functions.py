@@ -279,7 +279,7 @@ _BODIES = (
         y_flat = Squeeze (new_y, one)
         y = Cast <to: int = {INT32}> (y_flat)
     }}""",
-    f"""QBinFeatures (y, z, phase, total, power, held, ticks, mean_mult, two_mean, two_z, one, log_offset)
+    f"""QBinFeatures (y, z, phase, total, power, held, ticks, mean_mult, two_mean, two_z, one, log_offset, power_bins)
             => (features, valid, next_phase, next_total, next_power) {{
         unit = Constant <value_int: int = 1> ()
         none = Constant <value_int: int = 0> ()
@@ -296,7 +296,9 @@ _BODIES = (
         new_power = Add (power, squared)
         mean_wide = Mul (new_total, mean_mult)
         mean = {DOMAIN}.RoundShift (mean_wide, two_mean)
-        above_one = Add (new_power, one)
+        mean_power = {DOMAIN}.RoundShift (new_power, power_bins)
+        left = Sub (new_power, mean_power)
+        above_one = Add (mean_power, one)
         log = {DOMAIN}.Log2 (above_one)
         level = Sub (log, log_offset)
         mean_flat = Reshape (mean, flat)
@@ -312,7 +314,7 @@ _BODIES = (
         next_phase = Cast <to: int = {INT32}> (phase_wide)
         total_wide = Where (edge, none, new_total)
         next_total = Cast <to: int = {INT32}> (total_wide)
-        next_power = Where (edge, none, new_power)
+        next_power = Where (edge, left, new_power)
     }}""",
     f"""QSpikeCount (y, threshold, phase, below, count, held, ticks) => (features, valid, next_phase, next_below, next_count) {{
         unit = Constant <value_int: int = 1> ()

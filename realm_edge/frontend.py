@@ -25,8 +25,9 @@ class LfpFrontend:
 
     A tick takes the ADC counts of all channels, subtracts the mean of the good channels (``common_average``), sets
     the bad channels to 0, applies ``pre`` and accumulates the result and, for each band, the square of its
-    band-passed copy. At a bin's last tick the features are [mean of the result (local motor potential), log2(1 + sum
-    of squares) of band 0, band 1, ...], each for all channels.
+    band-passed copy. At a bin's last tick the features are [mean of the result (local motor potential), log2(1 + mean
+    power) of band 0, band 1, ...], each for all channels. The mean power starts at 0 and moves by 1 / ``power_bins`` of the
+    way to the bin's sum of squares.
     """
 
     rate_hz: int
@@ -35,6 +36,7 @@ class LfpFrontend:
     common_average: bool  # only when there are at least 4 good channels
     pre: NDArray[np.float64]  # (n_pre, 5), b0 b1 b2 a1 a2, applied in order: high-pass, then the line notch if there is one
     bands: NDArray[np.float64]  # (n_bands, 5), each applied to the output of ``pre``
+    power_bins: int
 
     @property
     def n_features(self) -> int:
@@ -66,6 +68,7 @@ def design(settings: Settings, good_channels: NDArray[np.bool_]) -> LfpFrontend:
         common_average=int(good.sum()) >= COMMON_AVERAGE_MIN_CHANNELS,
         pre=np.array(pre),
         bands=np.array(bands).reshape(-1, 5),
+        power_bins=lfp.power_bins,
     )
 
 
@@ -85,6 +88,8 @@ def lfp_features(frontend: LfpFrontend, lfp: NDArray[np.int16]) -> NDArray[np.fl
     features = np.empty((bins, frontend.n_features), np.float32)
     pre_state = np.zeros((len(frontend.pre), 2, channels))
     band_states = [np.zeros((1, 2, channels)) for _ in frontend.bands]
+    power_states = np.zeros((len(frontend.bands), 1, channels))
+    leak = 1 / frontend.power_bins
     chunk = max(1, _CHUNK_SECONDS * frontend.rate_hz // frontend.samples_per_bin)
     for start in range(0, bins, chunk):
         stop = min(start + chunk, bins)
@@ -97,6 +102,7 @@ def lfp_features(frontend: LfpFrontend, lfp: NDArray[np.int16]) -> NDArray[np.fl
         for i, band in enumerate(frontend.bands):
             z, band_states[i] = signal.sosfilt(_sos(band), y, axis=0, zi=band_states[i])
             power = _by_bin(np.square(z, out=z), frontend.samples_per_bin).sum(axis=1)
+            power, power_states[i] = signal.lfilter([leak], [1.0, leak - 1.0], power, axis=0, zi=power_states[i])
             features[start:stop, (i + 1) * channels : (i + 2) * channels] = np.log2(1.0 + power)
     return features
 

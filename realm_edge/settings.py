@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from realm_edge.errors import UserError
 from realm_edge.files import sha256_json, write_text
@@ -13,6 +13,15 @@ from realm_edge.files import sha256_json, write_text
 Positive = Annotated[int, Field(gt=0)]
 Fraction = Annotated[float, Field(gt=0.0, lt=1.0)]
 Hertz = Annotated[float, Field(gt=0.0)]
+
+
+def _power_of_two(value: int) -> int:
+    if value & (value - 1):
+        raise ValueError("not a power of two")
+    return value
+
+
+TimeConstant = Annotated[int, Field(ge=1, le=1024), AfterValidator(_power_of_two)]  # in bins; a shift on the implant
 
 
 class _Section(BaseModel):
@@ -28,6 +37,7 @@ class LfpSettings(_Section):
     line_q: Annotated[float, Field(gt=0.0)] = 30.0
     # Theta (6-10 Hz) stands apart from its neighbours: with wider bands ridge lost R2 on the validation part of a rodent's running speed.
     bands_hz: tuple[tuple[Hertz, Hertz], ...] = ((2.0, 6.0), (6.0, 10.0), (10.0, 15.0), (15.0, 35.0), (35.0, 70.0), (70.0, 200.0))
+    power_bins: TimeConstant = 4  # of the leaky mean of a band's power before the logarithm; 1: the bin alone
 
     @model_validator(mode="after")
     def _bands_fit_the_rate(self) -> "LfpSettings":

@@ -120,9 +120,9 @@ def biquad(coef: NDArray, x: int, k: int, limit: int) -> Case:
     return Case("QBiquad", (symmetric("int32", x, 1, 4), coef.astype(np.int32), state, *scalars(2**k, limit)))
 
 
-def bin_features(limit: int, ticks: int, mean_mult: int, k_mean: int, k_z: int, one: int) -> Case:
+def bin_features(limit: int, ticks: int, mean_mult: int, k_mean: int, k_z: int, one: int, power_bins: int = 1) -> Case:
     total = min(2**31 - 1, (ticks - 1) * limit)
-    power = (ticks - 1) * ((limit + 2**k_z // 2) >> k_z) ** 2
+    power = (power_bins * ticks - 1) * ((limit + 2**k_z // 2) >> k_z) ** 2
     states = (
         Input("int32", (1,), max(0, ticks - 3), ticks - 1),
         symmetric("int32", total, 1, 3),
@@ -130,7 +130,7 @@ def bin_features(limit: int, ticks: int, mean_mult: int, k_mean: int, k_z: int, 
         int16(9, low=-32767),
     )
     signals = (symmetric("int32", limit, 1, 3), symmetric("int32", limit, 2, 3))
-    return Case("QBinFeatures", (*signals, *states, *scalars(ticks, mean_mult, 2**k_mean, 2**k_z, one, 3072)))
+    return Case("QBinFeatures", (*signals, *states, *scalars(ticks, mean_mult, 2**k_mean, 2**k_z, one, 3072, power_bins)))
 
 
 BANDPASS = np.array([[2**20, 0, -(2**20), 2**29 + 12345, -(2**28) - 7], [3, 0, -3, -(2**30), 2**30 - 1], [0, 0, 0, 1, -1]])
@@ -169,6 +169,8 @@ CASES = {
     "biquad-32-bit": biquad(HIGHPASS, 32768, 13, 32767),
     "bin-features": bin_features(2**25, 20, 2**23 + 1, 30, 6, 64),
     "bin-features-wrapping-total": bin_features(2**31 - 1, 3, 2**20, 40, 8, 1),
+    "bin-features-smoothed": bin_features(2**25, 20, 2**23 + 1, 30, 6, 64, power_bins=4),
+    "bin-features-smoothed-long": bin_features(2**25, 20, 2**23 + 1, 30, 6, 64, power_bins=1024),
     "bin-features-one-tick": bin_features(2**20, 1, 2**10, 20, 0, 1),
     "spike-count": Case(
         "QSpikeCount",

@@ -94,7 +94,7 @@ def bin_features(rng):
     exponents = rng.integers(0, 47, (bands, channels))
     held = draw(rng, np.int16, (channels * (1 + bands),), 32767)
     phase = np.array([rng.choice([0, ticks - 2, ticks - 1])], np.int32)
-    scalars = [np.int64(v) for v in (ticks, rng.integers(1, 2**24), 2**30, 2**5, 2**6, 3072)]
+    scalars = [np.int64(v) for v in (ticks, rng.integers(1, 2**24), 2**30, 2**5, 2**6, 3072, rng.choice([1, 4, 1024]))]
     return [y, z, phase, total, rng.integers(0, 2**exponents, dtype=np.int64), held, *scalars], {}
 
 
@@ -161,6 +161,20 @@ def test_round_shift_is_round_half_up(value, k):
 def test_log2_is_within_a_unit(value):
     got = int(arithmetic.log2(np.array([value]))[0]) / 2**arithmetic.LOG2_FRACTION_BITS
     assert abs(got - np.log2(value)) < 1 / 2**arithmetic.LOG2_FRACTION_BITS
+
+
+@given(code=st.integers(0, 2**20), log_bins=st.integers(0, 6))
+@settings(max_examples=20, deadline=None, derandomize=True)
+def test_mean_power_settles_exactly(code, log_bins):
+    """At the logarithm of the power that stays, and at 0 after silence: rounding leaves nothing behind."""
+    none, power, held, one = np.zeros((1, 1), np.int32), np.zeros((1, 1), np.int64), np.zeros(2, np.int16), np.int64(64)
+    constants = [np.int64(v) for v in (1, 1, 2**20, 1, one, 3072, 2**log_bins)]
+    for z, settled in ((code, code**2), (0, 0)):
+        z = np.array([[z]], np.int32)
+        for _ in range(60 * 2**log_bins):
+            results = arithmetic.q_bin_features(none, z, np.zeros(1, np.int32), none, power, held, *constants)
+            held, power = results[0], results[4]
+        assert held[1] == arithmetic.log2(np.array([settled + one]))[0] - 3072
 
 
 @given(st.lists(st.integers(-32768, 32768), min_size=1, max_size=64), st.integers(1, 2**46))

@@ -30,6 +30,7 @@ def features_by_loop(frontend, lfp):
     pre = [Section(row, channels) for row in frontend.pre]
     bands = [Section(row, channels) for row in frontend.bands]
     out, mean, power = [], np.zeros(channels), np.zeros((len(bands), channels))
+    smoothed = np.zeros_like(power)
     for tick, sample in enumerate(lfp, 1):
         y = sample.astype(float)
         if frontend.common_average:
@@ -41,7 +42,8 @@ def features_by_loop(frontend, lfp):
         for i, section in enumerate(bands):
             power[i] += section.step(y) ** 2
         if tick % frontend.samples_per_bin == 0:
-            out.append(np.concatenate([mean, *np.log2(1 + power)]))
+            smoothed += (power - smoothed) / frontend.power_bins
+            out.append(np.concatenate([mean, *np.log2(1 + smoothed)]))
             mean, power = np.zeros(channels), np.zeros_like(power)
     return np.array(out)
 
@@ -55,13 +57,13 @@ def noise(samples, channels, seed=0, scale=300.0):
 
 
 @pytest.mark.parametrize(
-    ("channels", "bad", "common_average"),
-    [(6, [], True), (6, [1, 4], True), (6, [0, 1, 2], False), (1, [], False)],
+    ("channels", "bad", "common_average", "power_bins"),
+    [(6, [], True, 4), (6, [1, 4], True, 1), (6, [0, 1, 2], False, 4), (1, [], False, 16)],
 )
-def test_features_equal_the_loop(channels, bad, common_average):
+def test_features_equal_the_loop(channels, bad, common_average, power_bins):
     good = np.ones(channels, bool)
     good[bad] = False
-    frontend = design(SETTINGS, good)
+    frontend = design(Settings(lfp=LfpSettings(power_bins=power_bins)), good)
     lfp = noise(1010, channels)
     features = lfp_features(frontend, lfp)
     assert frontend.common_average is common_average
@@ -72,7 +74,7 @@ def test_features_equal_the_loop(channels, bad, common_average):
 
 
 def test_features_do_not_depend_on_chunks():
-    """Twenty-second chunks carry the filters' states."""
+    """Twenty-second chunks carry the states of the filters and of the mean power."""
     lfp = noise(30_000, 2)
     features = lfp_features(design(SETTINGS, np.ones(2, bool)), lfp)
     pre = signal.butter(2, 0.5, "highpass", fs=1000)
@@ -80,7 +82,9 @@ def test_features_do_not_depend_on_chunks():
     y = signal.lfilter(*notch, signal.lfilter(*pre, lfp.astype(float), axis=0), axis=0)
     np.testing.assert_allclose(features[:, :2], y.reshape(-1, 20, 2).mean(axis=1), rtol=1e-5, atol=1e-5)
     z = signal.lfilter(*signal.butter(1, (70, 200), "bandpass", fs=1000), y, axis=0)
-    np.testing.assert_allclose(features[:, -2:], np.log2(1 + (z**2).reshape(-1, 20, 2).sum(axis=1)), rtol=1e-5)
+    power = (z**2).reshape(-1, 20, 2).sum(axis=1)
+    smoothed = signal.lfilter([0.25], [1, -0.75], power, axis=0)
+    np.testing.assert_allclose(features[:, -2:], np.log2(1 + smoothed), rtol=1e-5)
 
 
 def test_common_average_removes_what_all_good_channels_share():
