@@ -35,7 +35,7 @@ class Session:
     lfp: NDArray[np.int16] | None  # (bins * lfp_samples_per_bin, channels), ADC counts at settings.lfp.rate_hz
     good_channels: NDArray[np.bool_]  # (channels,)
     features: NDArray[np.float32] | None  # (bins, n_features), realm_edge.frontend.lfp_features of ``lfp``
-    counts: NDArray[np.float32] | None  # (bins, n_spike_inputs), spikes a bin
+    counts: NDArray[np.float32] | None  # (bins, n_spike_inputs), spikes a bin, or their running z-score
     spike_source: str  # "broadband" (threshold crossings), "units" (sorted spike times) or "none"
     spike_threshold: NDArray[np.int32] | None  # (channels,), ADC counts, negative; only for "broadband"
     broadband: Broadband | None  # what makes the synthetic 30 kHz signal; see broadband_block

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import signal
 
-from realm_edge.frontend import design, design_spike, lfp_features, spike_counts, spike_threshold
-from realm_edge.settings import LfpSettings, Settings
+from realm_edge.frontend import design, design_spike, lfp_features, running_z, spike_counts, spike_threshold
+from realm_edge.settings import LfpSettings, Settings, SpikeSettings
 
 SETTINGS = Settings()
 
@@ -101,6 +101,53 @@ def test_the_line_notch_can_be_left_out():
     line = np.rint(1000 * np.sin(2 * np.pi * 60 * t)).astype(np.int16)[:, None]
     kept, removed = (lfp_features(design(s, np.ones(1, bool)), line)[-50:, LINE_BAND].mean() for s in (settings, SETTINGS))
     assert kept - removed > 6  # log2 of the power
+
+
+def z_by_loop(x, bins):
+    mean, deviation, out = np.zeros(x.shape[1]), np.zeros(x.shape[1]), []
+    for seen, row in enumerate(x.astype(float), 1):
+        w = min(bins, 2 ** int(math.log2(seen)))
+        mean = mean + (row - mean) / w
+        deviation = deviation + (np.abs(row - mean) - deviation) / w
+        out.append((row - mean) / (math.sqrt(math.pi / 2) * np.maximum(deviation, 1 / 32)))
+    return np.array(out)
+
+
+@pytest.mark.parametrize("length", [0, 1, 2, 3, 16, 17, 200])
+def test_running_z_equals_the_loop(length):
+    x = np.random.default_rng(0).normal(5, 3, (length, 3)).astype(np.float32)
+    np.testing.assert_allclose(running_z(x, 16), z_by_loop(x, 16).reshape(-1, 3), rtol=1e-6, atol=1e-6)
+    np.testing.assert_array_equal(running_z(x, 0), x)
+
+
+def test_running_z_follows_gain_and_offset():
+    """Noise becomes standard, and stays so after gain and offset have changed; a constant is 0, from the first bin and after it dies."""
+    x = np.random.default_rng(0).normal(0, 1, (40_000, 3)).astype(np.float32)
+    x[20_000:, 0] = 5 * x[20_000:, 0] + 300
+    x[:, 1] = -2000
+    x[20_000:, 2] = 7
+    z = running_z(x, 256)
+    for part in (z[5_000:20_000], z[25_000:]):
+        assert abs(part[:, 0].mean()) < 0.03
+        assert part[:, 0].std() == pytest.approx(1, abs=0.03)
+    assert not z[:, 1].any()
+    assert np.abs(z[25_000:, 2]).max() < 1e-6
+
+
+def test_front_ends_end_with_the_running_z():
+    settings = Settings(lfp=LfpSettings(zscore_bins=8), spike=SpikeSettings(zscore_bins=8))
+    lfp, broadband = noise(2000, 4), noise(12 * 600, 3)
+    plain = lfp_features(design(SETTINGS, np.ones(4, bool)), lfp)
+    np.testing.assert_array_equal(lfp_features(design(settings, np.ones(4, bool)), lfp), running_z(plain, 8))
+    threshold = np.array([-200, -500, -900], np.int32)
+    plain, scored = (spike_counts(design_spike(s, threshold), np.split(broadband, 4)) for s in (SETTINGS, settings))
+    np.testing.assert_array_equal(scored, running_z(plain, 8))
+
+
+@pytest.mark.parametrize("bins", [3, 1, -4, 2**17])
+def test_a_time_constant_is_a_power_of_two(bins):
+    with pytest.raises(ValueError, match="zscore_bins"):
+        LfpSettings(zscore_bins=bins)
 
 
 def crossings_by_loop(frontend, x):

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tvm.script import tirx as T
 
-from export.tvm.kernels.exact import Exact, floor_log2, interpolate, width
+from export.tvm.kernels.exact import Exact, floor_log2, interpolate, mantissa, width
 from export.tvm.kernels.interface import Kernel, Node, full_range
 
 LOG2_ARGUMENT_BITS = 48
@@ -54,9 +54,9 @@ def q_bin_features(node: Node) -> Kernel:
     def log_feature(table: Any, mean: Any) -> Any:
         v = mean + T.int64(one)
         p = floor_log2(v)
-        m = T.cast((v << T.int64(14)) >> T.cast(p, "int64"), "int32") - (1 << 14)
-        mantissa = interpolate(table, 1 << 14, m >> 8, m & 255, 8).round_shift(14 - LOG2_FRACTION_BITS)
-        return (Exact(p << LOG2_FRACTION_BITS, LOG2_ARGUMENT_BITS << LOG2_FRACTION_BITS) + mantissa - log_offset).saturate(16)
+        m = mantissa(v, p)
+        low = interpolate(table, 1 << 14, m >> 8, m & 255, 8).round_shift(14 - LOG2_FRACTION_BITS)
+        return (Exact(p << LOG2_FRACTION_BITS, LOG2_ARGUMENT_BITS << LOG2_FRACTION_BITS) + low - log_offset).saturate(16)
 
     @T.prim_func(s_tir=True)
     def kernel(
