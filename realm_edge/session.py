@@ -17,7 +17,7 @@ from realm_edge.settings import Settings
 
 _PLAIN = ("name", "heldout", "synthetic", "target_unit", "train_end", "validation_end", "spike_source", "resampling_delay_s", "provenance")
 _ARRAYS = ("targets", "lfp", "good_channels", "features", "counts", "spike_threshold")
-_BROADBAND_ARRAYS = ("live", "spike_times", "spike_units", "unit_channels", "waveforms")
+_BROADBAND_ARRAYS = ("noise", "live", "spike_times", "spike_units", "unit_channels", "waveforms")
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def save(session: Session, path: Path) -> None:
     plain["target_names"] = list(session.target_names)
     arrays = {name: getattr(session, name) for name in _ARRAYS if getattr(session, name) is not None}
     if session.broadband is not None:
-        plain["broadband"] = {"seed": session.broadband.seed, "noise": session.broadband.noise}
+        plain["broadband_seed"] = session.broadband.seed
         arrays |= {f"broadband.{name}": getattr(session.broadband, name) for name in _BROADBAND_ARRAYS}
     with replacing(path) as partial, partial.open("wb") as stream:
         np.savez(stream, session=np.array(json.dumps(plain, sort_keys=True)), **arrays)
@@ -69,8 +69,8 @@ def load(path: Path) -> Session:
         with np.load(path, allow_pickle=False) as file:
             plain = json.loads(str(file["session"]))
             arrays: dict[str, Any] = {name: file.get(name) for name in _ARRAYS}
-            noise = plain.pop("broadband", None)
-            source = Broadband(**noise, **{name: file[f"broadband.{name}"] for name in _BROADBAND_ARRAYS}) if noise else None
+            seed = plain.pop("broadband_seed", None)
+            source = None if seed is None else Broadband(seed, **{name: file[f"broadband.{name}"] for name in _BROADBAND_ARRAYS})
             plain["target_names"] = tuple(plain["target_names"])
             return Session(**plain, **arrays, broadband=source)
     except FileNotFoundError as error:

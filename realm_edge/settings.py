@@ -128,6 +128,7 @@ class SyntheticSettings(_Section):
     heldout_seconds: Annotated[float, Field(ge=20.0)] = 240.0
     channels: Annotated[int, Field(ge=4)] = 32
     units: Positive = 24
+    days_apart: Annotated[float, Field(ge=0.0)] = 0.0  # between sessions; 0: a mild drift, no units lost or electrodes that age
 
 
 class SplitSettings(_Section):

@@ -21,6 +21,8 @@ from realm_edge.settings import LfpSettings, ModelSettings, Settings
 
 WARM_UP = 50  # bins
 
+torch.set_num_threads(1)  # on busy cores two threads wait for each other more than they compute
+
 
 @dataclass(frozen=True)
 class Chain:
