@@ -197,15 +197,17 @@ def test_a_loss_that_is_no_number_is_a_user_error():
         tuned(of=[broken])
 
 
-def test_the_whole_chain_learns_and_repeats_itself():
+@pytest.mark.parametrize("tokenizer", ["linear", "channel"])
+def test_the_whole_chain_learns_and_repeats_itself(tokenizer):
     sessions = [series(1), series(2)]
-    wide = ModelSettings(d_model=16, n_layer=1, d_state=4, headdim=8)
+    wide = ModelSettings(d_model=16, n_layer=1, d_state=4, headdim=8, tokenizer=tokenizer)
+    narrow = MODEL.model_copy(update={"tokenizer": tokenizer})
 
     def chain():
-        settings = PretrainSettings(epochs=4, lr=5e-3, batch=4, average=0.8, block_bins=(2, 6))
+        settings = PretrainSettings(epochs=8, lr=5e-3, batch=4, average=0.8, block_bins=(2, 6))
         teacher, pretrained = pretrain(wide, settings, sessions, 4, WINDOW, Phase("pretrain", 0), Silent())
         settings = DistilSettings(epochs=15, lr=1e-2, batch=4, average=0.8)
-        student, distilled = distil(teacher, MODEL, settings, sessions, WINDOW, Phase("distil", 0), Silent())
+        student, distilled = distil(teacher, narrow, settings, sessions, WINDOW, Phase("distil", 0), Silent())
         return teacher, student, pretrained, distilled
 
     teacher, student, pretrained, distilled = chain()
