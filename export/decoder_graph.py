@@ -106,8 +106,7 @@ def _channel_maps(graph: GraphBuilder, weights: dict[str, NDArray], x: str) -> s
     graph.node("Gelu", ["maps.conv"], ["maps.gelu"], "maps.gelu", domain="")
     constants = [graph.constant("maps.attention.weight", attention, np.float32), graph.constant("maps.leak", 2.0**-LEAK_BITS, np.float32)]
     graph.node("ChannelAttention", ["maps.gelu", mean[0], *constants], ["maps.attention", mean[1]], "maps.attention")
-    graph.node("Sigmoid", ["maps.attention"], ["maps.gate"], "maps.gate", domain="")
-    graph.node("ChannelGate", ["maps.gelu", "maps.gate"], ["maps"], "maps")
+    graph.node("ChannelGate", ["maps.gelu", "maps.attention"], ["maps"], "maps")
     return "maps"
 
 

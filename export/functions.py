@@ -100,10 +100,11 @@ _BODIES = (
         sums = Conv <auto_pad: string = "SAME_UPPER"> (channels, taps)
         y = Reshape (sums, flat)
     }""",
-    # x (channels * maps,), gate (channels,)
-    """ChannelGate (x, gate) => (y) {
+    # x (channels * maps,), logit (channels,)
+    """ChannelGate (x, logit) => (y) {
         flat = Constant <value_ints: ints = [-1]> ()
         last = Constant <value_ints: ints = [1]> ()
+        gate = Sigmoid (logit)
         gate_shape = Shape (gate)
         by_channel = Concat <axis: int = 0> (gate_shape, flat)
         maps = Reshape (x, by_channel)

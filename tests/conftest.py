@@ -20,6 +20,8 @@ from realm_edge.settings import ModelSettings, preset
 
 WARM_UP = 50  # bins
 
+torch.set_num_threads(1)  # on busy cores two threads wait for each other more than they compute
+
 
 @dataclass(frozen=True)
 class Chain:
@@ -35,6 +37,16 @@ class Chain:
 
 @pytest.fixture(scope="session")
 def chain() -> Chain:
+    return _chain("linear")
+
+
+@pytest.fixture(scope="session")
+def channel_chain() -> Chain:
+    """The same recording and sizes with the channel tokenizer."""
+    return _chain("channel")
+
+
+def _chain(tokenizer: str) -> Chain:
     rng = np.random.default_rng(1)
     channels, ticks = 6, 12000
     drift = rng.normal(0, 15, (ticks, channels)).cumsum(axis=0)
@@ -43,7 +55,8 @@ def chain() -> Chain:
     frontend = design(preset("demo"), np.array([True, True, False, True, True, True]))
     features = lfp_features(frontend, samples)
     torch.manual_seed(0)
-    student = Student(ModelSettings(d_model=24, n_layer=2, d_state=16, headdim=16), features.shape[1], 2).eval()
+    settings = ModelSettings(d_model=24, n_layer=2, d_state=16, headdim=16, tokenizer=tokenizer)
+    student = Student(settings, features.shape[1], 2, kinds=features.shape[1] // channels).eval()
     sd = features[WARM_UP:].std(axis=0)
     student.feature_mean.copy_(torch.from_numpy(features[WARM_UP:].mean(axis=0)))
     student.feature_inv_std.copy_(torch.from_numpy(np.where(sd > 0, 1 / np.maximum(sd, 1e-9), 0).astype(np.float32)))
