@@ -6,7 +6,8 @@ from numpy.typing import NDArray
 
 from export.functions import functions
 from export.stepgraph import GraphBuilder
-from realm_edge.models.student import Student
+from realm_edge.models.student import Student, StudentState
+from realm_edge.models.tokenizer import LEAK_BITS, ChannelState
 
 EPS = 1e-5  # of LayerNorm and RMSNorm alike
 
@@ -40,7 +41,10 @@ def decoder_graph(
     x = graph.input("features", np.float32, (n_features,), unit="front-end features", scale=1.0, offset=0.0)
     statistics = [constant(name, weights[name]) for name in ("feature_mean", "feature_inv_std")]
     graph.node("Normalise", [x, *statistics], ["normalised"], "normalise")
-    x = layer_norm("token_norm", linear("tokenizer", "normalised", weights["tokenizer.bias"]))
+    x = "normalised"
+    if settings.tokenizer == "channel":
+        x = _channel_maps(graph, weights, x)
+    x = layer_norm("token_norm", linear("tokenizer", x, weights["tokenizer.bias"]))
 
     for i in range(settings.n_layer):
         block, mixer = f"blocks.{i}", f"blocks.{i}.mixer"
@@ -85,3 +89,31 @@ def decoder_graph(
         offset=weights["target_mean"].tolist(),
     )
     return graph.build(kind="decoder", rate_hz=bin_rate_hz, made_from=made_from)
+
+
+def _channel_maps(graph: GraphBuilder, weights: dict[str, NDArray], x: str) -> str:
+    """:class:`realm_edge.models.tokenizer.CausalMaps`."""
+    conv, attention = weights["maps.conv.weight"], weights["maps.attention.weight"].ravel()  # (maps, kinds, taps), (reach,)
+    n_maps, kinds, taps = conv.shape
+    n_features = len(weights["feature_mean"])
+    history = graph.state("tokenizer.history", np.float32, (taps - 1, n_features))
+    mean = graph.state("tokenizer.mean", np.float32, (n_features // kinds,))
+    constants = [
+        graph.constant("maps.conv.weight", conv.transpose(2, 1, 0).reshape(taps * kinds, n_maps), np.float32),
+        graph.constant("maps.conv.bias", weights["maps.conv.bias"], np.float32),
+    ]
+    graph.node("ChannelConv", [x, history[0], *constants], ["maps.conv", history[1]], "maps.conv")
+    graph.node("Gelu", ["maps.conv"], ["maps.gelu"], "maps.gelu", domain="")
+    constants = [graph.constant("maps.attention.weight", attention, np.float32), graph.constant("maps.leak", 2.0**-LEAK_BITS, np.float32)]
+    graph.node("ChannelAttention", ["maps.gelu", mean[0], *constants], ["maps.attention", mean[1]], "maps.attention")
+    graph.node("ChannelGate", ["maps.gelu", "maps.attention"], ["maps"], "maps")
+    return "maps"
+
+
+def state_arrays(state: StudentState) -> dict[str, NDArray]:
+    """A student's state for one stream (batch 1) under the names and in the shapes of the graph's state inputs."""
+    arrays = {f"state.tokenizer.{name}": tensor for name, tensor in zip(ChannelState._fields, state.tokenizer, strict=False)}
+    for i, block in enumerate(state.blocks):
+        arrays[f"state.block{i}.h"] = block.ssm
+        arrays[f"state.block{i}.conv"] = block.conv[:, :, 1:].transpose(1, 2)
+    return {name: tensor[0].numpy() for name, tensor in arrays.items()}

@@ -7,7 +7,7 @@ import onnx
 import torch
 from numpy.typing import NDArray
 
-from export.decoder_graph import decoder_graph
+from export.decoder_graph import decoder_graph, state_arrays
 from export.frontend_graph import lfp_frontend_graph, spike_frontend_graph
 from export.stepgraph import Stepper, save_model
 from realm_edge.checkpoint import load_student
@@ -91,10 +91,9 @@ def _decoder_error(model: onnx.ModelProto, student: Student, inputs: NDArray[np.
         out, state = student.step(torch.from_numpy(row)[None], state)
         got.setdefault("decoded", []).append(stepper.step({"features": row})["decoded"])
         expected.setdefault("decoded", []).append(out[0].numpy())
-        for i, block in enumerate(state):
-            for name, tensor in ((f"state.block{i}.h", block.ssm[0]), (f"state.block{i}.conv", block.conv[0, :, 1:].T)):
-                got.setdefault(name, []).append(stepper.state[name])
-                expected.setdefault(name, []).append(tensor.numpy())
+        for name, array in state_arrays(state).items():
+            got.setdefault(name, []).append(stepper.state[name])
+            expected.setdefault(name, []).append(array)
     for name in got:
         worst = max(worst, _relative(np.array(got[name]), np.array(expected[name])))
     return worst

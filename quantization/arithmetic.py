@@ -155,6 +155,42 @@ def q_conv(x: NDArray, state: NDArray, weight: NDArray, bias: NDArray, mult: NDA
     return saturate(round_shift(accumulator * wide(mult), wide(two_k)), 16), window[1:]
 
 
+def q_channel_conv(x: NDArray, state: NDArray, weight: NDArray, bias: NDArray, mult: NDArray, two_k: NDArray) -> tuple[NDArray, NDArray]:
+    """Causal convolution with weights that all channels share: sat16(round_shift((sum_k w_k v_k + b) * mult, k)), v = [state, x].
+
+    x (kinds * channels,) int8; state (taps - 1, kinds * channels) int8, oldest first; weight (taps * kinds, maps) int8;
+    bias and mult (maps,) int32. Returns (channels * maps,) int16 and the next state.
+    """
+    window = np.concatenate([state, x[None]])
+    accumulator = wide(window).reshape(len(weight), -1).T @ wide(weight) + wide(bias)  # (channels, maps)
+    return saturate(round_shift(accumulator * wide(mult), wide(two_k)), 16).reshape(-1), window[1:]
+
+
+def q_channel_attention(
+    x: NDArray, mean: NDArray, two_f: NDArray, two_leak: NDArray, two_r: NDArray, weight: NDArray, mult: NDArray, two_k: NDArray
+) -> tuple[NDArray, NDArray]:
+    """A leaky mean of each channel's maps, and a convolution over the channels, zero padded.
+
+    mean' = mean + round_shift(sum of maps * 2^f - mean, leak)      stands still within 2^(leak - 1 - f) of the sum
+    p     = sat16(round_shift(mean', r));  y = sat16(round_shift(sum_j w_j p_j * mult, k))
+
+    x (channels * maps,) int16; mean (channels,) int32, with f fraction bits; weight (reach,) int8, reach odd; mult () int64.
+    Returns (channels,) int16 and the next mean.
+    """
+    total = wide(x).reshape(len(mean), -1).sum(axis=1) * wide(two_f)
+    new = wide(mean) + round_shift(total - wide(mean), wide(two_leak))
+    pooled = wide(saturate(round_shift(new, wide(two_r)), 16))
+    beside = np.lib.stride_tricks.sliding_window_view(np.pad(pooled, len(weight) // 2), len(weight))
+    accumulator = beside @ wide(weight)
+    return saturate(round_shift(accumulator * wide(mult), wide(two_k)), 16), new.astype(np.int32)
+
+
+def q_channel_gate(x: NDArray, gate: NDArray, two_k: NDArray) -> tuple[NDArray]:
+    """sat8(round_shift(x * gate, k)): x (channels * maps,) int16, gate (channels,) int16, not negative."""
+    gated = wide(x).reshape(len(gate), -1) * wide(gate)[:, None]
+    return (saturate(round_shift(gated, wide(two_k)), 8).reshape(-1),)
+
+
 def q_selective_step(
     x: NDArray,
     b: NDArray,
@@ -314,6 +350,9 @@ OPERATORS: dict[str, Callable[..., tuple[NDArray, ...]]] = {
     "QAdd": q_add,
     "QTable": q_table,
     "QConv": q_conv,
+    "QChannelConv": q_channel_conv,
+    "QChannelAttention": q_channel_attention,
+    "QChannelGate": q_channel_gate,
     "QSelectiveStep": q_selective_step,
     "QCommonAverage": q_common_average,
     "QBiquad": q_biquad,

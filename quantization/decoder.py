@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 from numpy.typing import ArrayLike, NDArray
 from onnx import helper, numpy_helper
-from scipy.special import expit
+from scipy.special import expit, ndtr
 
 from export.stepgraph import GraphBuilder, metadata
 from quantization.arithmetic import DECAY_SHIFT, SUM_OF_SQUARES_BITS, TABLE_SEGMENTS
@@ -99,7 +99,7 @@ def _limits(model: onnx.ModelProto, observed: Observed) -> dict[str, int]:
 
 def _tensor_scales(model: onnx.ModelProto, observed: Observed, limit: dict[str, int]) -> dict[str, float | NDArray]:
     """One scale a tensor; tensors that an addition or an identity ties share theirs, split tensors carry those of their parts."""
-    reads_int8 = {node.input[0] for node in model.graph.node if node.op_type == "Linear"}
+    reads_int8 = {node.input[0] for node in model.graph.node if node.op_type in ("Linear", "ChannelConv")}
     scale: dict[str, float | NDArray] = {}
     for name in observed.tensors:
         if name in reads_int8:
@@ -184,14 +184,23 @@ def _eps(eps: float, n: int, scale: float, what: str) -> int:
     return counts
 
 
-def _silu(context: _Context, node: onnx.NodeProto) -> None:
-    _tabulated(context, node.input[0], node.output[0], node.name, float(context.scale[node.output[0]]))
+def _activation(context: _Context, node: onnx.NodeProto) -> None:
+    function = {"Silu": silu, "Gelu": gelu}[node.op_type]
+    _tabulated(context, function, node.input[0], node.output[0], node.name, float(context.scale[node.output[0]]))
 
 
-def _tabulated(context: _Context, x: str, out: str, name: str, scale_out: float) -> None:
-    points = table(lambda v: v * expit(v), float(context.scale[x]), scale_out, context.limit.get(out, INT16_LIMIT))
+def silu(v: NDArray[np.float64]) -> NDArray[np.float64]:
+    return v * expit(v)
+
+
+def gelu(v: NDArray[np.float64]) -> NDArray[np.float64]:
+    return v * ndtr(v)
+
+
+def _tabulated(context: _Context, function: Callable, x: str, out: str, name: str, scale_out: float) -> None:
+    points = table(function, float(context.scale[x]), scale_out, context.limit.get(out, INT16_LIMIT))
     names = [context.const(f"{name}.table", points, np.int16), context.scalar(f"{name}.base", 0)]
-    context.graph.node("QTable", [x, *names], [out], f"{name}.silu")
+    context.graph.node("QTable", [x, *names], [out], f"{name}.{function.__name__}")
 
 
 def _conv(context: _Context, node: onnx.NodeProto) -> None:
@@ -199,6 +208,49 @@ def _conv(context: _Context, node: onnx.NodeProto) -> None:
     shape = (len(weight) - 1, weight.shape[1])
     state = context.graph.state(state_in.removeprefix("state."), np.int16, shape, scale=float(context.scale[x]))
     context.graph.node("QConv", [x, state[0], *_weights(context, node, weight, bias)], [node.output[0], state[1]], node.name)
+
+
+def _channel_conv(context: _Context, node: onnx.NodeProto) -> None:
+    x, state_in, weight, bias = node.input[0], node.input[1], context.constants[node.input[2]], context.constants[node.input[3]]
+    n_features = context.observed.tensors[x].shape[1]
+    shape = (len(weight) * context.observed.tensors[node.output[0]].shape[1] // (n_features * weight.shape[1]) - 1, n_features)
+    state = context.graph.state(state_in.removeprefix("state."), np.int8, shape, scale=float(context.scale[x]))
+    context.graph.node("QChannelConv", [x, state[0], *_weights(context, node, weight, bias)], [node.output[0], state[1]], node.name)
+
+
+def _channel_attention(context: _Context, node: onnx.NodeProto) -> None:
+    x, mean, out = node.input[0], node.input[1], node.output[0]
+    weight, leak = context.constants[node.input[2]], float(context.constants[node.input[3]])
+    seen = context.observed.tensors[x]
+    channels = context.observed.tensors[out].shape[1]
+    maps = seen.shape[1] // channels
+    f = 30 - int(np.ceil(np.log2(maps * INT16_LIMIT)))  # what is taken from the mean or added stays in int32
+    scale_mean = float(context.scale[x]) / (maps * 2**f)
+    # A mean over time is no larger than what it is a mean of.
+    widest = HEADROOM * float(np.max(np.abs(seen.reshape(-1, channels, maps).mean(axis=2)))) / scale_mean
+    r = max(0, int(np.ceil(np.log2(max(widest, 1.0) / INT16_LIMIT))))
+    scale_w = max(float(np.max(np.abs(weight))) / INT8_LIMIT, float(np.finfo(np.float32).tiny))
+    mult, k = fixed_point(scale_mean * 2**r * scale_w / float(context.scale[out]), MULTIPLIER_BITS, node.name)
+    state = context.graph.state(mean.removeprefix("state."), np.int32, (channels,), scale=scale_mean)
+    names = [
+        context.scalar(f"{node.name}.two_f", 2**f),
+        context.scalar(f"{node.name}.two_leak", round(1 / leak)),
+        context.scalar(f"{node.name}.two_r", 2**r),
+        context.const(f"{node.name}.weight", np.rint(weight / scale_w), np.int8),
+        context.scalar(f"{node.name}.mult", int(mult)),
+        context.scalar(f"{node.name}.two_k", 2**k),
+    ]
+    context.graph.node("QChannelAttention", [x, state[0], *names], [out, state[1]], node.name)
+
+
+def _channel_gate(context: _Context, node: onnx.NodeProto) -> None:
+    """The table of the sigmoid is scaled so that the product needs a shift only."""
+    x, logit, out = node.input[0], node.input[1], node.output[0]
+    gain = float(context.scale[x]) / float(context.scale[out])
+    _, k = fixed_point(gain, 16, node.name, max_shift=30)  # a gate is at most 1
+    gate = f"{node.name}.gate"
+    _tabulated(context, expit, logit, gate, gate, 1 / (gain * 2.0**k))
+    context.graph.node("QChannelGate", [x, gate, context.scalar(f"{node.name}.two_k", 2**k)], [out], node.name)
 
 
 def _selective_step(context: _Context, node: onnx.NodeProto) -> None:
@@ -255,7 +307,7 @@ def _gated_norm(context: _Context, node: onnx.NodeProto) -> None:
     gate_seen = seen[z] * expit(seen[z])
     scale_y, scale_gate = float(context.scale[y]), stored_scale(HEADROOM * float(np.max(np.abs(gate_seen))))
     gate = f"{node.name}.gate"
-    _tabulated(context, z, gate, gate, scale_gate)
+    _tabulated(context, silu, z, gate, gate, scale_gate)
     widest = HEADROOM * float(np.max(np.abs(seen[y] * gate_seen))) / (scale_y * scale_gate)  # in units of the product
     k_v = max(0, int(np.ceil(np.log2(max(widest, 1.0) / INT16_LIMIT))))
     scale_v = scale_y * scale_gate * 2.0**k_v
@@ -287,8 +339,12 @@ _HANDLERS = {
     "Normalise": _normalise,
     "Linear": _linear,
     "LayerNorm": _layer_norm,
-    "Silu": _silu,
+    "Silu": _activation,
+    "Gelu": _activation,
     "Conv": _conv,
+    "ChannelConv": _channel_conv,
+    "ChannelAttention": _channel_attention,
+    "ChannelGate": _channel_gate,
     "SelectiveStep": _selective_step,
     "GatedNorm": _gated_norm,
     "Split": _split,

@@ -40,15 +40,15 @@ def load_student(path: Path) -> Student:
     settings = _model_settings(path, metadata)
     n_features = _tensor(path, tensors, "feature_mean").numel()
     dims = _tensor(path, tensors, "target_mean").numel()
-    return _filled(path, Student(settings, n_features, dims), tensors)
+    return _filled(path, Student(settings, n_features, dims, kinds=_kinds(path, settings, tensors, n_features)), tensors)
 
 
 def load_teacher(path: Path) -> Teacher:
     """As :func:`load_student`."""
     metadata, tensors = _load(path, "teacher")
     settings = _model_settings(path, metadata)
-    n_features = _tensor(path, tensors, "tokenizer.weight").numel() // settings.d_model
-    return _filled(path, Teacher(settings, n_features), tensors)
+    n_features = len(_tensor(path, tensors, "predictor.4.bias"))
+    return _filled(path, Teacher(settings, n_features, kinds=_kinds(path, settings, tensors, n_features)), tensors)
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
@@ -95,6 +95,16 @@ def _model_settings(path: Path, metadata: Mapping[str, Any]) -> ModelSettings:
     except ValueError as error:  # pydantic's ValidationError is one
         first = str(error).splitlines()[0]
         raise UserError(f"{path}: model settings in the metadata are broken ({first}): rerun 'realm-edge train'") from error
+
+
+def _kinds(path: Path, settings: ModelSettings, tensors: Mapping[str, Tensor], n_features: int) -> int:
+    """Features a channel has; the linear tokenizer does not know, nor need to."""
+    if settings.tokenizer == "linear":
+        return 1
+    shape = _tensor(path, tensors, "maps.conv.weight").shape  # (maps, kinds, taps)
+    if len(shape) != 3 or not shape[1] or n_features % shape[1]:
+        raise UserError(f"{path}: tensor 'maps.conv.weight' of shape {list(shape)} fits no {n_features} features: rerun 'realm-edge train'")
+    return shape[1]
 
 
 def _tensor(path: Path, tensors: Mapping[str, Tensor], name: str) -> Tensor:

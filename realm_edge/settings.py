@@ -2,7 +2,7 @@
 
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import tomli_w
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -74,6 +74,7 @@ class ModelSettings(_Section):
     headdim: Positive
     expand: Positive = 2
     d_conv: Annotated[int, Field(ge=2, le=8)] = 4
+    tokenizer: Literal["linear", "channel"] = "linear"  # channel: shared convolution and channel attention first, as in the paper
 
     @property
     def d_inner(self) -> int:
@@ -201,7 +202,7 @@ def _realm(name: str, student: ModelSettings) -> Settings:
         bin_ms=10,
         window_bins=500,
         synthetic=SyntheticSettings(channels=96),
-        teacher=ModelSettings(d_model=256, n_layer=10, d_state=64, headdim=64),
+        teacher=ModelSettings(d_model=256, n_layer=10, d_state=64, headdim=64, tokenizer="channel"),
         student=student,
         pretrain=PretrainSettings(epochs=300, lr=1.53e-3, weight_decay=1e-5, patience=30, schedule="constant", block_bins=(10, 50)),
         distil=DistilSettings(epochs=300, lr=5e-4, weight_decay=1e-5, patience=30),
@@ -228,8 +229,8 @@ PRESETS: dict[str, Settings] = {
             teacher=ModelSettings(d_model=128, n_layer=3, d_state=32, headdim=32),
             student=ModelSettings(d_model=96, n_layer=4, d_state=32, headdim=32),
         ),
-        _realm("realm-s", student=ModelSettings(d_model=256, n_layer=8, d_state=64, headdim=64, expand=1)),
-        _realm("realm", student=ModelSettings(d_model=256, n_layer=10, d_state=64, headdim=64)),
+        _realm("realm-s", student=ModelSettings(d_model=256, n_layer=8, d_state=64, headdim=64, expand=1, tokenizer="channel")),
+        _realm("realm", student=ModelSettings(d_model=256, n_layer=10, d_state=64, headdim=64, tokenizer="channel")),
     )
 }
 

@@ -38,10 +38,11 @@ HEADER = f"{'preset':<10} {'bin':>7} {'inputs':>8} {'student':>11} {'MACs/step':
 def preset_size(settings: Settings) -> PresetSize:
     """Count the parameters of the preset's teacher and student, and the student's multiply-accumulates a bin."""
     channels = settings.synthetic.channels
-    features = channels * (1 + len(settings.lfp.bands_hz))
+    kinds = 1 + len(settings.lfp.bands_hz)
+    features = channels * kinds
     with torch.device("meta"):
-        student = Student(settings.student, features, DIMS)
-        teacher = Teacher(settings.teacher, features)
+        student = Student(settings.student, features, DIMS, kinds=kinds)
+        teacher = Teacher(settings.teacher, features, kinds=kinds)
     return PresetSize(
         settings.preset, settings.bin_ms, channels, features, parameters(student), macs_per_step(student), parameters(teacher)
     )

@@ -38,16 +38,22 @@ class Chain:
 
 @pytest.fixture(scope="session")
 def chain() -> Chain:
-    return build_chain(LfpSettings())
+    return _chain(LfpSettings(), "linear")
 
 
 @pytest.fixture(scope="session")
 def scored_chain() -> Chain:
     """With a running z-score and a longer mean power."""
-    return build_chain(LfpSettings(power_bins=8, zscore_bins=64))
+    return _chain(LfpSettings(power_bins=8, zscore_bins=64), "linear")
 
 
-def build_chain(lfp: LfpSettings) -> Chain:
+@pytest.fixture(scope="session")
+def channel_chain() -> Chain:
+    """The same recording and sizes with the channel tokenizer."""
+    return _chain(LfpSettings(), "channel")
+
+
+def _chain(lfp: LfpSettings, tokenizer: str) -> Chain:
     rng = np.random.default_rng(1)
     channels, ticks = 6, 12000
     drift = rng.normal(0, 15, (ticks, channels)).cumsum(axis=0)
@@ -57,7 +63,8 @@ def build_chain(lfp: LfpSettings) -> Chain:
     features = lfp_features(frontend, samples)
     plain = lfp_features(dataclasses.replace(frontend, zscore_bins=0), samples)
     torch.manual_seed(0)
-    student = Student(ModelSettings(d_model=24, n_layer=2, d_state=16, headdim=16), features.shape[1], 2).eval()
+    settings = ModelSettings(d_model=24, n_layer=2, d_state=16, headdim=16, tokenizer=tokenizer)
+    student = Student(settings, features.shape[1], 2, kinds=features.shape[1] // channels).eval()
     sd = features[WARM_UP:].std(axis=0)
     student.feature_mean.copy_(torch.from_numpy(features[WARM_UP:].mean(axis=0)))
     student.feature_inv_std.copy_(torch.from_numpy(np.where(sd > 0, 1 / np.maximum(sd, 1e-9), 0).astype(np.float32)))

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from torch import nn
 
 from realm_edge.models.mamba2 import Mamba2
+from realm_edge.models.student import Student
 
 WIDEST = 4096
 
@@ -17,8 +18,9 @@ def parameters(module: nn.Module) -> int:
 def macs_per_step(module: nn.Module) -> int:
     """Multiply-accumulates a bin: linear and recurrent weights + convolution taps + 3 * heads * headdim * d_state a Mamba-2 block.
 
-    Nothing else counts: no norms, activations, biases or element-wise products. Attention's products between bins are not
-    weights; :class:`realm_edge.baselines.transformer.Transformer` adds them itself.
+    The channel tokenizer's convolutions count once a channel. Nothing else counts: no norms, activations, biases or
+    element-wise products. Attention's products between bins are not weights; :class:`realm_edge.baselines.transformer.Transformer`
+    adds them itself.
     """
     return sum(_own_macs(each) for each in module.modules())
 
@@ -30,6 +32,8 @@ def _own_macs(module: nn.Module) -> int:
         return sum(weight.numel() for name, weight in module.named_parameters() if name.startswith("weight_"))
     if isinstance(module, nn.MultiheadAttention):
         return module.in_proj_weight.numel()  # its out_proj is a Linear of its own
+    if isinstance(module, Student):  # its shared convolutions run once a channel; here all runs but the one counted above
+        return (module.channels - 1) * sum(each.weight.numel() for each in module.maps.children() if isinstance(each, nn.Conv1d))
     if isinstance(module, Mamba2):
         return 3 * module.settings.nheads * module.settings.headdim * module.settings.d_state
     return 0

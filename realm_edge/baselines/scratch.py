@@ -18,5 +18,5 @@ def fit(
         window: bins a training segment.
     """
     with seeded(phase, "init"):
-        student = Student(model, series.inputs.shape[1], series.targets.shape[1])
+        student = Student(model, series.inputs.shape[1], series.targets.shape[1], kinds=series.kinds)
     return student, finetune(student, settings, [series], window, phase, progress)

@@ -41,8 +41,10 @@ class Bench:
     @property
     def student_parameters(self) -> int:
         """Of the student on these inputs."""
+        series = self.material.decoded
         with torch.device("meta"):  # draws no random numbers
-            return cost.parameters(Student(self.settings.student, self.material.inputs.shape[1], self.material.decoded.targets.shape[1]))
+            student = Student(self.settings.student, series.inputs.shape[1], series.targets.shape[1], kinds=series.kinds)
+        return cost.parameters(student)
 
     def phase(self, name: str) -> Phase:
         return Phase(name, self.seed)

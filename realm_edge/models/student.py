@@ -1,16 +1,22 @@
 """The causal student: the one model that runs on the implant."""
 
-from typing import cast
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 
 from realm_edge.models.mamba2 import Mamba2, Mamba2State
+from realm_edge.models.tokenizer import CausalMaps, TokenizerState, Unmapped, token_inputs
 from realm_edge.settings import ModelSettings
 
 CLIP = 8.0  # standard deviations; bounds artefacts, and the range that int8 features must cover
 
-StudentState = tuple[Mamba2State, ...]  # one a block
+
+class StudentState(NamedTuple):
+    """What the student carries from bin to bin."""
+
+    tokenizer: TokenizerState
+    blocks: tuple[Mamba2State, ...]
 
 
 class Block(nn.Module):
@@ -42,14 +48,17 @@ class Student(nn.Module):
     target_mean: Tensor
     target_std: Tensor
 
-    def __init__(self, settings: ModelSettings, n_features: int, dims: int, dropout: float = 0.0) -> None:
+    def __init__(self, settings: ModelSettings, n_features: int, dims: int, dropout: float = 0.0, kinds: int = 1) -> None:
+        """``kinds``: features a channel has, kind after kind; only the channel tokenizer asks."""
         super().__init__()
         self.settings = settings
+        self.channels = n_features // kinds
         self.register_buffer("feature_mean", torch.zeros(n_features))
         self.register_buffer("feature_inv_std", torch.ones(n_features))
         self.register_buffer("target_mean", torch.zeros(dims))
         self.register_buffer("target_std", torch.ones(dims))
-        self.tokenizer = nn.Linear(n_features, settings.d_model)
+        self.maps = CausalMaps(kinds) if settings.tokenizer == "channel" else Unmapped()
+        self.tokenizer = nn.Linear(token_inputs(settings, n_features, kinds), settings.d_model)
         self.token_norm = nn.LayerNorm(settings.d_model)
         self.blocks = nn.ModuleList(Block(settings, dropout) for _ in range(settings.n_layer))
         self.final_norm = nn.LayerNorm(settings.d_model)
@@ -57,7 +66,10 @@ class Student(nn.Module):
 
     def initial_state(self, batch: int) -> StudentState:
         """The zero state before the first bin."""
-        return tuple(Mamba2State.alloc(self.settings, batch, self.feature_mean) for _ in self.blocks)
+        return StudentState(
+            tokenizer=self.maps.initial_state(batch, len(self.feature_mean), self.feature_mean),
+            blocks=tuple(Mamba2State.alloc(self.settings, batch, self.feature_mean) for _ in self.blocks),
+        )
 
     def forward(self, features: Tensor) -> Tensor:
         """Decode whole sequences from the zero state.
@@ -81,12 +93,13 @@ class Student(nn.Module):
         Returns:
             (batch, dims), standardised, and the state after this bin.
         """
-        x = self.token_norm(self.tokenizer(self.normalise(features)))
+        maps, tokenizer = self.maps.step(self.normalise(features), state.tokenizer)
+        x = self.token_norm(self.tokenizer(maps))
         after = []
-        for block, before in zip(self.blocks, state, strict=True):
+        for block, before in zip(self.blocks, state.blocks, strict=True):
             x, next_state = cast(Block, block).step(x, before)
             after.append(next_state)
-        return self.read_out(x), tuple(after)
+        return self.read_out(x), StudentState(tokenizer, tuple(after))
 
     def encode(self, normalised: Tensor, state: StudentState) -> tuple[Tensor, StudentState]:
         """The representation that distillation aligns: the last block's output before ``final_norm``.
@@ -98,12 +111,13 @@ class Student(nn.Module):
         Returns:
             (batch, bins, d_model) and the state after the last bin.
         """
-        x = self.token_norm(self.tokenizer(normalised))
+        maps, tokenizer = self.maps(normalised, state.tokenizer)
+        x = self.token_norm(self.tokenizer(maps))
         after = []
-        for block, before in zip(self.blocks, state, strict=True):
+        for block, before in zip(self.blocks, state.blocks, strict=True):
             x, next_state = block(x, before)
             after.append(next_state)
-        return x, tuple(after)
+        return x, StudentState(tokenizer, tuple(after))
 
     def read_out(self, hidden: Tensor) -> Tensor:
         """(..., d_model) -> (..., dims), standardised."""

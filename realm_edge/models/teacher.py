@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from realm_edge.models.mamba2 import Mamba2
+from realm_edge.models.tokenizer import CentredMaps, token_inputs
 from realm_edge.settings import ModelSettings
 
 
@@ -34,10 +35,12 @@ class Teacher(nn.Module):
     Takes features normalised as the student's are, with each session's own statistics.
     """
 
-    def __init__(self, settings: ModelSettings, n_features: int, dropout: float = 0.0) -> None:
+    def __init__(self, settings: ModelSettings, n_features: int, dropout: float = 0.0, kinds: int = 1) -> None:
+        """``kinds``: features a channel has, kind after kind; only the channel tokenizer asks."""
         super().__init__()
         self.settings = settings
-        self.tokenizer = nn.Linear(n_features, settings.d_model)
+        self.maps = CentredMaps(kinds) if settings.tokenizer == "channel" else nn.Identity()
+        self.tokenizer = nn.Linear(token_inputs(settings, n_features, kinds), settings.d_model)
         self.token_norm = nn.LayerNorm(settings.d_model)
         self.mask_token = nn.Parameter(torch.randn(settings.d_model) * 0.02)
         self.blocks = nn.ModuleList(BidirectionalBlock(settings, dropout) for _ in range(settings.n_layer))
@@ -59,7 +62,9 @@ class Teacher(nn.Module):
         Returns:
             (batch, bins, d_model).
         """
-        x = self.token_norm(self.tokenizer(normalised))
+        if masked is not None:  # or the convolution would show masked bins to their neighbours, and the attention to all
+            normalised = normalised.masked_fill(masked[..., None], 0.0)
+        x = self.token_norm(self.tokenizer(self.maps(normalised)))
         if masked is not None:
             x = torch.where(masked[..., None], self.mask_token, x)
         for block in self.blocks:

@@ -132,7 +132,7 @@ def _spike_student(trainer: _Trainer, material: Material) -> _Decoder:
     inputs, dims = material.decoded.inputs.shape[1], material.decoded.targets.shape[1]
     histories = {}
     with seeded(trainer.phase("spike_finetune"), "init"):
-        student = Student(settings.student, inputs, dims)
+        student = Student(settings.student, inputs, dims, kinds=material.decoded.kinds)
     if material.pretraining:
         phase = trainer.phase("spike_pretrain")
         histories["pretrain"] = finetune(student, settings.distil, material.pretraining, window, phase, trainer.progress)

@@ -22,7 +22,7 @@ class Distillation(nn.Module):
         self.student = student
         same = student.settings.d_model == teacher_d_model
         self.projection = nn.Identity() if same else nn.Linear(student.settings.d_model, teacher_d_model)
-        self.reconstruction = nn.Linear(student.settings.d_model, student.tokenizer.in_features)
+        self.reconstruction = nn.Linear(student.settings.d_model, len(student.feature_mean))
 
     def loss(self, batch: Batch, seen_by_teacher: Tensor, settings: DistilSettings) -> Tensor:
         """w_repr * mean(1 - cos(P(student), teacher)) + w_task * MSE(behaviour) + w_ae * MSE(reconstruction).
@@ -53,7 +53,7 @@ def distil(
         window: bins a training segment.
     """
     with seeded(phase, "init"):
-        student = Student(model, series[0].inputs.shape[1], series[0].targets.shape[1], settings.dropout)
+        student = Student(model, series[0].inputs.shape[1], series[0].targets.shape[1], settings.dropout, series[0].kinds)
         module = Distillation(student, teacher.settings.d_model)
     teacher = teacher.eval().requires_grad_(False)
     held = validation_batch(series, window)

@@ -43,13 +43,14 @@ def gather(sessions: Sequence[Session], decoded: Session, kind: Kind) -> Materia
     if inputs is None:
         missing = "LFP to decode: use a recording with an LFP series" if kind == "features" else "spikes to decode"
         raise UserError(f"{decoded.name}: no {missing}")
+    kinds = inputs.shape[1] // len(decoded.good_channels) if kind == "features" else 1  # each spike input is a channel of its own
     pretraining, left_out = [], []
     for session in sessions:
         own = getattr(session, kind)
         if session is decoded:
             continue
         if own is not None and own.shape[1] == inputs.shape[1] and session.target_names == decoded.target_names:
-            pretraining.append(standardise(session, own))
+            pretraining.append(standardise(session, own, kinds))
         else:
             left_out.append(session.name)
-    return Material(inputs, standardise(decoded, inputs), tuple(pretraining), tuple(left_out))
+    return Material(inputs, standardise(decoded, inputs, kinds), tuple(pretraining), tuple(left_out))

@@ -25,7 +25,7 @@ def pretrain(
         window: bins a training segment.
     """
     with seeded(phase, "init"):
-        teacher = Teacher(model, series[0].inputs.shape[1], settings.dropout)
+        teacher = Teacher(model, series[0].inputs.shape[1], settings.dropout, series[0].kinds)
     held = validation_batch(series, window)
     with seeded(phase, "validation mask"):  # fixed, so that epochs can be compared
         held_mask = mask_blocks(len(held.inputs), held.inputs.shape[1], settings)

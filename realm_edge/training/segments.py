@@ -1,7 +1,7 @@
 """Standardised sessions and the windows that training draws from them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -28,6 +28,7 @@ class Series:
     input_inv_std: Tensor  # (n_inputs,), 0 for dead inputs
     target_mean: Tensor  # (dims,)
     target_std: Tensor  # (dims,)
+    kinds: int = field(default=1, kw_only=True)  # inputs a channel has, kind after kind
 
     def give_statistics(self, student: Student) -> None:
         """Make this session's statistics the student's frozen ones."""
@@ -45,11 +46,12 @@ class Batch:
     targets: Tensor  # (batch, window, dims), NaN where unknown
 
 
-def standardise(session: Session, inputs: NDArray[np.float32]) -> Series:
+def standardise(session: Session, inputs: NDArray[np.float32], kinds: int = 1) -> Series:
     """Standardise one input of a session (its LFP features or its spike counts) and its behaviour.
 
     Args:
         inputs: (bins, n_inputs).
+        kinds: inputs a channel has, kind after kind; divides ``n_inputs``.
 
     Raises:
         UserError: the behaviour is unknown or constant over the training part.
@@ -69,7 +71,7 @@ def standardise(session: Session, inputs: NDArray[np.float32]) -> Series:
     statistics = [torch.from_numpy(value.astype(np.float32)) for value in (mean, inv_std, target_mean, target_std)]
     z = (torch.from_numpy(np.asarray(inputs, np.float32)) - statistics[0]) * statistics[1]
     targets = (torch.from_numpy(np.asarray(session.targets, np.float32)) - statistics[2]) / statistics[3]
-    return Series(session.name, z.clamp(-CLIP, CLIP), targets, session.train_end, session.validation_end, *statistics)
+    return Series(session.name, z.clamp(-CLIP, CLIP), targets, session.train_end, session.validation_end, *statistics, kinds=kinds)
 
 
 def training_batches(series: Sequence[Series], window: int, batch: int) -> list[Batch]:

@@ -5,7 +5,7 @@ import onnx
 import pytest
 import torch
 
-from export.decoder_graph import decoder_graph
+from export.decoder_graph import decoder_graph, state_arrays
 from export.frontend_graph import lfp_frontend_graph, spike_frontend_graph
 from export.stepgraph import GraphBuilder, Stepper, load_model, metadata, save_model
 from realm_edge.errors import UserError
@@ -14,25 +14,33 @@ from realm_edge.models.student import Student
 from realm_edge.settings import LfpSettings, ModelSettings, Settings, SpikeSettings
 
 
-@pytest.fixture
-def student() -> Student:
+def untrained(tokenizer: str, kinds: int) -> Student:
     torch.manual_seed(0)
-    model = Student(ModelSettings(d_model=16, n_layer=2, d_state=8, headdim=8), 12, 2).eval()
+    model = Student(ModelSettings(d_model=16, n_layer=2, d_state=8, headdim=8, tokenizer=tokenizer), 12, 2, kinds=kinds).eval()
     model.feature_mean.normal_()
     model.target_std.fill_(3.0)
     return model
 
 
-def test_decoder_equals_torch_step(student):
+@pytest.fixture
+def student() -> Student:
+    return untrained("linear", 1)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("tokenizer", "kinds"), [("linear", 1), ("channel", 1), ("channel", 2), ("channel", 4), ("channel", 12)])
+def test_decoder_equals_torch_step(tokenizer, kinds):
+    student = untrained(tokenizer, kinds)
     model = decoder_graph(student, 50.0, ("vx", "vy"), "mm/s", {})
     stepper, state = Stepper(model), student.initial_state(1)
     for row in torch.randn(60, 12):
         out, state = student.step(row[None], state)
         got = stepper.step({"features": row.numpy()})["decoded"]
-        np.testing.assert_allclose(got, out[0].detach().numpy(), atol=1e-5)
-        for i, block in enumerate(state):
-            np.testing.assert_allclose(stepper.state[f"state.block{i}.h"], block.ssm[0].detach().numpy(), atol=1e-5)
-            np.testing.assert_allclose(stepper.state[f"state.block{i}.conv"], block.conv[0, :, 1:].T.detach().numpy(), atol=1e-5)
+        np.testing.assert_allclose(got, out[0].numpy(), atol=1e-5)
+        expected = state_arrays(state)
+        assert expected.keys() == stepper.state.keys()
+        for name, value in expected.items():
+            np.testing.assert_allclose(stepper.state[name], value, atol=1e-5, err_msg=name)
     assert metadata(model)["io"]["decoded"]["scale"] == [3.0, 3.0]
 
 

@@ -21,14 +21,11 @@ from quantization import arithmetic
 from realm_edge.errors import UserError
 
 DRAWS = 300  # of inputs a case
-RESULTS = {
-    "QConv": 2,
-    "QSelectiveStep": 2,
-    "QBiquad": 2,
-    "QBinFeatures": 5,
-    "QSpikeCount": 5,
+RESULTS = {  # outputs of an operator, where not one
+    **dict.fromkeys(("QConv", "QChannelConv", "QChannelAttention", "QSelectiveStep", "QBiquad"), 2),
+    **dict.fromkeys(("QBinFeatures", "QSpikeCount"), 5),
     "QRunningZ": 4,
-}  # outputs of an operator, where not one
+}
 RNG = np.random.default_rng(7)
 
 
@@ -96,6 +93,20 @@ def linear(n_in: int, n_out: int, mult: int, k: int, bias: int = 2**30) -> Case:
 def conv(taps: int, mult: int, k: int, bias: int = 2**30) -> Case:
     constants = (const("int8", 127, taps, 5), const("int32", bias, 5), const("int32", mult, 5))
     return Case("QConv", (int16(5), int16(taps - 1, 5), *constants, *scalars(2**k)))
+
+
+def channel_conv(taps: int, kinds: int, channels: int, maps: int, mult: int, k: int, bias: int = 2**30) -> Case:
+    n = kinds * channels
+    constants = (const("int8", 127, taps * kinds, maps), const("int32", bias, maps), const("int32", mult, maps))
+    return Case("QChannelConv", (int8(n), int8(taps - 1, n), *constants, *scalars(2**k)))
+
+
+def attention(channels: int, maps: int, f: int, leak: int, r: int, mult: int, k: int, x: int = 32767, reach: int = 5) -> Case:
+    mean = symmetric("int32", maps * x << f, channels)
+    weight = const("int8", 127, reach)
+    return Case(
+        "QChannelAttention", (symmetric("int16", x, channels * maps), mean, *scalars(2**f, 2**leak, 2**r), weight, *scalars(mult, 2**k))
+    )
 
 
 def layer_norm(n: int, weight: int, bias: int, eps: int, k: int, to: int) -> Case:
@@ -170,6 +181,15 @@ CASES = {
     "table-rows": Case("QTable", (int16(3), const("int16", 32767, 771), np.array([0, 514, 257]))),
     "conv": conv(4, 2**30 - 1, 46),
     "conv-two-taps": conv(2, 2**30 - 1, 38, bias=100),
+    "channel-conv": channel_conv(3, 7, 6, 8, 2**30 - 1, 46),
+    "channel-conv-one-channel": channel_conv(2, 3, 1, 3, 2**20, 24, bias=4000),
+    "channel-conv-odd-maps": channel_conv(4, 1, 5, 6, 7, 5, bias=100),
+    "attention": attention(7, 8, 12, 6, 15, 2**30 - 1, 38),
+    "attention-one-channel": attention(1, 8, 12, 6, 12, 2**20, 30),
+    "attention-four-channels": attention(4, 3, 0, 1, 0, 3, 2),
+    "attention-small": attention(9, 2, 20, 0, 4, 2**10, 12, x=100, reach=1),
+    "gate": Case("QChannelGate", (int16(40), int16(5, low=0), *scalars(2**22))),
+    "gate-one-map": Case("QChannelGate", (int16(3), int16(3, low=0), *scalars(1))),
     "selective": selective(2, 3, 8, 15, 2**30 - 1, 40),
     "selective-long": selective(1, 4, 64, 0, 2**20, 30),
     "selective-small": selective(3, 1, 1, 30, 1000, 12),
@@ -286,6 +306,11 @@ def test_width_is_the_narrowest_that_is_exact():
         ("selective", {2: int16(8)}, "|C| may be 32768: its sum over 8 states leaves 32 bits; scale C to 8191"),
         ("layer-norm-16", {2: np.array(1)}, "its sum of squares may reach 2^48"),
         ("layer-norm-8", {5: np.array(0)}, "input 5 is 0, less than 1"),
+        ("channel-conv", {2: const("int8", 127, 20, 8)}, "its 20 weights a map fit no 3 taps of 42 values"),
+        ("attention", {0: int16(55)}, "its 55 values are no whole number of maps of 7 channels"),
+        ("attention", {2: np.array(2**14)}, "its mean may reach 2^31"),
+        ("attention", {5: const("int8", 127, 4)}, "its convolution has 4 taps, which have no middle"),
+        ("gate", {1: int16(7)}, "its 40 values are no whole number of maps of 7 channels"),
         ("bin-features", {9: np.array(1)}, "a bin's power may reach 2^54"),
         ("average", {1: np.array([1, 2, 1, 1, 1, 0], np.int8)}, "holds something other than 0 and 1"),
         ("average", {4: np.array(2**16)}, "beyond int32"),

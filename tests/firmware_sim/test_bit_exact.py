@@ -66,6 +66,16 @@ def test_firmware_with_a_running_z_score_equals_onnxruntime(scored_chain, target
     assert {"QBinFeatures", "QRunningZ"} <= {row.op for row in result.kernels if row.cycles > 0}
 
 
+@pytest.mark.parametrize("target", sorted(targets()))
+def test_firmware_of_the_channel_tokenizer_equals_onnxruntime(channel_chain, target, tmp_path):
+    result = simulate(channel_chain, channel_chain.decoder_int8, target, tmp_path)
+    assert result.mismatch is None and result.bit_exact
+    macs = {row.op: row.macs for row in result.kernels if row.cycles > 0}
+    channels, kinds = 6, channel_chain.features.shape[1] // 6
+    assert macs["QChannelConv"] == channels * kinds * 3 * 8 and macs["QChannelAttention"] == channels * 5
+    assert "QChannelGate" in macs
+
+
 def flip_bit(weight: np.ndarray) -> np.ndarray:
     weight.flat[5] ^= 1 << 4
     return weight

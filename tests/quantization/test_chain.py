@@ -51,7 +51,9 @@ def test_spike_frontend_reference_equals_onnxruntime():
     assert len(np.unique(run_frontend(model, samples)[0])) > 10
 
 
-def test_decoder_reference_equals_onnxruntime(chain):
+@pytest.mark.parametrize("name", ["chain", "channel_chain"])
+def test_decoder_reference_equals_onnxruntime(name, request):
+    chain = request.getfixturevalue(name)
     features, _ = run_frontend(chain.frontend_int8, chain.samples)
     same_bits(chain.decoder_int8, "features", np.concatenate([features, adversarial(40, features.shape[1])]))
 
@@ -73,7 +75,9 @@ def test_integer_z_scores_are_close_to_float(scored_chain):
     assert not features[:, 2::6].any()  # the dead channel
 
 
-def test_int8_decoder_is_close_to_float(chain):
+@pytest.mark.parametrize("name", ["chain", "channel_chain"])
+def test_int8_decoder_is_close_to_float(name, request):
+    chain = request.getfixturevalue(name)
     scale = np.array(metadata(chain.frontend_int8)["io"]["features"]["scale"])
     stepper = Stepper(chain.decoder)
     exact = np.array([stepper.step({"features": row})["decoded"] for row in chain.features])[WARM_UP:]
@@ -105,6 +109,21 @@ def test_only_int8_reaches_matrix_products(chain):
             i.data_type for i in model.graph.initializer
         ]
         assert not floats & set(tensors)
+
+
+def test_the_leaky_mean_in_integers_follows_the_float_one(channel_chain):
+    """From its start at 0 until it has settled: it never stands still."""
+    scale = np.array(metadata(channel_chain.frontend_int8)["io"]["features"]["scale"])
+    features = channel_chain.features[WARM_UP:]  # within the range that was calibrated
+    counts = np.clip(np.rint(features / scale), -32767, 32767).astype(np.int16)
+    exact, integer = Stepper(channel_chain.decoder), Stepper(channel_chain.decoder_int8)
+    mean_scale = next(s["scale"] for s in metadata(channel_chain.decoder_int8)["states"] if s["in"] == "state.tokenizer.mean")
+    for row, stored in zip(features, counts, strict=True):
+        exact.step({"features": row})
+        integer.step({"features": stored})
+        mean = exact.state["state.tokenizer.mean"]
+        assert np.abs(integer.state["state.tokenizer.mean"] * mean_scale - mean).max() < 0.01 * max(np.abs(mean).max(), 0.1)
+    assert mean.min() > 0.01  # ten times what the bound allows: a mean that stays at 0 would be seen
 
 
 def test_golden_round_trip(chain, tmp_path):

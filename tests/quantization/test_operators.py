@@ -65,6 +65,27 @@ def conv(rng):
     return [draw(rng, np.int16, (5,), 32767), state, weight, bias, mult, power(rng, 0, 46)], {}
 
 
+def channel_conv(rng):
+    taps, kinds, channels, maps = (int(rng.integers(low, high + 1)) for low, high in ((2, 4), (1, 7), (1, 6), (1, 8)))
+    state, weight = draw(rng, np.int8, (taps - 1, kinds * channels), 127), draw(rng, np.int8, (taps * kinds, maps), 127)
+    bias, mult = draw(rng, np.int32, (maps,), 2**30), draw(rng, np.int32, (maps,), 2**30 - 1)
+    return [draw(rng, np.int8, (kinds * channels,), 127), state, weight, bias, mult, power(rng, 0, 46)], {}
+
+
+def channel_attention(rng):
+    channels, maps, reach = int(rng.integers(1, 9)), int(rng.integers(1, 9)), int(rng.choice([1, 3, 5]))
+    f = np.int64(2 ** int(rng.integers(0, 13)))
+    mean = draw(rng, np.int32, (channels,), int(maps * 32767 * f))
+    shifts = [f, power(rng, 0, 10), power(rng, 0, 16)]
+    weight, mult = draw(rng, np.int8, (reach,), 127), np.int64(rng.integers(0, 2**30))
+    return [draw(rng, np.int16, (channels * maps,), 32767), mean, *shifts, weight, mult, power(rng, 0, 46)], {}
+
+
+def channel_gate(rng):
+    channels, maps = int(rng.integers(1, 9)), int(rng.integers(1, 9))
+    return [draw(rng, np.int16, (channels * maps,), 32767), np.abs(draw(rng, np.int16, (channels,), 32767)), power(rng, 0, 30)], {}
+
+
 def selective_step(rng):
     heads, headdim, d_state = 2, 3, 8
     x, h = draw(rng, np.int16, (heads * headdim,), 32767), draw(rng, np.int16, (heads, headdim, d_state), 32767)
@@ -124,6 +145,9 @@ CASES = {
     "QAdd": add,
     "QTable": table,
     "QConv": conv,
+    "QChannelConv": channel_conv,
+    "QChannelAttention": channel_attention,
+    "QChannelGate": channel_gate,
     "QSelectiveStep": selective_step,
     "QCommonAverage": common_average,
     "QBiquad": biquad,

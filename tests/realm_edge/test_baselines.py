@@ -125,6 +125,10 @@ def test_sizes_by_hand() -> None:
     block = 4 * (inner + conv + 4) + conv * 4 + 3 * 4 * 2 * 3 + inner * 4  # in_proj, taps, states of 4 heads, out_proj
     assert macs_per_step(student) == 5 * 4 + 2 * block + 4 * 2
 
+    by_channel = ModelSettings(d_model=4, n_layer=2, d_state=3, headdim=2, tokenizer="channel")
+    student = Student(by_channel, n_features=6, dims=2, kinds=2)
+    assert macs_per_step(student) == 3 * (8 * 2 * 3 + 5) + 3 * 8 * 4 + 2 * block + 4 * 2  # convolution and attention of three channels
+
     filtered = kalman.Kalman(transition=np.eye(2), gain=np.zeros((2, 5)), offset=np.zeros(2))
     assert (filtered.parameters, filtered.macs_per_step()) == (4 + 10 + 2, 4 + 10)
 

@@ -28,6 +28,29 @@ def refused(load, path):
     return message
 
 
+def test_channel_tokenizers_come_back_with_their_kinds(tmp_path):
+    settings = SETTINGS.model_copy(update={"tokenizer": "channel"})
+    student, teacher = Student(settings, 6, 2, kinds=3).eval(), Teacher(settings, 6, kinds=3).eval()
+    save_student(tmp_path / "student.safetensors", student, {})
+    save_teacher(tmp_path / "teacher.safetensors", teacher, {})
+    x = torch.randn(1, 20, 6)
+    loaded = load_student(tmp_path / "student.safetensors")
+    assert loaded.settings == settings and loaded.channels == 2
+    assert torch.equal(loaded(x), student(x))
+    assert torch.equal(load_teacher(tmp_path / "teacher.safetensors")(x), teacher(x))
+    metadata, tensors = read_tensors(tmp_path / "student.safetensors")
+    tensors["maps.conv.weight"] = torch.zeros(8, 4, 3)
+    write_tensors(tmp_path / "student.safetensors", tensors, metadata)
+    assert "'maps.conv.weight' of shape [8, 4, 3] fits no 6 features" in refused(load_student, tmp_path / "student.safetensors")
+
+
+def test_a_checkpoint_from_before_there_was_a_choice_of_tokenizer_loads(student_file):
+    metadata, tensors = read_tensors(student_file)
+    del metadata["model"]["tokenizer"]
+    write_tensors(student_file, tensors, metadata)
+    assert load_student(student_file).settings == SETTINGS
+
+
 def test_student_comes_back(student_file):
     torch.manual_seed(0)
     saved, loaded = Student(SETTINGS, 6, 2), load_student(student_file)

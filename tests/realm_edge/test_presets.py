@@ -19,7 +19,7 @@ STUDENTS = {  # parameters that the name stands for, and how far off the preset 
     "implant-s": (40e3, 0.15),
     "implant-m": (100e3, 0.05),
     "implant-l": (300e3, 0.10),
-    "realm-s": (2.1e6, 0.05),  # the paper's; it has a convolution in front of the tokenizer and another Mamba-2
+    "realm-s": (2.1e6, 0.05),  # the paper's; it has another Mamba-2
     "realm": (4.9e6, 0.10),
 }
 
@@ -50,7 +50,8 @@ def test_inputs_and_sizes_are_those_of_the_real_modules(name: str) -> None:
     assert frontend.n_features == size.features
     assert frontend.samples_per_bin * 1000 == settings.bin_ms * settings.lfp.rate_hz
     assert settings.spike_samples_per_bin * 1000 == settings.bin_ms * settings.spike.rate_hz
-    assert parameters(Student(settings.student, size.features, 2)) == size.student_parameters
+    student = Student(settings.student, size.features, 2, kinds=size.features // size.channels)
+    assert parameters(student) == size.student_parameters
 
 
 @torch.no_grad()
@@ -60,6 +61,15 @@ def test_macs_are_counted_layer_by_layer() -> None:
     conv_dim = d_inner + 2 * d_state
     block = d_model * (d_inner + conv_dim + heads) + taps * conv_dim + 3 * heads * headdim * d_state + d_inner * d_model
     assert size.student_macs_per_step == 224 * d_model + 3 * block + d_model * 2
+
+
+def test_the_papers_students_have_its_tokenizer() -> None:
+    for name in ("realm-s", "realm"):
+        settings = PRESETS[name]
+        assert settings.student.tokenizer == settings.teacher.tokenizer == "channel"
+        linear = settings.model_copy(update={"student": settings.student.model_copy(update={"tokenizer": "linear"})})
+        more = preset_size(settings).student_parameters - preset_size(linear).student_parameters
+        assert more == 96 * (8 - 7) * 256 + 8 * 7 * 3 + 8 + 5  # a wider linear map, the convolution, the attention
 
 
 @pytest.mark.parametrize("name", PRESETS)

@@ -7,11 +7,13 @@ from realm_edge.models.student import CLIP, Student, decode
 from realm_edge.settings import ModelSettings
 
 SETTINGS = ModelSettings(d_model=16, n_layer=2, d_state=8, headdim=8)
+TOKENIZERS = pytest.mark.parametrize("tokenizer", ["linear", "channel"])
 
 
-def student(dtype=torch.float32, n_features=6, dropout=0.0):
+def student(dtype=torch.float32, n_features=6, dropout=0.0, tokenizer="linear"):
     torch.manual_seed(0)
-    model = Student(SETTINGS, n_features, dims=2, dropout=dropout).to(dtype).eval()
+    settings = SETTINGS.model_copy(update={"tokenizer": tokenizer})
+    model = Student(settings, n_features, dims=2, dropout=dropout, kinds=2).to(dtype).eval()
     model.feature_mean.copy_(torch.randn(n_features))
     model.feature_inv_std.copy_(torch.rand(n_features) + 0.5)
     model.target_mean.copy_(torch.tensor([3.0, -1.0]))
@@ -20,9 +22,10 @@ def student(dtype=torch.float32, n_features=6, dropout=0.0):
 
 
 @torch.no_grad()
+@TOKENIZERS
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float64, 1e-10)])
-def test_forward_equals_the_step_loop(dtype, tolerance):
-    model = student(dtype)
+def test_forward_equals_the_step_loop(dtype, tolerance, tokenizer):
+    model = student(dtype, tokenizer=tokenizer)
     features = 2 * torch.randn(3, 75, 6, dtype=dtype)
     state = model.initial_state(3)
     looped = []
@@ -59,17 +62,20 @@ def test_features_are_clipped_and_dead_ones_ignored():
     assert model.normalise(far)[0, 0] == CLIP and model.normalise(far)[0, 1] == -CLIP
 
 
-def test_decode_streams_whole_sessions_in_target_units():
-    model = student(torch.float64)
+@TOKENIZERS
+def test_decode_streams_whole_sessions_in_target_units(tokenizer):
+    model = student(torch.float64, tokenizer=tokenizer)
     features = torch.randn(100, 6, dtype=torch.float64)
     with torch.no_grad():
         expected = model(features[None])[0] * torch.tensor([10.0, 0.5]) + torch.tensor([3.0, -1.0])
     torch.testing.assert_close(decode(model, features), expected, rtol=0, atol=1e-10)
-    torch.testing.assert_close(decode(model, features, block_bins=7), expected, rtol=0, atol=1e-10)
+    for block_bins in (1, 7):  # shorter than the tokenizer's history, and longer
+        torch.testing.assert_close(decode(model, features, block_bins), expected, rtol=0, atol=1e-10)
 
 
-def test_decode_is_causal_and_has_dropout_off():
-    model = student(dropout=0.5).train()
+@TOKENIZERS
+def test_decode_is_causal_and_has_dropout_off(tokenizer):
+    model = student(dropout=0.5, tokenizer=tokenizer).train()
     features = torch.randn(60, 6)
     changed = features.clone()
     changed[40:] += 1.0

@@ -1,5 +1,6 @@
 """The teacher sees both ways, and masked bins hide their content and nothing else."""
 
+import pytest
 import torch
 
 from realm_edge.models.teacher import Teacher
@@ -7,16 +8,18 @@ from realm_edge.settings import ModelSettings, PretrainSettings
 from realm_edge.training.pretrain import augment, mask_blocks
 
 SETTINGS = ModelSettings(d_model=16, n_layer=2, d_state=8, headdim=8)
+TOKENIZERS = pytest.mark.parametrize("tokenizer", ["linear", "channel"])
 
 
-def teacher():
+def teacher(tokenizer="linear"):
     torch.manual_seed(0)
-    return Teacher(SETTINGS, n_features=6).double().eval()
+    return Teacher(SETTINGS.model_copy(update={"tokenizer": tokenizer}), n_features=6, kinds=2).double().eval()
 
 
 @torch.no_grad()
-def test_every_bin_sees_the_past_and_the_future():
-    model = teacher()
+@TOKENIZERS
+def test_every_bin_sees_the_past_and_the_future(tokenizer):
+    model = teacher(tokenizer)
     x = torch.randn(1, 50, 6, dtype=torch.float64)
     changed = x.clone()
     changed[0, 25] += 1.0
@@ -25,8 +28,9 @@ def test_every_bin_sees_the_past_and_the_future():
 
 
 @torch.no_grad()
-def test_masked_bins_hide_their_content():
-    model = teacher()
+@TOKENIZERS
+def test_masked_bins_hide_their_content(tokenizer):
+    model = teacher(tokenizer)
     x = torch.randn(2, 50, 6, dtype=torch.float64)
     masked = torch.zeros(2, 50, dtype=torch.bool)
     masked[:, 10:20] = True

@@ -216,6 +216,19 @@ def test_the_whole_chain_learns_and_repeats_itself():
     assert_equal(student, again_student)
 
 
+def test_the_channel_tokenizer_learns_in_teacher_and_student():
+    one = series(1)
+    wide = ModelSettings(d_model=16, n_layer=1, d_state=4, headdim=8, tokenizer="channel")
+    slow = replace(one, inputs=one.inputs[:70].repeat_interleave(10, dim=0))  # masked bins can be told from their neighbours
+    settings = PretrainSettings(epochs=20, lr=1e-2, batch=4, average=0.8, block_bins=(2, 6), masked_fraction=0.3)
+    teacher, pretrained = pretrain(wide, settings, [slow], 4, WINDOW, Phase("pretrain", 0), Silent())
+    assert pretrained.validation_loss[-1] < 0.8 * pretrained.validation_loss[0]
+    narrow = MODEL.model_copy(update={"tokenizer": "channel"})
+    settings = DistilSettings(epochs=15, lr=1e-2, batch=4, average=0.8)
+    _, distilled = distil(teacher, narrow, settings, [one], WINDOW, Phase("distil", 0), Silent())
+    assert distilled.validation_loss[-1] < 0.7 * distilled.validation_loss[0]
+
+
 def test_each_term_of_the_distillation_loss_counts():
     sessions = [series(1)]
     torch.manual_seed(0)

@@ -5,6 +5,7 @@
 
 from collections.abc import Callable
 
+from export.tvm.kernels.channels import q_channel_attention, q_channel_conv, q_channel_gate
 from export.tvm.kernels.elementwise import q_add, q_normalise, q_table
 from export.tvm.kernels.filters import q_biquad, q_common_average
 from export.tvm.kernels.interface import Kernel, Node
@@ -22,6 +23,9 @@ BUILDERS: dict[str, Callable[[Node], Kernel]] = {
     "QAdd": q_add,
     "QTable": q_table,
     "QConv": q_conv,
+    "QChannelConv": q_channel_conv,
+    "QChannelAttention": q_channel_attention,
+    "QChannelGate": q_channel_gate,
     "QSelectiveStep": q_selective_step,
     "QCommonAverage": q_common_average,
     "QBiquad": q_biquad,

@@ -23,7 +23,7 @@ def q_linear(node: Node) -> Kernel:
     weight = np.ascontiguousarray(node.constant(1, "int8", n_in, None).T)  # (out, in)
     n_out = len(weight)
     bias, mult, k = stored(node.constant(2, "int32", n_out)), stored(node.constant(3, "int32", n_out)), node.shift(4)
-    bound = _sum_bound(weight, x.bound, bias)
+    bound = sum_bound(weight, x.bound, bias)
     acc_type = width(bound)
     rows = min(ROWS, n_out)
     blocks = -(-n_out // rows)
@@ -64,7 +64,7 @@ def q_conv(node: Node) -> Kernel:
     taps = state.shape[0] + 1
     weight = np.ascontiguousarray(node.constant(2, "int8", taps, d).T)  # (d, taps)
     bias, mult, k = stored(node.constant(3, "int32", d)), stored(node.constant(4, "int32", d)), node.shift(5)
-    bound, mult_peak = _sum_bound(weight, x.bound, bias), peak(mult)
+    bound, mult_peak = sum_bound(weight, x.bound, bias), peak(mult)
 
     def filtered(x: Any, state: Any, weight: Any, bias: Any, mult: Any, i: Any) -> Any:
         window = [*(state[t, i] for t in range(taps - 1)), x[i]]
@@ -93,6 +93,6 @@ def q_conv(node: Node) -> Kernel:
     return Kernel(kernel, (x.name, state.name, weight, bias, mult, y.name), (y, after), {after.name: state.name}, macs=weight.size)
 
 
-def _sum_bound(weight: NDArray, x_bound: int, bias: NDArray) -> int:
+def sum_bound(weight: NDArray, x_bound: int, bias: NDArray) -> int:
     """Largest absolute accumulator of any output: weight is (out, terms)."""
     return int(np.max(np.sum(np.abs(weight.astype(np.int64)), axis=1) * x_bound + np.abs(bias.astype(np.int64))))
