@@ -21,7 +21,7 @@ class PresetSize:
     channels: int
     features: int  # inputs a bin
     student_parameters: int
-    student_macs_per_step: int  # linear weights + convolution taps + 3 * heads * headdim * d_state a block
+    student_macs_per_step: int  # as realm_edge.baselines.cost counts
     teacher_parameters: int  # with the mask token and the predictor, which only pretraining needs
 
     def line(self) -> str:

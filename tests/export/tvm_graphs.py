@@ -1,4 +1,4 @@
-"""Small integer step graphs with random constants and every operator of the domain."""
+"""Small integer step graphs with random constants and every operator of the domain but those of the channel tokenizer (``channel_chain``)."""
 
 from dataclasses import dataclass, field
 
