@@ -23,6 +23,8 @@ def new_state(module: nn.Module, settings: FitSettings, fabric: Fabric) -> State
     average = AveragedModel(module, multi_avg_fn=get_ema_multi_avg_fn(settings.average))
     precision = fabric.strategy.precision
     scales = getattr(precision, "scaler", None) is not None  # the fused AdamW would undo the scaling only after clipping
+    if scales:
+        precision.load_state_dict(torch.amp.GradScaler(fabric.device.type).state_dict())  # as new: an earlier fit has changed it
     optimizer = torch.optim.AdamW(_decay_groups(module, settings.weight_decay), lr=settings.lr, fused=not scales)
     return State(module, average, copy.deepcopy(average.module.state_dict()), optimizer, precision)
 

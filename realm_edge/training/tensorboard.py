@@ -39,8 +39,7 @@ def curves(folder: Path | None, history: History) -> Iterator[Log]:
                 writer.add_scalar("step/loss", loss, first + index)
                 writer.add_scalar("step/gradient_norm", norm, first + index)
                 writer.add_scalar("step/learning_rate", rate, first + index)
-            # On the same axis of steps, so that one purge holds for all.
-            last = sum(history.steps)
+            last = sum(history.steps) - 1  # on the same axis of steps, so that one purge holds for all
             writer.add_scalar("epoch/train_loss", history.train_loss[-1], last)
             writer.add_scalar("epoch/validation_loss", history.validation_loss[-1], last)
             writer.add_scalar("epoch/seconds", history.seconds_by_epoch[-1], last)
