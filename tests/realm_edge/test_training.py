@@ -252,6 +252,16 @@ def test_mixed_precision_learns_as_float32_does(tmp_path, precision):
         assert_equal(student, tuned(replace_fit(epochs=20), phase)[0])
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("precision", ["32", "bf16-mixed"])
+def test_a_gpu_learns_as_the_cpu_does(precision):
+    _, exact = tuned(replace_fit(epochs=20))
+    with machine("cuda", precision) as fabric:
+        student, history = tuned(replace_fit(epochs=20), Phase("finetune", 0, fabric=fabric))
+    assert student.head.weight.device.type == "cpu"
+    np.testing.assert_allclose(history.validation_loss, exact.validation_loss, rtol=0.1)
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_a_gpu_that_is_not_there():
     with pytest.raises(UserError, match=r"--device cuda: 1 process\(es\) but 0 GPU\(s\)"), machine("cuda", "32"):
