@@ -22,6 +22,7 @@ from realm_edge.cli_options import (
     BUDGET,
     CONFIG,
     LFP,
+    MACHINE,
     OUT,
     PATH,
     PRESET,
@@ -34,6 +35,7 @@ from realm_edge.cli_options import (
     settings_of,
 )
 from realm_edge.errors import UserError
+from realm_edge.torchrun import leads, processes
 
 if TYPE_CHECKING:
     from realm_edge.workflow import Workflow
@@ -81,16 +83,19 @@ def _end(ctx: click.Context, status: int, message: str) -> NoReturn:
     epilog="Example: realm-edge run --out runs/demo",
 )
 @click.version_option(__version__, prog_name="realm-edge")
-def main() -> None:
+@click.pass_context
+def main(ctx: click.Context) -> None:
     """Turn recordings into an int8 LFP decoder, real implant firmware and a report on its power, bandwidth and accuracy.
 
     The stages follow one another: data, train, export, quantize, compile, simulate, report. Each leaves its files in the
     directory of the run; `run` performs all that are not done yet.
     """
+    if processes() > 1 and ctx.invoked_subcommand != "train":
+        raise UserError(f"torchrun started {processes()} processes of '{ctx.invoked_subcommand}': only 'train' can use more than one")
 
 
 @main.command(epilog="Example: realm-edge run --data monday.nwb --data tuesday.nwb --behavior hand_velocity --out runs/hand")
-@options(SOURCE, TARGETS, BUDGET)
+@options(SOURCE, TARGETS, BUDGET, MACHINE)
 @click.option("--out", type=PATH, help="Directory of the run (default: runs/ and the first recording's or the preset's name).")
 @AS_JSON
 def run(
@@ -102,6 +107,8 @@ def run(
     fresh: bool,
     targets: tuple[str, ...],
     budget: Path | None,
+    device: str,
+    precision: str,
     out: Path | None,
     as_json: bool,
 ) -> None:
@@ -115,8 +122,9 @@ def run(
     made, request = open_for_data(out, settings, recordings, behavior, lfp_series, fresh=fresh, may_skip=True)
     work = _workflow(made)
     work.resume("data", recordings, behavior, lfp_series, request=request)
-    for stage in ("train", "export", "quantize"):
-        work.resume(stage)
+    work.resume("train", device, precision)
+    work.resume("export")
+    work.resume("quantize")
     for target in chosen:
         work.resume(f"compile.{target}", target)
     results = {target: work.resume(f"simulate.{target}", target, budget, request=limits) for target in chosen}
@@ -182,10 +190,16 @@ def convert(
 
 
 @main.command(epilog="Example: realm-edge train --out runs/demo")
-@options(OUT, AS_JSON)
-def train(out: Path, as_json: bool) -> None:
-    """Pretrain the teacher, distil and fine-tune the student, and train the baselines."""
-    _tell(_open(out).perform("train"), as_json)
+@options(MACHINE, OUT, AS_JSON)
+def train(device: str, precision: str, out: Path, as_json: bool) -> None:
+    """Pretrain the teacher, distil and fine-tune the student, and train the baselines; goes on where it was interrupted.
+
+    Under torchrun, on one machine or several with a shared directory, all processes train together:
+    torchrun --nproc_per_node 4 -m realm_edge.cli train --out runs/demo
+    """
+    summary = _open(out).perform("train", device, precision)
+    if leads():
+        _tell(summary, as_json)
 
 
 @main.command(epilog="Example: realm-edge export --out runs/demo")
@@ -345,10 +359,10 @@ def _open(out: Path) -> "Workflow":
 
 
 def _workflow(run: Any) -> "Workflow":
-    from realm_edge.progress import Terminal
+    from realm_edge.progress import Silent, Terminal
     from realm_edge.workflow import Workflow
 
-    progress = Terminal()
+    progress = Terminal() if leads() else Silent()
     if run.removed:
         progress.say(f"removed {len(run.removed)} half-written file(s) of an interrupted command")
     return Workflow(run, progress, STAGES)

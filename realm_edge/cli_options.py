@@ -46,6 +46,14 @@ SOURCE = options(
 )
 
 
+_DEVICE = click.Choice(["auto", "cpu", "cuda"])
+_PRECISION = click.Choice(["32", "bf16-mixed", "16-mixed"])
+MACHINE = options(
+    click.option("--device", type=_DEVICE, default="auto", show_default=True, help="Where to train; auto: on a GPU if there is one."),
+    click.option("--precision", type=_PRECISION, default="32", show_default=True, help="Of the matrix products in training."),
+)
+
+
 def number(option: str, text: str, kind: Callable[[str], Any], wanted: str) -> Any:
     """Read a number out of an option's text; a UserError names both and says what is ``wanted``."""
     try:

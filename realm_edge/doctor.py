@@ -52,7 +52,7 @@ def examine(emulators: Sequence[str], qemu_versions: Versions) -> list[Item]:
     """
     packages = [_package(name, purpose, required=True) for name, purpose in REQUIRED_PACKAGES.items()]
     machines = [_qemu(name, qemu_versions) for name in dict.fromkeys(emulators)]
-    return [_python(), *packages, *machines, _gpu(), _package("mamba-ssm", "official Mamba-2, to exchange weights with", required=False)]
+    return [_python(), *packages, *machines, _gpu(), _package("mamba-ssm", "its kernels scan on a GPU", required=False)]
 
 
 def _python() -> Item:

@@ -20,7 +20,11 @@ class Progress(Protocol):
         ...
 
     def track(self, items: Iterable[Item], description: str, total: int | None = None) -> Iterator[Item]:
-        """Pass ``items`` through and show how many of ``total`` are done."""
+        """Pass ``items`` through and show how many of ``total`` are done, and the time left."""
+        ...
+
+    def note(self, text: str) -> None:
+        """Show a few words beside what is tracked, in place of those before."""
         ...
 
 
@@ -33,12 +37,16 @@ class Silent:
     def track(self, items: Iterable[Item], description: str, total: int | None = None) -> Iterator[Item]:
         yield from items
 
+    def note(self, text: str) -> None:
+        pass
+
 
 class Terminal:
     """Writes to stderr, so that stdout stays clean for ``--json``."""
 
     def __init__(self) -> None:
         self._console = Console(stderr=True, highlight=False)
+        self._bars: RichProgress | None = None
 
     def say(self, text: str) -> None:
         self._console.print(text, markup=False)
@@ -49,6 +57,13 @@ class Terminal:
             yield from items
             self.say(f"  {description}: {time.monotonic() - start:.1f} s")
             return
-        columns = (TextColumn("  {task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        with RichProgress(*columns, console=self._console, transient=True) as bars:
-            yield from bars.track(items, description=description, total=total)
+        shown, note = TextColumn("  {task.description}"), TextColumn("{task.fields[note]}")
+        with RichProgress(
+            shown, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), note, console=self._console, transient=True
+        ) as self._bars:
+            task = self._bars.add_task(description, total=total, note="")
+            yield from self._bars.track(items, task_id=task, total=total)
+
+    def note(self, text: str) -> None:
+        if self._bars is not None:
+            self._bars.update(self._bars.task_ids[-1], note=text)

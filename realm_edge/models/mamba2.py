@@ -8,7 +8,9 @@ with ngroups 1 and the gated RMSNorm applied after the gate, so that state dicts
 """
 
 import math
-from typing import NamedTuple
+from collections.abc import Callable
+from functools import cache
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +19,7 @@ from torch.nn import functional as F
 from realm_edge.settings import ModelSettings
 
 CHUNK = 32  # bins; the quadratic work inside a chunk and the sequential work between chunks balance here on a CPU
+KERNEL_CHUNK = 256  # mamba-ssm's default, for its kernels
 BLOCK = 512  # bins that are scanned at once: what lies between the matrix products then stays in the cache
 DT_RANGE = (1e-3, 0.1)  # initial step sizes, log-uniform (mamba-ssm's dt_min, dt_max)
 DT_FLOOR = 1e-4
@@ -75,11 +78,7 @@ class Mamba2(nn.Module):
         x, b, c = self._heads(F.silu(xbc))
 
         dt = F.softplus(dt + self.dt_bias)  # (batch, bins, nheads)
-        a, ssm, parts = -torch.exp(self.A_log), state.ssm, []
-        for piece in zip(*(tensor.split(BLOCK, dim=1) for tensor in (x, dt, b, c)), strict=True):
-            part, ssm = ssd_scan(piece[0], piece[1], a, piece[2], piece[3], ssm)
-            parts.append(part)
-        y = torch.cat(parts, dim=1)
+        y, ssm = scan(x, dt, -torch.exp(self.A_log), b, c, state.ssm)
         y = (y + self.D[:, None] * x).flatten(-2)  # (batch, bins, d_inner)
         return self.out_proj(self.norm(y * F.silu(z))), Mamba2State(conv, ssm)
 
@@ -116,6 +115,34 @@ class Mamba2(nn.Module):
         """x (..., nheads, headdim), B (..., d_state), C (..., d_state)."""
         x, b, c = xbc.split((self.settings.d_inner, self.settings.d_state, self.settings.d_state), dim=-1)
         return x.unflatten(-1, (self.settings.nheads, self.settings.headdim)), b, c
+
+
+def scan(x: Tensor, dt: Tensor, a: Tensor, b: Tensor, c: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+    """:func:`ssd_scan` in blocks, or mamba-ssm's Triton kernels for it on a GPU where the package is installed.
+
+    Sums of decays and the state stay in float32 at least, also under autocast: bfloat16 would forget what lies a few bins back.
+    """
+    with torch.autocast(x.device.type, enabled=False):
+        x, dt, a, b, c, h = (tensor.to(torch.promote_types(tensor.dtype, torch.float32)) for tensor in (x, dt, a, b, c, h))
+        kernels = mamba_ssm_scan() if x.is_cuda and x.dtype == torch.float32 and len(x) else None  # no float64, no empty batch
+        if kernels is not None:
+            y, h = kernels(x, dt, a, b[:, :, None], c[:, :, None], chunk_size=KERNEL_CHUNK, initial_states=h, return_final_states=True)
+            return y, h
+        parts = []
+        for piece in zip(*(tensor.split(BLOCK, dim=1) for tensor in (x, dt, b, c)), strict=True):
+            part, h = ssd_scan(piece[0], piece[1], a, piece[2], piece[3], h)
+            parts.append(part)
+        return torch.cat(parts, dim=1), h
+
+
+@cache
+def mamba_ssm_scan() -> Callable[..., tuple[Tensor, Tensor]] | None:
+    """``mamba_chunk_scan_combined`` of mamba-ssm, or None where the package cannot be imported."""
+    try:
+        from mamba_ssm.ops.triton.ssd_combined import mamba_chunk_scan_combined
+    except ImportError:
+        return None
+    return cast("Callable[..., tuple[Tensor, Tensor]]", mamba_chunk_scan_combined)
 
 
 def ssd_scan(x: Tensor, dt: Tensor, a: Tensor, b: Tensor, c: Tensor, h: Tensor, chunk: int = CHUNK) -> tuple[Tensor, Tensor]:

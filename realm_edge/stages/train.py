@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from lightning_fabric import Fabric
 from numpy.typing import NDArray
 
 from realm_edge import wiener
@@ -23,7 +24,9 @@ from realm_edge.settings import Settings
 from realm_edge.stages.data import load_sessions
 from realm_edge.training.distil import distil
 from realm_edge.training.finetune import finetune
-from realm_edge.training.loop import History, Phase, seeded
+from realm_edge.training.history import History
+from realm_edge.training.loop import Phase, seeded
+from realm_edge.training.machine import machine
 from realm_edge.training.material import Material, gather
 from realm_edge.training.pretrain import pretrain
 
@@ -41,36 +44,53 @@ class _Trainer:
     run: RunDir
     progress: Progress
     made_from: Mapping[str, str]
+    fabric: Fabric
 
     @property
     def settings(self) -> Settings:
         return self.run.settings
 
     @property
+    def writes(self) -> bool:
+        """Under torchrun one process does."""
+        return self.fabric.is_global_zero
+
+    @property
     def partial(self) -> Path:
         return self.run.file("train.partial")
 
     def phase(self, name: str) -> Phase:
-        return Phase(name, self.settings.seed, self.partial / f"{name}.safetensors", sha256_json(dict(self.made_from)))
+        partial, curves = self.partial / f"{name}.safetensors", self.run.file("tensorboard", name)
+        return Phase(name, self.settings.seed, partial, sha256_json(dict(self.made_from)), self.fabric, curves)
 
 
-def run(run: RunDir, progress: Progress) -> dict[str, Any]:
-    """Write checkpoints, ``metrics.json`` and ``predictions.npz``; a run that was interrupted continues after its last epoch.
+def run(run: RunDir, progress: Progress, device: str = "cpu", precision: str = "32") -> dict[str, Any]:
+    """Write checkpoints, ``metrics.json``, ``predictions.npz`` and ``tensorboard/``; what was interrupted goes on at the step where it was.
+
+    Under torchrun all processes train together and see one directory; the first one writes.
 
     Accuracies are on the held-out session's test part, in target units, decoded causally from the session's first bin with the state
     carried. ``predictions.npz``: ``bins`` (n,) int64, ``true`` (n, dims), and one (n, dims) float32 array a decoder, by its name in
     ``metrics.json``.
 
+    Args:
+        device, precision: see :func:`realm_edge.training.machine.machine`. They decide how fast training is and how it rounds.
+
     Returns:
         The content of ``metrics.json``.
 
     Raises:
-        UserError: the data stage is missing or stale, or its sessions cannot be trained on.
+        UserError: the data stage is missing or stale, its sessions cannot be trained on, or there is no such device.
     """
     run.require("data")
+    with machine(device, precision) as fabric:
+        return _train(run, progress, fabric, precision)
+
+
+def _train(run: RunDir, progress: Progress, fabric: Fabric, precision: str) -> dict[str, Any]:
     sessions = load_sessions(run)
     heldout = next(session for session in sessions if session.heldout)
-    trainer = _Trainer(run, progress, {"settings": run.settings.digest(), "data": run.digest("data")})
+    trainer = _Trainer(run, progress, {"settings": run.settings.digest(), "data": run.digest("data")}, fabric)
     outputs = [run.file(name) for name in ("teacher.safetensors", "student.safetensors", "metrics.json", "predictions.npz")]
 
     lfp = gather(sessions, heldout, "features")
@@ -83,7 +103,7 @@ def run(run: RunDir, progress: Progress) -> dict[str, Any]:
         decoders["spike_wiener"] = _wiener(trainer, spikes, "spike_wiener")
         pretraining["spike"] = spikes.as_json()
         outputs.append(run.file("student_spike.safetensors"))
-    else:
+    elif trainer.writes:
         run.file("student_spike.safetensors").unlink(missing_ok=True)  # of an earlier run on other recordings
 
     bins = np.arange(heldout.validation_end, len(heldout.targets))
@@ -95,6 +115,7 @@ def run(run: RunDir, progress: Progress) -> dict[str, Any]:
         "target_unit": heldout.target_unit,
         "bin_ms": run.settings.bin_ms,
         "bins": {"train": heldout.train_end, "validation": heldout.validation_end - heldout.train_end, "test": len(bins)},
+        "machine": {"device": fabric.device.type, "processes": fabric.world_size, "precision": precision},
         "pretraining": pretraining,
         "teacher": teacher,
         "decoders": {
@@ -102,11 +123,12 @@ def run(run: RunDir, progress: Progress) -> dict[str, Any]:
             for name, decoder in decoders.items()
         },
     }
-    write_json(run.file("metrics.json"), metrics)
-    predicted = {name: decoder.predicted[bins] for name, decoder in decoders.items()}
-    _write_arrays(run.file("predictions.npz"), {"bins": bins, "true": heldout.targets[bins], **predicted})
-    shutil.rmtree(trainer.partial)
-    run.complete("train", outputs, metrics)
+    if trainer.writes:
+        write_json(run.file("metrics.json"), metrics)
+        predicted = {name: decoder.predicted[bins] for name, decoder in decoders.items()}
+        _write_arrays(run.file("predictions.npz"), {"bins": bins, "true": heldout.targets[bins], **predicted})
+        shutil.rmtree(trainer.partial)
+        run.complete("train", outputs, metrics)
     return metrics
 
 
@@ -116,12 +138,14 @@ def _lfp_student(trainer: _Trainer, material: Material, channels: int) -> tuple[
     series = material.pretraining or (material.decoded,)
     phase = trainer.phase("pretrain")
     teacher, pretrained = pretrain(settings.teacher, settings.pretrain, series, channels, window, phase, trainer.progress)
-    save_teacher(trainer.run.file("teacher.safetensors"), teacher, trainer.made_from)
+    if trainer.writes:
+        save_teacher(trainer.run.file("teacher.safetensors"), teacher, trainer.made_from)
 
     phase = trainer.phase("distil")
     student, distilled = distil(teacher, settings.student, settings.distil, series, window, phase, trainer.progress)
     tuned = finetune(student, settings.finetune, [material.decoded], window, trainer.phase("finetune"), trainer.progress)
-    save_student(trainer.run.file("student.safetensors"), student, trainer.made_from)
+    if trainer.writes:
+        save_student(trainer.run.file("student.safetensors"), student, trainer.made_from)
     facts = {"parameters": _parameters(teacher), "pretrain": pretrained.as_json()}
     return {"lfp_student": _decoder(student, material, {"distil": distilled, "finetune": tuned})}, facts
 
@@ -138,7 +162,8 @@ def _spike_student(trainer: _Trainer, material: Material) -> _Decoder:
         histories["pretrain"] = finetune(student, settings.distil, material.pretraining, window, phase, trainer.progress)
     phase = trainer.phase("spike_finetune")
     histories["finetune"] = finetune(student, settings.finetune, [material.decoded], window, phase, trainer.progress)
-    save_student(trainer.run.file("student_spike.safetensors"), student, trainer.made_from)
+    if trainer.writes:
+        save_student(trainer.run.file("student_spike.safetensors"), student, trainer.made_from)
     return _decoder(student, material, histories)
 
 

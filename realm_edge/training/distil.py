@@ -10,7 +10,9 @@ from realm_edge.models.student import Student
 from realm_edge.models.teacher import Teacher
 from realm_edge.progress import Progress
 from realm_edge.settings import DistilSettings, ModelSettings
-from realm_edge.training.loop import History, Phase, fit, masked_mse, seeded
+from realm_edge.training.history import History
+from realm_edge.training.loop import Phase, fit, masked_mse, seeded
+from realm_edge.training.machine import mean_over_processes
 from realm_edge.training.segments import Batch, Series, training_batches, validation_batch
 
 
@@ -31,9 +33,11 @@ class Distillation(nn.Module):
             seen_by_teacher: (batch, window, teacher's d_model), the teacher's last layer for the same windows.
         """
         hidden, _ = self.student.encode(batch.inputs, self.student.initial_state(len(batch.inputs)))
-        apart = (1.0 - F.cosine_similarity(self.projection(hidden), seen_by_teacher, dim=-1)).mean()
+        apart = (1.0 - F.cosine_similarity(self.projection(hidden).float(), seen_by_teacher.float(), dim=-1)).mean()
         task = masked_mse(self.student.read_out(hidden), batch.targets)
         reconstruction = F.mse_loss(self.reconstruction(hidden), batch.inputs)
+        windows = torch.tensor(len(hidden), device=hidden.device)
+        apart, reconstruction = (mean_over_processes(mean, windows) for mean in (apart, reconstruction))
         return settings.w_repr * apart + settings.w_task * task + settings.w_ae * reconstruction
 
 
@@ -52,10 +56,11 @@ def distil(
         series: sessions with the teacher's number of inputs and the same behaviour axes.
         window: bins a training segment.
     """
+    series = [one.to(phase.fabric.device) for one in series]
     with seeded(phase, "init"):
         student = Student(model, series[0].inputs.shape[1], series[0].targets.shape[1], settings.dropout, series[0].kinds)
         module = Distillation(student, teacher.settings.d_model)
-    teacher = teacher.eval().requires_grad_(False)
+    teacher = teacher.eval().requires_grad_(False).to(phase.fabric.device)
     held = validation_batch(series, window)
     held_seen = _seen(teacher, held)
 
@@ -66,6 +71,7 @@ def distil(
         return float(module.loss(held, held_seen, settings))
 
     history = fit(module, settings, phase, lambda: training_batches(series, window, settings.batch), loss, validate, progress)
+    teacher.cpu()
     return module.student, history
 
 

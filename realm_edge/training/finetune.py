@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from realm_edge.models.student import Student
 from realm_edge.progress import Progress
 from realm_edge.settings import FitSettings
-from realm_edge.training.loop import History, Phase, fit, masked_mse
+from realm_edge.training.history import History
+from realm_edge.training.loop import Phase, fit, masked_mse
 from realm_edge.training.segments import Batch, Series, training_batches
 
 WARM_UP_WINDOWS = 2  # windows run before the scored part, so that validation sees a settled state as streaming does
@@ -49,6 +50,7 @@ def supervise(
     for each in module.modules():
         if isinstance(each, nn.Dropout):
             each.p = settings.dropout
+    series = [one.to(phase.fabric.device) for one in series]
     labelled = [replace(one, train_end=_labelled_end(one)) for one in series]
     segment = min(window, *(one.train_end for one in labelled))
 

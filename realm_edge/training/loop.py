@@ -5,70 +5,45 @@ import math
 import time
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import torch
+from lightning_fabric import Fabric
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from realm_edge.checkpoint import read_tensors, write_tensors
 from realm_edge.errors import UserError
 from realm_edge.progress import Progress
 from realm_edge.settings import FitSettings
+from realm_edge.training.history import History
+from realm_edge.training.interrupt import interrupts_held_back
+from realm_edge.training.machine import mean_over_processes, one_cpu, share
+from realm_edge.training.partial import Epoch, restore, save
+from realm_edge.training.step import new_state, stepper
+from realm_edge.training.tensorboard import curves
 
-GRADIENT_CLIP = 1.0
+SAVE_SECONDS = 30.0  # between two saves within an epoch
 
 Module = TypeVar("Module", bound=nn.Module)
-BatchType = TypeVar("BatchType")
 
 
 @dataclass(frozen=True)
 class Phase:
-    """Names one phase of a run: its random numbers, and the file from which an interrupted one continues."""
+    """Names one phase of a run: its random numbers, its files, and the machine it runs on."""
 
     name: str
     seed: int  # of the run; each phase draws its own stream from it
-    partial: Path | None = None  # written after each epoch; None: the phase cannot be resumed
+    partial: Path | None = None  # written at the end of each epoch and within long ones; None: the phase cannot be resumed
     made_from: str = ""  # digest of settings and data; a partial file made from anything else is ignored
-
-
-@dataclass(frozen=True)
-class History:
-    """What a fit did."""
-
-    train_loss: tuple[float, ...] = ()  # one an epoch
-    validation_loss: tuple[float, ...] = ()
-    steps: tuple[int, ...] = ()  # of the optimiser, one count an epoch
-    seconds: float = 0.0  # over all the runs that it took
-    finished: bool = False
+    fabric: Fabric = field(default_factory=one_cpu)
+    curves: Path | None = None  # folder for TensorBoard
 
     @property
-    def epochs(self) -> int:
-        return len(self.validation_loss)
-
-    @property
-    def best_epoch(self) -> int:
-        """Counted from zero."""
-        return self.validation_loss.index(min(self.validation_loss))
-
-    @property
-    def steps_to_best(self) -> int:
-        """Optimiser steps up to the end of the best epoch."""
-        return sum(self.steps[: self.best_epoch + 1])
-
-    def as_json(self) -> dict[str, object]:
-        return {
-            "epochs": self.epochs,
-            "best_epoch": self.best_epoch,
-            "steps_to_best": self.steps_to_best,
-            "best_validation_loss": self.validation_loss[self.best_epoch],
-            "train_loss": list(self.train_loss),
-            "validation_loss": list(self.validation_loss),
-            "seconds": self.seconds,
-        }
+    def origin(self) -> dict[str, str]:
+        return {"phase": self.name, "made_from": self.made_from}
 
 
 @contextmanager
@@ -94,138 +69,116 @@ def one_thread() -> Iterator[None]:
 
 
 def masked_mse(predicted: Tensor, target: Tensor) -> Tensor:
-    """Mean squared error over the elements whose target is not NaN; 0 where there is none."""
+    """Mean squared error over the elements whose target is not NaN, in all processes; 0 where there is none."""
     known = torch.isfinite(target)
     error = torch.where(known, predicted - torch.where(known, target, 0.0), 0.0)
-    return error.square().sum() / known.sum().clamp(min=1)
+    return mean_over_processes(error.square().sum() / known.sum().clamp(min=1), known.sum())
 
 
 def fit(
     module: Module,
     settings: FitSettings,
     phase: Phase,
-    batches: Callable[[], Sequence[BatchType]],
-    loss: Callable[[Module, BatchType], Tensor],
+    batches: Callable[[], Sequence[Any]],
+    loss: Callable[[Module, Any], Tensor],
     validate: Callable[[Module], float],
     progress: Progress,
+    corrupt: Callable[[Any], Any] = lambda batch: batch,
 ) -> History:
-    """Fit ``module`` in place with AdamW; it ends with the averaged weights of the epoch that validated best.
+    """Fit ``module`` in place with AdamW; it ends on the CPU, with the averaged weights of the epoch that validated best.
 
     Equal arguments give equal weights on one machine's CPU, interrupted and resumed or not. Validation is on the exponential moving
     average of the weights (``settings.average``), so that is what is kept. Training stops ``settings.patience`` epochs after the best one.
+    Several processes compute what one does, up to rounding and dropout.
 
     Args:
         module: its parameters that require gradients are trained.
-        batches: one epoch's batches, drawn with torch's global generator, which is seeded here.
-        loss: of one batch, in training mode.
+        batches: one epoch's batches, drawn with torch's global generator, which is seeded here. A batch is a NamedTuple of tensors that
+            hold windows side by side.
+        loss: of one process' share of a batch, in training mode; made of :func:`realm_edge.training.machine.mean_over_processes`.
         validate: lower is better; called in evaluation mode without gradients. It must not draw random numbers.
+        corrupt: turns a batch into another with random numbers, before it is shared among the processes.
 
     Raises:
         UserError: the loss stopped being a number; the message names phase, epoch and setting.
+        KeyboardInterrupt: Ctrl-C or SIGTERM, once the step in progress is finished and saved.
     """
-    average = AveragedModel(module, multi_avg_fn=get_ema_multi_avg_fn(settings.average))
-    optimizer = torch.optim.AdamW(_decay_groups(module, settings.weight_decay), lr=settings.lr, fused=True)
-    best = copy.deepcopy(average.module.state_dict())
-    with seeded(phase, "fit"), one_thread():
-        history = _resume(phase, module, average, best, optimizer)
+    fabric = phase.fabric
+    state = new_state(module, settings, fabric)
+    step = stepper(state, fabric)
+    leads = fabric.is_global_zero  # this process writes
+
+    with seeded(phase, "fit"), one_thread(), interrupts_held_back() as interrupted:
+        history, epoch = restore(phase.partial, phase.origin, state)
+        saved = time.monotonic()
 
         def epochs() -> Iterator[int]:
             while not history.finished:
                 yield history.epochs
 
-        for epoch in progress.track(epochs(), phase.name, settings.epochs):
-            start = time.monotonic()
-            module.train()
-            losses = []
-            drawn = batches()
-            for index, batch in enumerate(drawn):
-                _set_rate(optimizer, settings, epoch + index / len(drawn))
-                value = loss(module, batch)
-                optimizer.zero_grad(set_to_none=True)
-                value.backward()
-                nn.utils.clip_grad_norm_(module.parameters(), GRADIENT_CLIP)
-                optimizer.step()
-                average.update_parameters(module)
-                losses.append(float(value.detach()))
-            average.eval()
-            with torch.no_grad():
-                score = validate(cast(Module, average.module))
-            mean_loss = math.fsum(losses) / len(losses)
-            if not math.isfinite(score) or not math.isfinite(mean_loss):
-                raise UserError(f"{phase.name}: loss {mean_loss}, validation {score} in epoch {epoch}: lower its lr ({settings.lr})")
-            if score < min(history.validation_loss, default=math.inf):
-                best = copy.deepcopy(average.module.state_dict())
-            history = _advanced(history, settings, mean_loss, score, len(losses), time.monotonic() - start)
-            _save(phase, module, average, best, optimizer, history)
-    module.load_state_dict(best)
-    module.eval()
+        def keep() -> float:
+            if phase.partial is not None and leads:
+                save(phase.partial, phase.origin, state, history, epoch)
+            return time.monotonic()
+
+        with curves(phase.curves if leads else None, history) as log:
+            for number in progress.track(epochs(), phase.name, settings.epochs):
+                start = time.monotonic() - epoch.seconds
+                drawn = epoch.draw(batches)
+                rates = [_rate(settings, number + index / len(drawn)) for index in range(len(drawn))]
+                module.train()
+                for index in range(len(epoch.losses), len(drawn)):
+                    own = share(corrupt(drawn[index]), fabric)
+                    with _noise(phase, sum(history.steps) + index):
+                        value, norm = step(rates[index], partial(loss, module, own))
+                    value, stop = _agreed(fabric, value, interrupted())
+                    epoch.add(value, norm, time.monotonic() - start)
+                    progress.note(_note(history, index + 1, len(drawn)))
+                    if stop or time.monotonic() - saved >= SAVE_SECONDS:
+                        saved = keep()
+                    if stop:
+                        raise KeyboardInterrupt
+
+                state.average.eval()
+                with torch.no_grad():
+                    score = fabric.broadcast(validate(cast(Module, state.average.module)))
+                mean_loss = math.fsum(torch.stack(epoch.losses).tolist()) / len(drawn)
+                if not math.isfinite(score) or not math.isfinite(mean_loss):
+                    raise UserError(f"{phase.name}: loss {mean_loss}, validation {score} in epoch {number}: lower its lr ({settings.lr})")
+                if score < min(history.validation_loss, default=math.inf):
+                    state.best.update(copy.deepcopy(state.average.module.state_dict()))
+                history = history.advanced(settings, mean_loss, score, len(drawn), time.monotonic() - start)
+                log(history, epoch, rates)
+                epoch = Epoch()
+                saved = keep()
+    module.load_state_dict(state.best)
+    module.cpu().eval()
     return history
 
 
-def _advanced(history: History, settings: FitSettings, train_loss: float, validation_loss: float, steps: int, seconds: float) -> History:
-    longer = History(
-        train_loss=(*history.train_loss, train_loss),
-        validation_loss=(*history.validation_loss, validation_loss),
-        steps=(*history.steps, steps),
-        seconds=history.seconds + seconds,
-    )
-    return replace(longer, finished=longer.epochs >= settings.epochs or longer.epochs - 1 - longer.best_epoch >= settings.patience)
+def _noise(phase: Phase, step: int) -> AbstractContextManager[None]:
+    """Where dropout draws from: the phase's stream, or one of its own where shares differ in size and a GPU has its own generator."""
+    fabric = phase.fabric
+    if fabric.world_size == 1 and fabric.device.type == "cpu":
+        return nullcontext()
+    return seeded(phase, f"step {step}, process {fabric.global_rank}")
 
 
-def _decay_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Decay matrices only: shrinking A_log, D, dt_bias, norms and biases towards zero would mean something else."""
-    trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
-    return [
-        {"params": [parameter for parameter in trained if parameter.dim() >= 2], "weight_decay": weight_decay},
-        {"params": [parameter for parameter in trained if parameter.dim() < 2], "weight_decay": 0.0},
-    ]
+def _agreed(fabric: Fabric, loss: Tensor, interrupted: bool) -> tuple[Tensor, bool]:
+    """The loss of the whole batch, and whether any process was interrupted: all stop at the same step."""
+    if fabric.world_size == 1:
+        return loss, interrupted
+    both = cast(Tensor, fabric.all_reduce(torch.stack((loss, loss.new_tensor(float(interrupted)))), reduce_op="mean"))
+    return both[0], bool(both[1] > 0)
 
 
-def _set_rate(optimizer: torch.optim.Optimizer, settings: FitSettings, epoch: float) -> None:
+def _rate(settings: FitSettings, epoch: float) -> float:
     """Linear warm-up over the first epoch, then half a cosine down to zero at ``settings.epochs``, or constant."""
     fall = 0.5 * (1.0 + math.cos(math.pi * epoch / settings.epochs)) if settings.schedule == "cosine" else 1.0
-    for group in optimizer.param_groups:
-        group["lr"] = settings.lr * fall * min(1.0, 0.1 + epoch)
+    return settings.lr * fall * min(1.0, 0.1 + epoch)
 
 
-def _save(
-    phase: Phase, module: nn.Module, average: AveragedModel, best: dict[str, Tensor], optimizer: torch.optim.Optimizer, history: History
-) -> None:
-    if phase.partial is None:
-        return
-    tensors = {"random": torch.get_rng_state(), "averaged": average.n_averaged}
-    for prefix, state in (("module", module.state_dict()), ("average", average.module.state_dict()), ("best", best)):
-        tensors |= {f"{prefix}/{name}": tensor for name, tensor in state.items()}
-    for index, slots in optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer/{index}/{name}": tensor for name, tensor in slots.items()}
-    write_tensors(phase.partial, tensors, {"made_from": phase.made_from, "phase": phase.name, "history": asdict(history)})
-
-
-def _resume(phase: Phase, module: nn.Module, average: AveragedModel, best: dict[str, Tensor], optimizer: torch.optim.Optimizer) -> History:
-    """Put back what :func:`_save` wrote; an empty history when there is nothing to continue from."""
-    if phase.partial is None or not phase.partial.exists():
-        return History()
-    try:
-        metadata, tensors = read_tensors(phase.partial)
-    except UserError:
-        return History()  # a leftover that is not whole holds nothing worth keeping
-    if metadata.get("made_from") != phase.made_from or metadata.get("phase") != phase.name:
-        return History()
-    torch.set_rng_state(tensors["random"])
-    average.n_averaged.copy_(tensors["averaged"])
-    module.load_state_dict(_under("module/", tensors))
-    average.module.load_state_dict(_under("average/", tensors))
-    best.update(_under("best/", tensors))
-    slots: dict[int, dict[str, Tensor]] = {}
-    for name, tensor in _under("optimizer/", tensors).items():
-        index, slot = name.split("/")
-        slots.setdefault(int(index), {})[slot] = tensor
-    optimizer.load_state_dict({"state": slots, "param_groups": optimizer.state_dict()["param_groups"]})
-    record = metadata["history"]
-    return History(
-        tuple(record["train_loss"]), tuple(record["validation_loss"]), tuple(record["steps"]), record["seconds"], record["finished"]
-    )
-
-
-def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+def _note(history: History, step: int, steps: int) -> str:
+    if not history.epochs:
+        return f"step {step}/{steps}"
+    return f"step {step}/{steps}  loss {history.train_loss[-1]:.4f}  validation {history.validation_loss[-1]:.4f}"

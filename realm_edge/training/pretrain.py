@@ -1,6 +1,7 @@
 """Masked autoencoding of the teacher (REALM, arXiv 2605.14867)."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -8,10 +9,19 @@ from torch import Tensor
 from realm_edge.models.teacher import Teacher
 from realm_edge.progress import Progress
 from realm_edge.settings import ModelSettings, PretrainSettings
-from realm_edge.training.loop import History, Phase, fit, masked_mse, seeded
+from realm_edge.training.history import History
+from realm_edge.training.loop import Phase, fit, masked_mse, seeded
 from realm_edge.training.segments import Batch, Series, training_batches, validation_batch
 
 AMPLITUDE = (0.85, 1.15)  # augmentation: gain of a whole window
+
+
+class MaskedBatch(NamedTuple):
+    """Windows side by side, with what the teacher may see of them."""
+
+    inputs: Tensor  # (batch, window, n_inputs), to be predicted
+    seen: Tensor  # (batch, window, n_inputs), augmented
+    masked: Tensor  # (batch, window), bool
 
 
 def pretrain(
@@ -24,21 +34,25 @@ def pretrain(
         channels: electrodes; all features of a dropped channel are zeroed together.
         window: bins a training segment.
     """
+    series = [one.to(phase.fabric.device) for one in series]
     with seeded(phase, "init"):
         teacher = Teacher(model, series[0].inputs.shape[1], settings.dropout, series[0].kinds)
     held = validation_batch(series, window)
     with seeded(phase, "validation mask"):  # fixed, so that epochs can be compared
-        held_mask = mask_blocks(len(held.inputs), held.inputs.shape[1], settings)
+        held_mask = mask_blocks(len(held.inputs), held.inputs.shape[1], settings).to(held.inputs.device)
 
-    def loss(module: Teacher, batch: Batch) -> Tensor:
-        masked = mask_blocks(len(batch.inputs), batch.inputs.shape[1], settings)
-        predicted = module.reconstruct(augment(batch.inputs, channels, settings), masked)
-        return masked_mse(predicted[masked], batch.inputs[masked])
+    def corrupt(batch: Batch) -> MaskedBatch:
+        masked = mask_blocks(len(batch.inputs), batch.inputs.shape[1], settings).to(batch.inputs.device)
+        return MaskedBatch(batch.inputs, augment(batch.inputs, channels, settings), masked)
+
+    def loss(module: Teacher, batch: MaskedBatch) -> Tensor:
+        predicted = module.reconstruct(batch.seen, batch.masked)
+        return masked_mse(predicted[batch.masked], batch.inputs[batch.masked])
 
     def validate(module: Teacher) -> float:
         return float(masked_mse(module.reconstruct(held.inputs, held_mask)[held_mask], held.inputs[held_mask]))
 
-    history = fit(teacher, settings, phase, lambda: training_batches(series, window, settings.batch), loss, validate, progress)
+    history = fit(teacher, settings, phase, lambda: training_batches(series, window, settings.batch), loss, validate, progress, corrupt)
     return teacher, history
 
 
@@ -59,10 +73,11 @@ def mask_blocks(batch: int, bins: int, settings: PretrainSettings) -> Tensor:
 
 
 def augment(inputs: Tensor, channels: int, settings: PretrainSettings) -> Tensor:
-    """Drop channels, scale windows and add noise; (batch, window, n_inputs) -> the same shape."""
+    """Drop channels, scale windows and add noise; (batch, window, n_inputs) -> the same shape. Draws on the CPU, whatever the device."""
     batch, _, n_inputs = inputs.shape
     gain = torch.empty(batch, 1, 1).uniform_(*AMPLITUDE)
     kept = torch.rand(batch, 1, channels) >= settings.channel_dropout
     if channels == 1:  # dropping the only channel leaves nothing to learn from
         kept = torch.ones_like(kept)
-    return inputs * gain * kept.repeat(1, 1, n_inputs // channels) + settings.noise_sd * torch.randn_like(inputs)
+    scale = gain * kept.repeat(1, 1, n_inputs // channels)
+    return inputs * scale.to(inputs.device) + settings.noise_sd * torch.randn(inputs.shape).to(inputs.device)

@@ -1,7 +1,8 @@
 """Standardised sessions and the windows that training draws from them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -30,6 +31,10 @@ class Series:
     target_std: Tensor  # (dims,)
     kinds: int = field(default=1, kw_only=True)  # inputs a channel has, kind after kind
 
+    def to(self, device: torch.device) -> "Series":
+        """The same with inputs and targets, from which batches are cut, on a device."""
+        return replace(self, inputs=self.inputs.to(device), targets=self.targets.to(device))
+
     def give_statistics(self, student: Student) -> None:
         """Make this session's statistics the student's frozen ones."""
         student.feature_mean.copy_(self.input_mean)
@@ -38,8 +43,7 @@ class Series:
         student.target_std.copy_(self.target_std)
 
 
-@dataclass(frozen=True)
-class Batch:
+class Batch(NamedTuple):
     """Windows side by side."""
 
     inputs: Tensor  # (batch, window, n_inputs)

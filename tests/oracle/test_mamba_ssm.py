@@ -1,14 +1,7 @@
-"""Our Mamba-2 against the real mamba-ssm package, in an environment of its own: opt-in, ``./start test -m oracle -rP``.
+"""Our Mamba-2 against the real mamba-ssm package, in an environment of its own: opt-in, ``./start test -m oracle -rP``."""
 
-mamba-ssm cannot share an environment with TVM (its pin of apache-tvm-ffi) and has no wheel without CUDA, so it is built from its sdist with
-the CUDA part left out. The environment lies in the user's cache directory and is made once.
-"""
-
-import hashlib
 import json
-import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -21,9 +14,6 @@ from realm_edge.settings import ModelSettings
 
 pytestmark = [pytest.mark.oracle, pytest.mark.timeout(3600)]  # the first time installs PyTorch again
 
-ROOT = Path(__file__).parents[2]
-NEEDS = ("torch", "triton", "einops", "transformers", "huggingface_hub", "safetensors", "packaging", "ninja", "setuptools", "wheel")
-PACKAGE = "mamba-ssm==2.3.2.post1"
 TOLERANCE = 1e-5  # of the largest value
 CHUNK = 32  # of ssd_minimal_discrete, which needs whole chunks
 
@@ -32,32 +22,6 @@ CASES = {
     "no expansion, three taps": (ModelSettings(d_model=24, n_layer=1, d_state=8, headdim=12, expand=1, d_conv=3), 3, 64),
     "realm": (ModelSettings(d_model=256, n_layer=1, d_state=64, headdim=64), 1, 512),
 }
-
-
-def install(environment: Path, *arguments: str, **variables: str) -> None:
-    python = environment / "bin" / "python"
-    command = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | variables)
-    assert done.returncode == 0, done.stderr
-
-
-@pytest.fixture(scope="module")
-def python(request: pytest.FixtureRequest) -> Path:
-    """The interpreter of an environment with mamba-ssm and this project's version of torch."""
-    if "oracle" not in request.config.option.markexpr:  # such as -m "not slow", which replaces the default
-        pytest.skip("installs packages: only with -m oracle")
-    constraints = ROOT / "constraints.txt"
-    recipe = "\0".join((sys.version, PACKAGE, *NEEDS, constraints.read_text(encoding="utf-8")))
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    environment = cache / "realm-edge" / f"mamba-ssm-{hashlib.sha256(recipe.encode()).hexdigest()[:12]}"
-    finished = environment / "finished"
-    if not finished.exists():
-        subprocess.run([sys.executable, "-m", "venv", "--clear", str(environment)], check=True)
-        install(environment, "-c", str(constraints), *NEEDS)
-        build = {"MAMBA_FORCE_BUILD": "TRUE", "MAMBA_SKIP_CUDA_BUILD": "TRUE"}
-        install(environment, "--no-build-isolation", "--no-deps", "--no-binary", "mamba-ssm", PACKAGE, **build)
-        finished.touch()
-    return environment / "bin" / "python"
 
 
 @pytest.fixture(scope="module", params=CASES)

@@ -126,6 +126,33 @@ def test_another_budget_simulates_again(stages: _Stages) -> None:
     assert stages.arguments["simulate.cortex-m4"] == ("cortex-m4", Path("limits.toml"))
 
 
+@pytest.mark.parametrize("command", ["run", "train"])
+def test_device_and_precision_reach_training(stages: _Stages, command: str) -> None:
+    assert _invoke("run").exit_code == 0
+    assert stages.arguments["train"] == ("auto", "32")
+    assert _invoke("data", *(["--fresh"] if command == "run" else [])).exit_code == 0
+    assert _invoke(command, "--device", "cpu", "--precision", "bf16-mixed").exit_code == 0
+    assert stages.arguments["train"] == ("cpu", "bf16-mixed")
+    assert _invoke(command, "--device", "tpu").exit_code == 2
+
+
+def test_torchrun_is_for_training_and_its_first_process_speaks(stages: _Stages, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert _invoke("run").exit_code == 0
+    monkeypatch.setenv("WORLD_SIZE", "2")  # some batch systems set this one for single processes too
+    assert _invoke("export").exit_code == 0
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
+    monkeypatch.setenv("RANK", "1")
+    refused = _invoke("export")
+    assert refused.exit_code == 2
+    assert refused.stderr.splitlines() == [
+        "realm-edge: error: torchrun started 2 processes of 'export': only 'train' can use more than one"
+    ]
+    second = _invoke("train")
+    assert (second.exit_code, second.stdout, second.stderr) == (0, "", "")
+    monkeypatch.setenv("RANK", "0")
+    assert _invoke("train", "--json").stdout
+
+
 def test_json_is_all_that_goes_to_stdout(stages: _Stages) -> None:
     result = json.loads(_invoke("run", "--json").stdout)
     assert result["ok"] and list(result["targets"]) == list(TARGETS)

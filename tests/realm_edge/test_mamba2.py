@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from realm_edge.models.mamba2 import A_RANGE, BLOCK, CHUNK, DT_RANGE, Mamba2, Mamba2State, ssd_scan
+from realm_edge.models.mamba2 import A_RANGE, BLOCK, CHUNK, DT_RANGE, Mamba2, Mamba2State, scan, ssd_scan
 from realm_edge.settings import ModelSettings
 
 SHAPES = [
@@ -92,6 +92,27 @@ def test_scan_is_the_recurrence_and_so_is_its_gradient(chunk):
         strict=True,
     ):
         torch.testing.assert_close(got, wanted, rtol=1e-9, atol=1e-9)
+
+
+@torch.no_grad()
+def test_mixed_precision_keeps_the_scan_in_float32():
+    torch.manual_seed(0)
+    x, b, c = (torch.randn(2, 300, *shape).bfloat16() for shape in ((4, 8), (16,), (16,)))
+    dt, a, h = 0.1 * torch.rand(2, 300, 4), -torch.rand(4), torch.randn(2, 4, 8, 16)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        y, last = scan(x, dt, a, b, c, h)
+    expected = ssd_scan(x.float(), dt, a, b.float(), c.float(), h)
+    assert y.dtype == last.dtype == torch.float32
+    assert torch.equal(y, expected[0]) and torch.equal(last, expected[1])
+
+    model = mixer(SHAPES[1])
+    u = torch.randn(2, 300, 32)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        mixed, after = model(u)
+    exact, after_exact = model(u)
+    assert mixed.dtype == torch.bfloat16 and after.ssm.dtype == torch.float32
+    assert (mixed - exact).abs().max() <= 0.02 * exact.abs().max()
+    assert (after.ssm - after_exact.ssm).abs().max() <= 0.02 * after_exact.ssm.abs().max()
 
 
 @torch.no_grad()

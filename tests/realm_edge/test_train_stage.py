@@ -2,7 +2,11 @@
 
 import io
 import json
+import os
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -40,8 +44,8 @@ def session(name, seed, heldout=False, n_features=6, with_counts=True):
     )  # fmt: skip
 
 
-def make_run(path, *recorded):
-    run = RunDir.create(path, SETTINGS)
+def make_run(path, *recorded, settings=SETTINGS):
+    run = RunDir.create(path, settings)
     files = [run.file("data", f"{one.name}.npz") for one in recorded]
     for one, file in zip(recorded, files, strict=True):
         sessions.save(one, file)
@@ -117,6 +121,33 @@ def test_an_interrupted_stage_continues_to_the_same_weights(tmp_path, phase):
     train.run(broken, Silent())
     for name, expected in tensors(whole).items():
         assert all(torch.equal(tensors(broken)[name][key], value) for key, value in expected.items()), name
+
+
+def test_two_processes_train_what_one_does(tmp_path):
+    """Started by torchrun; without dropout, which differs. Batches of 1 leave one process without a window, those of 3 share unevenly."""
+    fits = {name: FIT | {"dropout": 0.0, "batch": batch} for name, batch in (("pretrain", 3), ("distil", 3), ("finetune", 1))}
+    settings = settings_module.Settings.model_validate(SETTINGS.model_dump() | fits)
+    other = session("a", 1)
+    other.targets[30:100] = np.nan  # so that windows differ in how much of the behaviour is known
+    recorded = other, session("c", 0, heldout=True)
+    alone = make_run(tmp_path / "alone", *recorded, settings=settings)
+    expected = train.run(alone, Silent())
+    both = make_run(tmp_path / "both", *recorded, settings=settings)
+    started = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    command = [*started, "-m", "realm_edge.cli", "train", "--device", "cpu", "--out", str(both.path), "--json"]
+    root, environment = Path(__file__).parents[2], {**os.environ, "PYTHONPATH": "."}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=root, env=environment)
+    assert done.returncode == 0, done.stderr
+    metrics = json.loads(done.stdout)  # one of the two speaks
+    assert both.is_complete("train") and both.summary("train") == metrics
+    assert metrics["machine"] == expected["machine"] | {"processes": 2}
+    for name, wanted in tensors(alone).items():
+        for key, value in wanted.items():
+            torch.testing.assert_close(tensors(both)[name][key], value, rtol=0, atol=1e-4, msg=f"{name}: {key}")
+    phases = [run["decoders"]["lfp_student"]["phases"]["distil"] for run in (metrics, expected)]
+    np.testing.assert_allclose(phases[0]["train_loss"], phases[1]["train_loss"], rtol=1e-5)
+    curves = [{folder.name: len(list(folder.iterdir())) for folder in run.file("tensorboard").iterdir()} for run in (both, alone)]
+    assert curves[0] == curves[1] and set(curves[0].values()) == {1}
 
 
 def test_refuses_missing_data_and_a_session_without_lfp(tmp_path):

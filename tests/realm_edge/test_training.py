@@ -1,5 +1,8 @@
 """The fit loop on problems of a second: it learns, repeats itself, resumes, and never looks at the test part."""
 
+import math
+import os
+import signal
 from dataclasses import replace
 
 import numpy as np
@@ -11,9 +14,11 @@ from realm_edge.models.student import Student, decode
 from realm_edge.progress import Silent
 from realm_edge.session import Session
 from realm_edge.settings import DistilSettings, FitSettings, ModelSettings, PretrainSettings
+from realm_edge.training import loop
 from realm_edge.training.distil import distil
 from realm_edge.training.finetune import finetune
 from realm_edge.training.loop import Phase, masked_mse
+from realm_edge.training.machine import machine
 from realm_edge.training.pretrain import pretrain
 from realm_edge.training.segments import MIN_BATCHES, standardise, training_batches, validation_batch
 
@@ -65,6 +70,37 @@ class Interrupted(Silent):
             if count == self.epochs:
                 raise KeyboardInterrupt
             yield item
+
+
+class AtStep(Silent):
+    """Does something while the fit is at its n-th step."""
+
+    def __init__(self, step, act):
+        self.left, self.act = step, act
+
+    def note(self, text):
+        self.left -= 1
+        if self.left == 0:
+            self.act()
+
+
+def ctrl_c():
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def crash():
+    raise RuntimeError("power cut")
+
+
+def fitted(kind, phase, progress=None):
+    """A fine-tuning with dropout, or a pretraining with masks and augmentation: three steps an epoch, six epochs."""
+    progress = progress or Silent()
+    if kind == "pretrain":
+        settings = PretrainSettings(epochs=6, lr=5e-3, batch=4, average=0.8, block_bins=(2, 6), dropout=0.3)
+        return pretrain(MODEL, settings, [series()], 4, WINDOW, phase, progress)
+    torch.manual_seed(0)
+    student = Student(MODEL, 4, 1)
+    return student, finetune(student, replace_fit(dropout=0.3), [series()], WINDOW, phase, progress)
 
 
 def test_standardise_uses_the_training_part_alone():
@@ -148,6 +184,88 @@ def test_a_resumed_fit_equals_an_uninterrupted_one(tmp_path, after):
     again, repeated = tuned(settings, phase)  # a finished phase is not trained again
     assert_equal(whole, again)
     assert repeated == history
+
+
+@pytest.mark.parametrize("kind", ["finetune", "pretrain"])
+@pytest.mark.parametrize("step", [1, 2, 3, 7, 17, 18])
+def test_ctrl_c_at_any_step_changes_nothing(tmp_path, kind, step):
+    whole, expected = fitted(kind, Phase(kind, 0))
+    assert expected.steps == (3,) * 6
+    phase = Phase(kind, 0, tmp_path / "partial.safetensors", "abc")
+    with pytest.raises(KeyboardInterrupt):
+        fitted(kind, phase, AtStep(step, ctrl_c))
+    resumed, history = fitted(kind, phase)
+    assert_equal(whole, resumed)
+    assert (history.validation_loss, history.train_loss) == (expected.validation_loss, expected.train_loss)
+    assert len(history.seconds_by_epoch) == history.epochs and history.seconds == math.fsum(history.seconds_by_epoch) > 0
+
+
+@pytest.mark.parametrize("seconds", [0.0, 1e9])
+def test_a_crash_costs_what_came_after_the_last_save(tmp_path, monkeypatch, seconds):
+    monkeypatch.setattr(loop, "SAVE_SECONDS", seconds)
+    whole, _ = fitted("finetune", Phase("finetune", 0))
+    phase = Phase("finetune", 0, tmp_path / "partial.safetensors", "abc")
+    with pytest.raises(RuntimeError, match="power cut"):
+        fitted("finetune", phase, AtStep(9, crash))
+    again = AtStep(1000, crash)
+    resumed, _ = fitted("finetune", phase, again)
+    assert_equal(whole, resumed)
+    assert 1000 - again.left == (10 if seconds == 0.0 else 12)  # of 18 steps: after the 8th, or after the second epoch
+
+
+def test_curves_hold_every_step_once(tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    phase = Phase("finetune", 0, tmp_path / "partial.safetensors", "abc", curves=tmp_path / "curves")
+    (tmp_path / "curves").mkdir()
+    (tmp_path / "curves" / "events.of.an.earlier.training").write_bytes(b"")
+    with pytest.raises(KeyboardInterrupt):
+        fitted("finetune", phase, AtStep(8, ctrl_c))
+    _, history = fitted("finetune", phase)
+    assert not (tmp_path / "curves" / "events.of.an.earlier.training").exists()
+    seen = EventAccumulator(str(tmp_path / "curves")).Reload()
+    losses = seen.Scalars("step/loss")
+    assert [event.step for event in losses] == list(range(18))
+    assert np.mean([event.value for event in losses[:3]]) == pytest.approx(history.train_loss[0], rel=1e-6)
+    rates = [event.value for event in seen.Scalars("step/learning_rate")]
+    assert max(rates) <= FIT.lr and rates[-1] < rates[3] and all(event.value > 0 for event in seen.Scalars("step/gradient_norm"))
+    scores = [(event.step, event.value) for event in seen.Scalars("epoch/validation_loss")]
+    assert scores == [(3 * index + 2, pytest.approx(score)) for index, score in enumerate(history.validation_loss)]
+
+
+@pytest.mark.parametrize("precision", ["bf16-mixed", "16-mixed"])
+def test_mixed_precision_learns_as_float32_does(tmp_path, precision):
+    _, exact = tuned(replace_fit(epochs=20))
+    with machine("cpu", precision) as fabric:
+        student, mixed = tuned(replace_fit(epochs=20), Phase("finetune", 0, fabric=fabric))
+        assert student.head.weight.dtype == torch.float32
+        assert mixed.validation_loss[-1] < 0.5 * mixed.validation_loss[0]
+        late = slice(5, None)  # in float16 the first steps are skipped, until the loss is scaled to its range
+        np.testing.assert_allclose(mixed.validation_loss[late], exact.validation_loss[late], rtol=0.1)
+        assert mixed.validation_loss != exact.validation_loss
+
+        phase = Phase("finetune", 0, tmp_path / "partial.safetensors", fabric=fabric)
+        torch.manual_seed(0)
+        resumed = Student(MODEL, 4, 1)
+        with pytest.raises(KeyboardInterrupt):
+            finetune(resumed, replace_fit(epochs=20), [series()], WINDOW, phase, AtStep(8, ctrl_c))
+        assert_equal(student, tuned(replace_fit(epochs=20), phase)[0])
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("precision", ["32", "bf16-mixed"])
+def test_a_gpu_learns_as_the_cpu_does(precision):
+    _, exact = tuned(replace_fit(epochs=20))
+    with machine("cuda", precision) as fabric:
+        student, history = tuned(replace_fit(epochs=20), Phase("finetune", 0, fabric=fabric))
+    assert student.head.weight.device.type == "cpu"
+    np.testing.assert_allclose(history.validation_loss, exact.validation_loss, rtol=0.1)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there():
+    with pytest.raises(UserError, match=r"--device cuda: 1 process\(es\) but 0 GPU\(s\)"), machine("cuda", "32"):
+        pass
 
 
 @pytest.mark.parametrize("leftover", ["other data", "half a file"])

@@ -1,0 +1,58 @@
+"""What a fit did, epoch by epoch."""
+
+import math
+from dataclasses import dataclass, replace
+
+from realm_edge.settings import FitSettings
+
+
+@dataclass(frozen=True)
+class History:
+    """What a fit did."""
+
+    train_loss: tuple[float, ...] = ()  # one an epoch
+    validation_loss: tuple[float, ...] = ()
+    steps: tuple[int, ...] = ()  # of the optimiser, one count an epoch
+    seconds_by_epoch: tuple[float, ...] = ()  # validation included
+    finished: bool = False
+
+    @property
+    def epochs(self) -> int:
+        return len(self.validation_loss)
+
+    @property
+    def seconds(self) -> float:
+        """Over all the runs that it took."""
+        return math.fsum(self.seconds_by_epoch)
+
+    @property
+    def best_epoch(self) -> int:
+        """Counted from zero."""
+        return self.validation_loss.index(min(self.validation_loss))
+
+    @property
+    def steps_to_best(self) -> int:
+        """Optimiser steps up to the end of the best epoch."""
+        return sum(self.steps[: self.best_epoch + 1])
+
+    def advanced(self, settings: FitSettings, train_loss: float, validation_loss: float, steps: int, seconds: float) -> "History":
+        """One epoch longer, and finished where ``settings`` say so."""
+        longer = History(
+            train_loss=(*self.train_loss, train_loss),
+            validation_loss=(*self.validation_loss, validation_loss),
+            steps=(*self.steps, steps),
+            seconds_by_epoch=(*self.seconds_by_epoch, seconds),
+        )
+        return replace(longer, finished=longer.epochs >= settings.epochs or longer.epochs - 1 - longer.best_epoch >= settings.patience)
+
+    def as_json(self) -> dict[str, object]:
+        return {
+            "epochs": self.epochs,
+            "best_epoch": self.best_epoch,
+            "steps_to_best": self.steps_to_best,
+            "best_validation_loss": self.validation_loss[self.best_epoch],
+            "train_loss": list(self.train_loss),
+            "validation_loss": list(self.validation_loss),
+            "seconds": self.seconds,
+            "seconds_by_epoch": list(self.seconds_by_epoch),
+        }
