@@ -108,6 +108,7 @@ class SyntheticSettings(_Section):
     heldout_seconds: Annotated[float, Field(ge=20.0)] = 240.0
     channels: Annotated[int, Field(ge=4)] = 32
     units: Positive = 24
+    signal: Annotated[float, Field(ge=0.0)] = 1.0  # times how much movement modulates LFP and spikes; noise and nuisances stay
 
 
 class SplitSettings(_Section):
@@ -125,6 +126,8 @@ class Settings(_Section):
     bin_ms: Positive = 20
     window_bins: Positive = 250  # training segment
     behavior_transform: Annotated[str, Field(pattern="^(none|log)$")] = "none"  # log: ln(max(x, 0) + 1), for speeds
+    # The answer at a bin's end is the behaviour this long before: the decoder sees some of its future, and the implant is that much later.
+    output_delay_ms: Annotated[int, Field(ge=0)] = 0
     lfp: LfpSettings = LfpSettings()
     spike: SpikeSettings = SpikeSettings()
     synthetic: SyntheticSettings = SyntheticSettings()
@@ -149,6 +152,8 @@ class Settings(_Section):
         for name, rate in (("lfp", self.lfp.rate_hz), ("spike", self.spike.rate_hz)):
             if rate * self.bin_ms % 1000:
                 raise ValueError(f"bin_ms {self.bin_ms} does not hold a whole number of {name} samples at {rate} Hz")
+        if self.output_delay_ms % self.bin_ms:
+            raise ValueError(f"output_delay_ms {self.output_delay_ms} is no multiple of bin_ms {self.bin_ms}")
         if self.split.train + self.split.validation >= 1.0:
             raise ValueError("split.train + split.validation leaves no test part")
         return self

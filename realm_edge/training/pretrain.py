@@ -1,9 +1,10 @@
 """Masked autoencoding of the teacher (REALM, arXiv 2605.14867)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from realm_edge.models.teacher import Teacher
 from realm_edge.progress import Progress
@@ -12,6 +13,8 @@ from realm_edge.training.loop import History, Phase, fit, masked_mse, seeded
 from realm_edge.training.segments import Batch, Series, training_batches, validation_batch
 
 AMPLITUDE = (0.85, 1.15)  # augmentation: gain of a whole window
+
+Module = TypeVar("Module", bound=nn.Module)
 
 
 def pretrain(
@@ -26,20 +29,37 @@ def pretrain(
     """
     with seeded(phase, "init"):
         teacher = Teacher(model, series[0].inputs.shape[1], settings.dropout)
+    return teacher, autoencode(teacher, Teacher.reconstruct, settings, series, channels, window, phase, progress)
+
+
+def autoencode(
+    module: Module,
+    reconstruct: Callable[[Module, Tensor, Tensor], Tensor],
+    settings: PretrainSettings,
+    series: Sequence[Series],
+    channels: int,
+    window: int,
+    phase: Phase,
+    progress: Progress,
+) -> History:
+    """Train ``module`` in place to predict masked bins; arguments as :func:`pretrain`.
+
+    Args:
+        reconstruct: (module, (batch, bins, n_inputs) z-scores, (batch, bins) masked) -> (batch, bins, n_inputs).
+    """
     held = validation_batch(series, window)
     with seeded(phase, "validation mask"):  # fixed, so that epochs can be compared
         held_mask = mask_blocks(len(held.inputs), held.inputs.shape[1], settings)
 
-    def loss(module: Teacher, batch: Batch) -> Tensor:
+    def loss(module: Module, batch: Batch) -> Tensor:
         masked = mask_blocks(len(batch.inputs), batch.inputs.shape[1], settings)
-        predicted = module.reconstruct(augment(batch.inputs, channels, settings), masked)
+        predicted = reconstruct(module, augment(batch.inputs, channels, settings), masked)
         return masked_mse(predicted[masked], batch.inputs[masked])
 
-    def validate(module: Teacher) -> float:
-        return float(masked_mse(module.reconstruct(held.inputs, held_mask)[held_mask], held.inputs[held_mask]))
+    def validate(module: Module) -> float:
+        return float(masked_mse(reconstruct(module, held.inputs, held_mask)[held_mask], held.inputs[held_mask]))
 
-    history = fit(teacher, settings, phase, lambda: training_batches(series, window, settings.batch), loss, validate, progress)
-    return teacher, history
+    return fit(module, settings, phase, lambda: training_batches(series, window, settings.batch), loss, validate, progress)
 
 
 def mask_blocks(batch: int, bins: int, settings: PretrainSettings) -> Tensor:
