@@ -15,7 +15,7 @@ import click
 from click.core import ParameterSource
 
 from realm_edge import __version__
-from realm_edge.cli_evaluate import evaluate
+from realm_edge.cli_evaluate import evaluate, study
 from realm_edge.cli_options import (
     AS_JSON,
     BEHAVIOR,
@@ -232,6 +232,7 @@ def report(targets: tuple[str, ...], out: Path, as_json: bool) -> None:
 
 
 main.add_command(evaluate)
+main.add_command(study)
 
 
 @main.command(name="targets", epilog="Example: realm-edge targets --json")

@@ -39,6 +39,28 @@ def evaluate(out: Path, as_json: bool, **given: Any) -> None:
     click.echo(json.dumps(summary, indent=2) if as_json else markdown(summary))
 
 
+@click.command(epilog="Example: realm-edge study delay --seeds 3 --heldout 2 --config examples/compare.toml")
+@click.argument("name")
+@options(PRESET, CONFIG, RECORDINGS, BEHAVIOR, FEATURES, SEEDS, HELDOUT)
+@click.option("--labels", metavar="SHARES", help="Shares of the training part with known behaviour (default: the study's).")
+@options(DECODERS, WORKERS)
+@click.option("--out", type=PATH, help="Directory of the results (default: runs/study-NAME).")
+@AS_JSON
+def study(name: str, out: Path | None, as_json: bool, **given: Any) -> None:
+    """Vary one thing and compare decoders; goes on where it stopped.
+
+    NAME is noise (how strongly movement modulates the synthetic recordings), delay (of the output), pretraining (which, on how many
+    sessions), causality (what it costs), losses (of the distillation, one left out at a time) or rate (of learning; judged on the
+    validation part).
+    """
+    from realm_edge.evaluation.study import run
+    from realm_edge.evaluation.study_output import markdown
+    from realm_edge.progress import Terminal
+
+    summary = run(name, _plan("study", name, **given), out or Path("runs") / f"study-{name}", Terminal())
+    click.echo(json.dumps(summary, indent=2) if as_json else markdown(summary))
+
+
 def _plan(
     *command: str,
     preset: str | None,

@@ -1,6 +1,7 @@
 """Settings of a run: frozen, validated, hashable, written to ``config.toml``."""
 
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -251,12 +252,17 @@ def load(path: Path, base: Settings | None = None) -> Settings:
         raise UserError(f"{path}: {field}: {first['msg'].removeprefix('Value error, ')}{value}") from error
 
 
+def changed(settings: Settings, changes: Mapping[str, Any]) -> Settings:
+    """``settings`` with some values replaced, nested as in a TOML file; what does not go together raises pydantic's ValidationError."""
+    return Settings.model_validate(_merged(settings.model_dump(mode="json"), changes))
+
+
 def save(settings: Settings, path: Path) -> None:
     """Write ``settings`` as TOML, atomically."""
     write_text(path, tomli_w.dumps(settings.model_dump(mode="json")))
 
 
-def _merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+def _merged(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     merged = dict(base)
     for key, value in over.items():
         merged[key] = _merged(base[key], value) if isinstance(value, dict) and isinstance(base.get(key), dict) else value

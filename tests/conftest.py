@@ -20,6 +20,8 @@ from realm_edge.settings import ModelSettings, preset
 
 WARM_UP = 50  # bins
 
+torch.set_num_threads(1)  # on busy cores two threads wait for each other more than they compute
+
 
 @dataclass(frozen=True)
 class Chain:

@@ -19,7 +19,7 @@ from realm_edge.training.loop import History, Phase
 from realm_edge.training.material import Material
 
 # Settings that leave the decoders' inputs as they are. What is kept names those of them that it depends on.
-_OF_TRAINING = frozenset(("preset", "teacher", "student", "pretrain", "distil", "finetune", "wiener_lags", "output_delay_ms"))
+OF_TRAINING = frozenset(("preset", "teacher", "student", "pretrain", "distil", "finetune", "wiener_lags", "output_delay_ms"))
 
 
 @dataclass(frozen=True)
@@ -52,10 +52,10 @@ class Bench:
         """A phase whose result is kept in ``partial``: it is trained once for all cells with the same inputs, other processes wait.
 
         Args:
-            uses: the settings among :data:`_OF_TRAINING` that its result depends on.
+            uses: the settings among :data:`OF_TRAINING` that its result depends on.
             more: JSON-able, what else it depends on.
         """
-        settings = self.settings.model_dump(mode="json", exclude=set(_OF_TRAINING.difference(uses)))
+        settings = self.settings.model_dump(mode="json", exclude=set(OF_TRAINING.difference(uses)))
         digest = sha256_json({"settings": settings, "seed": self.seed, **self.made_from, **more})
         path = self.partial / f"{name}-{digest[:16]}.safetensors"
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -29,7 +29,7 @@ def summarise(results: Sequence[Result], arms: Sequence[Decoder], settings: Sett
     rows = []
     for share in sorted({result["labels"] for result in results}):
         here = [result for result in results if result["labels"] == share]
-        reference = {_key(result): result for result in here if result["decoder"] == DISTILLED}
+        reference = {key(result): result for result in here if result["decoder"] == DISTILLED}
         for arm in arms:
             rows.append(_row(arm, share, [result for result in here if result["decoder"] == arm.name], reference))
     return {
@@ -80,6 +80,7 @@ def _row(arm: Decoder, share: float, results: Sequence[Result], reference: dict[
         "pretraining_seconds": sum(phase["seconds"] for phase in before) / len(results),
         "pretraining_steps": round(sum(phase["steps"] for phase in before) / len(results)),
         "steps_to_best": float(np.mean(steps)) if steps else None,
+        "validation_loss": float(np.mean([min(result["validation_loss"]) for result in results])) if steps else None,
         "stopped_early": float(np.mean(stopped)) if stopped else None,
         "pretraining_stopped_early": float(np.mean([phase["stopped_early"] for phase in before])) if before else None,
         "race": race(pairs) if pairs and steps else None,
@@ -88,7 +89,7 @@ def _row(arm: Decoder, share: float, results: Sequence[Result], reference: dict[
 
 def paired(first: dict[tuple[str, int], Result], second: Sequence[Result]) -> list[tuple[Result, Result]]:
     """Results of two decoders on the same sessions and seeds; those that only ``second`` has are left out."""
-    return [(first[_key(result)], result) for result in second if _key(result) in first]
+    return [(first[key(result)], result) for result in second if key(result) in first]
 
 
 def _over_test_blocks(pairs: Sequence[tuple[Result, Result]]) -> list[float] | None:
@@ -100,7 +101,7 @@ def _over_test_blocks(pairs: Sequence[tuple[Result, Result]]) -> list[float] | N
     return difference_interval(stacked)
 
 
-def _key(result: Result) -> tuple[str, int]:
+def key(result: Result) -> tuple[str, int]:
     return result["session"], result["seed"]
 
 

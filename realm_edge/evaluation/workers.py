@@ -33,7 +33,7 @@ def results(cells: Sequence[Cell], workers: int, progress: Progress) -> list[Res
     for count, (at, result) in enumerate(progress.track(computed, "decoders", total=len(todo)), 1):
         found[missing[at]] = result
         left = (time.monotonic() - start) / count * (len(todo) - count)
-        progress.say(f"  {count}/{len(todo)} {todo[at].name}: R2 {result['r2']:.3f}, about {left:.0f} s left")
+        progress.say(f"  {count}/{len(todo)} {todo[at].name}, about {left:.0f} s left")
     return [result for result in found if result is not None]
 
 
