@@ -1,13 +1,15 @@
 """Computes cells one after another or in several processes, and reads those that are there."""
 
 import multiprocessing
-import os
 import signal
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
+from multiprocessing.queues import Queue
 
 from realm_edge.evaluation.cells import Cell, Result, compute, read
+from realm_edge.files import leftovers
 from realm_edge.progress import Progress
 
 _cells: Sequence[Cell] = ()  # of a worker process
@@ -38,32 +40,51 @@ def results(cells: Sequence[Cell], workers: int, progress: Progress) -> list[Res
 
 
 def _in_processes(cells: Sequence[Cell], workers: int) -> Iterator[tuple[int, Result]]:
-    # Forking after torch has started threads can hang. The sessions travel once a worker, not once a cell.
-    spawn = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(min(workers, len(cells)), spawn, initializer=_start, initargs=(cells,))
+    workers = min(workers, len(cells))
+    spawn = multiprocessing.get_context("spawn")  # forking after torch has started threads can hang
+    # The sessions travel once a worker, not once a cell, and in the background: as arguments they would make workers start in turn.
+    sent = spawn.Queue()
+    sent.cancel_join_thread()
+    for _ in range(workers):
+        sent.put(cells)
+    pool = ProcessPoolExecutor(workers, spawn, initializer=_start, initargs=(sent,))
+    others = set(multiprocessing.active_children())
     try:
-        futures = {pool.submit(_compute, at): at for at in range(len(cells))}
+        with _no_interrupt():
+            futures = {pool.submit(_compute, at): at for at in range(len(cells))}
         for future in as_completed(futures):
             yield futures[future], future.result()
         pool.shutdown()
-    except BaseException:  # Ctrl-C too: what waits is dropped, what runs ends as if it had been interrupted itself
+    except BaseException:  # Ctrl-C too: what waits is dropped, what runs is ended
         pool.shutdown(wait=False, cancel_futures=True)
-        for process in multiprocessing.active_children():
-            process.terminate()
+        for process in set(multiprocessing.active_children()) - others:
+            process.kill()
+            process.join()
+        for folder in {folder for cell in cells for folder in (cell.conditions.out, cell.conditions.pretrained)}:
+            for half_written in leftovers(folder):
+                half_written.unlink()
         raise
 
 
-def _start(cells: Sequence[Cell]) -> None:
+@contextmanager
+def _no_interrupt() -> Iterator[None]:
+    """Hold Ctrl-C back while workers start. They inherit the mask: of Ctrl-C, which reaches the whole group, only this process hears."""
+    waiting: list[int] = []
+    handler = signal.signal(signal.SIGINT, lambda number, frame: waiting.append(number))  # threads that torch started do not have the mask
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        signal.signal(signal.SIGINT, handler)
+    if waiting:
+        raise KeyboardInterrupt
+
+
+def _start(sent: "Queue[Sequence[Cell]]") -> None:
     global _cells
-    _cells = cells
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group: the parent alone decides
+    _cells = sent.get()
 
 
 def _compute(at: int) -> Result:
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # half-written files are removed on the way out
-    try:
-        return compute(_cells[at])
-    except KeyboardInterrupt:
-        os._exit(130)  # or the pool would begin with the next cell
-    finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    return compute(_cells[at])

@@ -160,13 +160,13 @@ def test_workers_give_the_scores_of_one_process_and_share_a_teacher(swept: Path,
     assert len(seconds) == 1  # trained by one worker while the other waited
 
 
-def test_an_error_in_a_worker_is_that_of_one_process_and_ends_the_others(tmp_path: Path) -> None:
-    few = replace(PLAN, labels=(1e-4, 1.0), decoders=("wiener", "kalman"), workers=2)
+def test_what_ends_one_process_ends_the_workers_too(tmp_path: Path) -> None:
+    plan = replace(PLAN, labels=(1.0,), decoders=("wiener", "kalman"), workers=2)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(plan, tmp_path, Counting(stop=1))
     with pytest.raises(UserError, match="behaviour is unknown over the whole training part"):
-        evaluate(few, tmp_path, Silent())
-    for child in multiprocessing.active_children():
-        child.join(10)
-    assert not multiprocessing.active_children()
+        evaluate(replace(plan, labels=(1e-4, 1.0)), tmp_path, Silent())
+    assert not multiprocessing.active_children() and not list(tmp_path.rglob(".*.partial-*"))
 
 
 def test_results_of_other_settings_are_refused(swept: Path) -> None:
