@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 from export.functions import functions
 from export.stepgraph import GraphBuilder
-from realm_edge.frontend import LfpFrontend, SpikeFrontend
+from realm_edge.frontend import ZSCORE_FLOOR, ZSCORE_SD, LfpFrontend, SpikeFrontend
 
 
 def lfp_frontend_graph(frontend: LfpFrontend, made_from: dict[str, str]) -> onnx.ModelProto:
@@ -25,10 +25,11 @@ def lfp_frontend_graph(frontend: LfpFrontend, made_from: dict[str, str]) -> onnx
     power_in, power_out = graph.state("bins.power", np.float64, (bands, channels))
     held_in, held_out = graph.state("bins.held", np.float32, (frontend.n_features,))
     ticks = graph.constant("bins.ticks", frontend.samples_per_bin, np.int64)
-    graph.node(
-        "BinFeatures", [y, z, phase_in, total_in, power_in, held_in, ticks], [held_out, "valid", phase_out, total_out, power_out], "bins"
-    )
-    return _finished(graph, frontend.n_features, frontend.rate_hz, made_from)
+    power_bins = graph.constant("bins.power_bins", frontend.power_bins, np.float64)
+    inputs = [y, z, phase_in, total_in, power_in, held_in, ticks, power_bins]
+    graph.node("BinFeatures", inputs, [held_out, "valid", phase_out, total_out, power_out], "bins")
+    features = _running_z(graph, held_out, frontend.n_features, frontend.zscore_bins)
+    return _finished(graph, features, frontend.n_features, frontend.rate_hz, made_from)
 
 
 def spike_frontend_graph(frontend: SpikeFrontend, made_from: dict[str, str]) -> onnx.ModelProto:
@@ -49,7 +50,8 @@ def spike_frontend_graph(frontend: SpikeFrontend, made_from: dict[str, str]) -> 
         [held_out, "valid", phase_out, below_out, count_out],
         "bins",
     )
-    return _finished(graph, channels, frontend.rate_hz, made_from)
+    features = _running_z(graph, held_out, channels, frontend.zscore_bins)
+    return _finished(graph, features, channels, frontend.rate_hz, made_from)
 
 
 def _referenced_sample(graph: GraphBuilder, good: NDArray[np.bool_], common_average: bool) -> str:
@@ -68,8 +70,26 @@ def _biquad(graph: GraphBuilder, name: str, x: str, sections: NDArray[np.float64
     return name
 
 
-def _finished(graph: GraphBuilder, n_features: int, rate_hz: int, made_from: dict[str, str]) -> onnx.ModelProto:
-    graph.node("Identity", ["next.bins.held"], ["features"], "features", domain="")
+def _running_z(graph: GraphBuilder, features: str, n_features: int, bins: int) -> str:
+    """:func:`realm_edge.frontend.running_z`; the name of what the decoder reads."""
+    if bins == 0:
+        return features
+    seen_in, seen_out = graph.state("zscore.seen", np.int32, (1,))
+    mean_in, mean_out = graph.state("zscore.mean", np.float64, (n_features,))
+    deviation_in, deviation_out = graph.state("zscore.deviation", np.float64, (n_features,))
+    held_in, held_out = graph.state("zscore.held", np.float32, (n_features,))
+    constants = [
+        graph.constant("zscore.window", bins, np.int64),
+        graph.constant("zscore.sd", ZSCORE_SD, np.float64),
+        graph.constant("zscore.floor", ZSCORE_FLOOR, np.float64),
+    ]
+    inputs = [features, "valid", seen_in, mean_in, deviation_in, held_in, *constants]
+    graph.node("RunningZ", inputs, [held_out, seen_out, mean_out, deviation_out], "zscore")
+    return held_out
+
+
+def _finished(graph: GraphBuilder, features: str, n_features: int, rate_hz: int, made_from: dict[str, str]) -> onnx.ModelProto:
+    graph.node("Identity", [features], ["features"], "features", domain="")
     graph.output("features", np.float32, (n_features,), unit="front-end features", scale=1.0, offset=0.0)
     graph.output("valid", np.int32, (1,), unit="1 on a bin's last tick")
     return graph.build(kind="frontend", rate_hz=rate_hz, made_from=made_from)

@@ -11,7 +11,7 @@ import onnx.parser
 
 from export.stepgraph import DOMAIN, OPSET
 
-FLOAT, INT8, INT32, INT64, BOOL, DOUBLE = 1, 3, 6, 7, 9, 11  # onnx.TensorProto element types, as Cast takes them
+FLOAT, INT8, INT16, INT32, INT64, BOOL, DOUBLE = 1, 3, 5, 6, 7, 9, 11  # onnx.TensorProto element types, as Cast takes them
 
 _BODIES = (
     # x (n,), mean (n,), inv_std (n,): z-scores, clipped as in training
@@ -119,8 +119,9 @@ _BODIES = (
         next = Concat <axis: int = 1> (xs, x1, new_y, y1)
         y = Squeeze (new_y, one)
     }""",
-    # y (1, channels), z (bands, channels), phase (1,) int32, total like y, power like z, held (n,) float32
-    f"""BinFeatures (y, z, phase, total, power, held, ticks) => (features, valid, next_phase, next_total, next_power) {{
+    # y (1, channels), z (bands, channels), phase (1,) int32, total like y, power like z, held (n,) float32. Of the leaky sum of power,
+    # a bin's edge leaves all but 1 / power_bins, its mean over a time constant.
+    f"""BinFeatures (y, z, phase, total, power, held, ticks, power_bins) => (features, valid, next_phase, next_total, next_power) {{
         unit = Constant <value_int: int = 1> ()
         none = Constant <value_int: int = 0> ()
         flat = Constant <value_ints: ints = [-1]> ()
@@ -135,7 +136,9 @@ _BODIES = (
         new_power = Add (power, squared)
         length = Cast <to: int = {DOUBLE}> (ticks)
         mean = Div (new_total, length)
-        above_one = Add (new_power, one64)
+        mean_power = Div (new_power, power_bins)
+        left = Sub (new_power, mean_power)
+        above_one = Add (mean_power, one64)
         ln = Log (above_one)
         ln2 = Log (two64)
         level = Div (ln, ln2)
@@ -148,7 +151,7 @@ _BODIES = (
         phase_wide = Where (edge, none, counted)
         next_phase = Cast <to: int = {INT32}> (phase_wide)
         next_total = Where (edge, none64, new_total)
-        next_power = Where (edge, none64, new_power)
+        next_power = Where (edge, left, new_power)
     }}""",
     # y (1, channels), threshold (channels,), below (channels,) int8, count and held (channels,) float32
     f"""SpikeCount (y, threshold, phase, below, count, held, ticks) => (features, valid, next_phase, next_below, next_count) {{
@@ -172,6 +175,37 @@ _BODIES = (
         phase_wide = Where (edge, none, counted)
         next_phase = Cast <to: int = {INT32}> (phase_wide)
         next_count = Where (edge, none32, new_count)
+    }}""",
+    # x and held (n,) float32, valid and seen (1,) int32, mean and deviation (n,); window: the time constant, a power of two
+    f"""RunningZ (x, valid, seen, mean, deviation, held, window, sd, floor) => (z, next_seen, next_mean, next_deviation) {{
+        unit = Constant <value_int: int = 1> ()
+        powers = Constant <value_ints: ints = [{", ".join(str(2**k) for k in range(17))}]> ()
+        edge = Cast <to: int = {BOOL}> (valid)
+        seen64 = Cast <to: int = {INT64}> (seen)
+        more = Add (seen64, unit)
+        counted = Min (more, window)
+        reached = LessOrEqual (powers, counted)
+        candidates = Where (reached, powers, unit)
+        weight64 = ReduceMax <keepdims: int = 0> (candidates)
+        weight = Cast <to: int = {DOUBLE}> (weight64)
+        x64 = Cast <to: int = {DOUBLE}> (x)
+        ahead = Sub (x64, mean)
+        mean_step = Div (ahead, weight)
+        new_mean = Add (mean, mean_step)
+        centred = Sub (x64, new_mean)
+        size = Abs (centred)
+        excess = Sub (size, deviation)
+        deviation_step = Div (excess, weight)
+        new_deviation = Add (deviation, deviation_step)
+        floored = Max (new_deviation, floor)
+        spread = Mul (floored, sd)
+        fresh64 = Div (centred, spread)
+        fresh = Cast <to: int = {FLOAT}> (fresh64)
+        z = Where (edge, fresh, held)
+        counted32 = Cast <to: int = {INT32}> (counted)
+        next_seen = Where (edge, counted32, seen)
+        next_mean = Where (edge, new_mean, mean)
+        next_deviation = Where (edge, new_deviation, deviation)
     }}""",
 )
 

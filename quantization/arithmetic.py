@@ -25,6 +25,9 @@ DECAY_SHIFT = 15  # decays are Q15
 RSQRT_SEGMENTS = 192
 LOG2_SEGMENTS = 64
 LOG2_FRACTION_BITS = 9
+RECIPROCAL_SEGMENTS = 64
+ZSCORE_FRACTION_BITS = 10  # of z-scores: 32 standard deviations saturate
+ZSCORE_STATE_BITS = 24  # more than those of the features, in their running mean and deviation
 SUM_OF_SQUARES_BITS = 48  # inverse root and logarithm take arguments below 2^48
 
 
@@ -37,6 +40,11 @@ def rsqrt_table() -> NDArray[np.int16]:
 def log2_table() -> NDArray[np.int16]:
     """Q14 of log2(1 + i/64), shape (65,)."""
     return np.round(2.0**14 * np.log2(1.0 + np.arange(LOG2_SEGMENTS + 1) / LOG2_SEGMENTS)).astype(np.int16)
+
+
+def reciprocal_table() -> NDArray[np.int16]:
+    """Q15 of sqrt(2/pi) / (1 + i/64), shape (65,): one over the standard deviation of a mean absolute deviation."""
+    return np.round(2.0**15 * np.sqrt(2 / np.pi) / (1.0 + np.arange(RECIPROCAL_SEGMENTS + 1) / RECIPROCAL_SEGMENTS)).astype(np.int16)
 
 
 def wide(x: NDArray) -> Ints:
@@ -75,10 +83,16 @@ def unit_scale(c: Ints, eps: Ints | Scalar) -> Ints:
     return round_shift(c * r, two_p)
 
 
+def floating(v: Ints) -> tuple[Ints, Ints, Ints]:
+    """Integers v in [1, 2^48) as p = floor(log2 v), 2^p, and the fraction floor(2^14 v / 2^p) - 2^14 in [0, 2^14)."""
+    p = np.sum(v[..., None] >= np.int64(2) ** np.arange(1, SUM_OF_SQUARES_BITS, dtype=np.int64), axis=-1)
+    two_p = np.int64(2) ** p
+    return p, two_p, (v * 2**14) // two_p - 2**14
+
+
 def log2(v: Ints) -> Ints:
     """log2 of integers in [1, 2^48), with 9 fraction bits: 512 floor(log2 v) + the interpolated mantissa."""
-    p = np.sum(v[..., None] >= np.int64(2) ** np.arange(1, SUM_OF_SQUARES_BITS, dtype=np.int64), axis=-1)
-    m = (v * 2**14) // np.int64(2) ** p - 2**14
+    p, _, m = floating(v)
     mantissa = interpolate(log2_table(), m // 256, m % 256, 256)
     return p * 2**LOG2_FRACTION_BITS + round_shift(mantissa, np.int64(2 ** (14 - LOG2_FRACTION_BITS)))
 
@@ -213,12 +227,14 @@ def q_bin_features(
     two_z: NDArray,
     one: NDArray,
     log_offset: NDArray,
+    power_bins: NDArray,
 ) -> tuple[NDArray, NDArray, NDArray, NDArray, NDArray]:
     """Local motor potential and log band power, accumulated over a bin of ``ticks`` samples.
 
-    total' = total + y;  power' = power + round_shift(z, z)^2; at the bin's edge
-    features = [sat16(round_shift(total' * mean_mult, mean)), sat16(log2(power' + one) - log_offset)], and both start at 0 again;
-    between edges the features are held. Returns features (n,) int16, valid (1,) int32, phase, total, power.
+    total' = total + y;  power' = power + round_shift(z, z)^2; at the bin's edge, with p = power' / power_bins rounded half up,
+    features = [sat16(round_shift(total' * mean_mult, mean)), sat16(log2(p + one) - log_offset)]; the total starts at 0 again and
+    the power at power' - p: p is a leaky mean over power_bins (a power of two) bins, the bin's own power where that is 1.
+    Between edges the features are held. Returns features (n,) int16, valid (1,) int32, phase, total, power.
     y (1, channels), z (bands, channels) int32; total like y, int32; power like z, int64; log2 has 9 fraction bits.
     """
     new_phase = wide(phase) + 1
@@ -226,13 +242,14 @@ def q_bin_features(
     new_total = wide(total) + wide(y)
     new_power = wide(power) + round_shift(wide(z), wide(two_z)) ** 2
     mean = round_shift(new_total * wide(mean_mult), wide(two_mean))
-    fresh = saturate(np.concatenate([mean.reshape(-1), (log2(new_power + wide(one)) - wide(log_offset)).reshape(-1)]), 16)
+    mean_power = round_shift(new_power, wide(power_bins))
+    fresh = saturate(np.concatenate([mean.reshape(-1), (log2(mean_power + wide(one)) - wide(log_offset)).reshape(-1)]), 16)
     return (
         np.where(edge, fresh, held),
         edge.astype(np.int32),
         np.where(edge, 0, new_phase).astype(np.int32),
         np.where(edge, 0, new_total).astype(np.int32),
-        np.where(edge, 0, new_power),
+        np.where(edge, new_power - mean_power, new_power),
     )
 
 
@@ -257,6 +274,36 @@ def q_spike_count(
     )
 
 
+def q_running_z(
+    x: NDArray, valid: NDArray, seen: NDArray, mean: NDArray, deviation: NDArray, held: NDArray, window: NDArray, floor: NDArray
+) -> tuple[NDArray, NDArray, NDArray, NDArray]:
+    """Running z-score of features, updated where ``valid`` is 1 and held between.
+
+    seen' = min(seen + 1, window);  k = floor(log2 seen');  X = 2^24 x
+    mean' = mean + round_shift(X - mean, k);  c = X - mean';  deviation' = deviation + round_shift(|c| - deviation, k)
+    z = sat16(round_shift(c r, p + 5)), where 2^p <= max(deviation', floor) < 2^(p + 1) and r is the table's value at the mantissa.
+    Returns z with 10 fraction bits, (n,) int16, seen, mean, deviation.
+
+    x and held (n,) int16; valid and seen (1,) int32; mean, deviation and floor (n,) int64 in units of 2^-24 x; window () at most 2^30.
+    """
+    edge = valid == 1
+    new_seen = np.minimum(wide(seen) + 1, wide(window))
+    _, two_k, _ = floating(new_seen)
+    scaled = wide(x) * 2**ZSCORE_STATE_BITS
+    new_mean = mean + round_shift(scaled - mean, two_k)
+    centred = scaled - new_mean
+    new_deviation = deviation + round_shift(np.abs(centred) - deviation, two_k)
+    _, two_p, m = floating(np.maximum(new_deviation, floor))
+    r = interpolate(reciprocal_table(), m // 256, m % 256, 256)
+    fresh = saturate(round_shift(centred * r, two_p * 2 ** (15 - ZSCORE_FRACTION_BITS)), 16)
+    return (
+        np.where(edge, fresh, held),
+        np.where(edge, new_seen, seen).astype(np.int32),
+        np.where(edge, new_mean, mean),
+        np.where(edge, new_deviation, deviation),
+    )
+
+
 _BITS = {3: 8, 5: 16}  # onnx.TensorProto.INT8, INT16
 
 OPERATORS: dict[str, Callable[..., tuple[NDArray, ...]]] = {
@@ -272,4 +319,5 @@ OPERATORS: dict[str, Callable[..., tuple[NDArray, ...]]] = {
     "QBiquad": q_biquad,
     "QBinFeatures": q_bin_features,
     "QSpikeCount": q_spike_count,
+    "QRunningZ": q_running_z,
 }

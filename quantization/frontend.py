@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from export.stepgraph import GraphBuilder, metadata
-from quantization.arithmetic import LOG2_FRACTION_BITS, SUM_OF_SQUARES_BITS
+from quantization.arithmetic import LOG2_FRACTION_BITS, SUM_OF_SQUARES_BITS, ZSCORE_FRACTION_BITS, ZSCORE_STATE_BITS
 from quantization.fixedpoint import fixed_point, stored_scale
 from quantization.functions import functions
 
@@ -40,7 +40,7 @@ def quantize_frontend(model: onnx.ModelProto, features: NDArray[np.float32], mad
 
     Args:
         model: from :mod:`export.frontend_graph`.
-        features: (bins, n_features) of the training part, to choose the scale of the local motor potential.
+        features: (bins, n_features) of the training part before any running z-score, to choose the scale of the local motor potential.
         made_from: hashes of the inputs, for the metadata.
     """
     constants = {i.name: numpy_helper.to_array(i) for i in model.graph.initializer}
@@ -56,10 +56,13 @@ def quantize_frontend(model: onnx.ModelProto, features: NDArray[np.float32], mad
         elif node.op_type == "Biquad":
             _biquad(graph, node, constants, fmt)
         elif node.op_type == "BinFeatures":
-            scale = _bin_features(graph, node, features, ticks, fmt, channels)
+            scale = _bin_features(graph, node, constants, features, ticks, fmt)
         elif node.op_type == "SpikeCount":
             scale = _spike_count(graph, node, constants, ticks, channels)
-    graph.node("Identity", ["next.bins.held"], ["features"], "features", domain="")
+        elif node.op_type == "RunningZ":
+            scale = _running_z(graph, node, constants, scale)
+        elif node.op_type == "Identity":
+            graph.node("Identity", node.input, node.output, node.name, domain="")
     graph.output("features", np.int16, (len(scale),), unit="front-end features", scale=scale, offset=0.0)
     graph.output("valid", np.int32, (1,), unit="1 on a bin's last tick")
     return graph.build(kind="frontend", rate_hz=metadata(model)["rate_hz"], made_from=made_from)
@@ -111,8 +114,9 @@ def _rounded(real: NDArray[np.float64], k: int) -> NDArray[np.int64]:
 
 
 def _bin_features(
-    graph: GraphBuilder, node: onnx.NodeProto, features: NDArray[np.float32], ticks: int, fmt: SignalFormat, channels: int
+    graph: GraphBuilder, node: onnx.NodeProto, constants: dict[str, NDArray], features: NDArray[np.float32], ticks: int, fmt: SignalFormat
 ) -> list[float]:
+    channels = len(constants["reference.good"])
     bands = features.shape[1] // channels - 1
     fraction = min(POWER_FRACTION_BITS, fmt.guard)
     while ticks * (fmt.limit >> (fmt.guard - fraction)) ** 2 >= 2 ** (SUM_OF_SQUARES_BITS - 1):
@@ -133,6 +137,7 @@ def _bin_features(
         two_z=2 ** (fmt.guard - fraction),
         one=2 ** (2 * fraction),
         log_offset=2 * fraction * 2**LOG2_FRACTION_BITS,
+        power_bins=int(constants[node.input[7]]),
     )
     inputs = [y, z, phase_in, total_in, power_in, held_in, *scalars]
     graph.node("QBinFeatures", inputs, [held_out, "valid", phase_out, total_out, power_out], node.name)
@@ -148,3 +153,18 @@ def _spike_count(graph: GraphBuilder, node: onnx.NodeProto, constants: dict[str,
     inputs = [node.input[0], threshold, phase_in, below_in, count_in, held_in, *_scalars(graph, node.name, ticks=ticks)]
     graph.node("QSpikeCount", inputs, [held_out, "valid", phase_out, below_out, count_out], node.name)
     return [1.0] * channels
+
+
+def _running_z(graph: GraphBuilder, node: onnx.NodeProto, constants: dict[str, NDArray], scale: list[float]) -> list[float]:
+    window, floor = int(constants[node.input[6]]), float(constants[node.input[8]])
+    n = len(scale)
+    seen_in, seen_out = graph.state("zscore.seen", np.int32, (1,))
+    mean_in, mean_out = graph.state("zscore.mean", np.int64, (n,))
+    deviation_in, deviation_out = graph.state("zscore.deviation", np.int64, (n,))
+    held_in, held_out = graph.state("zscore.held", np.int16, (n,))
+    # No deviation of an int16 exceeds 2^16 codes.
+    floors = np.rint(np.minimum(floor / np.array(scale), 2.0**16) * 2.0**ZSCORE_STATE_BITS)
+    names = [*_scalars(graph, node.name, window=window), graph.constant(f"{node.name}.floor", floors, np.int64)]
+    inputs = [node.input[0], "valid", seen_in, mean_in, deviation_in, held_in, *names]
+    graph.node("QRunningZ", inputs, [held_out, seen_out, mean_out, deviation_out], node.name)
+    return [2.0**-ZSCORE_FRACTION_BITS] * n

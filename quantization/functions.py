@@ -12,6 +12,7 @@ import onnx.parser
 
 from export.stepgraph import DOMAIN, OPSET
 from quantization.arithmetic import LOG2_FRACTION_BITS, SUM_OF_SQUARES_BITS, log2_table, rsqrt_table
+from quantization.frontend_functions import FRONTEND_BODIES
 
 INT8, INT16, INT32, INT64 = 3, 5, 6, 7  # onnx.TensorProto element types, as Cast takes them
 
@@ -81,7 +82,8 @@ _BODIES = (
         product = Mul (c, r)
         y = {DOMAIN}.RoundShift (product, two_p)
     }}""",
-    f"""Log2 (v) => (y) {{
+    # floor(log2 v), its power of two, and the 14 bits below the highest
+    f"""Floating (v) => (p, two_p, u) {{
         axis = Constant <value_ints: ints = [-1]> ()
         column = Unsqueeze (v, axis)
         twos = Constant <value_ints: ints = [{_POWERS_FROM_1}]> ()
@@ -94,6 +96,9 @@ _BODIES = (
         scaled = Mul (v, scale)
         m = Div (scaled, two_p)
         u = Sub (m, scale)
+    }}""",
+    f"""Log2 (v) => (y) {{
+        p, two_p, u = {DOMAIN}.Floating (v)
         width = Constant <value_int: int = 256> ()
         fraction = Mod (u, width)
         segment = Div (u, width)
@@ -238,109 +243,7 @@ _BODIES = (
         y16 = {DOMAIN}.Saturate16 (y_round)
         y = Reshape (y16, minus)
     }}""",
-    f"""QCommonAverage (x, good, reciprocal, two_k, guard) => (y) {{
-        x64 = Cast <to: int = {INT64}> (x)
-        g64 = Cast <to: int = {INT64}> (good)
-        kept = Mul (x64, g64)
-        sum = ReduceSum <keepdims: int = 0> (kept)
-        scaled = Mul (sum, reciprocal)
-        mean = {DOMAIN}.RoundShift (scaled, two_k)
-        wide = Mul (x64, guard)
-        centred = Sub (wide, mean)
-        masked = Mul (centred, g64)
-        y32 = Cast <to: int = {INT32}> (masked)
-        axis = Constant <value_ints: ints = [0]> ()
-        y = Unsqueeze (y32, axis)
-    }}""",
-    f"""QBiquad (x, coef, state, two_k, limit) => (y, next) {{
-        zero = Constant <value_ints: ints = [0]> ()
-        one = Constant <value_ints: ints = [1]> ()
-        four = Constant <value_ints: ints = [4]> ()
-        zero_scalar = Constant <value_int: int = 0> ()
-        s64 = Cast <to: int = {INT64}> (state)
-        x1, x2, y1, y2, e = Split <axis: int = 1, num_outputs: int = 5> (s64)
-        history = Slice (s64, zero, four, one)
-        x64 = Cast <to: int = {INT64}> (x)
-        like = Mul (y1, zero_scalar)
-        lifted = Unsqueeze (x64, one)
-        xs = Add (lifted, like)
-        window = Concat <axis: int = 1> (xs, history)
-        c64 = Cast <to: int = {INT64}> (coef)
-        taps = Unsqueeze (c64, one)
-        sum = MatMul (taps, window)
-        acc = Add (sum, e)
-        error = Mod (acc, two_k)
-        exact = Sub (acc, error)
-        wide = Div (exact, two_k)
-        low = Neg (limit)
-        new_y = Clip (wide, low, limit)
-        stacked = Concat <axis: int = 1> (xs, x1, new_y, y1, error)
-        next = Cast <to: int = {INT32}> (stacked)
-        y_flat = Squeeze (new_y, one)
-        y = Cast <to: int = {INT32}> (y_flat)
-    }}""",
-    f"""QBinFeatures (y, z, phase, total, power, held, ticks, mean_mult, two_mean, two_z, one, log_offset)
-            => (features, valid, next_phase, next_total, next_power) {{
-        unit = Constant <value_int: int = 1> ()
-        none = Constant <value_int: int = 0> ()
-        flat = Constant <value_ints: ints = [-1]> ()
-        phase64 = Cast <to: int = {INT64}> (phase)
-        counted = Add (phase64, unit)
-        edge = Equal (counted, ticks)
-        y64 = Cast <to: int = {INT64}> (y)
-        total64 = Cast <to: int = {INT64}> (total)
-        new_total = Add (total64, y64)
-        z64 = Cast <to: int = {INT64}> (z)
-        z_round = {DOMAIN}.RoundShift (z64, two_z)
-        squared = Mul (z_round, z_round)
-        new_power = Add (power, squared)
-        mean_wide = Mul (new_total, mean_mult)
-        mean = {DOMAIN}.RoundShift (mean_wide, two_mean)
-        above_one = Add (new_power, one)
-        log = {DOMAIN}.Log2 (above_one)
-        level = Sub (log, log_offset)
-        mean_flat = Reshape (mean, flat)
-        level_flat = Reshape (level, flat)
-        fresh64 = Concat <axis: int = 0> (mean_flat, level_flat)
-        fresh = {DOMAIN}.Saturate16 (fresh64)
-        fresh_wide = Cast <to: int = {INT64}> (fresh)
-        held_wide = Cast <to: int = {INT64}> (held)
-        features_wide = Where (edge, fresh_wide, held_wide)
-        features = Cast <to: int = {INT16}> (features_wide)
-        valid = Cast <to: int = {INT32}> (edge)
-        phase_wide = Where (edge, none, counted)
-        next_phase = Cast <to: int = {INT32}> (phase_wide)
-        total_wide = Where (edge, none, new_total)
-        next_total = Cast <to: int = {INT32}> (total_wide)
-        next_power = Where (edge, none, new_power)
-    }}""",
-    f"""QSpikeCount (y, threshold, phase, below, count, held, ticks) => (features, valid, next_phase, next_below, next_count) {{
-        unit = Constant <value_int: int = 1> ()
-        none = Constant <value_int: int = 0> ()
-        axis = Constant <value_ints: ints = [0]> ()
-        phase64 = Cast <to: int = {INT64}> (phase)
-        counted = Add (phase64, unit)
-        edge = Equal (counted, ticks)
-        row = Squeeze (y, axis)
-        now = Less (row, threshold)
-        next_below = Cast <to: int = {INT8}> (now)
-        was = Cast <to: int = 9> (below)
-        fresh_side = Not (was)
-        crossing = And (now, fresh_side)
-        crossing64 = Cast <to: int = {INT64}> (crossing)
-        count64 = Cast <to: int = {INT64}> (count)
-        new_wide = Add (count64, crossing64)
-        new_count = {DOMAIN}.Saturate16 (new_wide)
-        count_wide = Cast <to: int = {INT64}> (new_count)
-        held_wide = Cast <to: int = {INT64}> (held)
-        features_wide = Where (edge, count_wide, held_wide)
-        features = Cast <to: int = {INT16}> (features_wide)
-        valid = Cast <to: int = {INT32}> (edge)
-        phase_wide = Where (edge, none, counted)
-        next_phase = Cast <to: int = {INT32}> (phase_wide)
-        next_wide = Where (edge, none, count_wide)
-        next_count = Cast <to: int = {INT16}> (next_wide)
-    }}""",
+    *FRONTEND_BODIES,
 )
 
 

@@ -1,5 +1,6 @@
 """The quantize stage: float step graphs to int8 step graphs, checked bit by bit and scored on held-out bins."""
 
+import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
@@ -8,6 +9,7 @@ import onnx
 from numpy.typing import NDArray
 
 from export.stepgraph import Stepper, load_model, metadata, save_model
+from quantization.arithmetic import ZSCORE_FRACTION_BITS, saturate
 from quantization.calibrate import observe
 from quantization.decoder import quantize_decoder
 from quantization.frontend import quantize_frontend
@@ -15,13 +17,14 @@ from quantization.golden import Golden, run_decoder, run_frontend
 from quantization.reference import ReferenceStepper
 from realm_edge.errors import UserError
 from realm_edge.files import write_json
+from realm_edge.frontend import design, lfp_features
 from realm_edge.metrics import accuracy
 from realm_edge.progress import Progress
 from realm_edge.rundir import RunDir
 from realm_edge.session import Session
 from realm_edge.settings import Settings
 from realm_edge.stages.data import load_sessions
-from realm_edge.streams import Stream, present
+from realm_edge.streams import LFP, Stream, present
 
 WARM_UP_BINS = 150  # filters and state settle; neither calibrated on nor scored
 SCORED_BINS = 1200  # of the test part, at most: what the simulator runs
@@ -65,9 +68,10 @@ def _quantised(
 ) -> tuple[onnx.ModelProto | None, onnx.ModelProto, dict[str, Any]]:
     """Integer front end (None where the stream has none), integer decoder, and the table of scales."""
     training = stream.inputs(session)[: session.train_end]
-    frontend, feature_scale = None, [1.0] * training.shape[1]
+    frontend, feature_scale = None, [_count_scale(run.settings)] * training.shape[1]
     if stream.has_frontend(session):
-        frontend = quantize_frontend(load_model(stream.float_frontend(run)), training[WARM_UP_BINS:], made_from)
+        plain = _plain_features(run.settings, session) if stream is LFP and run.settings.lfp.zscore_bins else training
+        frontend = quantize_frontend(load_model(stream.float_frontend(run)), plain[WARM_UP_BINS:], made_from)
         feature_scale = metadata(frontend)["io"]["features"]["scale"]
     float_decoder = load_model(stream.float_decoder(run))
     observed = observe(float_decoder, training, WARM_UP_BINS, progress)
@@ -75,6 +79,17 @@ def _quantised(
     scales = metadata(decoder)["scales"]
     table = {name: {"scale": scales[name], "peak": observed.peak(name)} for name in scales}
     return frontend, decoder, {"tensors": table, "states": metadata(decoder)["states"], "warm_up_bins": WARM_UP_BINS, "bins": len(training)}
+
+
+def _plain_features(settings: Settings, session: Session) -> NDArray[np.float32]:
+    """LFP features of the training part without the running z-score."""
+    frontend = dataclasses.replace(design(settings, session.good_channels), zscore_bins=0)
+    return lfp_features(frontend, LFP.samples(session, settings, 0, session.train_end))
+
+
+def _count_scale(settings: Settings) -> float:
+    """Of the spike counts that reach the implant from elsewhere, or of their z-scores."""
+    return 2.0**-ZSCORE_FRACTION_BITS if settings.spike.zscore_bins else 1.0
 
 
 def _golden(
@@ -86,7 +101,8 @@ def _golden(
     samples: NDArray[np.int16] | None = None
     frontend_states: dict[str, NDArray] = {}
     if frontend is None:
-        features = np.clip(stream.inputs(session)[first : first + bins], 0, 32767).astype(np.int16)  # spike counts
+        counts = stream.inputs(session)[first : first + bins]
+        features = saturate(np.rint(counts / _count_scale(settings)), 16)
     else:
         samples = stream.samples(session, settings, first, bins)
         ticks: Iterator[NDArray] = progress.track(samples, f"{stream.name} front end in onnxruntime", len(samples))

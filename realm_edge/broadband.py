@@ -13,7 +13,7 @@ class Broadband:
     """What decides a synthetic broadband signal, beside the LFP. Nothing of the signal itself is stored."""
 
     seed: int  # of the amplifier noise; second ``s`` draws from the stream (seed, s)
-    noise: float  # standard deviation on live channels, ADC counts
+    noise: NDArray[np.float32]  # (channels,), standard deviation on live channels, ADC counts
     live: NDArray[np.bool_]  # (channels,); a dead channel reads 0
     spike_times: NDArray[np.float64]  # (spikes,), s from the recording's start, increasing
     spike_units: NDArray[np.int32]  # (spikes,)
@@ -36,7 +36,7 @@ def second(broadband: Broadband, lfp: NDArray[np.int16], lfp_rate: int, rate: in
     """
     rng = np.random.default_rng((broadband.seed, index))
     x = rng.standard_normal((rate, lfp.shape[1]), dtype=np.float32)
-    x *= np.float32(broadband.noise)
+    x *= broadband.noise
     _add_lfp(x, lfp, lfp_rate, rate, index)
     _add_spikes(x, broadband, rate, index)
     x[:, ~broadband.live] = 0.0

@@ -13,6 +13,8 @@ from scipy import signal
 
 from realm_edge.settings import Settings
 
+ZSCORE_SD = float(np.sqrt(np.pi / 2))  # standard deviation over mean absolute deviation, for Gaussian x
+ZSCORE_FLOOR = 1 / 32  # smallest mean absolute deviation, in ADC counts, log2 power or spikes: constant features have none
 COMMON_AVERAGE_MIN_CHANNELS = 4  # the mean of fewer channels is mostly the channel itself
 THRESHOLD_SECONDS = 10  # of the recording's start, from which the spike threshold is estimated
 _MEDIAN_TO_SD = 0.6745  # median of |x| over its standard deviation for Gaussian x (Quian Quiroga et al. 2004, eq. 3.1)
@@ -25,8 +27,9 @@ class LfpFrontend:
 
     A tick takes the ADC counts of all channels, subtracts the mean of the good channels (``common_average``), sets
     the bad channels to 0, applies ``pre`` and accumulates the result and, for each band, the square of its
-    band-passed copy. At a bin's last tick the features are [mean of the result (local motor potential), log2(1 + sum
-    of squares) of band 0, band 1, ...], each for all channels.
+    band-passed copy. At a bin's last tick the features are [mean of the result (local motor potential), log2(1 + mean
+    power) of band 0, band 1, ...], each for all channels. The mean power starts at 0 and moves by 1 / ``power_bins`` of the
+    way to the bin's sum of squares. With ``zscore_bins`` the features are what :func:`running_z` makes of these.
     """
 
     rate_hz: int
@@ -35,6 +38,8 @@ class LfpFrontend:
     common_average: bool  # only when there are at least 4 good channels
     pre: NDArray[np.float64]  # (n_pre, 5), b0 b1 b2 a1 a2, applied in order: high-pass, then the line notch if there is one
     bands: NDArray[np.float64]  # (n_bands, 5), each applied to the output of ``pre``
+    power_bins: int
+    zscore_bins: int
 
     @property
     def n_features(self) -> int:
@@ -43,12 +48,13 @@ class LfpFrontend:
 
 @dataclass(frozen=True)
 class SpikeFrontend:
-    """Spike front end of the baseline: high-pass, then one count for each downward crossing of a channel's threshold."""
+    """Spike front end of the baseline: high-pass, one count for each downward crossing of a channel's threshold, :func:`running_z`."""
 
     rate_hz: int
     samples_per_bin: int
     highpass: NDArray[np.float64]  # (5,), b0 b1 b2 a1 a2
     threshold: NDArray[np.int32]  # (channels,), ADC counts, negative
+    zscore_bins: int
 
 
 def design(settings: Settings, good_channels: NDArray[np.bool_]) -> LfpFrontend:
@@ -66,6 +72,8 @@ def design(settings: Settings, good_channels: NDArray[np.bool_]) -> LfpFrontend:
         common_average=int(good.sum()) >= COMMON_AVERAGE_MIN_CHANNELS,
         pre=np.array(pre),
         bands=np.array(bands).reshape(-1, 5),
+        power_bins=lfp.power_bins,
+        zscore_bins=lfp.zscore_bins,
     )
 
 
@@ -78,13 +86,15 @@ def lfp_features(frontend: LfpFrontend, lfp: NDArray[np.int16]) -> NDArray[np.fl
 
     Returns:
         ``(bins, n_features)``, feature-major: the mean of all channels in ADC counts, then for each band the log2 power
-        of all channels.
+        of all channels; z-scores of these where ``frontend.zscore_bins`` is not 0.
     """
     channels = len(frontend.good)
     bins = len(lfp) // frontend.samples_per_bin
     features = np.empty((bins, frontend.n_features), np.float32)
     pre_state = np.zeros((len(frontend.pre), 2, channels))
     band_states = [np.zeros((1, 2, channels)) for _ in frontend.bands]
+    power_states = np.zeros((len(frontend.bands), 1, channels))
+    leak = 1 / frontend.power_bins
     chunk = max(1, _CHUNK_SECONDS * frontend.rate_hz // frontend.samples_per_bin)
     for start in range(0, bins, chunk):
         stop = min(start + chunk, bins)
@@ -97,8 +107,9 @@ def lfp_features(frontend: LfpFrontend, lfp: NDArray[np.int16]) -> NDArray[np.fl
         for i, band in enumerate(frontend.bands):
             z, band_states[i] = signal.sosfilt(_sos(band), y, axis=0, zi=band_states[i])
             power = _by_bin(np.square(z, out=z), frontend.samples_per_bin).sum(axis=1)
+            power, power_states[i] = signal.lfilter([leak], [1.0, leak - 1.0], power, axis=0, zi=power_states[i])
             features[start:stop, (i + 1) * channels : (i + 2) * channels] = np.log2(1.0 + power)
-    return features
+    return running_z(features, frontend.zscore_bins)
 
 
 def spike_threshold(settings: Settings, broadband: NDArray[np.int16]) -> NDArray[np.int32]:
@@ -118,7 +129,8 @@ def spike_threshold(settings: Settings, broadband: NDArray[np.int16]) -> NDArray
 
 def design_spike(settings: Settings, threshold: NDArray[np.int32]) -> SpikeFrontend:
     """Design the spike front end: Butterworth high-pass (order 2) and the thresholds of :func:`spike_threshold`."""
-    return SpikeFrontend(settings.spike.rate_hz, settings.spike_samples_per_bin, _highpass(settings), threshold)
+    spike = settings.spike
+    return SpikeFrontend(spike.rate_hz, settings.spike_samples_per_bin, _highpass(settings), threshold, spike.zscore_bins)
 
 
 def spike_counts(frontend: SpikeFrontend, blocks: Iterable[NDArray[np.int16]]) -> NDArray[np.float32]:
@@ -131,7 +143,7 @@ def spike_counts(frontend: SpikeFrontend, blocks: Iterable[NDArray[np.int16]]) -
         blocks: ``(samples, channels)`` ADC counts at ``frontend.rate_hz``, each a whole number of bins long.
 
     Returns:
-        ``(bins, channels)`` counts.
+        ``(bins, channels)`` counts; z-scores of these where ``frontend.zscore_bins`` is not 0.
 
     Raises:
         ValueError: a block does not hold a whole number of bins.
@@ -146,7 +158,38 @@ def spike_counts(frontend: SpikeFrontend, blocks: Iterable[NDArray[np.int16]]) -
         below = np.concatenate([below[-1:], y < frontend.threshold])
         crossings = below[1:] & ~below[:-1]
         counts.append(_by_bin(crossings, frontend.samples_per_bin).sum(axis=1, dtype=np.float32))
-    return np.concatenate(counts)
+    return running_z(np.concatenate(counts), frontend.zscore_bins)
+
+
+def running_z(x: NDArray[np.float32], bins: int) -> NDArray[np.float32]:
+    """Features in robust standard deviations from their own running mean, so that slow changes of gain and offset cancel.
+
+    m' = m + (x - m) / w;  d' = d + (|x - m'| - d) / w;  z = (x - m') / (ZSCORE_SD * max(d', ZSCORE_FLOOR)), from m = d = 0.
+    w is the largest power of two that neither ``bins`` nor the number of bins seen so far exceeds: statistics are there from
+    the start, and the implant divides by shifts.
+
+    Args:
+        x: ``(bins, n)``, from the recording's first bin.
+        bins: time constant, a power of two; 0 returns ``x``.
+    """
+    if bins == 0:
+        return x
+    wide = x.astype(np.float64)
+    centred = wide - _running_mean(wide, bins)
+    deviation = _running_mean(np.abs(centred), bins)
+    return (centred / (ZSCORE_SD * np.maximum(deviation, ZSCORE_FLOOR))).astype(np.float32)
+
+
+def _running_mean(x: NDArray[np.float64], bins: int) -> NDArray[np.float64]:
+    mean = np.empty_like(x)
+    last, start = np.zeros((1, x.shape[1])), 0
+    while start < len(x):  # bin k is the (k + 1)-th that is seen: w doubles at bins 1, 3, 7, ...
+        w = min(bins, start + 1)
+        stop = len(x) if w == bins else min(2 * w - 1, len(x))
+        keep = 1 - 1 / w
+        mean[start:stop], _ = signal.lfilter([1 / w], [1.0, -keep], x[start:stop], axis=0, zi=keep * last)
+        last, start = mean[stop - 1 : stop], stop
+    return mean
 
 
 def _highpass(settings: Settings) -> NDArray[np.float64]:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from realm_edge.broadband import Broadband
 from realm_edge.errors import UserError
-from realm_edge.frontend import THRESHOLD_SECONDS, design, design_spike, lfp_features, spike_counts, spike_threshold
+from realm_edge.frontend import THRESHOLD_SECONDS, design, design_spike, lfp_features, running_z, spike_counts, spike_threshold
 from realm_edge.recording import Recording
 from realm_edge.resample import to_counts, to_rate
 from realm_edge.session import Session, broadband_block
@@ -59,6 +59,7 @@ def prepare(recording: Recording, settings: Settings, heldout: bool, broadband: 
         good = _good_channels(raw[: round(train_end * bin_s * recording.lfp_rate)], recording.good_channels, label)
         features = lfp_features(design(settings, good), lfp)
     has_units = any(len(times) for times in recording.spike_times)
+    counts = running_z(_unit_counts(recording.spike_times, origin, bin_s, bins), settings.spike.zscore_bins) if has_units else None
     session = Session(
         name=recording.name,
         heldout=heldout,
@@ -71,7 +72,7 @@ def prepare(recording: Recording, settings: Settings, heldout: bool, broadband: 
         lfp=lfp,
         good_channels=good,
         features=features,
-        counts=_unit_counts(recording.spike_times, origin, bin_s, bins) if has_units else None,
+        counts=counts,
         spike_source="units" if has_units else "none",
         spike_threshold=None,
         broadband=None,

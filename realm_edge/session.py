@@ -17,7 +17,7 @@ from realm_edge.settings import Settings
 
 _PLAIN = ("name", "heldout", "synthetic", "target_unit", "train_end", "validation_end", "spike_source", "resampling_delay_s", "provenance")
 _ARRAYS = ("targets", "lfp", "good_channels", "features", "counts", "spike_threshold")
-_BROADBAND_ARRAYS = ("live", "spike_times", "spike_units", "unit_channels", "waveforms")
+_BROADBAND_ARRAYS = ("noise", "live", "spike_times", "spike_units", "unit_channels", "waveforms")
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Session:
     lfp: NDArray[np.int16] | None  # (bins * lfp_samples_per_bin, channels), ADC counts at settings.lfp.rate_hz
     good_channels: NDArray[np.bool_]  # (channels,)
     features: NDArray[np.float32] | None  # (bins, n_features), realm_edge.frontend.lfp_features of ``lfp``
-    counts: NDArray[np.float32] | None  # (bins, n_spike_inputs), spikes a bin
+    counts: NDArray[np.float32] | None  # (bins, n_spike_inputs), spikes a bin, or their running z-score
     spike_source: str  # "broadband" (threshold crossings), "units" (sorted spike times) or "none"
     spike_threshold: NDArray[np.int32] | None  # (channels,), ADC counts, negative; only for "broadband"
     broadband: Broadband | None  # what makes the synthetic 30 kHz signal; see broadband_block
@@ -53,7 +53,7 @@ def save(session: Session, path: Path) -> None:
     plain["target_names"] = list(session.target_names)
     arrays = {name: getattr(session, name) for name in _ARRAYS if getattr(session, name) is not None}
     if session.broadband is not None:
-        plain["broadband"] = {"seed": session.broadband.seed, "noise": session.broadband.noise}
+        plain["broadband_seed"] = session.broadband.seed
         arrays |= {f"broadband.{name}": getattr(session.broadband, name) for name in _BROADBAND_ARRAYS}
     with replacing(path) as partial, partial.open("wb") as stream:
         np.savez(stream, session=np.array(json.dumps(plain, sort_keys=True)), **arrays)
@@ -69,8 +69,8 @@ def load(path: Path) -> Session:
         with np.load(path, allow_pickle=False) as file:
             plain = json.loads(str(file["session"]))
             arrays: dict[str, Any] = {name: file.get(name) for name in _ARRAYS}
-            noise = plain.pop("broadband", None)
-            source = Broadband(**noise, **{name: file[f"broadband.{name}"] for name in _BROADBAND_ARRAYS}) if noise else None
+            seed = plain.pop("broadband_seed", None)
+            source = None if seed is None else Broadband(seed, **{name: file[f"broadband.{name}"] for name in _BROADBAND_ARRAYS})
             plain["target_names"] = tuple(plain["target_names"])
             return Session(**plain, **arrays, broadband=source)
     except FileNotFoundError as error:

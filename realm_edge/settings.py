@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from realm_edge.errors import UserError
 from realm_edge.files import sha256_json, write_text
@@ -14,6 +14,23 @@ from realm_edge.files import sha256_json, write_text
 Positive = Annotated[int, Field(gt=0)]
 Fraction = Annotated[float, Field(gt=0.0, lt=1.0)]
 Hertz = Annotated[float, Field(gt=0.0)]
+
+
+def _power_of_two(value: int) -> int:
+    if value & (value - 1):
+        raise ValueError("not a power of two")
+    return value
+
+
+def _not_one(value: int) -> int:
+    if value == 1:
+        raise ValueError("one bin has no deviation")
+    return value
+
+
+# In bins; a shift on the implant.
+TimeConstant = Annotated[int, Field(ge=1, le=1024), AfterValidator(_power_of_two)]
+ZscoreBins = Annotated[int, Field(ge=0, le=2**16), AfterValidator(_power_of_two), AfterValidator(_not_one)]  # 0: no running z-score
 
 
 class _Section(BaseModel):
@@ -29,6 +46,8 @@ class LfpSettings(_Section):
     line_q: Annotated[float, Field(gt=0.0)] = 30.0
     # Theta (6-10 Hz) stands apart from its neighbours: with wider bands ridge lost R2 on the validation part of a rodent's running speed.
     bands_hz: tuple[tuple[Hertz, Hertz], ...] = ((2.0, 6.0), (6.0, 10.0), (10.0, 15.0), (15.0, 35.0), (35.0, 70.0), (70.0, 200.0))
+    power_bins: TimeConstant = 4  # of the leaky mean of a band's power before the logarithm; 1: the bin alone
+    zscore_bins: ZscoreBins = 0
 
     @model_validator(mode="after")
     def _bands_fit_the_rate(self) -> "LfpSettings":
@@ -44,6 +63,7 @@ class SpikeSettings(_Section):
     rate_hz: Positive = 30000
     highpass_hz: Hertz = 300.0
     threshold_sd: Annotated[float, Field(gt=0.0)] = 4.5  # times the robust noise level, below zero
+    zscore_bins: ZscoreBins = 0  # of the counts, from the spike front end or of sorted units
 
 
 class ModelSettings(_Section):
@@ -110,6 +130,7 @@ class SyntheticSettings(_Section):
     channels: Annotated[int, Field(ge=4)] = 32
     units: Positive = 24
     signal: Annotated[float, Field(ge=0.0)] = 1.0  # times how much movement modulates LFP and spikes; noise and nuisances stay
+    days_apart: Annotated[float, Field(ge=0.0)] = 0.0  # between sessions; 0: a mild drift, no units lost or electrodes that age
 
 
 class SplitSettings(_Section):

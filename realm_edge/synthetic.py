@@ -4,9 +4,11 @@ Kinematics -> latent -> spikes and LFP. The velocity of minimum-jerk reaches, 10
 have nothing to do with the movement drive everything else. All parameters are the constants below. They were set so that
 amplitudes and spectra look like an intracortical array's and ridge regression with 10 lags of 20 ms is neither trivial nor
 saturated (R2 of the default held-out session, seeds 0 to 2: 0.48 to 0.60 from LFP features, 0.65 to 0.68 from threshold
-crossings). What is measured on these recordings says nothing about brains.
+crossings). With ``synthetic.days_apart`` units are lost for others and electrodes age between sessions. What is measured on
+these recordings says nothing about brains.
 """
 
+import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,7 +53,11 @@ _LFP_NUISANCE = 0.5  # sd of LMP (times _LMP_UV) and gamma exponent (times _GAMM
 _LINE_HZ, _LINE_UV, _LINE_THIRD_UV = 60.0, 15.0, 1.0
 _ADC_NOISE_UV = 2.4  # RHD2164 (Intan data sheet)
 
-_DRIFT_RAD, _DRIFT_GAIN = 0.12, 0.08  # sd a session of preferred directions and of log gains
+_DRIFT_RAD, _DRIFT_GAIN = 0.12, 0.08  # sd a session, or a day, of preferred directions and of log gains; the same for LFP and units
+# Random walks and losses of SyntheticSettings.days_apart, by day:
+_UNIT_LIFE_DAYS = 37.5  # 67 % of the units of a Utah array were stable through 15 days, 31 % through 47 (Vaidya et al. 2014)
+_ELECTRODE_GAIN = 0.05  # sd of the log gain; chosen, as the 5.5 % of spike amplitude within a session (Perge et al. 2013)
+_ELECTRODE_NOISE = 0.1  # sd of the log amplitude; chosen
 
 
 @dataclass(frozen=True)
@@ -61,14 +67,16 @@ class _Array:
     dead: int  # channel
     place: NDArray[np.float64]  # (channels, 2), electrode pitches
     angle: NDArray[np.float64]  # (channels,), preferred direction of LMP and gamma
-    gain: NDArray[np.float64]  # (channels, 3), of LMP, beta and gamma
+    log_gain: NDArray[np.float64]  # (channels, 3), of LMP, beta and gamma
+    log_electrode: NDArray[np.float64]  # (channels,), gain of everything that comes from tissue
+    log_noise: NDArray[np.float64]  # (channels,), gain of the electrode's and the amplifier's noise
     nuisance: NDArray[np.float64]  # (channels, _NUISANCES), sd 1
     unit_channel: NDArray[np.int32]  # (units,)
     unit_angle: NDArray[np.float64]  # (units,)
     unit_log_rate: NDArray[np.float64]  # (units,), ln(Hz) at rest
     unit_tuning: NDArray[np.float64]  # (units, 2), to velocity and speed
     unit_nuisance: NDArray[np.float64]  # (units, _NUISANCES)
-    waveforms: NDArray[np.float32]  # (units, samples), ADC counts
+    waveforms: NDArray[np.float32]  # (units, samples), ADC counts for an electrode of gain 1
 
 
 def generate(settings: Settings, session: int) -> tuple[Recording, Broadband]:
@@ -117,16 +125,50 @@ def generate(settings: Settings, session: int) -> tuple[Recording, Broadband]:
     times = np.concatenate(spike_times)
     order = np.argsort(times, kind="stable")
     live = np.arange(sizes.channels) != array.dead
-    broadband = Broadband(
-        noise_seed, _BROADBAND_NOISE_UV / UV_PER_COUNT, live, times[order], units[order], array.unit_channel, array.waveforms
-    )
-    return recording, broadband
+    noise = (_BROADBAND_NOISE_UV / UV_PER_COUNT * np.exp(array.log_noise)).astype(np.float32)
+    waveforms = array.waveforms * np.exp(array.log_electrode).astype(np.float32)[array.unit_channel, None]
+    return recording, Broadband(noise_seed, noise, live, times[order], units[order], array.unit_channel, waveforms)
 
 
 def _array(settings: Settings, session: int) -> _Array:
     """The array as implanted, then ``session`` steps of drift."""
+    array = _implanted(settings, np.random.default_rng((settings.seed, 0)))
+    for step in range(session):
+        array = _drifted(settings, array, step)
+    return array
+
+
+def _drifted(settings: Settings, array: _Array, step: int) -> _Array:
+    """The array one session later. A unit that is lost makes place for one that has nothing to do with it."""
+    channels, units, days = settings.synthetic.channels, settings.synthetic.units, settings.synthetic.days_apart
+    spread = np.sqrt(days) if days else 1.0
+    drift = np.random.default_rng((settings.seed, 2, step))
+    array = dataclasses.replace(
+        array,
+        angle=array.angle + drift.normal(0.0, _DRIFT_RAD * spread, channels),
+        unit_angle=array.unit_angle + drift.normal(0.0, _DRIFT_RAD * spread, units),
+        log_gain=array.log_gain + drift.normal(0.0, _DRIFT_GAIN * spread, (channels, 3)),
+        unit_log_rate=array.unit_log_rate + drift.normal(0.0, _DRIFT_GAIN * spread, units),
+    )
+    if not days:
+        return array
+    age = np.random.default_rng((settings.seed, 3, step))
+    lost = age.random(units) < 1 - np.exp(-days / _UNIT_LIFE_DAYS)
+    others = _implanted(settings, age)
+    return dataclasses.replace(
+        array,
+        log_electrode=array.log_electrode + age.normal(0.0, _ELECTRODE_GAIN * spread, channels),
+        log_noise=array.log_noise + age.normal(0.0, _ELECTRODE_NOISE * spread, channels),
+        unit_angle=np.where(lost, others.unit_angle, array.unit_angle),
+        unit_log_rate=np.where(lost, others.unit_log_rate, array.unit_log_rate),
+        unit_tuning=np.where(lost[:, None], others.unit_tuning, array.unit_tuning),
+        unit_nuisance=np.where(lost[:, None], others.unit_nuisance, array.unit_nuisance),
+        waveforms=np.where(lost[:, None], others.waveforms, array.waveforms),
+    )
+
+
+def _implanted(settings: Settings, rng: np.random.Generator) -> _Array:
     channels, units = settings.synthetic.channels, settings.synthetic.units
-    rng = np.random.default_rng((settings.seed, 0))
     dead = int(rng.integers(channels))
     side = int(np.ceil(np.sqrt(channels)))
     live = np.delete(np.arange(channels, dtype=np.int32), dead)
@@ -138,14 +180,9 @@ def _array(settings: Settings, session: int) -> _Array:
     # Units sit on different channels as long as there are enough.
     unit_channel = rng.permutation(live)[np.arange(units) % len(live)]
     waveforms = _waveforms(rng, units, settings.spike.rate_hz)
-    for step in range(session):
-        drift = np.random.default_rng((settings.seed, 2, step))
-        angle = angle + drift.normal(0.0, _DRIFT_RAD, channels)
-        unit_angle = unit_angle + drift.normal(0.0, _DRIFT_RAD, units)
-        log_gain = log_gain + drift.normal(0.0, _DRIFT_GAIN, (channels, 3))
-        log_rate = log_rate + drift.normal(0.0, _DRIFT_GAIN, units)
     place = np.stack(np.divmod(np.arange(channels), side), axis=1).astype(np.float64)
-    return _Array(dead, place, angle, np.exp(log_gain), nuisance, unit_channel, unit_angle, log_rate, tuning, unit_nuisance, waveforms)
+    none = np.zeros(channels)
+    return _Array(dead, place, angle, log_gain, none, none, nuisance, unit_channel, unit_angle, log_rate, tuning, unit_nuisance, waveforms)
 
 
 def _waveforms(rng: np.random.Generator, units: int, rate: int) -> NDArray[np.float32]:
@@ -194,10 +231,11 @@ def _lfp(rng: np.random.Generator, array: _Array, latent: NDArray[np.float64], n
     directions = np.stack([np.cos(array.angle), np.sin(array.angle)])  # (2, channels)
     # One drive for LMP and gamma: the velocity along the preferred direction, and the nuisances.
     drive = (latent @ directions + _LFP_NUISANCE * nuisance @ array.nuisance.T).astype(np.float32)  # (samples, channels)
-    gain = array.gain.astype(np.float32)
+    electrode = np.exp(array.log_electrode).astype(np.float32)
+    gain = np.exp(array.log_gain).astype(np.float32) * electrode[:, None]
 
     uv = _background(rng, samples, channels) @ _spread(array.place)
-    uv *= np.float32(_BACKGROUND_UV)
+    uv *= np.float32(_BACKGROUND_UV) * electrode
     common = np.float32(_COMMON_UV) * _background(rng, samples, 1)
     uv += common * rng.normal(1.0, 0.03, channels).astype(np.float32)
     uv += np.float32(_LMP_UV) * gain[:, 0] * drive
@@ -209,7 +247,7 @@ def _lfp(rng: np.random.Generator, array: _Array, latent: NDArray[np.float64], n
     for harmonic, amplitude in ((1, _LINE_UV), (3, _LINE_THIRD_UV)):
         wave = np.sin(2 * np.pi * harmonic * _LINE_HZ * t + rng.uniform(0, 2 * np.pi)).astype(np.float32)
         uv += wave[:, None] * (amplitude * rng.uniform(0.7, 1.3, channels)).astype(np.float32)
-    uv += np.float32(_ADC_NOISE_UV) * rng.standard_normal(uv.shape, dtype=np.float32)
+    uv += np.float32(_ADC_NOISE_UV) * np.exp(array.log_noise).astype(np.float32) * rng.standard_normal(uv.shape, dtype=np.float32)
     uv[:, array.dead] = 0.0
     return to_counts(uv / np.float32(UV_PER_COUNT))
 

@@ -1,5 +1,6 @@
 """A small decoder and a small recording, float and int8."""
 
+import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +17,7 @@ from quantization.decoder import quantize_decoder
 from quantization.frontend import quantize_frontend
 from realm_edge.frontend import design, lfp_features
 from realm_edge.models.student import Student
-from realm_edge.settings import ModelSettings, preset
+from realm_edge.settings import LfpSettings, ModelSettings, Settings
 
 WARM_UP = 50  # bins
 
@@ -37,13 +38,24 @@ class Chain:
 
 @pytest.fixture(scope="session")
 def chain() -> Chain:
+    return build_chain(LfpSettings())
+
+
+@pytest.fixture(scope="session")
+def scored_chain() -> Chain:
+    """With a running z-score and a longer mean power."""
+    return build_chain(LfpSettings(power_bins=8, zscore_bins=64))
+
+
+def build_chain(lfp: LfpSettings) -> Chain:
     rng = np.random.default_rng(1)
     channels, ticks = 6, 12000
     drift = rng.normal(0, 15, (ticks, channels)).cumsum(axis=0)
     line = 200 * np.sin(2 * np.pi * 60 * np.arange(ticks) / 1000)[:, None]
     samples = (drift + rng.normal(0, 60, (ticks, channels)) + line).clip(-32768, 32767).astype(np.int16)
-    frontend = design(preset("demo"), np.array([True, True, False, True, True, True]))
+    frontend = design(Settings(lfp=lfp), np.array([True, True, False, True, True, True]))
     features = lfp_features(frontend, samples)
+    plain = lfp_features(dataclasses.replace(frontend, zscore_bins=0), samples)
     torch.manual_seed(0)
     student = Student(ModelSettings(d_model=24, n_layer=2, d_state=16, headdim=16), features.shape[1], 2).eval()
     sd = features[WARM_UP:].std(axis=0)
@@ -51,7 +63,7 @@ def chain() -> Chain:
     student.feature_inv_std.copy_(torch.from_numpy(np.where(sd > 0, 1 / np.maximum(sd, 1e-9), 0).astype(np.float32)))
     float_frontend = lfp_frontend_graph(frontend, {})
     float_decoder = decoder_graph(student, 50.0, ("vx", "vy"), "mm/s", {})
-    int_frontend = quantize_frontend(float_frontend, features[WARM_UP:], {})
+    int_frontend = quantize_frontend(float_frontend, plain[WARM_UP:], {})
     scale = metadata(int_frontend)["io"]["features"]["scale"]
     int_decoder = quantize_decoder(float_decoder, observe(float_decoder, features, WARM_UP), scale, {})
     return Chain(samples, features, float_frontend, float_decoder, int_frontend, int_decoder)

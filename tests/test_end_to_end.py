@@ -13,6 +13,8 @@ from realm_edge.cli import main
 CONFIG = """
 window_bins = 50
 wiener_lags = [1, 5]
+[lfp]
+zscore_bins = 64
 [synthetic]
 sessions = 2
 seconds = 20.0

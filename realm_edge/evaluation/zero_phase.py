@@ -8,7 +8,7 @@ from scipy import signal
 
 from realm_edge.broadband import Broadband
 from realm_edge.evaluation.tasks import Chain
-from realm_edge.frontend import LfpFrontend, design
+from realm_edge.frontend import LfpFrontend, design, running_z
 from realm_edge.preparation import prepare
 from realm_edge.recording import Recording
 from realm_edge.session import Session
@@ -16,7 +16,8 @@ from realm_edge.settings import Settings
 
 
 def zero_phase_features(frontend: LfpFrontend, lfp: NDArray[np.int16]) -> NDArray[np.float32]:
-    """As :func:`realm_edge.frontend.lfp_features`, but every section runs forward and backward, which doubles its order.
+    """As :func:`realm_edge.frontend.lfp_features`, but every filter runs forward and backward, which doubles its order. A running
+    z-score stays as it is: it is a statistic.
 
     Args:
         frontend: from :func:`realm_edge.frontend.design`.
@@ -33,9 +34,11 @@ def zero_phase_features(frontend: LfpFrontend, lfp: NDArray[np.int16]) -> NDArra
         y = signal.sosfiltfilt(_sos(frontend.pre), lfp[:, channel] - common)
         features[:, 0, channel] = y.reshape(bins, -1).mean(axis=1)
         for kind, band in enumerate(frontend.bands, 1):
-            z = signal.sosfiltfilt(_sos(band), y)
-            features[:, kind, channel] = np.log2(1.0 + np.square(z).reshape(bins, -1).sum(axis=1))
-    return features.reshape(bins, -1)
+            power = np.square(signal.sosfiltfilt(_sos(band), y)).reshape(bins, -1).sum(axis=1)
+            leak = 1 / frontend.power_bins
+            power = signal.filtfilt([leak], [1.0, leak - 1.0], power, padtype="even")  # odd padding would make power negative
+            features[:, kind, channel] = np.log2(1.0 + power)
+    return running_z(features.reshape(bins, -1), frontend.zscore_bins)
 
 
 def _sos(sections: NDArray[np.float64]) -> NDArray[np.float64]:

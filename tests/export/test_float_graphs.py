@@ -11,7 +11,7 @@ from export.stepgraph import GraphBuilder, Stepper, load_model, metadata, save_m
 from realm_edge.errors import UserError
 from realm_edge.frontend import design, design_spike, lfp_features, spike_counts
 from realm_edge.models.student import Student
-from realm_edge.settings import ModelSettings, preset
+from realm_edge.settings import LfpSettings, ModelSettings, Settings, SpikeSettings
 
 
 @pytest.fixture
@@ -36,9 +36,9 @@ def test_decoder_equals_torch_step(student):
     assert metadata(model)["io"]["decoded"]["scale"] == [3.0, 3.0]
 
 
-@pytest.mark.parametrize("channels", [1, 6])
-def test_lfp_frontend_equals_scipy(channels):
-    settings = preset("demo")
+@pytest.mark.parametrize(("channels", "lfp"), [(1, LfpSettings(power_bins=1)), (6, LfpSettings(zscore_bins=4))])
+def test_lfp_frontend_equals_scipy(channels, lfp):
+    settings = Settings(lfp=lfp)
     good = np.ones(channels, bool)
     good[2:3] = False
     frontend = design(settings, good)
@@ -49,14 +49,15 @@ def test_lfp_frontend_equals_scipy(channels):
     np.testing.assert_allclose(features, lfp_features(frontend, samples), rtol=1e-5, atol=1e-6)
 
 
-def test_spike_frontend_equals_scipy():
-    frontend = design_spike(preset("demo"), np.full(4, -250, np.int32))
+@pytest.mark.parametrize("zscore_bins", [0, 4])
+def test_spike_frontend_equals_scipy(zscore_bins):
+    frontend = design_spike(Settings(spike=SpikeSettings(zscore_bins=zscore_bins)), np.full(4, -250, np.int32))
     samples = np.random.default_rng(0).normal(0, 100, (6000, 4)).astype(np.int16)
     stepper = Stepper(spike_frontend_graph(frontend, {}))
     ticks = [stepper.step({"sample": row}) for row in samples]
     counts = np.array([t["features"] for t in ticks if t["valid"][0]])
-    assert counts.sum() > 10
-    np.testing.assert_array_equal(counts, spike_counts(frontend, [samples]))
+    assert np.abs(counts).sum() > 5
+    np.testing.assert_allclose(counts, spike_counts(frontend, [samples]), rtol=1e-6, atol=1e-6)
 
 
 def test_saved_graph_is_reproducible_and_loads(student, tmp_path):

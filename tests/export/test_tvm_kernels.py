@@ -21,7 +21,14 @@ from quantization import arithmetic
 from realm_edge.errors import UserError
 
 DRAWS = 300  # of inputs a case
-RESULTS = {"QConv": 2, "QSelectiveStep": 2, "QBiquad": 2, "QBinFeatures": 5, "QSpikeCount": 5}  # outputs of an operator, where not one
+RESULTS = {
+    "QConv": 2,
+    "QSelectiveStep": 2,
+    "QBiquad": 2,
+    "QBinFeatures": 5,
+    "QSpikeCount": 5,
+    "QRunningZ": 4,
+}  # outputs of an operator, where not one
 RNG = np.random.default_rng(7)
 
 
@@ -120,9 +127,9 @@ def biquad(coef: NDArray, x: int, k: int, limit: int) -> Case:
     return Case("QBiquad", (symmetric("int32", x, 1, 4), coef.astype(np.int32), state, *scalars(2**k, limit)))
 
 
-def bin_features(limit: int, ticks: int, mean_mult: int, k_mean: int, k_z: int, one: int) -> Case:
+def bin_features(limit: int, ticks: int, mean_mult: int, k_mean: int, k_z: int, one: int, power_bins: int = 1) -> Case:
     total = min(2**31 - 1, (ticks - 1) * limit)
-    power = (ticks - 1) * ((limit + 2**k_z // 2) >> k_z) ** 2
+    power = (power_bins * ticks - 1) * ((limit + 2**k_z // 2) >> k_z) ** 2
     states = (
         Input("int32", (1,), max(0, ticks - 3), ticks - 1),
         symmetric("int32", total, 1, 3),
@@ -130,7 +137,13 @@ def bin_features(limit: int, ticks: int, mean_mult: int, k_mean: int, k_z: int, 
         int16(9, low=-32767),
     )
     signals = (symmetric("int32", limit, 1, 3), symmetric("int32", limit, 2, 3))
-    return Case("QBinFeatures", (*signals, *states, *scalars(ticks, mean_mult, 2**k_mean, 2**k_z, one, 3072)))
+    return Case("QBinFeatures", (*signals, *states, *scalars(ticks, mean_mult, 2**k_mean, 2**k_z, one, 3072, power_bins)))
+
+
+def running_z(window: int, floor: ArrayLike) -> Case:
+    states = (Input("int32", (1,), 0, window), symmetric("int64", 2**39, 5), Input("int64", (5,), 0, 2**40))
+    signals = (int16(5), Input("int32", (1,), 0, 1))
+    return Case("QRunningZ", (*signals, *states, symmetric("int16", 32767, 5), *scalars(window), np.array(floor, np.int64)))
 
 
 BANDPASS = np.array([[2**20, 0, -(2**20), 2**29 + 12345, -(2**28) - 7], [3, 0, -3, -(2**30), 2**30 - 1], [0, 0, 0, 1, -1]])
@@ -169,6 +182,8 @@ CASES = {
     "biquad-32-bit": biquad(HIGHPASS, 32768, 13, 32767),
     "bin-features": bin_features(2**25, 20, 2**23 + 1, 30, 6, 64),
     "bin-features-wrapping-total": bin_features(2**31 - 1, 3, 2**20, 40, 8, 1),
+    "bin-features-smoothed": bin_features(2**25, 20, 2**23 + 1, 30, 6, 64, power_bins=4),
+    "bin-features-smoothed-long": bin_features(2**25, 20, 2**23 + 1, 30, 6, 64, power_bins=1024),
     "bin-features-one-tick": bin_features(2**20, 1, 2**10, 20, 0, 1),
     "spike-count": Case(
         "QSpikeCount",
@@ -182,6 +197,8 @@ CASES = {
             *scalars(20),
         ),
     ),
+    "running-z": running_z(4096, [2**33, 1, 2**40, 12345, 2**20]),
+    "running-z-short": running_z(2, [1] * 5),
 }
 
 
@@ -272,6 +289,8 @@ def test_width_is_the_narrowest_that_is_exact():
         ("bin-features", {9: np.array(1)}, "a bin's power may reach 2^54"),
         ("average", {1: np.array([1, 2, 1, 1, 1, 0], np.int8)}, "holds something other than 0 and 1"),
         ("average", {4: np.array(2**16)}, "beyond int32"),
+        ("running-z", {6: np.array(48)}, "input 6 is 48, not a power of two"),
+        ("running-z", {7: np.zeros(5, np.int64)}, "input 7 holds 0 to 0, beyond 1 to 2^40"),
     ],
 )
 def test_what_cannot_be_exact_is_refused(name, replaced, message):

@@ -146,7 +146,17 @@ def lfp_frontend() -> onnx.ModelProto:
     ]
     outputs = [states[3][1], "valid", *(after for _, after in states[:3])]
     s.add(
-        "QBinFeatures", "bins", ["pre", "bands", *(before for before, _ in states)], outputs, TICKS, 2**20 // TICKS, 2**28, 2**5, 64, 3072
+        "QBinFeatures",
+        "bins",
+        ["pre", "bands", *(before for before, _ in states)],
+        outputs,
+        TICKS,
+        2**20 // TICKS,
+        2**28,
+        2**5,
+        64,
+        3072,
+        4,
     )
     return hand_over(s, FEATURES)
 

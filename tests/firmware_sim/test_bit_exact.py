@@ -59,6 +59,13 @@ def test_firmware_equals_onnxruntime(chain, target, tmp_path):
     assert result.macs_per_step == chain.features.shape[1] * d_model + 2 * block + d_model * 2
 
 
+@pytest.mark.parametrize("target", sorted(targets()))
+def test_firmware_with_a_running_z_score_equals_onnxruntime(scored_chain, target, tmp_path):
+    result = simulate(scored_chain, scored_chain.decoder_int8, target, tmp_path)
+    assert result.mismatch is None and result.bit_exact
+    assert {"QBinFeatures", "QRunningZ"} <= {row.op for row in result.kernels if row.cycles > 0}
+
+
 def flip_bit(weight: np.ndarray) -> np.ndarray:
     weight.flat[5] ^= 1 << 4
     return weight

@@ -12,7 +12,7 @@ from quantization.golden import Golden, run_decoder, run_frontend
 from quantization.reference import ReferenceStepper
 from realm_edge.errors import UserError
 from realm_edge.frontend import design_spike
-from realm_edge.settings import preset
+from realm_edge.settings import Settings, SpikeSettings, preset
 
 WARM_UP = 50  # bins; the front end settles
 
@@ -35,8 +35,20 @@ def adversarial(n: int, width: int) -> np.ndarray:
     return np.concatenate([*parts, noise]).astype(np.int16)
 
 
-def test_frontend_reference_equals_onnxruntime(chain):
+@pytest.mark.parametrize("name", ["chain", "scored_chain"])
+def test_frontend_reference_equals_onnxruntime(name, request):
+    chain = request.getfixturevalue(name)
     same_bits(chain.frontend_int8, "sample", np.concatenate([chain.samples[:1500], adversarial(60, 6)]))
+
+
+def test_spike_frontend_reference_equals_onnxruntime():
+    settings = Settings(spike=SpikeSettings(zscore_bins=4))
+    graph = spike_frontend_graph(design_spike(settings, np.full(6, -250, np.int32)), {})
+    samples = np.random.default_rng(0).normal(0, 150, (5000, 6)).astype(np.int16)
+    model = quantize_frontend(graph, np.zeros((1, 6), np.float32), {})
+    assert metadata(model)["io"]["features"]["scale"] == [2.0**-10] * 6
+    same_bits(model, "sample", samples)
+    assert len(np.unique(run_frontend(model, samples)[0])) > 10
 
 
 def test_decoder_reference_equals_onnxruntime(chain):
@@ -51,6 +63,14 @@ def test_integer_features_are_close_to_float(chain):
     live = [c for c in range(6) if c != 2]
     assert error[:, 6:].max() < 0.05  # log2 power: 3.5 % of the power
     assert (error[:, live].max(axis=0) < 0.01 * chain.features[WARM_UP:, live].std(axis=0)).all()
+
+
+def test_integer_z_scores_are_close_to_float(scored_chain):
+    """Rounding of features and statistics together."""
+    features, _ = run_frontend(scored_chain.frontend_int8, scored_chain.samples)
+    error = np.abs(features * 2.0**-10 - scored_chain.features)[WARM_UP:]
+    assert error.max() < 0.02
+    assert not features[:, 2::6].any()  # the dead channel
 
 
 def test_int8_decoder_is_close_to_float(chain):

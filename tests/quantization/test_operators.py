@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from export.stepgraph import GraphBuilder, Stepper
 from quantization import arithmetic
 from quantization.functions import INT8, INT16, functions
+from realm_edge.frontend import ZSCORE_FLOOR
+from realm_edge.frontend import running_z as float_running_z
 
 INT8_EDGES = np.array([-127, -1, 0, 1, 127])
 INT16_EDGES = np.array([-32767, -256, -1, 0, 1, 255, 32767])
@@ -94,7 +96,7 @@ def bin_features(rng):
     exponents = rng.integers(0, 47, (bands, channels))
     held = draw(rng, np.int16, (channels * (1 + bands),), 32767)
     phase = np.array([rng.choice([0, ticks - 2, ticks - 1])], np.int32)
-    scalars = [np.int64(v) for v in (ticks, rng.integers(1, 2**24), 2**30, 2**5, 2**6, 3072)]
+    scalars = [np.int64(v) for v in (ticks, rng.integers(1, 2**24), 2**30, 2**5, 2**6, 3072, rng.choice([1, 4, 1024]))]
     return [y, z, phase, total, rng.integers(0, 2**exponents, dtype=np.int64), held, *scalars], {}
 
 
@@ -103,6 +105,15 @@ def spike_count(rng):
     below, held = rng.integers(0, 2, 5).astype(np.int8), draw(rng, np.int16, (5,), 32767)
     count = rng.choice([0, 1, 32766, 32767], 5).astype(np.int16)
     return [y, threshold, np.array([rng.choice([0, 18, 19])], np.int32), below, count, held, np.int64(20)], {}
+
+
+def running_z(rng):
+    n, window = 5, 2 ** int(rng.integers(1, 17))
+    seen = np.array([rng.choice([0, 1, window // 2, window - 1, window])], np.int32)
+    mean, deviation = draw(rng, np.int64, (n,), 2**39), rng.integers(0, 2 ** rng.integers(0, 41, n))
+    floor = rng.integers(1, 2 ** rng.integers(1, 41, n), endpoint=True)
+    tensors = [draw(rng, np.int16, (n,), 32767), rng.integers(0, 2, 1).astype(np.int32), seen, mean, deviation]
+    return [*tensors, draw(rng, np.int16, (n,), 32767), np.int64(window), floor], {}
 
 
 CASES = {
@@ -118,6 +129,7 @@ CASES = {
     "QBiquad": biquad,
     "QBinFeatures": bin_features,
     "QSpikeCount": spike_count,
+    "QRunningZ": running_z,
 }
 
 
@@ -161,6 +173,38 @@ def test_round_shift_is_round_half_up(value, k):
 def test_log2_is_within_a_unit(value):
     got = int(arithmetic.log2(np.array([value]))[0]) / 2**arithmetic.LOG2_FRACTION_BITS
     assert abs(got - np.log2(value)) < 1 / 2**arithmetic.LOG2_FRACTION_BITS
+
+
+@given(code=st.integers(0, 2**20), log_bins=st.integers(0, 6))
+@settings(max_examples=20, deadline=None, derandomize=True)
+def test_mean_power_settles_exactly(code, log_bins):
+    """At the logarithm of the power that stays, and at 0 after silence: rounding leaves nothing behind."""
+    none, power, held, one = np.zeros((1, 1), np.int32), np.zeros((1, 1), np.int64), np.zeros(2, np.int16), np.int64(64)
+    constants = [np.int64(v) for v in (1, 1, 2**20, 1, one, 3072, 2**log_bins)]
+    for z, settled in ((code, code**2), (0, 0)):
+        z = np.array([[z]], np.int32)
+        for _ in range(60 * 2**log_bins):
+            results = arithmetic.q_bin_features(none, z, np.zeros(1, np.int32), none, power, held, *constants)
+            held, power = results[0], results[4]
+        assert held[1] == arithmetic.log2(np.array([settled + one]))[0] - 3072
+
+
+def test_running_z_is_close_to_the_float_definition():
+    """Within a code (2^-10 sd) and 2e-4 of the value: the reciprocal's mantissa is cut to 14 bits and its table interpolated."""
+    rng, scale = np.random.default_rng(5), 1 / 512
+    x = np.rint(rng.normal([0, 3000, -2000, 0], [1, 500, 20, 0], (3000, 4))).astype(np.int16)
+    x[1500:, 0] = 77
+    seen, mean, held = np.zeros(1, np.int32), np.zeros(4, np.int64), np.zeros(4, np.int16)
+    deviation, valid = mean, np.ones(1, np.int32)
+    floor = np.full(4, round(ZSCORE_FLOOR / scale * 2**arithmetic.ZSCORE_STATE_BITS))
+    got = []
+    for row in x:
+        held, seen, mean, deviation = arithmetic.q_running_z(row, valid, seen, mean, deviation, held, np.int64(64), floor)
+        got.append(held)
+    expected = float_running_z((x * scale).astype(np.float32), 64)
+    z = np.array(got) / 2**arithmetic.ZSCORE_FRACTION_BITS
+    assert np.all(np.abs(z - expected) <= 2.0**-10 + 2e-4 * np.abs(expected))
+    assert not z[:, 3].any() and not z[2500:, 0].any()
 
 
 @given(st.lists(st.integers(-32768, 32768), min_size=1, max_size=64), st.integers(1, 2**46))

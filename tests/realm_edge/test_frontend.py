@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import signal
 
-from realm_edge.frontend import design, design_spike, lfp_features, spike_counts, spike_threshold
-from realm_edge.settings import LfpSettings, Settings
+from realm_edge.frontend import design, design_spike, lfp_features, running_z, spike_counts, spike_threshold
+from realm_edge.settings import LfpSettings, Settings, SpikeSettings
 
 SETTINGS = Settings()
 
@@ -30,6 +30,7 @@ def features_by_loop(frontend, lfp):
     pre = [Section(row, channels) for row in frontend.pre]
     bands = [Section(row, channels) for row in frontend.bands]
     out, mean, power = [], np.zeros(channels), np.zeros((len(bands), channels))
+    smoothed = np.zeros_like(power)
     for tick, sample in enumerate(lfp, 1):
         y = sample.astype(float)
         if frontend.common_average:
@@ -41,7 +42,8 @@ def features_by_loop(frontend, lfp):
         for i, section in enumerate(bands):
             power[i] += section.step(y) ** 2
         if tick % frontend.samples_per_bin == 0:
-            out.append(np.concatenate([mean, *np.log2(1 + power)]))
+            smoothed += (power - smoothed) / frontend.power_bins
+            out.append(np.concatenate([mean, *np.log2(1 + smoothed)]))
             mean, power = np.zeros(channels), np.zeros_like(power)
     return np.array(out)
 
@@ -55,13 +57,13 @@ def noise(samples, channels, seed=0, scale=300.0):
 
 
 @pytest.mark.parametrize(
-    ("channels", "bad", "common_average"),
-    [(6, [], True), (6, [1, 4], True), (6, [0, 1, 2], False), (1, [], False)],
+    ("channels", "bad", "common_average", "power_bins"),
+    [(6, [], True, 4), (6, [1, 4], True, 1), (6, [0, 1, 2], False, 4), (1, [], False, 16)],
 )
-def test_features_equal_the_loop(channels, bad, common_average):
+def test_features_equal_the_loop(channels, bad, common_average, power_bins):
     good = np.ones(channels, bool)
     good[bad] = False
-    frontend = design(SETTINGS, good)
+    frontend = design(Settings(lfp=LfpSettings(power_bins=power_bins)), good)
     lfp = noise(1010, channels)
     features = lfp_features(frontend, lfp)
     assert frontend.common_average is common_average
@@ -72,7 +74,7 @@ def test_features_equal_the_loop(channels, bad, common_average):
 
 
 def test_features_do_not_depend_on_chunks():
-    """Twenty-second chunks carry the filters' states."""
+    """Twenty-second chunks carry the states of the filters and of the mean power."""
     lfp = noise(30_000, 2)
     features = lfp_features(design(SETTINGS, np.ones(2, bool)), lfp)
     pre = signal.butter(2, 0.5, "highpass", fs=1000)
@@ -80,7 +82,9 @@ def test_features_do_not_depend_on_chunks():
     y = signal.lfilter(*notch, signal.lfilter(*pre, lfp.astype(float), axis=0), axis=0)
     np.testing.assert_allclose(features[:, :2], y.reshape(-1, 20, 2).mean(axis=1), rtol=1e-5, atol=1e-5)
     z = signal.lfilter(*signal.butter(1, (70, 200), "bandpass", fs=1000), y, axis=0)
-    np.testing.assert_allclose(features[:, -2:], np.log2(1 + (z**2).reshape(-1, 20, 2).sum(axis=1)), rtol=1e-5)
+    power = (z**2).reshape(-1, 20, 2).sum(axis=1)
+    smoothed = signal.lfilter([0.25], [1, -0.75], power, axis=0)
+    np.testing.assert_allclose(features[:, -2:], np.log2(1 + smoothed), rtol=1e-5)
 
 
 def test_common_average_removes_what_all_good_channels_share():
@@ -97,6 +101,53 @@ def test_the_line_notch_can_be_left_out():
     line = np.rint(1000 * np.sin(2 * np.pi * 60 * t)).astype(np.int16)[:, None]
     kept, removed = (lfp_features(design(s, np.ones(1, bool)), line)[-50:, LINE_BAND].mean() for s in (settings, SETTINGS))
     assert kept - removed > 6  # log2 of the power
+
+
+def z_by_loop(x, bins):
+    mean, deviation, out = np.zeros(x.shape[1]), np.zeros(x.shape[1]), []
+    for seen, row in enumerate(x.astype(float), 1):
+        w = min(bins, 2 ** int(math.log2(seen)))
+        mean = mean + (row - mean) / w
+        deviation = deviation + (np.abs(row - mean) - deviation) / w
+        out.append((row - mean) / (math.sqrt(math.pi / 2) * np.maximum(deviation, 1 / 32)))
+    return np.array(out)
+
+
+@pytest.mark.parametrize("length", [0, 1, 2, 3, 16, 17, 200])
+def test_running_z_equals_the_loop(length):
+    x = np.random.default_rng(0).normal(5, 3, (length, 3)).astype(np.float32)
+    np.testing.assert_allclose(running_z(x, 16), z_by_loop(x, 16).reshape(-1, 3), rtol=1e-6, atol=1e-6)
+    np.testing.assert_array_equal(running_z(x, 0), x)
+
+
+def test_running_z_follows_gain_and_offset():
+    """Noise becomes standard, and stays so after gain and offset have changed; a constant is 0, from the first bin and after it dies."""
+    x = np.random.default_rng(0).normal(0, 1, (40_000, 3)).astype(np.float32)
+    x[20_000:, 0] = 5 * x[20_000:, 0] + 300
+    x[:, 1] = -2000
+    x[20_000:, 2] = 7
+    z = running_z(x, 256)
+    for part in (z[5_000:20_000], z[25_000:]):
+        assert abs(part[:, 0].mean()) < 0.03
+        assert part[:, 0].std() == pytest.approx(1, abs=0.03)
+    assert not z[:, 1].any()
+    assert np.abs(z[25_000:, 2]).max() < 1e-6
+
+
+def test_front_ends_end_with_the_running_z():
+    settings = Settings(lfp=LfpSettings(zscore_bins=8), spike=SpikeSettings(zscore_bins=8))
+    lfp, broadband = noise(2000, 4), noise(12 * 600, 3)
+    plain = lfp_features(design(SETTINGS, np.ones(4, bool)), lfp)
+    np.testing.assert_array_equal(lfp_features(design(settings, np.ones(4, bool)), lfp), running_z(plain, 8))
+    threshold = np.array([-200, -500, -900], np.int32)
+    plain, scored = (spike_counts(design_spike(s, threshold), np.split(broadband, 4)) for s in (SETTINGS, settings))
+    np.testing.assert_array_equal(scored, running_z(plain, 8))
+
+
+@pytest.mark.parametrize("bins", [3, 1, -4, 2**17])
+def test_a_time_constant_is_a_power_of_two(bins):
+    with pytest.raises(ValueError, match="zscore_bins"):
+        LfpSettings(zscore_bins=bins)
 
 
 def crossings_by_loop(frontend, x):

@@ -6,13 +6,13 @@ import pytest
 
 from realm_edge.errors import UserError
 from realm_edge.files import read_json
-from realm_edge.frontend import design, lfp_features
+from realm_edge.frontend import design, lfp_features, running_z
 from realm_edge.preparation import prepare
 from realm_edge.progress import Silent
 from realm_edge.recording import Recording
 from realm_edge.rundir import RunDir
 from realm_edge.session import broadband_block, load, save
-from realm_edge.settings import Settings, SyntheticSettings
+from realm_edge.settings import Settings, SpikeSettings, SyntheticSettings
 from realm_edge.stages import data as stage
 from realm_edge.synthetic import generate
 
@@ -60,6 +60,12 @@ def test_bins_align_lfp_behaviour_and_spikes():
     assert session.counts[[0, 1, 1499], 0].tolist() == [2, 1, 1] and session.counts.sum() == 4
     assert 0 < session.resampling_delay_s < 0.01 and "2000 Hz to 1000 Hz" in session.provenance["resampled"]
     assert session.broadband is None and session.spike_threshold is None
+
+
+def test_counts_of_sorted_units_get_the_running_z_score():
+    scored = SETTINGS.model_copy(update={"spike": SpikeSettings(zscore_bins=64)})
+    counts = prepare(recording(), SETTINGS, heldout=True).counts
+    np.testing.assert_array_equal(prepare(recording(), scored, heldout=True).counts, running_z(counts, 64))
 
 
 def test_a_later_start_of_one_signal_crops_the_other():

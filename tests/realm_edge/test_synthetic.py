@@ -1,4 +1,5 @@
 import dataclasses
+import math
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from realm_edge.broadband import second
 from realm_edge.preparation import prepare
 from realm_edge.session import broadband_block, save
 from realm_edge.settings import Settings, SplitSettings, SyntheticSettings
-from realm_edge.synthetic import UV_PER_COUNT, generate
+from realm_edge.synthetic import UV_PER_COUNT, _array, generate
 
 SIZES = SyntheticSettings(sessions=3, seconds=20.0, heldout_seconds=30.0, channels=9, units=6)
 SETTINGS = Settings(synthetic=SIZES, window_bins=100, split=SplitSettings(train=0.6, validation=0.2))
@@ -50,6 +51,45 @@ def test_sessions_share_the_array(made):
     np.testing.assert_array_equal(broadband.unit_channels, made[1].unit_channels)
     np.testing.assert_array_equal(broadband.live, made[1].live)
     assert (recording.seconds, made[0].seconds) == (20.0, 30.0)
+
+
+def days_later(days_apart, session, units=400):
+    sizes = SyntheticSettings(sessions=9, seconds=20.0, heldout_seconds=20.0, channels=64, units=units, days_apart=days_apart)
+    return _array(Settings(synthetic=sizes), session)
+
+
+def test_over_days_units_are_replaced_and_electrodes_change():
+    implanted, week = days_later(7.0, 0), days_later(7.0, 1)
+    kept = (week.waveforms == implanted.waveforms).all(axis=1)
+    assert kept.mean() == pytest.approx(math.exp(-7 / 37.5), abs=0.06)
+    np.testing.assert_array_equal(week.unit_tuning[kept], implanted.unit_tuning[kept])
+    turned = np.angle(np.exp(1j * (week.unit_angle - implanted.unit_angle)))
+    assert turned[kept].std() == pytest.approx(0.12 * math.sqrt(7), rel=0.15)
+    assert np.abs(turned[~kept]).mean() == pytest.approx(math.pi / 2, rel=0.2)  # any direction
+    assert days_later(7.0, 8).log_electrode.std() == pytest.approx(0.05 * math.sqrt(56), rel=0.25)
+    assert days_later(7.0, 8).log_noise.std() == pytest.approx(0.1 * math.sqrt(56), rel=0.25)
+
+
+def test_without_days_only_tuning_and_gains_drift():
+    implanted, later = days_later(0.0, 0, units=6), days_later(0.0, 3, units=6)
+    np.testing.assert_array_equal(later.waveforms, implanted.waveforms)
+    assert not later.log_electrode.any() and not later.log_noise.any()
+    assert (later.unit_angle != implanted.unit_angle).all()
+
+
+def test_an_electrode_s_gain_and_noise_reach_the_signals():
+    """Background and spikes follow the one, noise the other; after two months both differ widely between channels."""
+    sizes = SyntheticSettings(sessions=2, seconds=20.0, heldout_seconds=20.0, channels=16, units=6, days_apart=60.0)
+    settings = Settings(synthetic=sizes)
+    array, (recording, broadband) = _array(settings, 1), generate(settings, 1)
+    np.testing.assert_allclose(broadband.noise * UV_PER_COUNT, 10.0 * np.exp(array.log_noise), rtol=1e-5)
+    gain = np.exp(array.log_electrode)[broadband.unit_channels, None]
+    np.testing.assert_allclose(broadband.waveforms, array.waveforms * gain, rtol=1e-5)
+    live = np.flatnonzero(broadband.live)
+    uv = signal.sosfilt(signal.butter(2, (4, 12), "bandpass", fs=1000, output="sos"), recording.lfp[:, live] * UV_PER_COUNT, axis=0)
+    assert np.corrcoef(uv.std(axis=0), np.exp(array.log_electrode[live]))[0, 1] > 0.8
+    fast = signal.sosfilt(signal.butter(2, 300, "highpass", fs=1000, output="sos"), recording.lfp[:, live] * UV_PER_COUNT, axis=0)
+    assert np.corrcoef(fast.std(axis=0), np.exp(array.log_noise[live]))[0, 1] > 0.8
 
 
 def test_amplitudes_spectrum_and_the_dead_channel(made):
@@ -113,7 +153,7 @@ def test_broadband_is_lfp_and_noise_and_spikes(made, session):
     left = x[::30, silent] - recording.lfp[3000:4000, silent]
     assert left.std() * UV_PER_COUNT == pytest.approx(10.0, rel=0.05)
     unit = 0
-    quiet = dataclasses.replace(broadband, noise=0.0)
+    quiet = dataclasses.replace(broadband, noise=np.zeros(9, np.float32))
     times = recording.spike_times[unit]
     spike = next(t for t in times if 0.1 < t % 1 < 0.9 and np.sum(np.abs(times - t) < 0.01) == 1)
     y = second(quiet, np.zeros_like(recording.lfp), 1000, 30_000, int(spike))
@@ -124,7 +164,7 @@ def test_broadband_is_lfp_and_noise_and_spikes(made, session):
 
 def test_spikes_across_the_border_of_two_seconds(made):
     recording, broadband = made
-    one = dataclasses.replace(broadband, noise=0.0, spike_times=np.array([0.9995]), spike_units=np.zeros(1, np.int32))
+    one = dataclasses.replace(broadband, noise=np.zeros(9, np.float32), spike_times=np.array([0.9995]), spike_units=np.zeros(1, np.int32))
     x = np.concatenate([second(one, np.zeros_like(recording.lfp), 1000, 30_000, index) for index in (0, 1)])
     waveform = broadband.waveforms[0]
     np.testing.assert_allclose(x[29_985 : 29_985 + len(waveform), broadband.unit_channels[0]], waveform, atol=0.5)

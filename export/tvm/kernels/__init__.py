@@ -12,6 +12,7 @@ from export.tvm.kernels.linear import q_conv, q_linear
 from export.tvm.kernels.norms import q_gated_norm, q_layer_norm
 from export.tvm.kernels.readout import q_bin_features, q_spike_count
 from export.tvm.kernels.selective import q_selective_step
+from export.tvm.kernels.zscore import q_running_z
 
 BUILDERS: dict[str, Callable[[Node], Kernel]] = {
     "QNormalise": q_normalise,
@@ -26,4 +27,5 @@ BUILDERS: dict[str, Callable[[Node], Kernel]] = {
     "QBiquad": q_biquad,
     "QBinFeatures": q_bin_features,
     "QSpikeCount": q_spike_count,
+    "QRunningZ": q_running_z,
 }

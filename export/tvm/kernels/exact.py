@@ -102,3 +102,8 @@ def interpolate(table: Any, bound: int, segment: Any, fraction: Any, bits: int) 
 def floor_log2(v: Any) -> Any:
     """Position of the highest set bit of a positive int64, as int32."""
     return 63 - T.clz(v)
+
+
+def mantissa(v: Any, p: Any) -> Any:
+    """floor(2^14 v / 2^p) - 2^14 in [0, 2^14), as int32, of an int64 ``v`` below 2^48 with p = floor(log2 v)."""
+    return T.cast((v << T.int64(14)) >> T.cast(p, "int64"), "int32") - (1 << 14)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tvm.script import tirx as T
 
-from export.tvm.kernels.exact import Exact, floor_log2, interpolate, width
+from export.tvm.kernels.exact import Exact, floor_log2, interpolate, mantissa, width
 from export.tvm.kernels.interface import Kernel, Node, full_range
 
 LOG2_ARGUMENT_BITS = 48
@@ -22,8 +22,8 @@ def log2_table() -> NDArray[np.int16]:
 
 
 def q_bin_features(node: Node) -> Kernel:
-    """Accumulates a bin; mean and logarithms are formed only at its edge. All of the state is updated in place."""
-    node.expect(12, 5)
+    """Accumulates a bin; means and logarithms are formed only at its edge. All of the state is updated in place."""
+    node.expect(13, 5)
     y = node.tensor(0, "int32", 1, None)
     n = y.shape[1]
     z = node.tensor(1, "int32", None, n)
@@ -31,14 +31,15 @@ def q_bin_features(node: Node) -> Kernel:
     phase, total = node.tensor(2, "int32", 1), node.tensor(3, "int32", 1, n)
     power, held = node.tensor(4, "int64", bands, n), node.tensor(5, "int16", n * (1 + bands))
     ticks, mean_mult, k_mean, k_z = node.scalar(6, 1), node.scalar(7, 0), node.shift(8), node.shift(9)
-    one, log_offset = node.scalar(10, 1), node.scalar(11, 0)
+    one, log_offset, k_power = node.scalar(10, 1), node.scalar(11, 0), node.shift(12)
     # What numpy stores in int32 wraps; where a bin can leave int32, the sum is formed in 64 bits and only its storage wraps.
     total_bound = ticks * y.bound if ticks * y.bound < 2**31 else full_range("int32") + y.bound
     total_type = width(total_bound)
     rounded_bound = Exact(T.int32(0), z.bound).round_shift(k_z).bound
-    power_bound = ticks * rounded_bound**2 + one
-    if power_bound >= 2**LOG2_ARGUMENT_BITS:
-        raise node.refuse(f"a bin's power may reach 2^{power_bound.bit_length() - 1}, beyond the table", "quantise with a larger two_z")
+    log_bound = ticks * rounded_bound**2 + one
+    if log_bound >= 2**LOG2_ARGUMENT_BITS:
+        raise node.refuse(f"a bin's power may reach 2^{log_bound.bit_length() - 1}, beyond the table", "quantise with a larger two_z")
+    power_bound = (log_bound - one) << k_power  # a leaky sum stays below what its mean would be if every bin were the largest
 
     def mean_feature(sum_value: Any) -> Any:
         return (Exact(sum_value, total_bound) * mean_mult).round_shift(k_mean).saturate(16)
@@ -47,12 +48,15 @@ def q_bin_features(node: Node) -> Kernel:
         v = Exact(value, z.bound).round_shift(k_z)
         return (v * v).to("int64")
 
-    def log_feature(table: Any, power_value: Any) -> Any:
-        v = power_value + T.int64(one)
+    def mean_power(power_value: Any) -> Any:
+        return Exact(power_value, power_bound).round_shift(k_power).to("int64")
+
+    def log_feature(table: Any, mean: Any) -> Any:
+        v = mean + T.int64(one)
         p = floor_log2(v)
-        m = T.cast((v << T.int64(14)) >> T.cast(p, "int64"), "int32") - (1 << 14)
-        mantissa = interpolate(table, 1 << 14, m >> 8, m & 255, 8).round_shift(14 - LOG2_FRACTION_BITS)
-        return (Exact(p << LOG2_FRACTION_BITS, LOG2_ARGUMENT_BITS << LOG2_FRACTION_BITS) + mantissa - log_offset).saturate(16)
+        m = mantissa(v, p)
+        low = interpolate(table, 1 << 14, m >> 8, m & 255, 8).round_shift(14 - LOG2_FRACTION_BITS)
+        return (Exact(p << LOG2_FRACTION_BITS, LOG2_ARGUMENT_BITS << LOG2_FRACTION_BITS) + low - log_offset).saturate(16)
 
     @T.prim_func(s_tir=True)
     def kernel(
@@ -74,8 +78,9 @@ def q_bin_features(node: Node) -> Kernel:
                 held[i] = mean_feature(T.cast(total[i], total_type) + T.cast(y[i], total_type))
                 total[i] = 0
             for i in range(bands * n):
-                held[n + i] = log_feature(log2, power[i])
-                power[i] = T.int64(0)
+                mean: T.let = mean_power(power[i])
+                held[n + i] = log_feature(log2, mean)
+                power[i] = power[i] - mean
             phase[0] = 0
             valid[0] = 1
         else:
