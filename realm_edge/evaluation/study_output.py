@@ -6,7 +6,9 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from realm_edge.evaluation.table import brackets, drawn, line, look, outside_legend
+from realm_edge.evaluation.decoders import PRETRAINED
+from realm_edge.evaluation.summary import SYNTHETIC
+from realm_edge.evaluation.table import LOWEST, brackets, drawn, line, look, outside_legend
 from realm_edge.report.plots import STYLE
 
 _SCORES = {"r2": "R²", "validation_loss": "validation loss"}
@@ -44,8 +46,8 @@ def plot(summary: dict[str, Any]) -> dict[str, bytes]:
             axis.set_title(f"{100 * share:g} % of the labels", fontsize=9)
         panels[0].set_ylabel(f"{_SCORES[summary['score']]} (mean and 95 % interval)")
         outside_legend(figure)
-        origin = " Synthetic recordings: no evidence about brains." if summary["synthetic"] else ""
-        figure.suptitle(summary["question"] + origin, fontsize=9)
+        title = [summary["question"], *([SYNTHETIC] if summary["synthetic"] else [])]
+        figure.suptitle("\n".join(title), fontsize=9, x=0.01, ha="left")
         return drawn(figure)
 
 
@@ -58,12 +60,14 @@ def _panel(axis: Axes, rows: list[dict[str, Any]], summary: dict[str, Any]) -> N
             continue
         color, marker = look(decoder)
         at = [row["at"] if placed else names.index(row["variant"]) for row in own]
-        spikes = decoder.startswith("spike_")
-        style: dict[str, Any] = {"color": color, "linewidth": 1.0, "markersize": 5, "markerfacecolor": "none" if spikes else color}
-        axis.plot(at, [row[score] for row in own], marker=marker, linestyle="--" if spikes else "-", **style, label=own[0]["label"])
+        edge, fill = "black" if decoder.endswith(PRETRAINED) else color, "none" if decoder.startswith("spike_") else color
+        style: dict[str, Any] = {"color": color, "linewidth": 1.0, "markersize": 5, "markerfacecolor": fill, "markeredgecolor": edge}
+        axis.plot(at, [row[score] for row in own], marker=marker, **style, label=own[0]["label"])
         for x, row in zip(at, own, strict=True):
             if row.get(f"{score}_interval"):
                 axis.vlines(x, *row[f"{score}_interval"], color=color, linewidth=1)
+    if score == "r2" and axis.get_ylim()[0] < LOWEST:
+        axis.set_ylim(bottom=LOWEST)
     if summary["logarithmic"]:
         axis.set_xscale("log")
     if placed:

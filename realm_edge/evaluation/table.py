@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from realm_edge.evaluation.decoders import DISTILLED, DOUBLED, PRETRAINED
 from realm_edge.report.plots import STYLE
 
-LOWEST = -0.2  # R2 at the foot of the plot: far worse decoders are named in the legend
+LOWEST = -0.2  # R2 at the foot of the plot: of far worse decoders only the figure stands there
 # Colours of Okabe and Ito. Decoders from spikes are hollow, doubled ones large, those pretrained on other sessions have an edge.
 _LOOKS = {
     "student": ("#0072B2", "o"),
@@ -61,14 +61,14 @@ def plot(summary: dict[str, Any]) -> dict[str, bytes]:
         panels[0].set_ylabel("R² on held-out bins (mean and 95 % interval)")
         outside_legend(figure)
         origin = "synthetic, no evidence about brains" if summary["synthetic"] else ", ".join(summary["sessions"])
-        figure.suptitle(f"R² against parameters: {origin}", fontsize=10)
+        figure.suptitle(f"R² against parameters: {origin}", fontsize=10, x=0.01, ha="left")
         return drawn(figure)
 
 
 def outside_legend(figure: Figure) -> None:
     """One legend for all panels, to their right."""
     handles = {label: handle for axis in figure.axes for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)}
-    figure.legend(handles.values(), handles.keys(), loc="outside right upper", frameon=False, fontsize=7)
+    figure.legend(handles.values(), handles.keys(), loc="outside right center", frameon=False, fontsize=7)
 
 
 def look(decoder: str) -> tuple[str, str]:
@@ -85,9 +85,10 @@ def _panel(axis: Axes, rows: list[dict[str, Any]]) -> None:
         fill = "none" if row["decoder"].startswith("spike_") else color
         edge = "black" if row["decoder"].endswith(PRETRAINED) else color
         size = 8 if row["decoder"].endswith(DOUBLED) else 5
-        below = f" (R² {row['r2']:.2f}, below the axis)" if row["r2"] < LOWEST else ""
         looks: dict[str, Any] = {"color": color, "markerfacecolor": fill, "markeredgecolor": edge, "markersize": size}
-        axis.plot(row["parameters"], row["r2"], marker, **looks, label=row["label"] + below)
+        axis.plot(row["parameters"], row["r2"], marker, **looks, label=row["label"])
+        if row["r2"] < LOWEST:
+            axis.annotate(f"{row['r2']:.2f}", (row["parameters"], LOWEST), color=color, fontsize=6, rotation=90, ha="center", va="bottom")
         if row["r2_interval"]:
             axis.vlines(row["parameters"], *row["r2_interval"], color=color, linewidth=1)
     axis.set_xscale("log")
