@@ -127,6 +127,7 @@ _PARTS = {
     "mcu_sleep": "a part with less sleep current",
     "radio": "longer bins (fewer packets) or a radio with less energy a bit",
     "bin_wait": "shorter bins",
+    "output_delay": "a lower output_delay_ms",
     "compute": "a faster clock, a smaller student or faster kernels",
 }
 _FIXED = {

@@ -26,6 +26,7 @@ class Workload:
     loop_cycles: float  # main loop, a bin
     output_bits: int  # payload of one packet; a packet a bin
     has_frontend: bool = True
+    output_delay_s: float = 0.0  # by which the decoder answers late, by design (settings.output_delay_ms)
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,8 @@ class Timeline:
     """The implant at work. Power is None where the work does not fit the clock or the link.
 
     ``latency_ms`` runs from a change at the start of a bin to the end of the packet that shows it: ``bin_wait`` (the whole bin, the
-    worst case; half of it is the mean), ``compute`` (from the last sample to the output), ``radio``.
+    worst case; half of it is the mean), ``compute`` (from the last sample to the output), ``radio``, and ``output_delay``, by which
+    the decoder was trained to answer late.
     """
 
     fits: bool
@@ -43,7 +45,7 @@ class Timeline:
     duty_cycle: float | None
     power_uw: dict[str, float | None]  # sensing, mcu_active, mcu_sleep, radio, total
     bandwidth_bps: dict[str, float]  # decoded payload, decoded on air, raw streaming
-    latency_ms: dict[str, float | None]  # bin_wait, compute, radio, total
+    latency_ms: dict[str, float | None]  # bin_wait, compute, radio, output_delay, total
     wakeups_per_s: float
 
 
@@ -80,11 +82,12 @@ def run_timeline(workload: Workload, target: Target, components: Components, ram
         problem = f"the link cannot carry this: {on_air_bps / 1e3:.0f} kb/s on air with ramp-up, it carries {capacity / 1e3:.0f} kb/s"
     if problem:
         nothing = dict.fromkeys(("sensing", "mcu_active", "mcu_sleep", "radio", "total"))
-        latency = dict.fromkeys(("bin_wait", "compute", "radio", "total"))
+        latency = dict.fromkeys(("bin_wait", "compute", "radio", "output_delay", "total"))
         return Timeline(False, problem, required, clock, None, nothing, bandwidth, latency, 0.0)
     active_s, wakeups, delay_s = _play(workload, clock, interrupt, wakeup_s, block_ticks, seconds)
     power: dict[str, float | None] = dict(_power(workload, target, components, active_s / seconds, on_air_s))
-    delays = {"bin_wait": workload.bin_s * 1e3, "compute": delay_s * 1e3, "radio": on_air_s * 1e3}
+    parts = {"bin_wait": workload.bin_s, "compute": delay_s, "radio": on_air_s, "output_delay": workload.output_delay_s}
+    delays = {name: 1e3 * part for name, part in parts.items()}
     return Timeline(
         True,
         f"fits: {required / 1e6:.2f} of {clock / 1e6:.0f} MHz",

@@ -42,7 +42,8 @@ def run(run: RunDir, progress: Progress, target_name: str, budget_file: Path | N
             result = simulate_stream(run.file("firmware", target_name, stream.name), target, samples, expected, Path(folder))
         r2 = quantised[stream.name]["r2"]
         rate = run.settings.lfp.rate_hz if stream is LFP else run.settings.spike.rate_hz
-        report = stream_report(result, budgets, load_components(), r2["float"], r2["int8"], rate)
+        late_s = run.settings.output_delay_ms / 1000
+        report = stream_report(result, budgets, load_components(), r2["float"], r2["int8"], rate, late_s)
         streams[stream.name] = {**report, "r2": r2}
     simulation = {
         "target": target_name,

@@ -10,23 +10,30 @@ from firmware_sim.simulate import RegionStep, StreamResult
 
 
 def stream_report(
-    result: StreamResult, budgets: list[Budget], components: Components, r2_float: float, r2_int8: float, adc_rate_hz: float
+    result: StreamResult,
+    budgets: list[Budget],
+    components: Components,
+    r2_float: float,
+    r2_int8: float,
+    adc_rate_hz: float,
+    output_delay_s: float = 0.0,
 ) -> dict[str, Any]:
     """Everything that is reported of one stream on one target, as JSON.
 
     Args:
         r2_float, r2_int8: of the decoder on the held-out part (mean over the output's dimensions).
         adc_rate_hz: sensing rate of one channel; differs from the firmware's own rate where a circuit of its own detects spikes.
+        output_delay_s: by which the decoder was trained to answer late.
 
     Raises:
         UserError: the component library lacks a figure of the target.
     """
     target, memory = result.target, result.memory
-    work = workload(result, adc_rate_hz)
+    work = workload(result, adc_rate_hz, output_delay_s)
     ring = buffer_bytes(work)
     ram = memory.ram + ring
     timeline = run_timeline(work, target, components, ram)
-    low_high = [run_timeline(workload(result, adc_rate_hz, bound), target, components, ram) for bound in ("low", "high")]
+    low_high = [run_timeline(workload(result, adc_rate_hz, output_delay_s, bound), target, components, ram) for bound in ("low", "high")]
     measured = Measured(
         timeline.power_uw, timeline.bandwidth_bps["decoded"], timeline.latency_ms, memory.flash, ram, r2_float, r2_int8, timeline.text
     )
@@ -77,7 +84,7 @@ def stream_report(
     return report
 
 
-def workload(result: StreamResult, adc_rate_hz: float, bound: str = "cycles") -> Workload:
+def workload(result: StreamResult, adc_rate_hz: float, output_delay_s: float, bound: str = "cycles") -> Workload:
     """The implant's workload from counted cycles; ``bound`` chooses 'cycles', 'low' or 'high' of the core table's range."""
     per_step = {name: getattr(region.cycles, bound) for name, region in result.regions.items()}
     frontend, ticks = result.regions["frontend"], result.bundle.ticks_per_bin
@@ -96,6 +103,7 @@ def workload(result: StreamResult, adc_rate_hz: float, bound: str = "cycles") ->
         loop_cycles=per_step["loop"],
         output_bits=16 * result.output_values,
         has_frontend=result.bundle.frontend is not None,
+        output_delay_s=output_delay_s,
     )
 
 

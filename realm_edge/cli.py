@@ -6,7 +6,6 @@ wrong; 130 interrupted.
 """
 
 import json
-import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -16,6 +15,7 @@ import click
 from click.core import ParameterSource
 
 from realm_edge import __version__
+from realm_edge.cli_evaluate import evaluate, study
 from realm_edge.cli_options import (
     AS_JSON,
     BEHAVIOR,
@@ -25,12 +25,9 @@ from realm_edge.cli_options import (
     MACHINE,
     OUT,
     PATH,
-    PRESET,
-    RECORDINGS,
     SESSION,
     SOURCE,
     TARGETS,
-    number,
     options,
     settings_of,
 )
@@ -248,54 +245,8 @@ def report(targets: tuple[str, ...], out: Path, as_json: bool) -> None:
     _tell(work.perform("report", chosen, request={"targets": list(chosen)}), as_json)
 
 
-@main.command(epilog="Example: realm-edge evaluate --seeds 3 --heldout 2 --labels 0.1,0.25,1.0 --out runs/evaluate")
-@options(PRESET, CONFIG, RECORDINGS, BEHAVIOR)
-@click.option("--features", metavar="NAME", help="The recordings hold features instead of voltage: the series they are in.")
-@click.option("--seeds", type=int, default=3, show_default=True, help="Seeds of training.")
-@click.option("--heldout", metavar="N|all", default="1", show_default=True, help="Sessions to decode: the last N, or each in turn.")
-@click.option("--labels", metavar="SHARES", default="1.0", show_default=True, help="Shares of the training part with known behaviour.")
-@click.option("--double", is_flag=True, help="Also the trained baselines with twice the student's parameters.")
-@click.option("--out", type=PATH, default=Path("runs/evaluate"), show_default=True, help="Directory of the results.")
-@AS_JSON
-def evaluate(
-    preset: str | None,
-    config: Path | None,
-    recordings: tuple[Path, ...],
-    behavior: str | None,
-    features: str | None,
-    seeds: int,
-    heldout: str,
-    labels: str,
-    double: bool,
-    out: Path,
-    as_json: bool,
-) -> None:
-    """Compare the student with every baseline over seeds, held-out sessions and shares of labels; goes on where it stopped."""
-    from realm_edge.evaluation.sweep import Plan, evaluate
-    from realm_edge.evaluation.table import markdown
-    from realm_edge.evaluation.tasks import Recordings
-    from realm_edge.progress import Terminal
-    from realm_edge.settings import preset as find_preset
-
-    flags: list[tuple[str, Any]] = [
-        ("--preset", preset),
-        ("--config", config),
-        *(("--data", path) for path in recordings),
-        ("--behavior", behavior),
-    ]
-    flags += [("--features", features), ("--seeds", seeds), ("--heldout", heldout), ("--labels", labels)]
-    given = [str(part) for flag, value in flags if value is not None for part in (flag, value)] + ["--double"] * double
-    plan = Plan(
-        settings=settings_of(preset, config) or find_preset("demo"),
-        recordings=Recordings(recordings, behavior, features),
-        seeds=seeds,
-        heldout=None if heldout == "all" else number("--heldout", heldout, int, "a number of sessions, or all"),
-        labels=tuple(dict.fromkeys(number("--labels", share, float, "shares such as 0.1,0.25,1.0") for share in labels.split(","))),
-        double=double,
-        command=shlex.join(["realm-edge", "evaluate", *given]),
-    )
-    summary = evaluate(plan, out, Terminal())
-    click.echo(json.dumps(summary, indent=2) if as_json else markdown(summary))
+main.add_command(evaluate)
+main.add_command(study)
 
 
 @main.command(name="targets", epilog="Example: realm-edge targets --json")

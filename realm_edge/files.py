@@ -3,12 +3,15 @@
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from realm_edge.errors import UserError
+
+PARTIAL = re.compile(r"^\..+\.partial-(\d+)$")  # as replacing() names them
 
 
 @contextmanager
@@ -21,6 +24,24 @@ def replacing(path: Path) -> Iterator[Path]:
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def leftovers(path: Path) -> Iterator[Path]:
+    """Files that :func:`replacing` could not rename or remove because its process was killed."""
+    for candidate in sorted(path.rglob(".*.partial-*")):
+        match = PARTIAL.match(candidate.name)
+        if match and candidate.is_file() and not _is_alive(int(match[1])):
+            yield candidate
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def write_bytes(path: Path, content: bytes) -> None:

@@ -52,7 +52,8 @@ def prepare(recording: Recording, settings: Settings, heldout: bool, broadband: 
             notes["resampled"] = f"LFP {recording.lfp_rate:g} Hz to {settings.lfp.rate_hz} Hz, {1e3 * delay:.2f} ms late"
         delay += recording.lfp_delay_s
     train_end, validation_end = _split(bins, settings, heldout, label)
-    targets, unit = _targets(recording, settings, origin + bin_s * np.arange(1, bins + 1), label, notes)
+    ends = origin + bin_s * np.arange(1, bins + 1)
+    targets, unit = _targets(recording, settings, ends - settings.output_delay_ms / 1000, label, notes)
     good, features = np.ones(0, bool), None
     if raw is not None and lfp is not None:
         good = _good_channels(raw[: round(train_end * bin_s * recording.lfp_rate)], recording.good_channels, label)

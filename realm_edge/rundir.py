@@ -4,8 +4,6 @@ Every completed stage leaves ``stages/<stage>.json`` with the SHA-256 of its out
 a later stage can refuse inputs that are missing, changed or older than what they depend on.
 """
 
-import os
-import re
 import shlex
 import shutil
 from collections.abc import Iterator, Sequence
@@ -17,13 +15,11 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from realm_edge import settings as settings_module
 from realm_edge.errors import UserError
-from realm_edge.files import read_json, sha256_file, sha256_json, write_json
+from realm_edge.files import PARTIAL, leftovers, read_json, sha256_file, sha256_json, write_json
 from realm_edge.settings import Settings
 
 ORDER = ("data", "train", "export", "quantize", "compile", "simulate", "report")
 PER_TARGET = ("compile", "simulate")
-
-_PARTIAL = re.compile(r"^\..+\.partial-(\d+)$")  # as realm_edge.files.replacing names them
 
 
 class _Record(BaseModel):
@@ -75,10 +71,10 @@ class RunDir:
         if not config.exists():
             raise UserError(f"{path}: not a run directory (no config.toml): make one with '{_command('data', path)}'")
         settings = settings_module.load(config)
-        leftovers = tuple(_leftovers(path))
-        for leftover in leftovers:
+        removed = tuple(leftovers(path))
+        for leftover in removed:
             leftover.unlink(missing_ok=True)
-        return RunDir(path, settings, leftovers)
+        return RunDir(path, settings, removed)
 
     @staticmethod
     def erase(path: Path) -> None:
@@ -229,23 +225,5 @@ def _command(stage: str, path: Path) -> str:
 
 
 def _require_free(path: Path) -> None:
-    if path.exists() and (not path.is_dir() or any(not _PARTIAL.match(entry.name) for entry in path.iterdir())):
+    if path.exists() and (not path.is_dir() or any(not PARTIAL.match(entry.name) for entry in path.iterdir())):
         raise UserError(f"{path}: not a run directory, and not empty: choose another --out")
-
-
-def _leftovers(path: Path) -> Iterator[Path]:
-    """Files that :func:`realm_edge.files.replacing` could not rename or remove because its process was killed."""
-    for candidate in sorted(path.rglob(".*.partial-*")):
-        match = _PARTIAL.match(candidate.name)
-        if match and candidate.is_file() and not _is_alive(int(match[1])):
-            yield candidate
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

@@ -1,6 +1,7 @@
 """Settings of a run: frozen, validated, hashable, written to ``config.toml``."""
 
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -129,6 +130,7 @@ class SyntheticSettings(_Section):
     heldout_seconds: Annotated[float, Field(ge=20.0)] = 240.0
     channels: Annotated[int, Field(ge=4)] = 32
     units: Positive = 24
+    signal: Annotated[float, Field(ge=0.0)] = 1.0  # times how much movement modulates LFP and spikes; noise and nuisances stay
     days_apart: Annotated[float, Field(ge=0.0)] = 0.0  # between sessions; 0: a mild drift, no units lost or electrodes that age
 
 
@@ -147,6 +149,8 @@ class Settings(_Section):
     bin_ms: Positive = 20
     window_bins: Positive = 250  # training segment
     behavior_transform: Annotated[str, Field(pattern="^(none|log)$")] = "none"  # log: ln(max(x, 0) + 1), for speeds
+    # The answer at a bin's end is the behaviour this long before: the decoder sees some of its future, and the implant is that much later.
+    output_delay_ms: Annotated[int, Field(ge=0)] = 0
     lfp: LfpSettings = LfpSettings()
     spike: SpikeSettings = SpikeSettings()
     synthetic: SyntheticSettings = SyntheticSettings()
@@ -171,6 +175,8 @@ class Settings(_Section):
         for name, rate in (("lfp", self.lfp.rate_hz), ("spike", self.spike.rate_hz)):
             if rate * self.bin_ms % 1000:
                 raise ValueError(f"bin_ms {self.bin_ms} does not hold a whole number of {name} samples at {rate} Hz")
+        if self.output_delay_ms % self.bin_ms:
+            raise ValueError(f"output_delay_ms {self.output_delay_ms} is no multiple of bin_ms {self.bin_ms}")
         if self.split.train + self.split.validation >= 1.0:
             raise ValueError("split.train + split.validation leaves no test part")
         return self
@@ -268,12 +274,17 @@ def load(path: Path, base: Settings | None = None) -> Settings:
         raise UserError(f"{path}: {field}: {first['msg'].removeprefix('Value error, ')}{value}") from error
 
 
+def changed(settings: Settings, changes: Mapping[str, Any]) -> Settings:
+    """``settings`` with some values replaced, nested as in a TOML file; what does not go together raises pydantic's ValidationError."""
+    return Settings.model_validate(_merged(settings.model_dump(mode="json"), changes))
+
+
 def save(settings: Settings, path: Path) -> None:
     """Write ``settings`` as TOML, atomically."""
     write_text(path, tomli_w.dumps(settings.model_dump(mode="json")))
 
 
-def _merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+def _merged(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     merged = dict(base)
     for key, value in over.items():
         merged[key] = _merged(base[key], value) if isinstance(value, dict) and isinstance(base.get(key), dict) else value

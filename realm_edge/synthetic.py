@@ -98,7 +98,7 @@ def generate(settings: Settings, session: int) -> tuple[Recording, Broadband]:
     samples = round(seconds * _STEP_HZ)
     lead = round(_LEAD_S * _STEP_HZ)
     velocity = _reaches(rng, samples + lead + 1)  # (samples + lead + 1, 2), cm/s
-    latent = velocity[lead : lead + samples] / _SPEED_SCALE_CM_S
+    latent = sizes.signal * velocity[lead : lead + samples] / _SPEED_SCALE_CM_S
     nuisance = _noise(rng, samples, _NUISANCES, signal.butter(2, _NUISANCE_HZ, fs=_STEP_HZ, output="sos"))
     spike_times = _spikes(rng, array, latent, nuisance)
     lfp = _lfp(rng, array, latent, nuisance)

@@ -5,11 +5,8 @@ from typing import Any, Literal
 from torch import Tensor, nn
 
 from realm_edge.baselines.cost import width_for
-from realm_edge.baselines.sequence import SequenceDecoder, train
-from realm_edge.progress import Progress
-from realm_edge.settings import FitSettings
-from realm_edge.training.loop import History, Phase, seeded
-from realm_edge.training.segments import Series
+from realm_edge.baselines.sequence import SequenceDecoder
+from realm_edge.training.loop import Phase, seeded
 
 Kind = Literal["gru", "lstm"]
 
@@ -35,17 +32,8 @@ def count(kind: Kind, width: int, n_inputs: int, dims: int) -> int:
     return _CELLS[kind][1] * width * (n_inputs + width + 2) + dims * (width + 1)
 
 
-def fit(
-    kind: Kind, parameters: int, settings: FitSettings, series: Series, window: int, phase: Phase, progress: Progress
-) -> tuple[Recurrent, History]:
-    """Train a GRU or LSTM of about ``parameters`` parameters on the training part of ``series``.
-
-    Args:
-        settings: those of the student's fine-tuning.
-        window: bins a training segment.
-    """
-    n_inputs, dims = series.inputs.shape[1], series.targets.shape[1]
+def build(kind: Kind, parameters: int, n_inputs: int, dims: int, phase: Phase) -> Recurrent:
+    """A GRU or LSTM of about ``parameters`` parameters with random weights."""
     width = width_for(parameters, lambda width: count(kind, width, n_inputs, dims))
     with seeded(phase, "init"):
-        decoder = Recurrent(kind, width, n_inputs, dims)
-    return decoder, train(decoder, settings, series, window, phase, progress)
+        return Recurrent(kind, width, n_inputs, dims)

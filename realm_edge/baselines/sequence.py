@@ -1,6 +1,7 @@
 """What GRU, LSTM and transformer share: the supervised fit and decoding a session with the state carried."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -48,6 +49,8 @@ class SequenceDecoder(nn.Module, ABC):
         return torch.cat(parts).numpy()
 
 
-def train(decoder: SequenceDecoder, settings: FitSettings, series: Series, window: int, phase: Phase, progress: Progress) -> History:
+def train(
+    decoder: SequenceDecoder, settings: FitSettings, series: Sequence[Series], window: int, phase: Phase, progress: Progress
+) -> History:
     """Fit ``decoder`` in place as the student is fine-tuned: same loss, optimiser, windows and early stopping."""
-    return supervise(decoder, lambda module, inputs: module(inputs)[0], settings, [series], window, phase, progress)
+    return supervise(decoder, lambda module, inputs: module(inputs)[0], settings, series, window, phase, progress)

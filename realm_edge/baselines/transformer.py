@@ -6,11 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from realm_edge.baselines.cost import width_for
-from realm_edge.baselines.sequence import SequenceDecoder, train
-from realm_edge.progress import Progress
-from realm_edge.settings import FitSettings
-from realm_edge.training.loop import History, Phase, seeded
-from realm_edge.training.segments import Series
+from realm_edge.baselines.sequence import SequenceDecoder
+from realm_edge.training.loop import Phase, seeded
 
 HEADS = 4
 FEEDFORWARD = 2  # times the width
@@ -61,19 +58,13 @@ def count(width: int, layers: int, n_inputs: int, dims: int) -> int:
     return width * (n_inputs + 1) + layers * (attention + feedforward + norms) + 2 * width + dims * (width + 1)
 
 
-def fit(
-    parameters: int, layers: int, context: int, settings: FitSettings, series: Series, window: int, phase: Phase, progress: Progress
-) -> tuple[Transformer, History]:
-    """Train a transformer of about ``parameters`` parameters on the training part of ``series``.
+def build(parameters: int, layers: int, context: int, n_inputs: int, dims: int, phase: Phase) -> Transformer:
+    """A transformer of about ``parameters`` parameters with random weights.
 
     Args:
         layers: as many as the student has blocks.
         context: bins that each layer sees.
-        settings: those of the student's fine-tuning.
-        window: bins a training segment.
     """
-    n_inputs, dims = series.inputs.shape[1], series.targets.shape[1]
     width = width_for(parameters, lambda width: count(width, layers, n_inputs, dims), multiple=HEADS)
     with seeded(phase, "init"):
-        decoder = Transformer(width, layers, context, n_inputs, dims)
-    return decoder, train(decoder, settings, series, window, phase, progress)
+        return Transformer(width, layers, context, n_inputs, dims)

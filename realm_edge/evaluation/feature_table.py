@@ -22,7 +22,7 @@ def read(path: Path, features: str, behavior: str | None, settings: Settings) ->
     Args:
         features: name of the TimeSeries (rows, columns).
         behavior: name of the TimeSeries to decode; None takes the only other one.
-        settings: ``behavior_transform`` counts.
+        settings: ``behavior_transform`` and ``output_delay_ms`` count.
 
     Returns:
         The session, without LFP, and the seconds a bin. Rows of unknown behaviour have NaN targets.
@@ -56,7 +56,8 @@ def _session(file: NWBFile, path: Path, features: str, behavior: str | None, set
     if not np.isfinite(inputs).all():
         row = int(np.argmax(~np.isfinite(inputs).all(axis=1)))
         raise UserError(f"{path}: {features}: row {row} is not finite: fill or crop it")
-    targets = np.stack([np.interp(times, at, column, left=np.nan, right=np.nan) for column in values.T], axis=1)
+    asked = times - settings.output_delay_ms / 1000
+    targets = np.stack([np.interp(asked, at, column, left=np.nan, right=np.nan) for column in values.T], axis=1)
     unit = str(target.unit)
     if settings.behavior_transform == "log":
         targets, unit = np.log1p(np.maximum(targets, 0.0)), f"ln({unit} + 1)"

@@ -7,13 +7,13 @@ import numpy as np
 from scipy.stats import sem, t
 
 from realm_edge.evaluation.blocks import BLOCK_S, FEWEST, difference_interval
+from realm_edge.evaluation.cells import Result
+from realm_edge.evaluation.convergence import race
 from realm_edge.evaluation.decoders import DISTILLED, Decoder
 from realm_edge.settings import Settings
 
 CONFIDENCE = 0.95
 SYNTHETIC = "Synthetic recordings: no evidence about brains."
-
-Result = dict[str, Any]  # one result file
 
 
 def summarise(results: Sequence[Result], arms: Sequence[Decoder], settings: Settings) -> dict[str, Any]:
@@ -29,11 +29,11 @@ def summarise(results: Sequence[Result], arms: Sequence[Decoder], settings: Sett
     rows = []
     for share in sorted({result["labels"] for result in results}):
         here = [result for result in results if result["labels"] == share]
-        reference = {_key(result): result for result in here if result["decoder"] == DISTILLED}
+        reference = {key(result): result for result in here if result["decoder"] == DISTILLED}
         for arm in arms:
             rows.append(_row(arm, share, [result for result in here if result["decoder"] == arm.name], reference))
     return {
-        "caption": _caption(synthetic, sessions, seeds, first["bins"], settings),
+        "caption": _caption(synthetic, sessions, seeds, first["bins"], rows, settings),
         "synthetic": synthetic,
         "sessions": sessions,
         "seeds": seeds,
@@ -56,9 +56,11 @@ def _row(arm: Decoder, share: float, results: Sequence[Result], reference: dict[
 
     # Wiener and Kalman give the same at every seed: that is one observation a session, not several.
     scores = [score for _, score in sorted({(result["session"], result["r2"]) for result in results})]
-    pairs = [] if arm.chance or arm.name == DISTILLED else [(reference[_key(result)], result) for result in results]
+    pairs = [] if arm.chance or arm.name == DISTILLED else paired(reference, results)
     gains = [student["r2"] - other["r2"] for student, other in pairs]
     steps = [result["steps_to_best"] for result in results if result["steps_to_best"] is not None]
+    stopped = [result["stopped_early"] for result in results if result["stopped_early"] is not None]
+    before = [phase for result in results for phase in result["pretraining"].values()]
     return {
         "decoder": arm.name,
         "label": arm.label,
@@ -75,9 +77,19 @@ def _row(arm: Decoder, share: float, results: Sequence[Result], reference: dict[
         "parameters": round(mean("parameters")),
         "macs_per_step": round(mean("macs_per_step")),
         "training_seconds": mean("training_seconds"),
-        "pretraining_seconds": mean("pretraining_seconds"),
+        "pretraining_seconds": sum(phase["seconds"] for phase in before) / len(results),
+        "pretraining_steps": round(sum(phase["steps"] for phase in before) / len(results)),
         "steps_to_best": float(np.mean(steps)) if steps else None,
+        "validation_loss": float(np.mean([min(result["validation_loss"]) for result in results])) if steps else None,
+        "stopped_early": float(np.mean(stopped)) if stopped else None,
+        "pretraining_stopped_early": float(np.mean([phase["stopped_early"] for phase in before])) if before else None,
+        "race": race(pairs) if pairs and steps else None,
     }
+
+
+def paired(first: dict[tuple[str, int], Result], second: Sequence[Result]) -> list[tuple[Result, Result]]:
+    """Results of two decoders on the same sessions and seeds; those that only ``second`` has are left out."""
+    return [(first[key(result)], result) for result in second if key(result) in first]
 
 
 def _over_test_blocks(pairs: Sequence[tuple[Result, Result]]) -> list[float] | None:
@@ -89,24 +101,33 @@ def _over_test_blocks(pairs: Sequence[tuple[Result, Result]]) -> list[float] | N
     return difference_interval(stacked)
 
 
-def _key(result: Result) -> tuple[str, int]:
+def key(result: Result) -> tuple[str, int]:
     return result["session"], result["seed"]
 
 
-def _caption(synthetic: bool, sessions: Sequence[str], seeds: Sequence[int], bins: int, settings: Settings) -> str:
+def _caption(
+    synthetic: bool, sessions: Sequence[str], seeds: Sequence[int], bins: int, rows: Sequence[dict[str, Any]], settings: Settings
+) -> str:
     cells = len(sessions) * len(seeds)
     parts = [SYNTHETIC] if synthetic else []
     parts += [
-        f"R² on the test part ({bins} bins in the first session) of {', '.join(sessions)}, decoded causally with the state carried,",
+        f"R² on the test part ({bins} bins in the first session) of {', '.join(sessions)}, decoded causally with the state carried",
+        "(but for what is marked not causal),",
         f"split in order of time. Means over {len(seeds)} seed(s) x {len(sessions)} session(s);",
         f"brackets are 95 % t intervals over these {cells} cells (with one session: of training, not of what other test data would give).",
         "Student minus decoder is paired by seed and session; over test data: 95 % interval of the same mean over resampled blocks of",
         f"{BLOCK_S:g} s of the test parts, the same blocks for both decoders (none below {FEWEST} blocks).",
         "Labels: share of the training part, from its start, whose behaviour is known; validation keeps its own.",
         "Trained baselines have the width that comes closest to the student's parameters (doubled: twice those), see the decoded session",
-        "alone, and share its optimiser settings and early stopping.",
+        "alone unless the label says otherwise, and share its optimiser settings and early stopping. Supervised pretraining has the",
+        "settings of distillation, masked autoencoding those of the teacher's.",
         "MACs a step: linear and recurrent weights, convolution taps, 3 x heads x headdim x d_state a Mamba-2 block, and for the",
         f"transformer the attention products of a full context of {max(settings.wiener_lags)} bins.",
         "Chance: the behaviour is turned round by a random time of 10 s or more and the Wiener filter fitted again.",
     ]
+    late = [f"{row['label']} ({100 * row['labels']:g} %)" for row in rows if row["stopped_early"] is not None and row["stopped_early"] < 1]
+    if late:
+        parts.append(f"Not trained to early stopping at every seed and session, so that more epochs might change them: {', '.join(late)}.")
+    if settings.output_delay_ms:
+        parts.append(f"Every decoder answers {settings.output_delay_ms} ms late.")
     return " ".join(parts)

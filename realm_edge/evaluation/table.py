@@ -7,19 +7,24 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from realm_edge.evaluation.decoders import DOUBLED
+from realm_edge.evaluation.decoders import DISTILLED, DOUBLED, PRETRAINED
 from realm_edge.report.plots import STYLE
 
-LOWEST = -0.2  # R2 at the foot of the plot: far worse decoders are named in the legend
-# Colours of Okabe and Ito. Decoders from spikes are hollow, doubled ones large.
+LOWEST = -0.2  # R2 at the foot of the plot: of far worse decoders only the figure stands there
+# Colours of Okabe and Ito. Decoders from spikes are hollow, doubled ones large, those pretrained on other sessions have an edge.
 _LOOKS = {
     "student": ("#0072B2", "o"),
+    "student_half": ("#0072B2", "h"),
+    "supervised": ("#D55E00", "o"),
+    "autoencoded": ("#F0E442", "o"),
     "scratch": ("#56B4E9", "o"),
     "gru": ("#009E73", "s"),
     "lstm": ("#E69F00", "D"),
     "transformer": ("#CC79A7", "^"),
     "kalman": ("#999999", "v"),
     "wiener": ("#000000", "P"),
+    "teacher": ("#888888", "*"),
+    "teacher_ridge": ("#BBBBBB", "*"),
 }
 
 
@@ -34,12 +39,12 @@ def markdown(summary: dict[str, Any]) -> str:
         "student minus this",
         "over test data",
     ]
-    head += ["parameters", "MACs a step", "training s", "steps to best"]
+    head += ["parameters", "MACs a step", "training s", "steps to best", "stopped early"]
     lines = ["# Comparison of decoders", "", summary["caption"], ""]
     for share in sorted({row["labels"] for row in summary["rows"]}):
-        lines += [f"## {100 * share:g} % of the labels", "", _line(head), _line(["---", *["---:"] * (len(head) - 1)])]
-        lines += [_line(_cells(row, axes)) for row in summary["rows"] if row["labels"] == share]
-        lines.append("")
+        lines += [f"## {100 * share:g} % of the labels", "", line(head), line(["---", *["---:"] * (len(head) - 1)])]
+        here = [row for row in summary["rows"] if row["labels"] == share]
+        lines += [*(line(_cells(row, axes)) for row in here), "", *_races(here)]
     lines += [f"Settings {summary['settings'][:12]}. Command: `{summary['command']}`", ""]
     return "\n".join(lines)
 
@@ -48,15 +53,27 @@ def plot(summary: dict[str, Any]) -> dict[str, bytes]:
     """R2 against parameters, logarithmic, one panel a share of labels: {"png": ..., "svg": ...}."""
     shares = sorted({row["labels"] for row in summary["rows"]})
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(4.8 * len(shares) + 0.6, 5.0), layout="constrained")
+        figure = Figure(figsize=(4.0 * len(shares) + 3.4, 5.0), layout="constrained")
         panels = figure.subplots(1, len(shares), sharey=True, squeeze=False)[0]
         for axis, share in zip(panels, shares, strict=True):
             _panel(axis, [row for row in summary["rows"] if row["labels"] == share])
             axis.set_title(f"{100 * share:g} % of the labels", fontsize=9)
         panels[0].set_ylabel("R² on held-out bins (mean and 95 % interval)")
+        outside_legend(figure)
         origin = "synthetic, no evidence about brains" if summary["synthetic"] else ", ".join(summary["sessions"])
-        figure.suptitle(f"R² against parameters: {origin}", fontsize=10)
-        return {kind: _drawn(figure, kind) for kind in ("png", "svg")}
+        figure.suptitle(f"R² against parameters: {origin}", fontsize=10, x=0.01, ha="left")
+        return drawn(figure)
+
+
+def outside_legend(figure: Figure) -> None:
+    """One legend for all panels, to their right."""
+    handles = {label: handle for axis in figure.axes for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)}
+    figure.legend(handles.values(), handles.keys(), loc="outside right center", frameon=False, fontsize=7)
+
+
+def look(decoder: str) -> tuple[str, str]:
+    """Colour and marker of an arm."""
+    return _LOOKS[decoder.removeprefix("spike_").removesuffix(DOUBLED).removesuffix(PRETRAINED)]
 
 
 def _panel(axis: Axes, rows: list[dict[str, Any]]) -> None:
@@ -64,49 +81,89 @@ def _panel(axis: Axes, rows: list[dict[str, Any]]) -> None:
         if row["chance"]:
             axis.axhline(row["r2"], color="black", linewidth=0.8, linestyle=":", label=row["label"])
             continue
-        color, marker = _LOOKS[row["decoder"].removeprefix("spike_").removesuffix(DOUBLED)]
+        color, marker = look(row["decoder"])
         fill = "none" if row["decoder"].startswith("spike_") else color
+        edge = "black" if row["decoder"].endswith(PRETRAINED) else color
         size = 8 if row["decoder"].endswith(DOUBLED) else 5
-        below = f" (R² {row['r2']:.2f}, below the axis)" if row["r2"] < LOWEST else ""
-        axis.plot(row["parameters"], row["r2"], marker, color=color, markerfacecolor=fill, markersize=size, label=row["label"] + below)
+        looks: dict[str, Any] = {"color": color, "markerfacecolor": fill, "markeredgecolor": edge, "markersize": size}
+        axis.plot(row["parameters"], row["r2"], marker, **looks, label=row["label"])
+        if row["r2"] < LOWEST:
+            axis.annotate(f"{row['r2']:.2f}", (row["parameters"], LOWEST), color=color, fontsize=6, rotation=90, ha="center", va="bottom")
         if row["r2_interval"]:
             axis.vlines(row["parameters"], *row["r2_interval"], color=color, linewidth=1)
     axis.set_xscale("log")
     if axis.get_ylim()[0] < LOWEST:
         axis.set_ylim(bottom=LOWEST)
     axis.set_xlabel("parameters (logarithmic)")
-    axis.legend(frameon=False, fontsize=7, loc="upper left", bbox_to_anchor=(0, -0.15), ncols=2)
 
 
 def _cells(row: dict[str, Any], axes: list[str]) -> list[str]:
-    gain = "–" if row["student_gain"] is None else f"{row['student_gain']:+.3f}{_brackets(row['student_gain_interval'], '+.3f')}"
+    gain = "–" if row["student_gain"] is None else f"{row['student_gain']:+.3f}{brackets(row['student_gain_interval'], '+.3f')}"
     seconds = f"{row['training_seconds']:.1f}"
     if row["pretraining_seconds"]:
         seconds += f" + {row['pretraining_seconds']:.1f} before"
     return [
         row["label"],
-        f"{row['r2']:.3f}{_brackets(row['r2_interval'], '.3f')}",
+        f"{row['r2']:.3f}{brackets(row['r2_interval'], '.3f')}",
         *([f"{row['r2_by_axis'][axis]:.3f}" for axis in axes] if len(axes) > 1 else []),
         f"{row['r']:.3f}",
         gain,
-        _brackets(row["student_gain_test_interval"], "+.3f").strip() or "–",
+        brackets(row["student_gain_test_interval"], "+.3f").strip() or "–",
         f"{row['parameters']:,}",
         f"{row['macs_per_step']:,}",
         seconds,
         "–" if row["steps_to_best"] is None else f"{row['steps_to_best']:.0f}",
+        "–" if row["stopped_early"] is None else f"{100 * row['stopped_early']:.0f} %",
     ]
 
 
-def _brackets(interval: list[float] | None, spec: str) -> str:
+def _races(rows: list[dict[str, Any]]) -> list[str]:
+    """The student against every other decoder that is trained step by step, from the same labels."""
+    raced = [row for row in rows if row["race"]]
+    if not raced:
+        return []
+    student = next(row for row in rows if row["decoder"] == DISTILLED)
+    head = ["decoder", "its best validation loss", "its steps to that", "the student's steps to that", "of its steps"]
+    head += ["its steps to the student's best", "its pretraining"]
+    lines = [
+        "Steps (and seconds) of training on the decoded session until each is as good as the other at its best, on the validation part;",
+        f"in brackets the cells in which it ever is. The student's pretraining took {_cost(student)}, once for all its cells a seed.",
+        "",
+        line(head),
+        line(["---", *["---:"] * (len(head) - 1)]),
+    ]
+    for row in raced:
+        race = row["race"]
+        ratio = "–" if race["ratio"] is None else f"{race['ratio']:.2f}"
+        own = f"{race['best']['steps']:.0f} ({race['best']['seconds']:.1f} s)"
+        there, back = (_reached(race[side], race["cells"]) for side in ("first", "second"))
+        lines.append(line([row["label"], f"{race['best']['validation_loss']:.3f}", own, there, ratio, back, _cost(row)]))
+    return [*lines, ""]
+
+
+def _reached(side: dict[str, Any], cells: int) -> str:
+    if not side["reached"]:
+        return f"never [0 of {cells}]"
+    return f"{side['steps']:.0f} ({side['seconds']:.1f} s) [{side['reached']} of {cells}]"
+
+
+def _cost(row: dict[str, Any]) -> str:
+    return f"{row['pretraining_steps']:,} steps ({row['pretraining_seconds']:.1f} s)" if row["pretraining_steps"] else "–"
+
+
+def brackets(interval: list[float] | None, spec: str) -> str:
     return "" if interval is None else f" [{interval[0]:{spec}}, {interval[1]:{spec}}]"
 
 
-def _line(cells: list[str]) -> str:
+def line(cells: list[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _drawn(figure: Figure, kind: str) -> bytes:
-    stream = io.BytesIO()
-    metadata = {"Software": None} if kind == "png" else {"Date": None, "Creator": None, "Format": None, "Type": None}
-    figure.savefig(stream, format=kind, dpi=150, metadata=metadata)
-    return stream.getvalue()
+def drawn(figure: Figure) -> dict[str, bytes]:
+    """The files of a figure, without dates: {"png": ..., "svg": ...}."""
+    files = {}
+    for kind, metadata in (("png", {"Software": None}), ("svg", {"Date": None, "Creator": None, "Format": None, "Type": None})):
+        stream = io.BytesIO()
+        figure.savefig(stream, format=kind, dpi=150, metadata=metadata)
+        files[kind] = stream.getvalue()
+    return files

@@ -1,7 +1,7 @@
 """Which session is decoded and which ones pretrain for it."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 
 from realm_edge import synthetic
+from realm_edge.broadband import Broadband
 from realm_edge.errors import UserError
 from realm_edge.evaluation import feature_table
 from realm_edge.preparation import prepare
 from realm_edge.progress import Progress
 from realm_edge.readers import read_recording
+from realm_edge.recording import Recording
 from realm_edge.session import Session
 from realm_edge.settings import Settings
 
@@ -31,6 +33,18 @@ class Recordings:
 
 
 @dataclass(frozen=True)
+class Chain:
+    """How recordings become what decoders see."""
+
+    name: str
+    prepare: Callable[[Recording, Settings, bool, Broadband | None], Session]
+    whole_session: bool = False  # inputs are standardised with the statistics of the whole session, not of its training part
+
+
+CAUSAL = Chain("causal", prepare)
+
+
+@dataclass(frozen=True)
 class Task:
     """One decoded session."""
 
@@ -38,19 +52,36 @@ class Task:
     others: tuple[Session, ...]  # pretrain; with none, the decoded one's training part does
     bin_s: float
     window: int  # bins a training segment
+    chain: Chain = CAUSAL
 
     def made_from(self) -> dict[str, Any]:
-        """Names and hashes of the recordings."""
+        """Names and hashes of the recordings, and how they were prepared."""
         return {
+            "chain": self.chain.name,
             "decoded": [self.decoded.name, self.decoded.provenance.get("sha256")],
             "pretraining": [[one.name, one.provenance.get("sha256")] for one in self.others],
         }
 
 
-def tasks(recordings: Recordings, settings: Settings, heldout: int | None, progress: Progress) -> list[Task]:
+def check(recordings: Recordings) -> None:
+    """Refuse choices among the series of synthetic recordings, which have one of each.
+
+    Raises:
+        UserError: naming the option.
+    """
+    if recordings.features is not None and not recordings.files:
+        raise UserError(f"--features {recordings.features}: the synthetic recordings have LFP: leave it out, or give --data")
+    if recordings.behavior is not None and not recordings.files:
+        raise UserError(f"--behavior {recordings.behavior}: the synthetic recordings have one behaviour: leave it out, or give --data")
+
+
+def tasks(
+    recordings: Recordings, settings: Settings, heldout: int | None, progress: Progress, chain: Chain = CAUSAL, crossings: bool = True
+) -> list[Task]:
     """Read or generate the sessions.
 
     Args:
+        crossings: count threshold crossings of synthetic broadband, which takes longest; without, the counts are of sorted units.
         heldout: that many of the last sessions are decoded, each with the earlier ones for pretraining; None decodes each
             in turn, with all the others for pretraining.
 
@@ -70,7 +101,7 @@ def tasks(recordings: Recordings, settings: Settings, heldout: int | None, progr
     bin_s = settings.bin_ms / 1000
     for index in progress.track(range(total), "sessions", total=total):
         pretrains = index < first or (heldout is None and total > 1)
-        for session, seconds in _prepared(recordings, settings, index, index >= first, pretrains):
+        for session, seconds in _prepared(recordings, settings, index, (index >= first, pretrains), chain, crossings):
             (decoded if session.heldout else others).append(session)
             bin_s = seconds
     window = settings.window_bins
@@ -83,7 +114,7 @@ def tasks(recordings: Recordings, settings: Settings, heldout: int | None, progr
                 f"{session.name}: its behaviour is {', '.join(session.target_names)}, but {decoded[0].name} has "
                 f"{', '.join(decoded[0].target_names)}: compare sessions of one task"
             )
-    return [Task(one, tuple(other for other in others if other.name != one.name), bin_s, window) for one in decoded]
+    return [Task(one, tuple(other for other in others if other.name != one.name), bin_s, window, chain) for one in decoded]
 
 
 def with_labels(session: Session, share: float) -> Session:
@@ -106,9 +137,11 @@ def shifted(session: Session, bin_s: float, seed: int) -> Session:
     return dataclasses.replace(session, targets=np.roll(session.targets, by, axis=0))
 
 
-def _prepared(recordings: Recordings, settings: Settings, index: int, decoded: bool, pretrains: bool) -> Iterator[tuple[Session, float]]:
-    """One session in each of its roles, and the seconds a bin; the voltage is dropped."""
-    roles = [heldout for heldout, wanted in ((True, decoded), (False, pretrains)) if wanted]
+def _prepared(
+    recordings: Recordings, settings: Settings, index: int, wanted: tuple[bool, bool], chain: Chain, crossings: bool
+) -> Iterator[tuple[Session, float]]:
+    """One session in each of its roles (decoded, pretrains) that is wanted, and the seconds a bin; the voltage is dropped."""
+    roles = [heldout for heldout, needed in zip((True, False), wanted, strict=True) if needed]
     if recordings.features is not None:
         session, bin_s = feature_table.read(recordings.files[index], recordings.features, recordings.behavior, settings)
         yield from ((dataclasses.replace(session, heldout=heldout), bin_s) for heldout in roles)
@@ -118,8 +151,9 @@ def _prepared(recordings: Recordings, settings: Settings, index: int, decoded: b
         recording = read_recording(recordings.files[index], recordings.behavior, settings)
     else:
         recording, broadband = synthetic.generate(settings, index)
+        broadband = broadband if crossings else None
     for heldout in roles:
-        session = prepare(recording, settings, heldout=heldout, broadband=broadband)
+        session = chain.prepare(recording, settings, heldout, broadband)
         yield dataclasses.replace(session, lfp=None, broadband=None), settings.bin_ms / 1000
 
 

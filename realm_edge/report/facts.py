@@ -40,7 +40,9 @@ def gather(run: RunDir, targets: Sequence[str]) -> Facts:
 
 def _what(run: RunDir, metrics: dict[str, Any]) -> Facts:
     chosen = ("session", "synthetic", "spike_source", "target_names", "target_unit", "bin_ms", "bins", "pretraining", "teacher")
-    return {"preset": run.settings.preset, "transform": run.settings.behavior_transform, **{key: metrics[key] for key in chosen}}
+    settings = run.settings
+    asked = {"preset": settings.preset, "transform": settings.behavior_transform, "output_delay_ms": settings.output_delay_ms}
+    return asked | {key: metrics[key] for key in chosen}
 
 
 def _verdict(simulation: dict[str, Any]) -> Facts:

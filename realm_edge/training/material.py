@@ -30,11 +30,12 @@ class Material:
         return {"sessions": [one.name for one in self.pretraining], "left_out": list(self.left_out), "note": note}
 
 
-def gather(sessions: Sequence[Session], decoded: Session, kind: Kind) -> Material:
+def gather(sessions: Sequence[Session], decoded: Session, kind: Kind, whole_session: bool = False) -> Material:
     """Standardise the decoded session and the others; those with another number of inputs or other behaviour axes are left out.
 
     Args:
         sessions: any, with or without ``decoded`` itself.
+        whole_session: as :func:`realm_edge.training.segments.standardise` takes it.
 
     Raises:
         UserError: the decoded session has no such input, or its behaviour cannot be learnt.
@@ -50,7 +51,7 @@ def gather(sessions: Sequence[Session], decoded: Session, kind: Kind) -> Materia
         if session is decoded:
             continue
         if own is not None and own.shape[1] == inputs.shape[1] and session.target_names == decoded.target_names:
-            pretraining.append(standardise(session, own, kinds))
+            pretraining.append(standardise(session, own, kinds, whole_session))
         else:
             left_out.append(session.name)
-    return Material(inputs, standardise(decoded, inputs, kinds), tuple(pretraining), tuple(left_out))
+    return Material(inputs, standardise(decoded, inputs, kinds, whole_session), tuple(pretraining), tuple(left_out))

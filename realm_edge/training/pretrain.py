@@ -1,10 +1,10 @@
 """Masked autoencoding of the teacher (REALM, arXiv 2605.14867)."""
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from realm_edge.models.teacher import Teacher
 from realm_edge.progress import Progress
@@ -14,6 +14,8 @@ from realm_edge.training.loop import Phase, fit, masked_mse, seeded
 from realm_edge.training.segments import Batch, Series, training_batches, validation_batch
 
 AMPLITUDE = (0.85, 1.15)  # augmentation: gain of a whole window
+
+Module = TypeVar("Module", bound=nn.Module)
 
 
 class MaskedBatch(NamedTuple):
@@ -34,9 +36,27 @@ def pretrain(
         channels: electrodes; all features of a dropped channel are zeroed together.
         window: bins a training segment.
     """
-    series = [one.to(phase.fabric.device) for one in series]
     with seeded(phase, "init"):
         teacher = Teacher(model, series[0].inputs.shape[1], settings.dropout, series[0].kinds)
+    return teacher, autoencode(teacher, Teacher.reconstruct, settings, series, channels, window, phase, progress)
+
+
+def autoencode(
+    module: Module,
+    reconstruct: Callable[[Module, Tensor, Tensor], Tensor],
+    settings: PretrainSettings,
+    series: Sequence[Series],
+    channels: int,
+    window: int,
+    phase: Phase,
+    progress: Progress,
+) -> History:
+    """Train ``module`` in place to predict masked bins; arguments as :func:`pretrain`.
+
+    Args:
+        reconstruct: (module, (batch, bins, n_inputs) z-scores, (batch, bins) masked) -> (batch, bins, n_inputs).
+    """
+    series = [one.to(phase.fabric.device) for one in series]
     held = validation_batch(series, window)
     with seeded(phase, "validation mask"):  # fixed, so that epochs can be compared
         held_mask = mask_blocks(len(held.inputs), held.inputs.shape[1], settings).to(held.inputs.device)
@@ -45,15 +65,14 @@ def pretrain(
         masked = mask_blocks(len(batch.inputs), batch.inputs.shape[1], settings).to(batch.inputs.device)
         return MaskedBatch(batch.inputs, augment(batch.inputs, channels, settings), masked)
 
-    def loss(module: Teacher, batch: MaskedBatch) -> Tensor:
-        predicted = module.reconstruct(batch.seen, batch.masked)
+    def loss(module: Module, batch: MaskedBatch) -> Tensor:
+        predicted = reconstruct(module, batch.seen, batch.masked)
         return masked_mse(predicted[batch.masked], batch.inputs[batch.masked])
 
-    def validate(module: Teacher) -> float:
-        return float(masked_mse(module.reconstruct(held.inputs, held_mask)[held_mask], held.inputs[held_mask]))
+    def validate(module: Module) -> float:
+        return float(masked_mse(reconstruct(module, held.inputs, held_mask)[held_mask], held.inputs[held_mask]))
 
-    history = fit(teacher, settings, phase, lambda: training_batches(series, window, settings.batch), loss, validate, progress, corrupt)
-    return teacher, history
+    return fit(module, settings, phase, lambda: training_batches(series, window, settings.batch), loss, validate, progress, corrupt)
 
 
 def mask_blocks(batch: int, bins: int, settings: PretrainSettings) -> Tensor:

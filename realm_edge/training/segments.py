@@ -50,18 +50,19 @@ class Batch(NamedTuple):
     targets: Tensor  # (batch, window, dims), NaN where unknown
 
 
-def standardise(session: Session, inputs: NDArray[np.float32], kinds: int = 1) -> Series:
+def standardise(session: Session, inputs: NDArray[np.float32], kinds: int = 1, whole_session: bool = False) -> Series:
     """Standardise one input of a session (its LFP features or its spike counts) and its behaviour.
 
     Args:
         inputs: (bins, n_inputs).
         kinds: inputs a channel has, kind after kind; divides ``n_inputs``.
+        whole_session: take the inputs' statistics from the whole session, as no implant can.
 
     Raises:
         UserError: the behaviour is unknown or constant over the training part.
     """
-    train = inputs[: session.train_end].astype(np.float64)
-    mean, std = train.mean(axis=0), train.std(axis=0)
+    known = inputs[: None if whole_session else session.train_end].astype(np.float64)
+    mean, std = known.mean(axis=0), known.std(axis=0)
     dead = std <= 1e-6 * (1.0 + np.abs(mean))  # rounding noise of a constant, not a signal
     inv_std = np.where(dead, 0.0, 1.0 / np.where(dead, 1.0, std))
     behaviour = session.targets[: session.train_end].astype(np.float64)

@@ -1,4 +1,4 @@
-"""Small integer step graphs with random constants and every operator of the domain but those of the channel tokenizer (``channel_chain``)."""
+"""Small integer step graphs with random constants and every operator of the domain; ``channel_chain`` has the channel tokenizer's."""
 
 from dataclasses import dataclass, field
 

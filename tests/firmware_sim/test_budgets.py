@@ -56,6 +56,10 @@ def test_each_other_budget_can_break():
         "shorter bins: bin_wait must fall from 200 to 97 ms"
         in rows_of(replace(FITTING, latency_ms={"bin_wait": 200.0, "compute": 3.0, "radio": 0.2, "total": 203.2}))["latency_ms"].lever
     )
+    late = {"bin_wait": 20.0, "compute": 3.0, "radio": 0.2, "output_delay": 300.0, "total": 323.2}
+    assert rows_of(replace(FITTING, latency_ms=late))["latency_ms"].lever.startswith(
+        "a lower output_delay_ms: output_delay must fall from 300"
+    )
     for change, name in (
         ({"bandwidth_bps": 2e5}, "bandwidth_bps"),
         ({"flash_bytes": 600_000}, "flash_bytes"),

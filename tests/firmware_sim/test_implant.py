@@ -77,6 +77,13 @@ def test_a_decoder_longer_than_a_block_delays_the_next_and_saves_wake_ups():
     assert timeline.duty_cycle == pytest.approx((200_000 + 1_000_000 + 2_000 + 100) * 50 / 120e6, rel=0.02)
 
 
+def test_a_late_answer_adds_to_the_latency_and_to_nothing_else():
+    plain = run_timeline(WORK, TARGET, round_components(), 50_000)
+    late = run_timeline(replace(WORK, output_delay_s=0.3), TARGET, round_components(), 50_000)
+    assert late.latency_ms == plain.latency_ms | {"output_delay": 300.0, "total": pytest.approx(plain.latency_ms["total"] + 300)}
+    assert late.power_uw == plain.power_uw
+
+
 def test_more_cycles_cost_more_power_and_more_latency():
     small = run_timeline(WORK, TARGET, round_components(), 50_000)
     large = run_timeline(replace(WORK, decoder_cycles=800_000.0), TARGET, round_components(), 50_000)

@@ -6,17 +6,19 @@ import numpy as np
 import pytest
 import torch
 
-from realm_edge.baselines import kalman, recurrent, scratch, transformer
+from realm_edge.baselines import autoencoded, bidirectional, kalman, recurrent, scratch, transformer
 from realm_edge.baselines.cost import macs_per_step, parameters, width_for
 from realm_edge.baselines.recurrent import Recurrent
+from realm_edge.baselines.sequence import SequenceDecoder, train
 from realm_edge.baselines.transformer import Transformer
 from realm_edge.errors import UserError
 from realm_edge.metrics import accuracy
 from realm_edge.models.student import Student, decode
+from realm_edge.models.teacher import Teacher
 from realm_edge.progress import Silent
 from realm_edge.session import Session
-from realm_edge.settings import FitSettings, ModelSettings
-from realm_edge.training.loop import Phase
+from realm_edge.settings import FitSettings, ModelSettings, PretrainSettings
+from realm_edge.training.loop import History, Phase
 from realm_edge.training.segments import MIN_BATCHES, Series, standardise
 
 WINDOW, TRAIN, VALIDATION, BINS = 50, 900, 1100, 1500
@@ -46,12 +48,16 @@ def series() -> Series:
     return standardise(one, one.features)
 
 
+def trained(model: SequenceDecoder, settings: FitSettings, series: Series) -> tuple[SequenceDecoder, History]:
+    return model, train(model, settings, [series], WINDOW, PHASE, Silent())
+
+
 FITS = {
     "kalman": lambda series: kalman.fit(series),
-    "gru": lambda series: recurrent.fit("gru", 400, FIT, series, WINDOW, PHASE, Silent())[0],
-    "lstm": lambda series: recurrent.fit("lstm", 400, FIT, series, WINDOW, PHASE, Silent())[0],
-    "transformer": lambda series: transformer.fit(400, 1, 10, FIT, series, WINDOW, PHASE, Silent())[0],
-    "scratch": lambda series: scratch.fit(MODEL, FIT, series, WINDOW, PHASE, Silent())[0],
+    "gru": lambda series: trained(recurrent.build("gru", 400, 5, 2, PHASE), FIT, series)[0],
+    "lstm": lambda series: trained(recurrent.build("lstm", 400, 5, 2, PHASE), FIT, series)[0],
+    "transformer": lambda series: trained(transformer.build(400, 1, 10, 5, 2, PHASE), FIT, series)[0],
+    "scratch": lambda series: scratch.fit(MODEL, FIT, [series], WINDOW, PHASE, Silent())[0],
 }
 
 
@@ -140,7 +146,7 @@ def test_widths_come_close_to_the_wanted_size(series: Series) -> None:
     short = FIT.model_copy(update={"epochs": 1})
     for wanted in (400, 800):
         for kind in ("gru", "lstm"):
-            model, history = recurrent.fit(kind, wanted, short, series, WINDOW, PHASE, Silent())
+            model, history = trained(recurrent.build(kind, wanted, 5, 2, PHASE), short, series)
             assert abs(parameters(model) / wanted - 1) < 0.15
             assert history.steps == (5,) and history.steps_to_best == 5  # 18 windows, or 17, in batches of 4
 
@@ -175,9 +181,38 @@ def test_training_stops_at_the_last_label(series: Series) -> None:
     few = replace(series, targets=series.targets.clone())
     few.targets[100:TRAIN] = torch.nan
     one_by_one = FIT.model_copy(update={"batch": 1})
-    model, history = recurrent.fit("gru", 400, one_by_one, few, WINDOW, PHASE, Silent())
+    model, history = trained(recurrent.build("gru", 400, 5, 2, PHASE), one_by_one, few)
     assert max(history.steps) <= MIN_BATCHES + 1  # passes of one or two windows of 50 bins; the whole part would give eight or more
     assert np.isfinite(model.predict(few)).all()
     few.targets[30:TRAIN] = torch.nan  # fewer labels than a window
-    _, history = recurrent.fit("gru", 400, one_by_one, few, WINDOW, PHASE, Silent())
+    _, history = trained(recurrent.build("gru", 400, 5, 2, PHASE), one_by_one, few)
     assert set(history.steps) == {MIN_BATCHES}
+
+
+TEACHER = PretrainSettings(epochs=1, lr=1e-3, block_bins=(5, 10))
+
+
+def test_the_teachers_read_out_sees_the_future_and_blocks_do_not_show(series: Series, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    module = bidirectional.ReadOut(Teacher(MODEL, 5), 2).eval()
+    assert not any("predictor" in name or "mask_token" in name for name, _ in module.named_parameters())
+    whole = bidirectional.over_session(module, series.inputs, 200)
+    assert whole.shape == (BINS, 2)
+    changed = series.inputs.clone()
+    changed[1200:] = -2.0
+    again = bidirectional.over_session(module, changed, 200)
+    assert (again[1190:1200] - whole[1190:1200]).abs().max() > 1e-3
+    monkeypatch.setattr("realm_edge.baselines.bidirectional.BLOCK_BINS", 300)
+    torch.testing.assert_close(bidirectional.over_session(module, series.inputs, 1000), whole, atol=1e-3, rtol=0)
+
+
+def test_autoencoding_trains_the_student_and_hides_masked_bins(series: Series) -> None:
+    torch.manual_seed(0)
+    module = autoencoded.MaskedStudent(Student(MODEL, 5, 2)).eval()
+    inputs, masked = series.inputs[None, :100], torch.zeros(1, 100, dtype=torch.bool)
+    masked[0, 40:60] = True
+    base, changed = module.reconstruct(inputs, masked), inputs.clone()
+    changed[0, 40:60] += 3.0
+    torch.testing.assert_close(module.reconstruct(changed, masked), base)
+    student, history = autoencoded.fit(MODEL, TEACHER.model_copy(update={"epochs": 8}), [series], 5, WINDOW, PHASE, Silent())
+    assert isinstance(student, Student) and history.validation_loss[-1] < 0.95 * history.validation_loss[0]

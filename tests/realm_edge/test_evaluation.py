@@ -2,10 +2,12 @@
 
 import datetime
 import json
+import multiprocessing
 import re
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,14 +17,17 @@ from sklearn.metrics import r2_score
 
 from realm_edge import cli
 from realm_edge.errors import UserError
-from realm_edge.evaluation import blocks, feature_table, sweep
+from realm_edge.evaluation import blocks, cells, feature_table, pretrained
 from realm_edge.evaluation import decoders as arms
+from realm_edge.evaluation.bench import Bench, Outcome
+from realm_edge.evaluation.convergence import race, reached_after
 from realm_edge.evaluation.summary import SYNTHETIC, interval, summarise
 from realm_edge.evaluation.sweep import Plan, evaluate
 from realm_edge.evaluation.table import markdown
 from realm_edge.evaluation.tasks import Recordings, shifted, tasks, with_labels
 from realm_edge.progress import Silent
-from realm_edge.settings import Settings
+from realm_edge.settings import PRESETS, Settings
+from realm_edge.training.material import gather
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "data"
 TINY = {"d_model": 8, "n_layer": 1, "d_state": 4, "headdim": 8}
@@ -32,12 +37,16 @@ VALUES = {
     "synthetic": {"sessions": 3, "seconds": 22, "heldout_seconds": 22, "channels": 4, "units": 2},
 }  # fmt: skip
 SETTINGS = Settings.model_validate(VALUES)
-NAMES = [arm.name for arm in arms.decoders(double=True, spikes=True)]
+NAMES = [arm.name for arm in arms.decoders(double=True, spikes=True, others=True)]
+PRETRAINING = {
+    "student": {"pretrain", "distil"}, "student_half": {"pretrain", "distil"}, "autoencoded": {"autoencode"}, "supervised": {"supervised"},
+    "gru_pretrained": {"supervised"}, "transformer_pretrained": {"supervised"}, "teacher": {"pretrain"}, "teacher_ridge": {"pretrain"},
+}  # fmt: skip
 PLAN = Plan(SETTINGS, seeds=1, heldout=2, labels=(0.5, 1.0), double=True, command="realm-edge evaluate")
 
 
 class Counting(Silent):
-    """Counts the cells that are computed, and can stop before one of them."""
+    """Counts the cells that are computed, and can stop after some of them."""
 
     def __init__(self, stop: int | None = None) -> None:
         self.cells, self.stop = 0, stop
@@ -45,10 +54,10 @@ class Counting(Silent):
     def track(self, items, description, total=None):
         for item in items:
             if description == "decoders":
-                if self.cells == self.stop:
-                    raise KeyboardInterrupt
                 self.cells += 1
             yield item
+            if self.cells == self.stop:
+                raise KeyboardInterrupt
 
 
 @pytest.fixture(scope="module")
@@ -78,18 +87,21 @@ def test_every_cell_has_a_result_and_every_decoder_a_row(swept: Path) -> None:
         assert one["made_from"]["recordings"]["pretraining"] == [["synthetic_0", None]]  # neither of the two that are decoded
         assert one["r2"] == pytest.approx(np.mean(list(one["r2_by_axis"].values())))
         assert one["parameters"] > 0 and one["macs_per_step"] > 0 and one["training_seconds"] > 0
-        assert (one["steps_to_best"] is None) == (one["decoder"].removeprefix("spike_") in ("kalman", "wiener", "null"))
+        assert (one["steps_to_best"] is None) == (one["decoder"].removeprefix("spike_") in ("kalman", "wiener", "teacher_ridge", "null"))
         if one["steps_to_best"] is not None:
             best = int(np.argmin(one["validation_loss"]))
             assert one["steps_to_best"] == sum(one["steps_by_epoch"][: best + 1])
-        assert (one["pretraining_seconds"] > 0) == (one["decoder"] == "student")
+        assert set(one["pretraining"]) == PRETRAINING.get(one["decoder"], set())
+        assert all(phase["seconds"] > 0 and phase["steps"] > 0 for phase in one["pretraining"].values())
 
     summary = json.loads((swept / "evaluation.json").read_text())
     assert [(row["labels"], row["decoder"]) for row in summary["rows"]] == [(share, name) for share in (0.5, 1.0) for name in NAMES]
     text = (swept / "evaluation.md").read_text()
     for row in summary["rows"]:
         assert row["cells"] == 2
-        assert text.count(f"| {row['label']} |") == 2  # one table a share of labels
+        raced = row["decoder"] != "student" and row["steps_to_best"] is not None
+        assert text.count(f"| {row['label']} |") == 2 * (1 + raced)  # one table a share of labels, and that of the steps
+        assert (row["race"] is not None) == raced
     gru, doubled = (next(row for row in summary["rows"] if row["decoder"] == name) for name in ("gru", "gru_x2"))
     student = next(row for row in summary["rows"] if row["decoder"] == "student")
     assert gru["parameters"] / student["parameters"] == pytest.approx(1, abs=0.15)
@@ -103,16 +115,18 @@ def test_synthetic_figures_say_so(swept: Path) -> None:
     )
     assert "synthetic, no evidence about brains" in (swept / "evaluation.svg").read_text()
     one = json.loads(next(iter(files(swept).values())))
-    real = summarise([one | {"decoder": name, "synthetic": False} for name in NAMES], arms.decoders(True, True), SETTINGS)
+    real = summarise([one | {"decoder": name, "synthetic": False} for name in NAMES], arms.decoders(True, True, True), SETTINGS)
     assert not real["synthetic"] and "ynthetic recordings" not in markdown(real | {"settings": "abc", "command": "x"})
 
 
-def teachers(out: Path) -> Counter[str]:
-    return Counter(path.name.split("-")[0] for path in (out / "teachers").iterdir())
+def shared(out: Path) -> Counter[str]:
+    return Counter(path.name.split("-")[0] for path in (out / "pretrained").glob("*.safetensors"))
 
 
 def test_a_teacher_is_trained_once_for_all_sessions_and_labels(swept: Path) -> None:
-    assert teachers(swept) == {"pretrain": 1, "distil": 1}
+    assert shared(swept) == {
+        "pretrain": 1, "distil": 2, "supervised": 1, "autoencode": 1, "gru_pretrained": 1, "transformer_pretrained": 1,
+    }  # fmt: skip  # the student and its half
 
 
 def test_a_second_run_computes_nothing(swept: Path) -> None:
@@ -121,16 +135,38 @@ def test_a_second_run_computes_nothing(swept: Path) -> None:
     assert progress.cells == 0 and files(swept) == before
 
 
+FEW = ("student", "gru", "wiener")
+
+
 def test_an_interrupted_sweep_goes_on_to_the_same_scores(swept: Path, tmp_path: Path) -> None:
-    plan, done = replace(PLAN, labels=(1.0,)), 5
+    plan, done = replace(PLAN, labels=(1.0,), decoders=FEW), 3
     with pytest.raises(KeyboardInterrupt):
         evaluate(plan, tmp_path, Counting(stop=done))
     assert len(files(tmp_path)) == done and not (tmp_path / "evaluation.json").exists()
     progress = Counting()
     evaluate(plan, tmp_path, progress)
-    expected = {name: score for name, score in scores(swept).items() if "labels100" in name}
+    expected = {name: score for name, score in scores(swept).items() if "labels100" in name and name.split(".")[1] in FEW}
     assert progress.cells == len(expected) - done
     assert scores(tmp_path) == expected
+
+
+def test_workers_give_the_scores_of_one_process_and_share_a_teacher(swept: Path, tmp_path: Path) -> None:
+    summary = evaluate(replace(PLAN, labels=(1.0,), decoders=("wiener", "student"), workers=2), tmp_path, Silent())
+    assert [row["decoder"] for row in summary["rows"]] == ["student", "wiener"]
+    assert scores(tmp_path) == {name: scores(swept)[name] for name in scores(tmp_path)} and len(scores(tmp_path)) == 4
+    seconds = {
+        json.loads(content)["pretraining"]["pretrain"]["seconds"] for name, content in files(tmp_path).items() if ".student." in name
+    }
+    assert len(seconds) == 1  # trained by one worker while the other waited
+
+
+def test_what_ends_one_process_ends_the_workers_too(tmp_path: Path) -> None:
+    plan = replace(PLAN, labels=(1.0,), decoders=("wiener", "kalman"), workers=2)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(plan, tmp_path, Counting(stop=1))
+    with pytest.raises(UserError, match="behaviour is unknown over the whole training part"):
+        evaluate(replace(plan, labels=(1e-4, 1.0)), tmp_path, Silent())
+    assert not multiprocessing.active_children() and not list(tmp_path.rglob(".*.partial-*"))
 
 
 def test_results_of_other_settings_are_refused(swept: Path) -> None:
@@ -142,13 +178,13 @@ def test_results_of_other_settings_are_refused(swept: Path) -> None:
 def test_paired_differences_and_intervals_by_hand() -> None:
     assert interval([0.1, 0.2, 0.3]) == pytest.approx([0.2 - 4.302653 * 0.1 / 3**0.5, 0.2 + 4.302653 * 0.1 / 3**0.5])
     assert interval([0.3]) is None
-    chosen = [arm for arm in arms.decoders(False, False) if arm.name in ("student", "gru", "wiener")]
+    chosen = [arm for arm in arms.decoders(False, False, False) if arm.name in ("student", "gru", "wiener")]
     r2 = {"student": [0.6, 0.7, 0.5, 0.6], "gru": [0.5, 0.5, 0.5, 0.5], "wiener": [0.3, 0.3, 0.4, 0.4]}
     results = [
         {
             "decoder": name, "session": session, "seed": seed, "labels": 1.0, "synthetic": True, "r2": value, "r2_by_axis": {"x": value},
             "r": 0.5, "bins": 10, "blocks": [[[1, 0, 1, 1]]], "parameters": 5, "macs_per_step": 5, "training_seconds": 1.0,
-            "pretraining_seconds": 0.0, "steps_to_best": None,
+            "pretraining": {}, "steps_to_best": None, "stopped_early": None,
         }
         for name, values in r2.items()
         for (session, seed), value in zip([("a", 0), ("a", 1), ("b", 0), ("b", 1)], values, strict=True)
@@ -183,6 +219,61 @@ def test_block_sums_give_r2_and_its_spread_over_test_data() -> None:
     assert high - low == pytest.approx(2 * 1.96 * errors.std(ddof=1) / 30**0.5, rel=0.2)
     assert blocks.difference_interval([(sums[0][None], sums[0][None])]) == [0.0, 0.0]
     assert blocks.difference_interval([(sums[0][None, :4], sums[1][None, :4])]) is None
+
+
+def cell(r2: float, losses: list[float], seconds: float = 8.0) -> dict[str, Any]:
+    best = losses.index(min(losses)) + 1
+    return {
+        "r2": r2,
+        "validation_loss": losses,
+        "steps_by_epoch": [2] * len(losses),
+        "steps_to_best": 2 * best,
+        "training_seconds": seconds,
+    }
+
+
+def test_steps_to_the_others_best_by_hand() -> None:
+    fast, slow = cell(0.6, [0.5, 0.4, 0.45, 0.46]), cell(0.5, [0.9, 0.7, 0.5, 0.6])
+    equal = (cell(0.6, [0.3, 0.5]), cell(0.5, [0.3, 0.3]))
+    assert [reached_after(fast, loss) for loss in (0.5, 0.4, 0.3)] == [2, 4, None]
+    found = race([(fast, slow), equal])
+    assert found["best"] == {"validation_loss": pytest.approx(0.4), "steps": 4, "seconds": pytest.approx((8 * 6 / 8 + 8 * 2 / 4) / 2)}
+    assert found["first"] == {"reached": 2, "steps": 2, "seconds": pytest.approx((8 * 2 / 8 + 8 * 2 / 4) / 2)}
+    assert found["second"] == {"reached": 1, "steps": 2, "seconds": pytest.approx(4)}  # the slow one never is as good
+    assert found["cells"] == 2 and found["ratio"] == pytest.approx(((2 / 6) * (2 / 2)) ** 0.5)
+    never = race([(slow, fast)])
+    assert never["first"] == {"reached": 0, "steps": None, "seconds": None} and never["ratio"] is None
+
+
+def test_what_did_not_stop_early_is_named() -> None:
+    (arm,) = arms.chosen(("gru",), spikes=False, others=False)
+    one = cell(0.5, [0.5, 0.4]) | {
+        "decoder": "gru", "session": "a", "seed": 0, "labels": 1.0, "synthetic": False, "r2_by_axis": {"x": 0.5}, "r": 0.5, "bins": 10,
+        "blocks": [[[1, 0, 1, 1]]], "parameters": 5, "macs_per_step": 5, "pretraining": {},
+    }  # fmt: skip
+    late = summarise([one | {"stopped_early": False}, one | {"seed": 1, "stopped_early": True}], [arm], SETTINGS)
+    assert "more epochs might change them: GRU (100 %)." in late["caption"] and late["rows"][0]["stopped_early"] == 0.5
+    assert late["rows"][0]["student_gain"] is None and late["rows"][0]["race"] is None  # there is no student
+    assert "more epochs" not in summarise([one | {"stopped_early": True}], [arm], SETTINGS)["caption"]
+
+
+def test_half_the_student_is_about_half(tmp_path: Path) -> None:
+    session = tasks(Recordings(), SETTINGS, 1, Silent())[0].decoded
+    material = gather([session], session, "features")
+    for name, preset in PRESETS.items():
+        wide = replace(material, inputs=np.zeros((1, 7 * preset.synthetic.channels), np.float32))
+        bench = Bench(preset, wide, 4, 60, 0, tmp_path, {})
+        half = pretrained.halved(bench)
+        assert bench.parameters(half) / bench.student_parameters == pytest.approx(0.5, abs=0.08), name
+        assert half.d_inner % half.headdim == 0
+
+
+def test_one_recording_has_no_other_labels_and_no_spikes_leave_those_arms_out() -> None:
+    with pytest.raises(UserError, match="--decoders supervised: it learns from other sessions and there is one recording"):
+        arms.chosen(("supervised",), spikes=True, others=False)
+    with pytest.raises(UserError, match="--decoders spike_gru: a recording has no spikes"):
+        arms.chosen(("spike_gru",), spikes=False, others=True)
+    assert not any(arm.needs_others or arm.inputs == "counts" for arm in arms.decoders(True, False, False))
 
 
 def test_each_session_in_turn() -> None:
@@ -236,7 +327,7 @@ def test_features_enter_at_the_decoder(tmp_path: Path) -> None:
 
     out = tmp_path / "out"
     summary = evaluate(Plan(SETTINGS, Recordings((path,), "force", "power"), seeds=1, labels=(0.5, 1.0)), out, Silent())
-    assert teachers(out) == {"pretrain": 1, "distil": 2}  # alone, the session distils with the labels that are known
+    assert shared(out) == {"pretrain": 1, "distil": 4, "autoencode": 1}  # alone, the session distils with the labels that are known
     rows = {row["decoder"]: row for row in summary["rows"] if row["labels"] == 0.5}
     assert not any(name.startswith("spike") for name in rows) and not summary["synthetic"]
     assert rows["wiener"]["r2"] > 0.7 > 0.3 > rows["null"]["r2"]
@@ -278,14 +369,13 @@ def test_files_that_are_no_feature_tables(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the shared recordings are not on this machine")
-def test_ridge_on_the_human_recording_reaches_its_floor() -> None:
+def test_ridge_on_the_human_recording_reaches_its_floor(tmp_path: Path) -> None:
     """The floor was measured outside, with 100 ms bins, 80/20 in order of time: 0.40 to 0.43 from the ECoG features alone."""
     path = SHARED / "human_grip_force_features.nwb"
     (task,) = tasks(Recordings((path,), "grip_force", "features"), Settings(), 1, Silent())
     assert (task.decoded.bins, task.decoded.validation_end, task.bin_s) == (2810, 2248, pytest.approx(0.1))
-    cell = sweep._Cell(task, next(arm for arm in arms.decoders(False, False) if arm.name == "wiener"), 1.0, 0)
-    plan = Plan(Settings(), Recordings((path,), "grip_force", "features"))
-    assert sweep._compute(plan, cell, Path("unused"))["r2"] > 0.3
+    conditions = cells.Conditions(Settings(), Recordings((path,), "grip_force", "features"), "", tmp_path, tmp_path)
+    assert cells.compute(cells.Cell(conditions, task, "wiener", 1.0, 0))["r2"] > 0.3
 
 
 def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -313,6 +403,8 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (["--seeds", "0"], "--seeds 0: use 1 or more"),
         (["--features", "power"], "--features power: the synthetic recordings have LFP"),
         (["--behavior", "speed"], "--behavior speed: the synthetic recordings have one behaviour"),
+        (["--decoders", "student,svm"], "--decoders svm: no such decoder: use some of student,student_half,"),
+        (["--workers", "0"], "--workers 0: use 1 or more"),
         (["--data", "none.nwb"], "none.nwb: no such file"),
         (["--data", "a/x.npz", "--data", "b/x.npz"], "two recordings are named x"),
     ],
@@ -324,17 +416,17 @@ def test_wrong_input_is_one_line_with_status_2(tmp_path: Path, monkeypatch: pyte
     assert message in " ".join(result.stderr.split()) and "Traceback" not in result.stderr
 
 
-def test_the_null_is_scored_against_the_behaviour_that_it_was_fitted_to(swept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_null_is_scored_against_the_behaviour_that_it_was_fitted_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     task = tasks(Recordings(), SETTINGS, 2, Silent())[1]
     turned = shifted(task.decoded, task.bin_s, 0)
-    null = arms.decoders(False, False)[-1]
     bench_targets = []
 
-    def perfect(bench: arms.Bench) -> arms.Outcome:
+    def perfect(bench: Bench) -> Outcome:
         bench_targets.append(bench.material.decoded.targets)
-        return arms.Outcome(turned.targets, 1, 1, 0.0)
+        return Outcome(turned.targets, 1, 1, 0.0)
 
-    result = sweep._compute(PLAN, sweep._Cell(task, replace(null, fit=perfect), 1.0, 0), swept)
-    assert result["r2"] == pytest.approx(1.0)
+    monkeypatch.setitem(arms.ALL, "null", replace(arms.ALL["null"], fit=perfect))
+    conditions = cells.Conditions(SETTINGS, Recordings(), "", tmp_path, tmp_path)
+    assert cells.compute(cells.Cell(conditions, task, "null", 1.0, 0))["r2"] == pytest.approx(1.0)
     train = turned.targets[: turned.train_end]
     np.testing.assert_allclose(bench_targets[0][: turned.train_end], (train - train.mean(0)) / train.std(0), atol=1e-3)

@@ -102,6 +102,15 @@ def test_the_log_transform():
     assert session.target_unit == "ln(s + 1)"
 
 
+def test_a_late_answer_is_the_behaviour_before():
+    session = prepare(recording(), Settings(window_bins=50, output_delay_ms=300), heldout=True)
+    assert np.isnan(session.targets[:14]).all()  # before the behaviour starts
+    np.testing.assert_allclose(session.targets[15:, 0], 0.02 * np.arange(16, 1501) - 0.3, atol=1e-5)
+    np.testing.assert_array_equal(session.features, prepare(recording(), SETTINGS, heldout=True).features)
+    with pytest.raises(ValueError, match="output_delay_ms 50 is no multiple of bin_ms 20"):
+        Settings(output_delay_ms=50)
+
+
 def test_short_gaps_are_interpolated_and_long_ones_stay_unknown():
     session = prepare(unknown(10.0, 10.9), SETTINGS, heldout=True)
     np.testing.assert_allclose(session.targets[:, 0], 0.02 * np.arange(1, 1501), rtol=1e-5)

@@ -188,3 +188,19 @@ def test_saved_sessions_are_equal_to_the_byte(tmp_path, made, session):
     save(session, tmp_path / "a.npz")
     save(again, tmp_path / "b.npz")
     assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
+
+
+def test_the_signal_setting_makes_decoding_easier_or_impossible():
+    def at(strength):
+        sizes = SyntheticSettings(sessions=2, seconds=60, heldout_seconds=20, channels=8, units=3, signal=strength)
+        return generate(Settings(synthetic=sizes), 0)[0]
+
+    made = {strength: at(strength) for strength in (0.0, 1.0, 4.0)}
+    np.testing.assert_array_equal(made[0.0].behavior, made[4.0].behavior)
+    r2 = {}
+    for strength, recording in made.items():
+        smooth = signal.sosfilt(signal.butter(2, 4.0, fs=1000, output="sos"), recording.lfp.astype(float), axis=0)[9::10]
+        velocity = recording.behavior[1 : len(smooth) + 1]
+        half = len(smooth) // 2
+        r2[strength] = r2_score(velocity[half:], Ridge(1.0).fit(smooth[:half], velocity[:half]).predict(smooth[half:]))
+    assert r2[0.0] < 0.05 and r2[0.0] + 0.1 < r2[1.0] < r2[4.0] - 0.1, r2

@@ -1,0 +1,112 @@
+"""The cells of a comparison: one decoder on one session, seed and share of labels, and the one result file of each."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from realm_edge.errors import UserError
+from realm_edge.evaluation.bench import Bench
+from realm_edge.evaluation.blocks import block_sums
+from realm_edge.evaluation.decoders import ALL
+from realm_edge.evaluation.tasks import Recordings, Task, shifted, with_labels
+from realm_edge.files import read_json, write_json
+from realm_edge.metrics import accuracy
+from realm_edge.settings import Settings
+from realm_edge.training.loop import one_thread
+from realm_edge.training.material import gather
+
+FORMAT = "realm-edge result/2"
+
+Result = dict[str, Any]  # one result file
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What the cells of one table have in common."""
+
+    settings: Settings
+    recordings: Recordings
+    command: str
+    out: Path  # results are kept in out/results
+    pretrained: Path  # directory of models that several cells share, also with other conditions
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One decoder's training and test."""
+
+    conditions: Conditions
+    task: Task
+    decoder: str  # name of an arm
+    labels: float  # share of the training part whose behaviour is known
+    seed: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.task.decoded.name}.{self.decoder}.labels{100 * self.labels:g}.seed{self.seed}"
+
+    @property
+    def path(self) -> Path:
+        return self.conditions.out / "results" / f"{self.name}.json"
+
+    @property
+    def made_from(self) -> dict[str, Any]:
+        asked = self.conditions.recordings
+        recordings = self.task.made_from() | {"behavior": asked.behavior, "features": asked.features}
+        return {"format": FORMAT, "settings": self.conditions.settings.digest(), "recordings": recordings}
+
+
+def compute(cell: Cell) -> Result:
+    """Train, test and write the result file."""
+    conditions, task, arm = cell.conditions, cell.task, ALL[cell.decoder]
+    session = shifted(task.decoded, task.bin_s, cell.seed) if arm.chance else task.decoded
+    decoded = with_labels(session, cell.labels)
+    material = gather((*task.others, decoded), decoded, arm.inputs, task.chain.whole_session)
+    # What is pretrained is shared by all decoded sessions with the same pretraining sessions.
+    shared = cell.made_from["recordings"]
+    if material.pretraining:
+        names = {one.name for one in material.pretraining}
+        shared = shared | {"decoded": None, "pretraining": [one for one in shared["pretraining"] if one[0] in names]}
+    channels = len(session.good_channels)
+    bench = Bench(conditions.settings, material, channels, task.window, cell.seed, conditions.pretrained, {"recordings": shared})
+    with one_thread():  # decoding too: results do not depend on the number of cores
+        outcome = arm.fit(bench)
+    test = np.arange(session.validation_end, session.bins)
+    history = outcome.history
+    result = {
+        "made_from": cell.made_from,
+        "command": conditions.command,
+        "session": session.name,
+        "synthetic": session.synthetic,
+        "decoder": cell.decoder,
+        "seed": cell.seed,
+        "labels": cell.labels,
+        **accuracy(session.targets[test], outcome.predicted[test]).as_json(session.target_names),
+        "blocks": block_sums(session.targets[test], outcome.predicted[test], task.bin_s),
+        "parameters": outcome.parameters,
+        "macs_per_step": outcome.macs_per_step,
+        "training_seconds": outcome.seconds,
+        "pretraining": dict(outcome.pretraining),
+        "steps_to_best": history.steps_to_best if history else None,
+        "validation_loss": list(history.validation_loss) if history else None,
+        "steps_by_epoch": list(history.steps) if history else None,
+        "stopped_early": history.epochs < conditions.settings.finetune.epochs if history else None,
+    }
+    write_json(cell.path, result)
+    return result
+
+
+def read(cell: Cell) -> Result | None:
+    """The result of an earlier run; None where there is none.
+
+    Raises:
+        UserError: the file was made with other settings or recordings.
+    """
+    if not cell.path.exists():
+        return None
+    result = read_json(cell.path)
+    if not isinstance(result, dict) or result.get("made_from") != cell.made_from:
+        raise UserError(f"{cell.path}: made with other settings or recordings, or by another version: name another --out, or remove it")
+    return result

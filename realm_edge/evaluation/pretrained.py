@@ -1,0 +1,146 @@
+"""The arms that learn from the other sessions first: distilled, autoencoded, supervised, and the teacher itself."""
+
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+
+from realm_edge import wiener
+from realm_edge.baselines import autoencoded, bidirectional, cost, scratch
+from realm_edge.baselines.bidirectional import ReadOut
+from realm_edge.baselines.sequence import SequenceDecoder, train
+from realm_edge.evaluation.bench import Bench, Outcome, facts
+from realm_edge.models.student import Student, decode
+from realm_edge.models.teacher import Teacher
+from realm_edge.progress import Silent
+from realm_edge.settings import ModelSettings
+from realm_edge.training.distil import distil
+from realm_edge.training.finetune import WARM_UP_WINDOWS, finetune, supervise
+from realm_edge.training.loop import History, Phase, seeded
+from realm_edge.training.pretrain import pretrain
+from realm_edge.training.segments import Series
+
+RIDGE_FRAMES = 11  # bins that the ridge read-out of the frozen teacher sees (REALM's code)
+
+
+def student(bench: Bench) -> Outcome:
+    """Teacher and distillation on the pretraining sessions, then fine-tuning, as the train stage does it."""
+    return _distilled(bench, bench.settings.student)
+
+
+def half_student(bench: Bench) -> Outcome:
+    """The same at about half the student's parameters."""
+    return _distilled(bench, halved(bench))
+
+
+def halved(bench: Bench) -> ModelSettings:
+    """The student's settings at the width, with heads half as wide, that comes closest to half its parameters on these inputs."""
+    whole = bench.settings.student
+    headdim = max(1, whole.headdim // 2)  # whole heads then allow finer steps of the width
+    narrow = whole.model_copy(update={"headdim": headdim})
+
+    def count(width: int) -> int:
+        return bench.parameters(narrow.model_copy(update={"d_model": width}))
+
+    width = cost.width_for(bench.student_parameters // 2, count, multiple=headdim // math.gcd(headdim, whole.expand))
+    return narrow.model_copy(update={"d_model": width})
+
+
+def _distilled(bench: Bench, model: ModelSettings) -> Outcome:
+    settings, material = bench.settings, bench.material
+    # Alone, the decoded session also distils: then what is shared depends on how many of its labels are known.
+    labels = {} if material.pretraining else {"labelled": int(torch.isfinite(material.decoded.targets).all(dim=1).sum())}
+    teacher, taught = _teacher(bench)
+    uses = ("teacher", "pretrain", "distil", "output_delay_ms")
+    with bench.once("distil", uses, model=model.model_dump(mode="json"), **labels) as phase:
+        made, history = distil(teacher, model, settings.distil, _others(bench), bench.window, phase, Silent())
+    before = {"pretrain": facts(taught, settings.pretrain), "distil": facts(history, settings.distil)}
+    return _finetuned(bench, made, before)
+
+
+def autoencoded_student(bench: Bench) -> Outcome:
+    """The student, pretrained by masked autoencoding of its own."""
+    settings = bench.settings
+    with bench.once("autoencode", ("student", "pretrain")) as phase:
+        made, history = autoencoded.fit(settings.student, settings.pretrain, _others(bench), bench.channels, bench.window, phase, Silent())
+    return _finetuned(bench, made, {"autoencode": facts(history, settings.pretrain)})
+
+
+def supervised_student(bench: Bench) -> Outcome:
+    """The student, pretrained with the labels of the other sessions for as long as distillation lasts."""
+    settings, series = bench.settings, bench.material.pretraining
+    with bench.once("supervised", ("student", "distil", "output_delay_ms")) as phase:
+        made, history = scratch.fit(settings.student, settings.distil, series, bench.window, phase, Silent())
+    return _finetuned(bench, made, {"supervised": facts(history, settings.distil)})
+
+
+def supervised_baseline(name: str, build: Callable[[Bench, Phase], SequenceDecoder]) -> Callable[[Bench], Outcome]:
+    """A baseline, pretrained as :func:`supervised_student`."""
+
+    def fit(bench: Bench) -> Outcome:
+        settings, decoded = bench.settings, bench.material.decoded
+        # Its size comes from the student's, its depth and reach from the settings.
+        with bench.once(f"{name}_pretrained", ("student", "distil", "output_delay_ms", "wiener_lags")) as phase:
+            decoder = build(bench, phase)
+            before = train(decoder, settings.distil, bench.material.pretraining, bench.window, phase, Silent())
+        history = train(decoder, settings.finetune, [decoded], bench.window, bench.phase(name), Silent())
+        pretraining = {"supervised": facts(before, settings.distil)}
+        size, macs = cost.parameters(decoder), decoder.macs_per_step()
+        return Outcome(decoder.predict(decoded), size, macs, history.seconds, pretraining, history)
+
+    return fit
+
+
+def tuned_teacher(bench: Bench) -> Outcome:
+    """The teacher with a linear read-out, fine-tuned as a whole on the decoded session; it sees the future."""
+    settings, series = bench.settings, bench.material.decoded
+    teacher, taught = _teacher(bench)
+    phase = bench.phase("teacher")
+    with seeded(phase, "init"):
+        module = ReadOut(teacher, series.targets.shape[1])
+    history = supervise(module, ReadOut.forward, settings.finetune, [series], bench.window, phase, Silent())
+    out = bidirectional.over_session(module, series.inputs, WARM_UP_WINDOWS * bench.window)
+    predicted = (out * series.target_std + series.target_mean).numpy()
+    before = {"pretrain": facts(taught, settings.pretrain)}
+    return Outcome(predicted, cost.parameters(module), cost.macs_per_step(module), history.seconds, before, history)
+
+
+def ridge_on_teacher(bench: Bench) -> Outcome:
+    """Ridge on :data:`RIDGE_FRAMES` bins of the frozen teacher, whose representation has never seen a label; it sees the future."""
+    series = bench.material.decoded
+    teacher, taught = _teacher(bench)
+    start = time.monotonic()
+    seen = bidirectional.over_session(teacher.eval(), series.inputs, WARM_UP_WINDOWS * bench.window).numpy()
+    train_part = seen[: series.train_end]
+    seen = ((seen - train_part.mean(axis=0)) / np.maximum(train_part.std(axis=0), 1e-6)).astype(np.float32)
+    fitted = wiener.fit(seen, series.targets.numpy(), series.train_end, series.validation_end, [RIDGE_FRAMES])
+    predicted = wiener.predict(fitted, seen) * series.target_std.numpy() + series.target_mean.numpy()
+    seconds = time.monotonic() - start
+    del teacher.predictor, teacher.mask_token  # only pretraining needs them
+    before = {"pretrain": facts(taught, bench.settings.pretrain)}
+    size, macs = cost.parameters(teacher) + fitted.parameters, cost.macs_per_step(teacher) + fitted.weights.size
+    return Outcome(predicted, size, macs, seconds, before)
+
+
+def of_student(bench: Bench, student: Student, history: History, pretraining: dict[str, dict[str, Any]]) -> Outcome:
+    """Decode with a student that was trained on the decoded session."""
+    predicted = decode(student, torch.from_numpy(bench.material.inputs)).numpy()
+    return Outcome(predicted, cost.parameters(student), cost.macs_per_step(student), history.seconds, pretraining, history)
+
+
+def _finetuned(bench: Bench, student: Student, pretraining: dict[str, dict[str, Any]]) -> Outcome:
+    series, phase = [bench.material.decoded], bench.phase("finetune")
+    return of_student(bench, student, finetune(student, bench.settings.finetune, series, bench.window, phase, Silent()), pretraining)
+
+
+def _teacher(bench: Bench) -> tuple[Teacher, History]:
+    settings = bench.settings
+    with bench.once("pretrain", ("teacher", "pretrain")) as phase:
+        return pretrain(settings.teacher, settings.pretrain, _others(bench), bench.channels, bench.window, phase, Silent())
+
+
+def _others(bench: Bench) -> tuple[Series, ...]:
+    return bench.material.pretraining or (bench.material.decoded,)

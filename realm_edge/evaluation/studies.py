@@ -1,0 +1,127 @@
+"""The studies, each a list of variants: what is changed, and which decoders are trained on it.
+
+:mod:`realm_edge.evaluation.study` runs them.
+A study that changes how sessions are prepared or standardised gives its variants a :class:`realm_edge.evaluation.tasks.Chain`.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from realm_edge.evaluation.tasks import CAUSAL, Chain
+from realm_edge.evaluation.zero_phase import WHOLE_SESSION, ZERO_PHASE
+from realm_edge.settings import Settings
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One point of a study."""
+
+    name: str
+    settings: Mapping[str, Any] = field(default_factory=dict)  # what is changed, nested as in a TOML file
+    at: float | None = None  # place on the plot's axis; None: side by side
+    decoders: tuple[str, ...] = ()  # none: the study's
+    chain: Chain = CAUSAL
+    sessions: int | None = None  # only the last so many of the other sessions pretrain
+
+
+@dataclass(frozen=True)
+class Study:
+    """A question, and how it is asked."""
+
+    question: str
+    axis: str  # of the plot
+    variants: Callable[[Settings, int], tuple[Variant, ...]]  # from the settings and the number of other sessions
+    decoders: tuple[str, ...]
+    labels: tuple[float, ...] = (1.0,)
+    logarithmic: bool = False
+    against_first: bool = False  # differences are to the first variant's first decoder; else to the same decoder in the first variant
+    validation: bool = False  # judged by the validation part alone: the test part is neither shown nor used
+    seeds_after: int = 0  # added to the first seed, so that what is chosen here is not chosen on the seeds that are reported
+
+
+def _noise(settings: Settings, others: int) -> tuple[Variant, ...]:
+    return tuple(Variant(f"signal x {signal:g}", {"synthetic": {"signal": signal}}, signal) for signal in (0.25, 0.5, 1.0, 2.0))
+
+
+def _delay(settings: Settings, others: int) -> tuple[Variant, ...]:
+    return tuple(Variant(f"{late} ms late", {"output_delay_ms": late}, late) for late in (0, 100, 300, 500))
+
+
+def _pretraining(settings: Settings, others: int) -> tuple[Variant, ...]:
+    counts = range(1, min(others, 3) + 1)
+    return (
+        Variant("no pretraining", at=0, decoders=("scratch",)),
+        *(Variant(f"{count} session{'s' * (count > 1)}", at=count, sessions=count) for count in counts),
+    )
+
+
+def _causality(settings: Settings, others: int) -> tuple[Variant, ...]:
+    return tuple(Variant(chain.name, chain=chain) for chain in (CAUSAL, ZERO_PHASE, WHOLE_SESSION))
+
+
+def _losses(settings: Settings, others: int) -> tuple[Variant, ...]:
+    terms = ("w_repr", "w_task", "w_ae")
+    weights = {"v1": (1.0, 1.0, 0.1), "v2": (1.0, 0.0, 1.0)}  # of the paper's code; docs/paper.md
+    return (
+        Variant("all terms"),
+        Variant("without alignment (w_repr)", {"distil": {"w_repr": 0.0}}),
+        Variant("without behaviour (w_task)", {"distil": {"w_task": 0.0}}),
+        Variant("without reconstruction (w_ae)", {"distil": {"w_ae": 0.0}}),
+        *(Variant(f"weights of {name}", {"distil": dict(zip(terms, values, strict=True))}) for name, values in weights.items()),
+    )
+
+
+def _rate(settings: Settings, others: int) -> tuple[Variant, ...]:
+    rates = [settings.finetune.lr * factor for factor in (0.25, 0.5, 1.0, 2.0, 4.0)]
+    return tuple(Variant(f"lr {rate:g}", {"finetune": {"lr": rate}}, rate) for rate in rates)
+
+
+CLAIMED = ("student", "student_half", "supervised", "scratch", "gru", "gru_pretrained", "wiener", "teacher")
+
+STUDIES: dict[str, Study] = {
+    "noise": Study(
+        "How does the comparison depend on how strongly movement modulates the synthetic recordings?",
+        "modulation by movement, times the default",
+        _noise,
+        CLAIMED,
+        labels=(0.1, 0.25, 1.0),
+        logarithmic=True,
+    ),
+    "delay": Study(
+        "What does it buy to answer late?",
+        "output delay, ms",
+        _delay,
+        ("student", "scratch", "gru", "wiener", "teacher"),
+    ),
+    "pretraining": Study(
+        "What does which pretraining buy, by number of other sessions and share of labels?",
+        "sessions that pretrain",
+        _pretraining,
+        ("student", "autoencoded", "supervised"),
+        labels=(0.1, 0.25, 1.0),
+        against_first=True,
+    ),
+    "causality": Study(
+        "What does it cost that filters and statistics are causal?",
+        "front end",
+        _causality,
+        ("student", "scratch", "wiener", "teacher"),
+    ),
+    "losses": Study(
+        "What does each term of the distillation loss buy?",
+        "loss of the distillation",
+        _losses,
+        ("student",),
+        labels=(0.1, 1.0),
+    ),
+    "rate": Study(
+        "Which learning rate of the training on the decoded session suits all arms?",
+        "learning rate",
+        _rate,
+        ("student", "supervised", "scratch", "gru", "lstm", "transformer", "gru_pretrained"),
+        logarithmic=True,
+        validation=True,
+        seeds_after=1000,
+    ),
+}

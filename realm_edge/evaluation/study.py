@@ -1,0 +1,174 @@
+"""Runs a study: the cells of all its variants, then one table and one plot."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from realm_edge.errors import UserError
+from realm_edge.evaluation.bench import OF_TRAINING
+from realm_edge.evaluation.cells import Cell, Conditions, Result
+from realm_edge.evaluation.decoders import ALL, Decoder, chosen
+from realm_edge.evaluation.studies import STUDIES, Study, Variant
+from realm_edge.evaluation.study_output import markdown, plot
+from realm_edge.evaluation.summary import SYNTHETIC, interval, key, paired, summarise
+from realm_edge.evaluation.sweep import Plan
+from realm_edge.evaluation.tasks import CAUSAL, Task, tasks
+from realm_edge.evaluation.workers import results
+from realm_edge.files import sha256_json, write_bytes, write_json, write_text
+from realm_edge.progress import Progress
+from realm_edge.settings import Settings, changed
+
+SCORES = ("r2", "r2_interval", "r2_by_axis", "r", "student_gain", "student_gain_interval", "student_gain_test_interval")
+
+
+def run(name: str, plan: Plan, out: Path, progress: Progress) -> dict[str, Any]:
+    """Compute the cells that ``out`` lacks, then write ``study.json``, ``.md``, ``.png`` and ``.svg`` into it.
+
+    Args:
+        name: one of :data:`realm_edge.evaluation.studies.STUDIES`.
+        plan: its labels and decoders, where it has some, take the place of the study's.
+
+    Returns:
+        The content of ``study.json``.
+
+    Raises:
+        UserError: there is no such study, or it cannot be done on these recordings or with these settings.
+    """
+    if name not in STUDIES:
+        raise UserError(f"study {name}: no such study: use one of {', '.join(STUDIES)}")
+    study = STUDIES[name]
+    sessions = len(plan.recordings.files) or plan.settings.synthetic.sessions
+    variants = study.variants(plan.settings, sessions - (1 if plan.heldout is None else plan.heldout))
+    _check(name, plan, variants)
+    settings = [_changed(name, plan.settings, variant) for variant in variants]
+    arms = [chosen(variant.decoders or plan.decoders or study.decoders, spikes=True, others=sessions > 1) for variant in variants]
+    todo = _tasks(plan, variants, settings, any(arm.inputs == "counts" for some in arms for arm in some), progress)
+
+    labels = plan.labels or study.labels
+    first_seed = plan.settings.seed + study.seeds_after
+    cells: list[tuple[int, Cell]] = []
+    for decoder in ALL:
+        for at, variant in enumerate(variants):
+            if decoder not in (arm.name for arm in arms[at]):
+                continue
+            folder = out / variant.name.replace(" ", "-").replace(",", "")
+            conditions = Conditions(settings[at], plan.recordings, plan.command, folder, out / "pretrained")
+            seeds = range(first_seed, first_seed + plan.seeds)
+            cells += [(at, Cell(conditions, task, decoder, share, seed)) for task in todo[at] for share in labels for seed in seeds]
+    computed = results([cell for _, cell in cells], plan.workers, progress)
+
+    found = [[result for (here, _), result in zip(cells, computed, strict=True) if here == at] for at in range(len(variants))]
+    summary = {"study": name, "command": plan.command, "settings": plan.settings.digest()}
+    summary |= _summarise(study, variants, settings, arms, found)
+    write_json(out / "study.json", summary)
+    write_text(out / "study.md", markdown(summary))
+    for kind, drawn in plot(summary).items():
+        write_bytes(out / f"study.{kind}", drawn)
+    return summary
+
+
+def _check(name: str, plan: Plan, variants: Sequence[Variant]) -> None:
+    if plan.recordings.files and any("synthetic" in variant.settings for variant in variants):
+        raise UserError(f"study {name}: it changes the synthetic recordings: leave --data out")
+    if plan.recordings.features is not None and any(variant.chain != CAUSAL for variant in variants):
+        raise UserError(f"study {name}: it changes the filters, and --features are past them: use recordings of voltage")
+    if len(variants) < 2:
+        sessions = len(plan.recordings.files) or plan.settings.synthetic.sessions
+        raise UserError(f"study {name}: {sessions} session(s) leave nothing to vary: use more recordings, or decode fewer with --heldout")
+
+
+def _changed(name: str, settings: Settings, variant: Variant) -> Settings:
+    try:
+        return changed(settings, variant.settings)
+    except ValidationError as error:
+        raise UserError(f"study {name}, {variant.name}: {error.errors()[0]['msg'].removeprefix('Value error, ')}") from error
+
+
+def _tasks(
+    plan: Plan, variants: Sequence[Variant], settings: Sequence[Settings], crossings: bool, progress: Progress
+) -> list[tuple[Task, ...]]:
+    """The decoded sessions of each variant; recordings are prepared once for all that see the same."""
+    made: dict[str, list[Task]] = {}
+    todo = []
+    for variant, own in zip(variants, settings, strict=True):
+        inputs = own.model_dump(mode="json", exclude=set(OF_TRAINING - {"output_delay_ms"}))
+        seen = sha256_json([inputs, variant.chain.name])
+        if seen not in made:
+            made[seen] = tasks(plan.recordings, own, plan.heldout, progress, variant.chain, crossings)
+        todo.append(tuple(_limited(task, variant.sessions) for task in made[seen]))
+    return todo
+
+
+def _limited(task: Task, sessions: int | None) -> Task:
+    return task if sessions is None else replace(task, others=task.others[-sessions:])
+
+
+def _summarise(
+    study: Study,
+    variants: Sequence[Variant],
+    settings: Sequence[Settings],
+    arms: Sequence[Sequence[Decoder]],
+    found: Sequence[Sequence[Result]],
+) -> dict[str, Any]:
+    rows = []
+    for at, variant in enumerate(variants):
+        for row in summarise(found[at], arms[at], settings[at])["rows"]:
+            decoder = arms[0][0].name if study.against_first else row["decoder"]
+            reference = {key(one): one for one in found[0] if one["decoder"] == decoder and one["labels"] == row["labels"]}
+            here = [one for one in found[at] if one["decoder"] == row["decoder"] and one["labels"] == row["labels"]]
+            is_reference = at == 0 and row["decoder"] == decoder
+            changes = [] if is_reference else [_score(study, own) - _score(study, first) for first, own in paired(reference, here)]
+            row |= {"variant": variant.name, "at": variant.at}
+            row |= {"change": math.fsum(changes) / len(changes) if changes else None, "change_interval": interval(changes)}
+            rows.append({name: value for name, value in row.items() if not study.validation or name not in SCORES})
+    synthetic = any(row["synthetic"] for some in found for row in some)
+    return {
+        "caption": _caption(study, variants, synthetic, found, rows),
+        "question": study.question,
+        "axis": study.axis,
+        "logarithmic": study.logarithmic,
+        "score": "validation_loss" if study.validation else "r2",
+        "synthetic": synthetic,
+        "changes": [{"variant": variant.name, "settings": dict(variant.settings)} for variant in variants],
+        "rows": rows,
+    }
+
+
+def _score(study: Study, result: Result) -> float:
+    return float(min(result["validation_loss"]) if study.validation else result["r2"])
+
+
+def _caption(
+    study: Study, variants: Sequence[Variant], synthetic: bool, found: Sequence[Sequence[Result]], rows: Sequence[dict[str, Any]]
+) -> str:
+    sessions = sorted({one["session"] for some in found for one in some})
+    seeds = sorted({one["seed"] for some in found for one in some})
+    score = "Least mean squared error on the validation part (standardised)" if study.validation else "R² on the test part"
+    first = f"'{variants[0].name}'" + ("" if study.against_first else ", same decoder")
+    parts = [SYNTHETIC] if synthetic else []
+    parts += [
+        f"{score} of {', '.join(sessions)}, means over {len(seeds)} seed(s) from {seeds[0]} on x {len(sessions)} session(s), with 95 % t",
+        f"intervals over these cells. Differences are paired by session and seed, to {first}.",
+    ]
+    if study.validation:
+        parts.append(_best(rows))
+    late = sorted({row["label"] for row in rows if row["stopped_early"] is not None and row["stopped_early"] < 1})
+    if late:
+        parts.append(f"Not trained to early stopping in every cell: {'; '.join(late)}.")
+    return " ".join(parts)
+
+
+def _best(rows: Sequence[dict[str, Any]]) -> str:
+    names = list(dict.fromkeys(row["variant"] for row in rows))
+    mean = {name: _mean([row["validation_loss"] for row in rows if row["variant"] == name]) for name in names}
+    best = min(names, key=lambda name: mean[name])
+    edge = " It lies at the edge of the grid." if best in (names[0], names[-1]) else ""
+    return f"Best on average over the decoders: {best} ({mean[best]:.4f}).{edge}"
+
+
+def _mean(values: Sequence[float]) -> float:
+    return math.fsum(values) / len(values)

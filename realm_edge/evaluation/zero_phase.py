@@ -1,0 +1,56 @@
+"""The LFP features as an implant cannot have them: the same filters forward and backward. Only to measure what causality costs."""
+
+import dataclasses
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import signal
+
+from realm_edge.broadband import Broadband
+from realm_edge.evaluation.tasks import Chain
+from realm_edge.frontend import LfpFrontend, design, running_z
+from realm_edge.preparation import prepare
+from realm_edge.recording import Recording
+from realm_edge.session import Session
+from realm_edge.settings import Settings
+
+
+def zero_phase_features(frontend: LfpFrontend, lfp: NDArray[np.int16]) -> NDArray[np.float32]:
+    """As :func:`realm_edge.frontend.lfp_features`, but every filter runs forward and backward, which doubles its order. A running
+    z-score stays as it is: it is a statistic.
+
+    Args:
+        frontend: from :func:`realm_edge.frontend.design`.
+        lfp: ``(samples, channels)`` ADC counts at ``frontend.rate_hz``; a last, incomplete bin is left out.
+
+    Returns:
+        ``(bins, n_features)``, feature-major.
+    """
+    channels, bins = len(frontend.good), len(lfp) // frontend.samples_per_bin
+    lfp = lfp[: bins * frontend.samples_per_bin]
+    common = lfp[:, frontend.good].mean(axis=1) if frontend.common_average else 0.0
+    features = np.zeros((bins, 1 + len(frontend.bands), channels), np.float32)
+    for channel in np.flatnonzero(frontend.good):  # one at a time: the float64 copies stay small
+        y = signal.sosfiltfilt(_sos(frontend.pre), lfp[:, channel] - common)
+        features[:, 0, channel] = y.reshape(bins, -1).mean(axis=1)
+        for kind, band in enumerate(frontend.bands, 1):
+            power = np.square(signal.sosfiltfilt(_sos(band), y)).reshape(bins, -1).sum(axis=1)
+            leak = 1 / frontend.power_bins
+            power = signal.filtfilt([leak], [1.0, leak - 1.0], power, padtype="even")  # odd padding would make power negative
+            features[:, kind, channel] = np.log2(1.0 + power)
+    return running_z(features.reshape(bins, -1), frontend.zscore_bins)
+
+
+def _sos(sections: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.insert(np.atleast_2d(sections), 3, 1.0, axis=1)
+
+
+def _prepare(recording: Recording, settings: Settings, heldout: bool, broadband: Broadband | None) -> Session:
+    session = prepare(recording, settings, heldout, broadband)
+    if session.lfp is None:
+        return session
+    return dataclasses.replace(session, features=zero_phase_features(design(settings, session.good_channels), session.lfp))
+
+
+ZERO_PHASE = Chain("zero phase", _prepare)
+WHOLE_SESSION = Chain("zero phase, statistics of the whole session", _prepare, whole_session=True)
