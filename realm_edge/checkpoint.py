@@ -47,8 +47,11 @@ def load_teacher(path: Path) -> Teacher:
     """As :func:`load_student`."""
     metadata, tensors = _load(path, "teacher")
     settings = _model_settings(path, metadata)
-    n_features = len(_tensor(path, tensors, "predictor.4.bias"))
-    return _filled(path, Teacher(settings, n_features, kinds=_kinds(path, settings, tensors, n_features)), tensors)
+    arrays = [tensor.numel() for name, tensor in tensors.items() if name.startswith("reconstructions.") and name.endswith(".bias")]
+    kinds = {_kinds(path, settings, tensors, n_features) for n_features in arrays}
+    if not kinds:
+        raise UserError(f"{path}: tensor 'reconstructions' is missing: rerun 'realm-edge train'")
+    return _filled(path, Teacher(settings, arrays, kinds=kinds.pop()), tensors)
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:

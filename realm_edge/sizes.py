@@ -42,7 +42,7 @@ def preset_size(settings: Settings) -> PresetSize:
     features = channels * kinds
     with torch.device("meta"):
         student = Student(settings.student, features, DIMS, kinds=kinds)
-        teacher = Teacher(settings.teacher, features, kinds=kinds)
+        teacher = Teacher(settings.teacher, [features], kinds=kinds)
     return PresetSize(
         settings.preset, settings.bin_ms, channels, features, parameters(student), macs_per_step(student), parameters(teacher)
     )

@@ -34,7 +34,6 @@ def fit(
     model: ModelSettings,
     settings: PretrainSettings,
     series: Sequence[Series],
-    channels: int,
     window: int,
     phase: Phase,
     progress: Progress,
@@ -44,5 +43,5 @@ def fit(
         first = series[0]
         student = Student(model, first.inputs.shape[1], first.targets.shape[1], settings.dropout, first.kinds)
         module = MaskedStudent(student)
-    history = autoencode(module, MaskedStudent.reconstruct, settings, series, channels, window, phase, progress)
+    history = autoencode(module, MaskedStudent.reconstruct, settings, series, window, phase, progress)
     return module.student, history

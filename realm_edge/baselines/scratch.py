@@ -11,14 +11,15 @@ from realm_edge.training.segments import Series
 
 
 def fit(
-    model: ModelSettings, settings: FitSettings, series: Sequence[Series], window: int, phase: Phase, progress: Progress
+    model: ModelSettings, settings: FitSettings, series: Sequence[Series], n_features: int, window: int, phase: Phase, progress: Progress
 ) -> tuple[Student, History]:
     """Train a student on the training parts of ``series``; decode with :func:`realm_edge.models.student.decode`.
 
     Args:
-        series: sessions with the same inputs and behaviour axes; the last one's statistics become the student's.
+        series: sessions with the same behaviour axes; the statistics of the last with as many inputs become the student's.
+        n_features: of the decoded session.
         window: bins a training segment.
     """
     with seeded(phase, "init"):
-        student = Student(model, series[0].inputs.shape[1], series[0].targets.shape[1], kinds=series[0].kinds)
+        student = Student(model, n_features, series[0].targets.shape[1], kinds=series[0].kinds)
     return student, finetune(student, settings, series, window, phase, progress)

@@ -28,7 +28,6 @@ class Bench:
 
     settings: Settings
     material: Material
-    channels: int  # electrodes; each column of a feature table is one
     window: int  # bins a training segment
     seed: int
     partial: Path  # directory for pretrained models, which several cells share, and for fits that were interrupted
@@ -43,7 +42,7 @@ class Bench:
         """Of a student of this size on these inputs."""
         series = self.material.decoded
         with torch.device("meta"):  # draws no random numbers
-            return cost.parameters(Student(model, series.inputs.shape[1], series.targets.shape[1], kinds=series.kinds))
+            return cost.parameters(Student(model, self.material.inputs.shape[1], series.targets.shape[1], kinds=series.kinds))
 
     def phase(self, name: str) -> Phase:
         return Phase(name, self.seed)

@@ -69,8 +69,7 @@ def compute(cell: Cell) -> Result:
     if material.pretraining:
         names = {one.name for one in material.pretraining}
         shared = shared | {"decoded": None, "pretraining": [one for one in shared["pretraining"] if one[0] in names]}
-    channels = len(session.good_channels)
-    bench = Bench(conditions.settings, material, channels, task.window, cell.seed, conditions.pretrained, {"recordings": shared})
+    bench = Bench(conditions.settings, material, task.window, cell.seed, conditions.pretrained, {"recordings": shared})
     with one_thread():  # decoding too: results do not depend on the number of cores
         outcome = arm.fit(bench)
     test = np.arange(session.validation_end, session.bins)

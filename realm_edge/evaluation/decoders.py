@@ -34,7 +34,8 @@ class Decoder:
 
 def _scratch(bench: Bench) -> Outcome:
     settings, series = bench.settings, [bench.material.decoded]
-    student, history = scratch.fit(settings.student, settings.finetune, series, bench.window, bench.phase("scratch"), Silent())
+    inputs = bench.material.inputs.shape[1]
+    student, history = scratch.fit(settings.student, settings.finetune, series, inputs, bench.window, bench.phase("scratch"), Silent())
     return pretrained.of_student(bench, student, history, {})
 
 

@@ -12,6 +12,7 @@ from realm_edge import wiener
 from realm_edge.baselines import autoencoded, bidirectional, cost, scratch
 from realm_edge.baselines.bidirectional import ReadOut
 from realm_edge.baselines.sequence import SequenceDecoder, train
+from realm_edge.errors import UserError
 from realm_edge.evaluation.bench import Bench, Outcome, facts
 from realm_edge.models.student import Student, decode
 from realm_edge.models.teacher import Teacher
@@ -55,8 +56,9 @@ def _distilled(bench: Bench, model: ModelSettings) -> Outcome:
     labels = {} if material.pretraining else {"labelled": int(torch.isfinite(material.decoded.targets).all(dim=1).sum())}
     teacher, taught = _teacher(bench)
     uses = ("teacher", "pretrain", "distil", "output_delay_ms")
-    with bench.once("distil", uses, model=model.model_dump(mode="json"), **labels) as phase:
-        made, history = distil(teacher, model, settings.distil, _others(bench), bench.window, phase, Silent())
+    inputs = material.inputs.shape[1]
+    with bench.once("distil", uses, model=model.model_dump(mode="json"), inputs=inputs, **labels) as phase:
+        made, history = distil(teacher, model, settings.distil, _others(bench), inputs, bench.window, phase, Silent())
     before = {"pretrain": facts(taught, settings.pretrain), "distil": facts(history, settings.distil)}
     return _finetuned(bench, made, before)
 
@@ -65,15 +67,15 @@ def autoencoded_student(bench: Bench) -> Outcome:
     """The student, pretrained by masked autoencoding of its own."""
     settings = bench.settings
     with bench.once("autoencode", ("student", "pretrain")) as phase:
-        made, history = autoencoded.fit(settings.student, settings.pretrain, _others(bench), bench.channels, bench.window, phase, Silent())
+        made, history = autoencoded.fit(settings.student, settings.pretrain, _same_array(bench), bench.window, phase, Silent())
     return _finetuned(bench, made, {"autoencode": facts(history, settings.pretrain)})
 
 
 def supervised_student(bench: Bench) -> Outcome:
     """The student, pretrained with the labels of the other sessions for as long as distillation lasts."""
-    settings, series = bench.settings, bench.material.pretraining
-    with bench.once("supervised", ("student", "distil", "output_delay_ms")) as phase:
-        made, history = scratch.fit(settings.student, settings.distil, series, bench.window, phase, Silent())
+    settings, series, inputs = bench.settings, bench.material.pretraining, bench.material.inputs.shape[1]
+    with bench.once("supervised", ("student", "distil", "output_delay_ms"), inputs=inputs) as phase:
+        made, history = scratch.fit(settings.student, settings.distil, series, inputs, bench.window, phase, Silent())
     return _finetuned(bench, made, {"supervised": facts(history, settings.distil)})
 
 
@@ -85,7 +87,7 @@ def supervised_baseline(name: str, build: Callable[[Bench, Phase], SequenceDecod
         # Its size comes from the student's, its depth and reach from the settings.
         with bench.once(f"{name}_pretrained", ("student", "distil", "output_delay_ms", "wiener_lags")) as phase:
             decoder = build(bench, phase)
-            before = train(decoder, settings.distil, bench.material.pretraining, bench.window, phase, Silent())
+            before = train(decoder, settings.distil, _same_array(bench), bench.window, phase, Silent())
         history = train(decoder, settings.finetune, [decoded], bench.window, bench.phase(name), Silent())
         pretraining = {"supervised": facts(before, settings.distil)}
         size, macs = cost.parameters(decoder), decoder.macs_per_step()
@@ -139,7 +141,18 @@ def _finetuned(bench: Bench, student: Student, pretraining: dict[str, dict[str, 
 def _teacher(bench: Bench) -> tuple[Teacher, History]:
     settings = bench.settings
     with bench.once("pretrain", ("teacher", "pretrain")) as phase:
-        return pretrain(settings.teacher, settings.pretrain, _others(bench), bench.channels, bench.window, phase, Silent())
+        return pretrain(settings.teacher, settings.pretrain, _others(bench), bench.window, phase, Silent())
+
+
+def _same_array(bench: Bench) -> tuple[Series, ...]:
+    """For arms without input layers of their own for other arrays."""
+    series = bench.material.same_array or ((bench.material.decoded,) if not bench.material.pretraining else ())
+    if not series:
+        raise UserError(
+            f"{bench.material.decoded.name}: no other session has its {bench.material.inputs.shape[1]} inputs to pretrain this arm: "
+            "choose others with --decoders"
+        )
+    return series
 
 
 def _others(bench: Bench) -> tuple[Series, ...]:

@@ -64,10 +64,10 @@ class Student(nn.Module):
         self.final_norm = nn.LayerNorm(settings.d_model)
         self.head = nn.Linear(settings.d_model, dims)
 
-    def initial_state(self, batch: int) -> StudentState:
-        """The zero state before the first bin."""
+    def initial_state(self, batch: int, n_features: int | None = None) -> StudentState:
+        """The zero state before the first bin; ``n_features`` where another array's are encoded."""
         return StudentState(
-            tokenizer=self.maps.initial_state(batch, len(self.feature_mean), self.feature_mean),
+            tokenizer=self.maps.initial_state(batch, n_features or len(self.feature_mean), self.feature_mean),
             blocks=tuple(Mamba2State.alloc(self.settings, batch, self.feature_mean) for _ in self.blocks),
         )
 
@@ -93,31 +93,32 @@ class Student(nn.Module):
         Returns:
             (batch, dims), standardised, and the state after this bin.
         """
-        maps, tokenizer = self.maps.step(self.normalise(features), state.tokenizer)
+        maps, maps_state = self.maps.step(self.normalise(features), state.tokenizer)
         x = self.token_norm(self.tokenizer(maps))
         after = []
         for block, before in zip(self.blocks, state.blocks, strict=True):
             x, next_state = cast(Block, block).step(x, before)
             after.append(next_state)
-        return self.read_out(x), StudentState(tokenizer, tuple(after))
+        return self.read_out(x), StudentState(maps_state, tuple(after))
 
-    def encode(self, normalised: Tensor, state: StudentState) -> tuple[Tensor, StudentState]:
+    def encode(self, normalised: Tensor, state: StudentState, tokenizer: nn.Module | None = None) -> tuple[Tensor, StudentState]:
         """The representation that distillation aligns: the last block's output before ``final_norm``.
 
         Args:
             normalised: (batch, bins, n_features), from :meth:`normalise` or :func:`realm_edge.training.segments.standardise`.
             state: state before the first bin.
+            tokenizer: another array's, in training on several.
 
         Returns:
             (batch, bins, d_model) and the state after the last bin.
         """
-        maps, tokenizer = self.maps(normalised, state.tokenizer)
-        x = self.token_norm(self.tokenizer(maps))
+        maps, maps_state = self.maps(normalised, state.tokenizer)
+        x = self.token_norm((tokenizer or self.tokenizer)(maps))
         after = []
         for block, before in zip(self.blocks, state.blocks, strict=True):
             x, next_state = block(x, before)
             after.append(next_state)
-        return x, StudentState(tokenizer, tuple(after))
+        return x, StudentState(maps_state, tuple(after))
 
     def read_out(self, hidden: Tensor) -> Tensor:
         """(..., d_model) -> (..., dims), standardised."""

@@ -1,5 +1,7 @@
 """The bidirectional teacher: sees a whole window, is pretrained by masked autoencoding, never runs on the implant."""
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor, nn
 
@@ -32,15 +34,17 @@ class BidirectionalBlock(nn.Module):
 class Teacher(nn.Module):
     """Tokenizer, bidirectional blocks, and a predictor that is used in pretraining only.
 
-    Takes features normalised as the student's are, with each session's own statistics.
+    Takes features normalised as the student's are, with each session's own statistics. Sessions with other numbers of channels
+    have input and reconstruction layers of their own, chosen by the number of features; everything else is shared.
     """
 
-    def __init__(self, settings: ModelSettings, n_features: int, dropout: float = 0.0, kinds: int = 1) -> None:
-        """``kinds``: features a channel has, kind after kind; only the channel tokenizer asks."""
+    def __init__(self, settings: ModelSettings, n_features: Iterable[int], dropout: float = 0.0, kinds: int = 1) -> None:
+        """``n_features``: of every array. ``kinds``: features a channel has, kind after kind; only the channel tokenizer asks."""
         super().__init__()
         self.settings = settings
         self.maps = CentredMaps(kinds) if settings.tokenizer == "channel" else nn.Identity()
-        self.tokenizer = nn.Linear(token_inputs(settings, n_features, kinds), settings.d_model)
+        arrays = sorted(set(n_features))
+        self.tokenizers = nn.ModuleDict({str(n): nn.Linear(token_inputs(settings, n, kinds), settings.d_model) for n in arrays})
         self.token_norm = nn.LayerNorm(settings.d_model)
         self.mask_token = nn.Parameter(torch.randn(settings.d_model) * 0.02)
         self.blocks = nn.ModuleList(BidirectionalBlock(settings, dropout) for _ in range(settings.n_layer))
@@ -49,8 +53,8 @@ class Teacher(nn.Module):
             nn.LayerNorm(settings.d_model),
             nn.Linear(settings.d_model, 2 * settings.d_model),
             nn.GELU(),
-            nn.Linear(2 * settings.d_model, n_features),
         )
+        self.reconstructions = nn.ModuleDict({str(n): nn.Linear(2 * settings.d_model, n) for n in arrays})
 
     def forward(self, normalised: Tensor, masked: Tensor | None = None) -> Tensor:
         """The representation that the student is aligned with: the last block's output.
@@ -64,7 +68,7 @@ class Teacher(nn.Module):
         """
         if masked is not None:  # or the convolution would show masked bins to their neighbours, and the attention to all
             normalised = normalised.masked_fill(masked[..., None], 0.0)
-        x = self.token_norm(self.tokenizer(self.maps(normalised)))
+        x = self.token_norm(self.tokenizers[str(normalised.shape[-1])](self.maps(normalised)))
         if masked is not None:
             x = torch.where(masked[..., None], self.mask_token, x)
         for block in self.blocks:
@@ -73,4 +77,5 @@ class Teacher(nn.Module):
 
     def reconstruct(self, normalised: Tensor, masked: Tensor) -> Tensor:
         """Normalised features of every bin, predicted from those that are not masked; (batch, bins, n_features)."""
-        return self.predictor(self.forward(normalised, masked))
+        predicted = self.predictor(self.forward(normalised, masked))
+        return self.reconstructions[str(normalised.shape[-1])](predicted)

@@ -107,9 +107,6 @@ def _check_names(data: Sequence[Path]) -> None:
 
 def _check_alike(first: Session, session: Session) -> None:
     label, reference = (each.provenance.get("file", each.name) for each in (session, first))
-    for what, here, there in (
-        ("LFP channels", len(session.good_channels), len(first.good_channels)),
-        ("targets", len(session.target_names), len(first.target_names)),
-    ):
-        if here != there:
-            raise UserError(f"{label}: {here} {what}, but {reference} has {there}: use recordings of one array and task")
+    here, there = len(session.target_names), len(first.target_names)
+    if here != there:
+        raise UserError(f"{label}: {here} targets, but {reference} has {there}: use recordings of one task")

@@ -94,7 +94,7 @@ def _train(run: RunDir, progress: Progress, fabric: Fabric, precision: str) -> d
     outputs = [run.file(name) for name in ("teacher.safetensors", "student.safetensors", "metrics.json", "predictions.npz")]
 
     lfp = gather(sessions, heldout, "features")
-    decoders, teacher = _lfp_student(trainer, lfp, len(heldout.good_channels))
+    decoders, teacher = _lfp_student(trainer, lfp)
     decoders["lfp_wiener"] = _wiener(trainer, lfp, "lfp_wiener")
     pretraining = {"lfp": lfp.as_json()}
     if heldout.counts is not None:
@@ -132,17 +132,18 @@ def _train(run: RunDir, progress: Progress, fabric: Fabric, precision: str) -> d
     return metrics
 
 
-def _lfp_student(trainer: _Trainer, material: Material, channels: int) -> tuple[dict[str, _Decoder], dict[str, Any]]:
+def _lfp_student(trainer: _Trainer, material: Material) -> tuple[dict[str, _Decoder], dict[str, Any]]:
     """Teacher, distillation, fine-tuning; writes both checkpoints."""
     settings, window = trainer.settings, trainer.settings.window_bins
     series = material.pretraining or (material.decoded,)
     phase = trainer.phase("pretrain")
-    teacher, pretrained = pretrain(settings.teacher, settings.pretrain, series, channels, window, phase, trainer.progress)
+    teacher, pretrained = pretrain(settings.teacher, settings.pretrain, series, window, phase, trainer.progress)
     if trainer.writes:
         save_teacher(trainer.run.file("teacher.safetensors"), teacher, trainer.made_from)
 
     phase = trainer.phase("distil")
-    student, distilled = distil(teacher, settings.student, settings.distil, series, window, phase, trainer.progress)
+    inputs = material.inputs.shape[1]
+    student, distilled = distil(teacher, settings.student, settings.distil, series, inputs, window, phase, trainer.progress)
     tuned = finetune(student, settings.finetune, [material.decoded], window, trainer.phase("finetune"), trainer.progress)
     if trainer.writes:
         save_student(trainer.run.file("student.safetensors"), student, trainer.made_from)

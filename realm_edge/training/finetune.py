@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from realm_edge.models.student import Student
 from realm_edge.progress import Progress
 from realm_edge.settings import FitSettings
+from realm_edge.training.arrays import SharedStudent
 from realm_edge.training.history import History
-from realm_edge.training.loop import Phase, fit, masked_mse
+from realm_edge.training.loop import Phase, fit, masked_mse, seeded
 from realm_edge.training.segments import Batch, Series, training_batches
 
 WARM_UP_WINDOWS = 2  # windows run before the scored part, so that validation sees a settled state as streaming does
@@ -22,10 +23,15 @@ Module = TypeVar("Module", bound=nn.Module)
 def finetune(student: Student, settings: FitSettings, series: Sequence[Series], window: int, phase: Phase, progress: Progress) -> History:
     """Fit ``student`` in place to the behaviour of the training parts, as :func:`supervise` does.
 
-    Its statistics buffers become those of the last of ``series``.
+    Its statistics buffers become those of the last of ``series`` with as many inputs; sessions of other arrays train all but its
+    input layer.
     """
-    series[-1].give_statistics(student)
-    return supervise(student, _out, settings, series, window, phase, progress)
+    own = [one for one in series if one.inputs.shape[1] == len(student.feature_mean)]
+    if own:
+        own[-1].give_statistics(student)
+    with seeded(phase, "arrays"):
+        shared = SharedStudent(student, (one.inputs.shape[1] for one in series), series[0].kinds)
+    return supervise(shared, _out, settings, series, window, phase, progress)
 
 
 def supervise(
@@ -44,7 +50,7 @@ def supervise(
 
     Args:
         out: (module, (batch, bins, n_inputs) z-scores) -> (batch, bins, dims) standardised behaviour, from the zero state.
-        series: sessions with the same inputs and behaviour axes. Nothing from ``validation_end`` on is read.
+        series: sessions with the same behaviour axes. Nothing from ``validation_end`` on is read.
         window: bins a training segment; shorter where a labelled part is.
     """
     for each in module.modules():
@@ -73,6 +79,5 @@ def _labelled_end(series: Series) -> int:
     return int(known.nonzero()[-1]) + 1  # standardise() made sure that there is one
 
 
-def _out(student: Student, normalised: Tensor) -> Tensor:
-    hidden, _ = student.encode(normalised, student.initial_state(len(normalised)))
-    return student.read_out(hidden)
+def _out(shared: SharedStudent, normalised: Tensor) -> Tensor:
+    return shared.student.read_out(shared.encode(normalised))

@@ -22,8 +22,13 @@ class Material:
 
     inputs: NDArray[np.float32]  # (bins, n_inputs) of the decoded session, as its front end gives them
     decoded: Series
-    pretraining: tuple[Series, ...]  # empty: there is no other session with the same inputs and behaviour axes
-    left_out: tuple[str, ...]  # names of the sessions with other inputs or axes
+    pretraining: tuple[Series, ...]  # any numbers of channels; empty: there is no other session with the same behaviour axes
+    left_out: tuple[str, ...]  # names of the sessions with other axes, or without this input
+
+    @property
+    def same_array(self) -> tuple[Series, ...]:
+        """The pretraining sessions with as many inputs as the decoded one."""
+        return tuple(one for one in self.pretraining if one.inputs.shape[1] == self.inputs.shape[1])
 
     def as_json(self) -> dict[str, Any]:
         note = None if self.pretraining else ONE_RECORDING
@@ -31,7 +36,7 @@ class Material:
 
 
 def gather(sessions: Sequence[Session], decoded: Session, kind: Kind, whole_session: bool = False) -> Material:
-    """Standardise the decoded session and the others; those with another number of inputs or other behaviour axes are left out.
+    """Standardise the decoded session and the others; those without this input or with other behaviour axes are left out.
 
     Args:
         sessions: any, with or without ``decoded`` itself.
@@ -50,7 +55,7 @@ def gather(sessions: Sequence[Session], decoded: Session, kind: Kind, whole_sess
         own = getattr(session, kind)
         if session is decoded:
             continue
-        if own is not None and own.shape[1] == inputs.shape[1] and session.target_names == decoded.target_names:
+        if own is not None and own.shape[1] % kinds == 0 and session.target_names == decoded.target_names:
             pretraining.append(standardise(session, own, kinds, whole_session))
         else:
             left_out.append(session.name)

@@ -11,7 +11,7 @@ from realm_edge.progress import Progress
 from realm_edge.settings import ModelSettings, PretrainSettings
 from realm_edge.training.history import History
 from realm_edge.training.loop import Phase, fit, masked_mse, seeded
-from realm_edge.training.segments import Batch, Series, training_batches, validation_batch
+from realm_edge.training.segments import Batch, Series, mean_over_windows, training_batches, validation_batches
 
 AMPLITUDE = (0.85, 1.15)  # augmentation: gain of a whole window
 
@@ -27,18 +27,17 @@ class MaskedBatch(NamedTuple):
 
 
 def pretrain(
-    model: ModelSettings, settings: PretrainSettings, series: Sequence[Series], channels: int, window: int, phase: Phase, progress: Progress
+    model: ModelSettings, settings: PretrainSettings, series: Sequence[Series], window: int, phase: Phase, progress: Progress
 ) -> tuple[Teacher, History]:
     """Train a teacher to predict the normalised features of masked bins from the rest of the window.
 
     Args:
-        series: pretraining sessions with the same number of inputs, which are ``channels`` values of each kind, kind after kind.
-        channels: electrodes; all features of a dropped channel are zeroed together.
+        series: pretraining sessions, of any numbers of channels; all features of a dropped channel are zeroed together.
         window: bins a training segment.
     """
     with seeded(phase, "init"):
-        teacher = Teacher(model, series[0].inputs.shape[1], settings.dropout, series[0].kinds)
-    return teacher, autoencode(teacher, Teacher.reconstruct, settings, series, channels, window, phase, progress)
+        teacher = Teacher(model, (one.inputs.shape[1] for one in series), settings.dropout, series[0].kinds)
+    return teacher, autoencode(teacher, Teacher.reconstruct, settings, series, window, phase, progress)
 
 
 def autoencode(
@@ -46,7 +45,6 @@ def autoencode(
     reconstruct: Callable[[Module, Tensor, Tensor], Tensor],
     settings: PretrainSettings,
     series: Sequence[Series],
-    channels: int,
     window: int,
     phase: Phase,
     progress: Progress,
@@ -56,21 +54,24 @@ def autoencode(
     Args:
         reconstruct: (module, (batch, bins, n_inputs) z-scores, (batch, bins) masked) -> (batch, bins, n_inputs).
     """
-    series = [one.to(phase.fabric.device) for one in series]
-    held = validation_batch(series, window)
+    series, kinds = [one.to(phase.fabric.device) for one in series], series[0].kinds
+
+    def mask(batch: Batch) -> Tensor:
+        return mask_blocks(len(batch.inputs), batch.inputs.shape[1], settings).to(batch.inputs.device)
+
     with seeded(phase, "validation mask"):  # fixed, so that epochs can be compared
-        held_mask = mask_blocks(len(held.inputs), held.inputs.shape[1], settings).to(held.inputs.device)
+        held = [MaskedBatch(batch.inputs, batch.inputs, mask(batch)) for batch in validation_batches(series, window)]
 
     def corrupt(batch: Batch) -> MaskedBatch:
-        masked = mask_blocks(len(batch.inputs), batch.inputs.shape[1], settings).to(batch.inputs.device)
-        return MaskedBatch(batch.inputs, augment(batch.inputs, channels, settings), masked)
+        masked = mask(batch)
+        return MaskedBatch(batch.inputs, augment(batch.inputs, batch.inputs.shape[2] // kinds, settings), masked)
 
     def loss(module: Module, batch: MaskedBatch) -> Tensor:
         predicted = reconstruct(module, batch.seen, batch.masked)
         return masked_mse(predicted[batch.masked], batch.inputs[batch.masked])
 
     def validate(module: Module) -> float:
-        return float(masked_mse(reconstruct(module, held.inputs, held_mask)[held_mask], held.inputs[held_mask]))
+        return mean_over_windows(held, [float(loss(module, batch)) for batch in held])
 
     return fit(module, settings, phase, lambda: training_batches(series, window, settings.batch), loss, validate, progress, corrupt)
 

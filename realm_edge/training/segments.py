@@ -83,7 +83,7 @@ def training_batches(series: Sequence[Series], window: int, batch: int) -> list[
     """One epoch: every session's training part cut into windows at a random offset, shuffled. Draws from torch's generator.
 
     Short recordings are cut again at other offsets until there are :data:`MIN_BATCHES`, or epochs and patience, which are set for
-    recordings of minutes, would end training after a few dozen steps.
+    recordings of minutes, would end training after a few dozen steps. A batch holds windows with one number of inputs.
     """
     windows: list[tuple[Series, int]] = []
     while len(windows) <= (MIN_BATCHES - 1) * batch:
@@ -91,18 +91,38 @@ def training_batches(series: Sequence[Series], window: int, batch: int) -> list[
             spare = one.train_end - window
             offset = int(torch.randint(min(window, spare + 1), ()))
             windows += [(one, start) for start in range(offset, spare + 1, window)]
-    order = torch.randperm(len(windows)).tolist()
-    return [_stack([windows[index] for index in order[first : first + batch]], window) for first in range(0, len(order), batch)]
+    shuffled = [windows[index] for index in torch.randperm(len(windows)).tolist()]
+    batches = [each[first : first + batch] for each in _by_inputs(shuffled) for first in range(0, len(each), batch)]
+    if len({one.inputs.shape[1] for one in series}) > 1:
+        batches = [batches[index] for index in torch.randperm(len(batches)).tolist()]
+    return [_stack(each, window) for each in batches]
 
 
-def validation_batch(series: Sequence[Series], window: int) -> Batch:
-    """The validation parts, cut into windows of at most ``window`` bins (the last one overlaps the one before it)."""
+def validation_batches(series: Sequence[Series], window: int) -> list[Batch]:
+    """The validation parts, cut into windows of at most ``window`` bins (the last one overlaps the one before it).
+
+    Returns:
+        A batch for each number of inputs.
+    """
     window = min(window, *(one.validation_end - one.train_end for one in series))
     windows = []
     for one in series:
         last = one.validation_end - window
         windows += [(one, min(start, last)) for start in range(one.train_end, one.validation_end, window)]
-    return _stack(windows, window)
+    return [_stack(each, window) for each in _by_inputs(windows)]
+
+
+def mean_over_windows(batches: Sequence[tuple[Tensor, ...]], scores: Sequence[float]) -> float:
+    """The mean of the batches' scores, each weighted with its number of windows."""
+    total = sum(len(batch[0]) for batch in batches)
+    return sum(score * (len(batch[0]) / total) for batch, score in zip(batches, scores, strict=True))
+
+
+def _by_inputs(windows: Sequence[tuple[Series, int]]) -> list[list[tuple[Series, int]]]:
+    groups: dict[int, list[tuple[Series, int]]] = {}
+    for one, start in windows:
+        groups.setdefault(one.inputs.shape[1], []).append((one, start))
+    return list(groups.values())
 
 
 def _stack(windows: Sequence[tuple[Series, int]], window: int) -> Batch:

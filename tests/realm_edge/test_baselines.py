@@ -57,7 +57,7 @@ FITS = {
     "gru": lambda series: trained(recurrent.build("gru", 400, 5, 2, PHASE), FIT, series)[0],
     "lstm": lambda series: trained(recurrent.build("lstm", 400, 5, 2, PHASE), FIT, series)[0],
     "transformer": lambda series: trained(transformer.build(400, 1, 10, 5, 2, PHASE), FIT, series)[0],
-    "scratch": lambda series: scratch.fit(MODEL, FIT, [series], WINDOW, PHASE, Silent())[0],
+    "scratch": lambda series: scratch.fit(MODEL, FIT, [series], series.inputs.shape[1], WINDOW, PHASE, Silent())[0],
 }
 
 
@@ -194,7 +194,7 @@ TEACHER = PretrainSettings(epochs=1, lr=1e-3, block_bins=(5, 10))
 
 def test_the_teachers_read_out_sees_the_future_and_blocks_do_not_show(series: Series, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
-    module = bidirectional.ReadOut(Teacher(MODEL, 5), 2).eval()
+    module = bidirectional.ReadOut(Teacher(MODEL, [5]), 2).eval()
     assert not any("predictor" in name or "mask_token" in name for name, _ in module.named_parameters())
     whole = bidirectional.over_session(module, series.inputs, 200)
     assert whole.shape == (BINS, 2)
@@ -214,5 +214,5 @@ def test_autoencoding_trains_the_student_and_hides_masked_bins(series: Series) -
     base, changed = module.reconstruct(inputs, masked), inputs.clone()
     changed[0, 40:60] += 3.0
     torch.testing.assert_close(module.reconstruct(changed, masked), base)
-    student, history = autoencoded.fit(MODEL, TEACHER.model_copy(update={"epochs": 8}), [series], 5, WINDOW, PHASE, Silent())
+    student, history = autoencoded.fit(MODEL, TEACHER.model_copy(update={"epochs": 8}), [series], WINDOW, PHASE, Silent())
     assert isinstance(student, Student) and history.validation_loss[-1] < 0.95 * history.validation_loss[0]

@@ -30,7 +30,7 @@ def refused(load, path):
 
 def test_channel_tokenizers_come_back_with_their_kinds(tmp_path):
     settings = SETTINGS.model_copy(update={"tokenizer": "channel"})
-    student, teacher = Student(settings, 6, 2, kinds=3).eval(), Teacher(settings, 6, kinds=3).eval()
+    student, teacher = Student(settings, 6, 2, kinds=3).eval(), Teacher(settings, [6, 9], kinds=3).eval()
     save_student(tmp_path / "student.safetensors", student, {})
     save_teacher(tmp_path / "teacher.safetensors", teacher, {})
     x = torch.randn(1, 20, 6)
@@ -62,7 +62,7 @@ def test_student_comes_back(student_file):
 
 def test_teacher_comes_back(tmp_path):
     path = tmp_path / "teacher.safetensors"
-    teacher = Teacher(SETTINGS, 6)
+    teacher = Teacher(SETTINGS, [6])
     save_teacher(path, teacher, {})
     loaded = load_teacher(path)
     x = torch.randn(1, 20, 6)

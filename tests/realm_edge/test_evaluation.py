@@ -262,7 +262,7 @@ def test_half_the_student_is_about_half(tmp_path: Path) -> None:
     material = gather([session], session, "features")
     for name, preset in PRESETS.items():
         wide = replace(material, inputs=np.zeros((1, 7 * preset.synthetic.channels), np.float32))
-        bench = Bench(preset, wide, 4, 60, 0, tmp_path, {})
+        bench = Bench(preset, wide, 60, 0, tmp_path, {})
         half = pretrained.halved(bench)
         assert bench.parameters(half) / bench.student_parameters == pytest.approx(0.5, abs=0.08), name
         assert half.d_inner % half.headdim == 0

@@ -13,7 +13,7 @@ TOKENIZERS = pytest.mark.parametrize("tokenizer", ["linear", "channel"])
 
 def teacher(tokenizer="linear"):
     torch.manual_seed(0)
-    return Teacher(SETTINGS.model_copy(update={"tokenizer": tokenizer}), n_features=6, kinds=2).double().eval()
+    return Teacher(SETTINGS.model_copy(update={"tokenizer": tokenizer}), [6, 8], kinds=2).double().eval()
 
 
 @torch.no_grad()
@@ -80,3 +80,16 @@ def test_augmentation_drops_all_features_of_a_channel_together():
     gains = augment(x, 4, settings).amax(dim=(1, 2))
     assert ((gains == 0) | ((gains >= 0.85) & (gains <= 1.15))).all()
     assert (augment(torch.ones(64, 10, 3), 1, settings) != 0).all()  # the only channel stays
+
+
+@torch.no_grad()
+@TOKENIZERS
+def test_arrays_of_other_sizes_share_all_but_their_own_layers(tokenizer):
+    model = teacher(tokenizer)
+    masked = torch.zeros(2, 30, dtype=torch.bool)
+    wide, narrow = torch.randn(2, 30, 8, dtype=torch.float64), torch.randn(2, 30, 6, dtype=torch.float64)
+    assert model.reconstruct(wide, masked).shape == wide.shape and model(wide).shape == model(narrow).shape
+    seen = model(narrow)
+    model.tokenizers["8"].weight.zero_()
+    assert torch.equal(model(narrow), seen)
+    assert not {"6", "8"} ^ {name.split(".")[1] for name in model.state_dict() if name.startswith(("tokenizers.", "reconstructions."))}

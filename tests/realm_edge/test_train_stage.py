@@ -38,7 +38,7 @@ def session(name, seed, heldout=False, n_features=6, with_counts=True):
     targets = np.stack([features[:, 0] + 5, features[:, 1] * 3], axis=1)
     return Session(
         name=name, heldout=heldout, synthetic=True, targets=targets, target_names=("x", "y"), target_unit="cm/s", train_end=280,
-        validation_end=330, lfp=None, good_channels=np.ones(2, bool), features=features,
+        validation_end=330, lfp=None, good_channels=np.ones(n_features // 3, bool), features=features,
         counts=rng.poisson(1.0, (400, 5)).astype(np.float32) if with_counts else None, spike_source="units" if with_counts else "none",
         spike_threshold=None, broadband=None,
     )  # fmt: skip
@@ -73,14 +73,15 @@ def tensors(run):
 
 def test_scores_follow_from_the_files(tmp_path):
     heldout = session("c", 0, heldout=True)
-    run = make_run(tmp_path / "run", session("a", 1), session("b", 2, n_features=4), heldout)
+    run = make_run(tmp_path / "run", session("a", 1), session("b", 2, n_features=3), heldout)
     metrics = train.run(run, Silent())
     assert run.is_complete("train") and run.summary("train") == metrics == json.loads(run.file("metrics.json").read_text())
     assert set(metrics["decoders"]) == {"lfp_student", "lfp_wiener", "spike_student", "spike_wiener"}
-    assert metrics["pretraining"]["lfp"] == {"sessions": ["a"], "left_out": ["b"], "note": None}
+    assert metrics["pretraining"]["lfp"] == {"sessions": ["a", "b"], "left_out": [], "note": None}
     assert metrics["synthetic"] is True and metrics["bins"] == {"train": 280, "validation": 50, "test": 70}
     assert metrics["decoders"]["lfp_wiener"]["r2"] > 0.99  # the behaviour is a feature
-    assert load_teacher(run.file("teacher.safetensors")).settings == SETTINGS.teacher
+    teacher = load_teacher(run.file("teacher.safetensors"))
+    assert teacher.settings == SETTINGS.teacher and set(teacher.tokenizers) == {"3", "6"}  # an input layer for each array
 
     arrays = np.load(io.BytesIO(run.file("predictions.npz").read_bytes()), allow_pickle=False)
     assert arrays["bins"].tolist() == list(range(330, 400))

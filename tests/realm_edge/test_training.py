@@ -20,7 +20,7 @@ from realm_edge.training.finetune import finetune
 from realm_edge.training.loop import Phase, masked_mse
 from realm_edge.training.machine import machine
 from realm_edge.training.pretrain import pretrain
-from realm_edge.training.segments import MIN_BATCHES, standardise, training_batches, validation_batch
+from realm_edge.training.segments import MIN_BATCHES, standardise, training_batches, validation_batches
 
 MODEL = ModelSettings(d_model=8, n_layer=1, d_state=4, headdim=8)
 FIT = FitSettings(epochs=6, lr=1e-2, batch=4, average=0.8)
@@ -97,7 +97,7 @@ def fitted(kind, phase, progress=None):
     progress = progress or Silent()
     if kind == "pretrain":
         settings = PretrainSettings(epochs=6, lr=5e-3, batch=4, average=0.8, block_bins=(2, 6), dropout=0.3)
-        return pretrain(MODEL, settings, [series()], 4, WINDOW, phase, progress)
+        return pretrain(MODEL, settings, [series()], WINDOW, phase, progress)
     torch.manual_seed(0)
     student = Student(MODEL, 4, 1)
     return student, finetune(student, replace_fit(dropout=0.3), [series()], WINDOW, phase, progress)
@@ -133,7 +133,7 @@ def test_windows_come_from_their_own_parts():
     torch.manual_seed(0)
     seen = torch.cat([torch.cat([b.inputs[..., 0].flatten() for b in training_batches([one], WINDOW, 4)]) for _ in range(400)])
     assert seen.min() == 0 and seen.max() == 499 and len(seen.unique()) == 500
-    held = validation_batch([one], 30)
+    (held,) = validation_batches([one], 30)
     assert held.inputs.shape == (4, 30, 4)
     assert held.inputs.min() == 500 and held.inputs.max() == 599 and len(held.inputs[..., 0].unique()) == 100
 
@@ -321,9 +321,9 @@ def test_the_whole_chain_learns_and_repeats_itself():
 
     def chain():
         settings = PretrainSettings(epochs=4, lr=5e-3, batch=4, average=0.8, block_bins=(2, 6))
-        teacher, pretrained = pretrain(wide, settings, sessions, 4, WINDOW, Phase("pretrain", 0), Silent())
+        teacher, pretrained = pretrain(wide, settings, sessions, WINDOW, Phase("pretrain", 0), Silent())
         settings = DistilSettings(epochs=15, lr=1e-2, batch=4, average=0.8)
-        student, distilled = distil(teacher, MODEL, settings, sessions, WINDOW, Phase("distil", 0), Silent())
+        student, distilled = distil(teacher, MODEL, settings, sessions, sessions[0].inputs.shape[1], WINDOW, Phase("distil", 0), Silent())
         return teacher, student, pretrained, distilled
 
     teacher, student, pretrained, distilled = chain()
@@ -339,11 +339,11 @@ def test_the_channel_tokenizer_learns_in_teacher_and_student():
     wide = ModelSettings(d_model=16, n_layer=1, d_state=4, headdim=8, tokenizer="channel")
     slow = replace(one, inputs=one.inputs[:70].repeat_interleave(10, dim=0))  # masked bins can be told from their neighbours
     settings = PretrainSettings(epochs=20, lr=1e-2, batch=4, average=0.8, block_bins=(2, 6), masked_fraction=0.3)
-    teacher, pretrained = pretrain(wide, settings, [slow], 4, WINDOW, Phase("pretrain", 0), Silent())
+    teacher, pretrained = pretrain(wide, settings, [slow], WINDOW, Phase("pretrain", 0), Silent())
     assert pretrained.validation_loss[-1] < 0.8 * pretrained.validation_loss[0]
     narrow = MODEL.model_copy(update={"tokenizer": "channel"})
     settings = DistilSettings(epochs=15, lr=1e-2, batch=4, average=0.8)
-    _, distilled = distil(teacher, narrow, settings, [one], WINDOW, Phase("distil", 0), Silent())
+    _, distilled = distil(teacher, narrow, settings, [one], one.inputs.shape[1], WINDOW, Phase("distil", 0), Silent())
     assert distilled.validation_loss[-1] < 0.7 * distilled.validation_loss[0]
 
 
@@ -352,11 +352,12 @@ def test_each_term_of_the_distillation_loss_counts():
     torch.manual_seed(0)
     wide = ModelSettings(d_model=16, n_layer=1, d_state=4, headdim=8)
     settings = PretrainSettings(epochs=1, lr=1e-3)
-    teacher, _ = pretrain(wide, settings, sessions, 4, WINDOW, Phase("pretrain", 0), Silent())
+    teacher, _ = pretrain(wide, settings, sessions, WINDOW, Phase("pretrain", 0), Silent())
 
     def first_loss(**weights):
         settings = DistilSettings(epochs=1, lr=1e-9, **{"w_repr": 0.0, "w_task": 0.0, "w_ae": 0.0} | weights)
-        return distil(teacher, MODEL, settings, sessions, WINDOW, Phase("distil", 0), Silent())[1].validation_loss[0]
+        inputs = sessions[0].inputs.shape[1]
+        return distil(teacher, MODEL, settings, sessions, inputs, WINDOW, Phase("distil", 0), Silent())[1].validation_loss[0]
 
     alone = [first_loss(w_repr=1.0), first_loss(w_task=1.0), first_loss(w_ae=1.0)]
     assert min(alone) > 0.1 and alone[0] < 2.0
