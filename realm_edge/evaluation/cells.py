@@ -17,7 +17,7 @@ from realm_edge.settings import Settings
 from realm_edge.training.loop import one_thread
 from realm_edge.training.material import gather
 
-FORMAT = "realm-edge result/2"
+FORMAT = "realm-edge result/3"
 
 Result = dict[str, Any]  # one result file
 
@@ -91,6 +91,7 @@ def compute(cell: Cell) -> Result:
         "steps_to_best": history.steps_to_best if history else None,
         "validation_loss": list(history.validation_loss) if history else None,
         "steps_by_epoch": list(history.steps) if history else None,
+        "seconds_by_epoch": list(history.seconds_by_epoch) if history else None,
         "stopped_early": history.epochs < conditions.settings.finetune.epochs if history else None,
     }
     write_json(cell.path, result)

@@ -7,18 +7,15 @@ import numpy as np
 
 from realm_edge.evaluation.cells import Result
 
+Cost = tuple[int, float]  # optimiser steps and seconds
 
-def reached_after(result: Result, loss: float) -> int | None:
-    """Optimiser steps up to the end of the first epoch that validates at ``loss`` or less; None: there is no such epoch."""
-    for epoch, value in enumerate(result["validation_loss"]):
+
+def cost_to_reach(result: Result, loss: float) -> Cost | None:
+    """Steps and seconds up to the end of the first epoch that validates at ``loss`` or less; None: there is no such epoch."""
+    for epoch, value in enumerate(result["validation_loss"], 1):
         if value <= loss:
-            return sum(result["steps_by_epoch"][: epoch + 1])
+            return sum(result["steps_by_epoch"][:epoch]), sum(result["seconds_by_epoch"][:epoch])
     return None
-
-
-def seconds_after(result: Result, steps: int) -> float:
-    """Seconds of training that ``steps`` took, as their share of all steps."""
-    return float(result["training_seconds"] * steps / sum(result["steps_by_epoch"]))
 
 
 def race(pairs: Sequence[tuple[Result, Result]]) -> dict[str, Any]:
@@ -30,31 +27,24 @@ def race(pairs: Sequence[tuple[Result, Result]]) -> dict[str, Any]:
     Returns:
         JSON-able. "best": the second's least validation loss, and the steps and seconds to it; "first": steps and seconds that the first
         needs to be as good, and in how many of "cells" it ever is; "second": the same of the second, to the first's best. Means over the
-        cells in "reached"; None where there are none. "ratio": geometric mean of
-        the first's steps over the second's own to that loss, over the same cells as "first".
+        cells in "reached"; None where there are none. "ratio": geometric mean of the first's steps over the second's own to that loss,
+        over the same cells as "first".
     """
-    there = [(first, reached_after(first, min(second["validation_loss"]))) for first, second in pairs]
-    back = [(second, reached_after(second, min(first["validation_loss"]))) for first, second in pairs]
-    ratios = [steps / second["steps_to_best"] for (_, steps), (second, _) in zip(there, back, strict=True) if steps is not None]
+    goals = [min(second["validation_loss"]) for _, second in pairs]
+    own = [cost_to_reach(second, goal) for (_, second), goal in zip(pairs, goals, strict=True)]
+    there = [cost_to_reach(first, goal) for (first, _), goal in zip(pairs, goals, strict=True)]
+    back = [cost_to_reach(second, min(first["validation_loss"])) for first, second in pairs]
+    ratios = [needed[0] / full[0] for needed, full in zip(there, own, strict=True) if needed and full]
     return {
         "cells": len(pairs),
-        "best": {
-            "validation_loss": float(np.mean([min(second["validation_loss"]) for _, second in pairs])),
-            "steps": float(np.mean([second["steps_to_best"] for _, second in pairs])),
-            "seconds": float(np.mean([seconds_after(second, second["steps_to_best"]) for _, second in pairs])),
-        },
+        "best": {"validation_loss": float(np.mean(goals)), **_means(own)},
         "first": _means(there),
         "second": _means(back),
         "ratio": float(np.exp(np.mean(np.log(ratios)))) if ratios else None,
     }
 
 
-def _means(reached: Sequence[tuple[Result, int | None]]) -> dict[str, Any]:
-    known = [(result, steps) for result, steps in reached if steps is not None]
-    if not known:
-        return {"reached": 0, "steps": None, "seconds": None}
-    return {
-        "reached": len(known),
-        "steps": float(np.mean([steps for _, steps in known])),
-        "seconds": float(np.mean([seconds_after(result, steps) for result, steps in known])),
-    }
+def _means(costs: Sequence[Cost | None]) -> dict[str, Any]:
+    known = [cost for cost in costs if cost is not None]
+    steps, seconds = np.mean(known, axis=0).tolist() if known else (None, None)
+    return {"reached": len(known), "steps": steps, "seconds": seconds}

@@ -20,7 +20,7 @@ from realm_edge.errors import UserError
 from realm_edge.evaluation import blocks, cells, feature_table, pretrained
 from realm_edge.evaluation import decoders as arms
 from realm_edge.evaluation.bench import Bench, Outcome
-from realm_edge.evaluation.convergence import race, reached_after
+from realm_edge.evaluation.convergence import cost_to_reach, race
 from realm_edge.evaluation.summary import SYNTHETIC, interval, summarise
 from realm_edge.evaluation.sweep import Plan, evaluate
 from realm_edge.evaluation.table import markdown
@@ -221,25 +221,22 @@ def test_block_sums_give_r2_and_its_spread_over_test_data() -> None:
     assert blocks.difference_interval([(sums[0][None, :4], sums[1][None, :4])]) is None
 
 
-def cell(r2: float, losses: list[float], seconds: float = 8.0) -> dict[str, Any]:
-    best = losses.index(min(losses)) + 1
+def cell(r2: float, losses: list[float]) -> dict[str, Any]:
+    epochs = len(losses)
     return {
-        "r2": r2,
-        "validation_loss": losses,
-        "steps_by_epoch": [2] * len(losses),
-        "steps_to_best": 2 * best,
-        "training_seconds": seconds,
-    }
+        "r2": r2, "validation_loss": losses, "steps_by_epoch": [2] * epochs, "seconds_by_epoch": [1.0, 2.0, 3.0, 4.0][:epochs],
+        "steps_to_best": 2 * (losses.index(min(losses)) + 1), "training_seconds": 1.0,
+    }  # fmt: skip
 
 
 def test_steps_to_the_others_best_by_hand() -> None:
     fast, slow = cell(0.6, [0.5, 0.4, 0.45, 0.46]), cell(0.5, [0.9, 0.7, 0.5, 0.6])
     equal = (cell(0.6, [0.3, 0.5]), cell(0.5, [0.3, 0.3]))
-    assert [reached_after(fast, loss) for loss in (0.5, 0.4, 0.3)] == [2, 4, None]
+    assert [cost_to_reach(fast, loss) for loss in (0.5, 0.4, 0.3)] == [(2, 1.0), (4, 3.0), None]
     found = race([(fast, slow), equal])
-    assert found["best"] == {"validation_loss": pytest.approx(0.4), "steps": 4, "seconds": pytest.approx((8 * 6 / 8 + 8 * 2 / 4) / 2)}
-    assert found["first"] == {"reached": 2, "steps": 2, "seconds": pytest.approx((8 * 2 / 8 + 8 * 2 / 4) / 2)}
-    assert found["second"] == {"reached": 1, "steps": 2, "seconds": pytest.approx(4)}  # the slow one never is as good
+    assert found["best"] == {"validation_loss": pytest.approx(0.4), "reached": 2, "steps": 4, "seconds": pytest.approx((6 + 1) / 2)}
+    assert found["first"] == {"reached": 2, "steps": 2, "seconds": pytest.approx(1)}
+    assert found["second"] == {"reached": 1, "steps": 2, "seconds": pytest.approx(1)}  # the slow one never is as good
     assert found["cells"] == 2 and found["ratio"] == pytest.approx(((2 / 6) * (2 / 2)) ** 0.5)
     never = race([(slow, fast)])
     assert never["first"] == {"reached": 0, "steps": None, "seconds": None} and never["ratio"] is None
