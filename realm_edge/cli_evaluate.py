@@ -50,14 +50,18 @@ def study(name: str, out: Path | None, as_json: bool, **given: Any) -> None:
     """Vary one thing and compare decoders; goes on where it stopped.
 
     NAME is noise (how strongly movement modulates the synthetic recordings), delay (of the output), pretraining (which, on how many
-    sessions), causality (what it costs), losses (of the distillation, one left out at a time) or rate (of learning; judged on the
-    validation part).
+    sessions), causality (what it costs), losses (of the distillation, one left out at a time), rate (of learning; judged on the
+    validation part) or stability (over days, of synthetic arrays that age; --seeds counts arrays).
     """
+    from realm_edge.evaluation import stability, stability_output, study_output
     from realm_edge.evaluation.study import run
-    from realm_edge.evaluation.study_output import markdown
     from realm_edge.progress import Terminal
 
-    summary = run(name, _plan("study", name, **given), out or Path("runs") / f"study-{name}", Terminal())
+    plan, folder = _plan("study", name, **given), out or Path("runs") / f"study-{name}"
+    if name == stability.NAME:
+        summary, markdown = stability.run(plan, folder, Terminal()), stability_output.markdown
+    else:
+        summary, markdown = run(name, plan, folder, Terminal()), study_output.markdown
     click.echo(json.dumps(summary, indent=2) if as_json else markdown(summary))
 
 

@@ -19,7 +19,13 @@ _MAX_UNKNOWN = 0.2  # share of the bins
 _SAME_TIME_S = 1e-6  # two clock readings closer than this are the same
 
 
-def prepare(recording: Recording, settings: Settings, heldout: bool, broadband: Broadband | None = None) -> Session:
+def prepare(
+    recording: Recording,
+    settings: Settings,
+    heldout: bool,
+    broadband: Broadband | None = None,
+    threshold: NDArray[np.int32] | None = None,
+) -> Session:
     """Put a recording on the bins of ``settings``.
 
     The session starts with the first LFP sample or behaviour sample, whichever is later. The held-out session is split
@@ -31,6 +37,7 @@ def prepare(recording: Recording, settings: Settings, heldout: bool, broadband: 
         settings: front ends, bins, splits, behaviour transform.
         heldout: whether this is the session that is decoded.
         broadband: of a synthetic recording; its threshold crossings replace the sorted spikes.
+        threshold: (channels,) ADC counts, of another session's spike front end; None estimates it from this one.
 
     Raises:
         UserError: the recording is too short, its LFP is too slow or constant, or its behaviour is unknown in more than
@@ -79,7 +86,7 @@ def prepare(recording: Recording, settings: Settings, heldout: bool, broadband: 
         provenance=notes,
         resampling_delay_s=delay,
     )
-    return session if broadband is None else _with_crossings(session, broadband, settings)
+    return session if broadband is None else _with_crossings(session, broadband, settings, threshold)
 
 
 def _at_front_end_rate(raw: NDArray[np.int16], rate: float, settings: Settings, label: str) -> tuple[NDArray[np.int16], float]:
@@ -158,12 +165,12 @@ def _unit_counts(spike_times: tuple[NDArray[np.float64], ...], origin: float, bi
     return counts
 
 
-def _with_crossings(session: Session, broadband: Broadband, settings: Settings) -> Session:
+def _with_crossings(session: Session, broadband: Broadband, settings: Settings, threshold: NDArray[np.int32] | None) -> Session:
     """Replace the counts of sorted units by what the spike front end makes of the broadband signal."""
     session = dataclasses.replace(session, broadband=broadband, spike_source="broadband")
     a_second = max(1, 1000 // settings.bin_ms)
     blocks = ((start, min(a_second, session.bins - start)) for start in range(0, session.bins, a_second))
-    opening = broadband_block(session, settings, 0, min(THRESHOLD_SECONDS * a_second, session.train_end))
-    threshold = spike_threshold(settings, opening)
+    if threshold is None:
+        threshold = spike_threshold(settings, broadband_block(session, settings, 0, min(THRESHOLD_SECONDS * a_second, session.train_end)))
     counts = spike_counts(design_spike(settings, threshold), (broadband_block(session, settings, *block) for block in blocks))
     return dataclasses.replace(session, counts=counts, spike_threshold=threshold)

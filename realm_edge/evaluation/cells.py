@@ -6,20 +6,17 @@ from typing import Any
 
 import numpy as np
 
-from realm_edge.errors import UserError
 from realm_edge.evaluation.bench import Bench
 from realm_edge.evaluation.blocks import block_sums
 from realm_edge.evaluation.decoders import ALL
 from realm_edge.evaluation.tasks import Recordings, Task, shifted, with_labels
-from realm_edge.files import read_json, write_json
+from realm_edge.evaluation.workers import Result
 from realm_edge.metrics import accuracy
 from realm_edge.settings import Settings
 from realm_edge.training.loop import one_thread
 from realm_edge.training.material import gather
 
 FORMAT = "realm-edge result/3"
-
-Result = dict[str, Any]  # one result file
 
 
 @dataclass(frozen=True)
@@ -57,56 +54,42 @@ class Cell:
         recordings = self.task.made_from() | {"behavior": asked.behavior, "features": asked.features}
         return {"format": FORMAT, "settings": self.conditions.settings.digest(), "recordings": recordings}
 
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        return self.conditions.out, self.conditions.pretrained
 
-def compute(cell: Cell) -> Result:
-    """Train, test and write the result file."""
-    conditions, task, arm = cell.conditions, cell.task, ALL[cell.decoder]
-    session = shifted(task.decoded, task.bin_s, cell.seed) if arm.chance else task.decoded
-    decoded = with_labels(session, cell.labels)
-    material = gather((*task.others, decoded), decoded, arm.inputs, task.chain.whole_session)
-    # What is pretrained is shared by all decoded sessions with the same pretraining sessions.
-    shared = cell.made_from["recordings"]
-    if material.pretraining:
-        names = {one.name for one in material.pretraining}
-        shared = shared | {"decoded": None, "pretraining": [one for one in shared["pretraining"] if one[0] in names]}
-    bench = Bench(conditions.settings, material, task.window, cell.seed, conditions.pretrained, {"recordings": shared})
-    with one_thread():  # decoding too: results do not depend on the number of cores
-        outcome = arm.fit(bench)
-    test = np.arange(session.validation_end, session.bins)
-    history = outcome.history
-    result = {
-        "made_from": cell.made_from,
-        "command": conditions.command,
-        "session": session.name,
-        "synthetic": session.synthetic,
-        "decoder": cell.decoder,
-        "seed": cell.seed,
-        "labels": cell.labels,
-        **accuracy(session.targets[test], outcome.predicted[test]).as_json(session.target_names),
-        "blocks": block_sums(session.targets[test], outcome.predicted[test], task.bin_s),
-        "parameters": outcome.parameters,
-        "macs_per_step": outcome.macs_per_step,
-        "training_seconds": outcome.seconds,
-        "pretraining": dict(outcome.pretraining),
-        "steps_to_best": history.steps_to_best if history else None,
-        "validation_loss": list(history.validation_loss) if history else None,
-        "steps_by_epoch": list(history.steps) if history else None,
-        "seconds_by_epoch": list(history.seconds_by_epoch) if history else None,
-        "stopped_early": history.epochs < conditions.settings.finetune.epochs if history else None,
-    }
-    write_json(cell.path, result)
-    return result
-
-
-def read(cell: Cell) -> Result | None:
-    """The result of an earlier run; None where there is none.
-
-    Raises:
-        UserError: the file was made with other settings or recordings.
-    """
-    if not cell.path.exists():
-        return None
-    result = read_json(cell.path)
-    if not isinstance(result, dict) or result.get("made_from") != cell.made_from:
-        raise UserError(f"{cell.path}: made with other settings or recordings, or by another version: name another --out, or remove it")
-    return result
+    def compute(self) -> Result:
+        """Train and test."""
+        conditions, task, arm = self.conditions, self.task, ALL[self.decoder]
+        session = shifted(task.decoded, task.bin_s, self.seed) if arm.chance else task.decoded
+        decoded = with_labels(session, self.labels)
+        material = gather((*task.others, decoded), decoded, arm.inputs, task.chain.whole_session)
+        # What is pretrained is shared by all decoded sessions with the same pretraining sessions.
+        shared = self.made_from["recordings"]
+        if material.pretraining:
+            names = {one.name for one in material.pretraining}
+            shared = shared | {"decoded": None, "pretraining": [one for one in shared["pretraining"] if one[0] in names]}
+        bench = Bench(conditions.settings, material, task.window, self.seed, conditions.pretrained, {"recordings": shared})
+        with one_thread():  # decoding too: results do not depend on the number of cores
+            outcome = arm.fit(bench)
+        test = np.arange(session.validation_end, session.bins)
+        history = outcome.history
+        return {
+            "command": conditions.command,
+            "session": session.name,
+            "synthetic": session.synthetic,
+            "decoder": self.decoder,
+            "seed": self.seed,
+            "labels": self.labels,
+            **accuracy(session.targets[test], outcome.predicted[test]).as_json(session.target_names),
+            "blocks": block_sums(session.targets[test], outcome.predicted[test], task.bin_s),
+            "parameters": outcome.parameters,
+            "macs_per_step": outcome.macs_per_step,
+            "training_seconds": outcome.seconds,
+            "pretraining": dict(outcome.pretraining),
+            "steps_to_best": history.steps_to_best if history else None,
+            "validation_loss": list(history.validation_loss) if history else None,
+            "steps_by_epoch": list(history.steps) if history else None,
+            "seconds_by_epoch": list(history.seconds_by_epoch) if history else None,
+            "stopped_early": history.epochs < conditions.settings.finetune.epochs if history else None,
+        }

@@ -10,14 +10,14 @@ from pydantic import ValidationError
 
 from realm_edge.errors import UserError
 from realm_edge.evaluation.bench import OF_TRAINING
-from realm_edge.evaluation.cells import Cell, Conditions, Result
+from realm_edge.evaluation.cells import Cell, Conditions
 from realm_edge.evaluation.decoders import ALL, Decoder, chosen
 from realm_edge.evaluation.studies import STUDIES, Study, Variant
 from realm_edge.evaluation.study_output import markdown, plot
 from realm_edge.evaluation.summary import SYNTHETIC, interval, key, paired, summarise
 from realm_edge.evaluation.sweep import Plan
 from realm_edge.evaluation.tasks import CAUSAL, Task, tasks
-from realm_edge.evaluation.workers import results
+from realm_edge.evaluation.workers import Result, results
 from realm_edge.files import sha256_json, write_bytes, write_json, write_text
 from realm_edge.progress import Progress
 from realm_edge.settings import Settings, changed
@@ -39,7 +39,7 @@ def run(name: str, plan: Plan, out: Path, progress: Progress) -> dict[str, Any]:
         UserError: there is no such study, or it cannot be done on these recordings or with these settings.
     """
     if name not in STUDIES:
-        raise UserError(f"study {name}: no such study: use one of {', '.join(STUDIES)}")
+        raise UserError(f"study {name}: no such study: use one of {', '.join([*STUDIES, 'stability'])}")
     study = STUDIES[name]
     sessions = len(plan.recordings.files) or plan.settings.synthetic.sessions
     variants = study.variants(plan.settings, sessions - (1 if plan.heldout is None else plan.heldout))

@@ -372,7 +372,7 @@ def test_ridge_on_the_human_recording_reaches_its_floor(tmp_path: Path) -> None:
     (task,) = tasks(Recordings((path,), "grip_force", "features"), Settings(), 1, Silent())
     assert (task.decoded.bins, task.decoded.validation_end, task.bin_s) == (2810, 2248, pytest.approx(0.1))
     conditions = cells.Conditions(Settings(), Recordings((path,), "grip_force", "features"), "", tmp_path, tmp_path)
-    assert cells.compute(cells.Cell(conditions, task, "wiener", 1.0, 0))["r2"] > 0.3
+    assert cells.Cell(conditions, task, "wiener", 1.0, 0).compute()["r2"] > 0.3
 
 
 def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -424,6 +424,6 @@ def test_the_null_is_scored_against_the_behaviour_that_it_was_fitted_to(tmp_path
 
     monkeypatch.setitem(arms.ALL, "null", replace(arms.ALL["null"], fit=perfect))
     conditions = cells.Conditions(SETTINGS, Recordings(), "", tmp_path, tmp_path)
-    assert cells.compute(cells.Cell(conditions, task, "null", 1.0, 0))["r2"] == pytest.approx(1.0)
+    assert cells.Cell(conditions, task, "null", 1.0, 0).compute()["r2"] == pytest.approx(1.0)
     train = turned.targets[: turned.train_end]
     np.testing.assert_allclose(bench_targets[0][: turned.train_end], (train - train.mean(0)) / train.std(0), atol=1e-3)

@@ -1,0 +1,179 @@
+"""Stability over days: decoders of one day decode later days of an array that ages, with and without a short recalibration.
+
+Synthetic arrays (``synthetic.days_apart``): units give way to others, electrodes change gain and noise, tuning drifts. LFP and spikes
+are decoded by the same student, trained in the same way: with labels on the sessions before, then on the training day. Spike
+thresholds, statistics and weights are those of the training day.
+"""
+
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.linear_model import RidgeCV
+from torch import Tensor
+
+from realm_edge import synthetic, wiener
+from realm_edge.baselines import scratch
+from realm_edge.errors import UserError
+from realm_edge.evaluation import stability_output
+from realm_edge.evaluation.sweep import Plan
+from realm_edge.evaluation.workers import Result, results
+from realm_edge.files import write_bytes, write_json, write_text
+from realm_edge.frontend import running_z
+from realm_edge.metrics import accuracy
+from realm_edge.models.student import CLIP, Student
+from realm_edge.preparation import prepare
+from realm_edge.progress import Progress, Silent
+from realm_edge.session import Session
+from realm_edge.settings import Settings, changed
+from realm_edge.training.finetune import finetune
+from realm_edge.training.loop import Phase, one_thread
+from realm_edge.training.segments import Series, standardise
+
+NAME = "stability"
+FORMAT = "realm-edge stability/1"
+BEFORE, AFTER = 2, 6  # sessions before the training day and after it
+DAYS_APART = 3.0  # where the settings have none
+ZSCORE_BINS = 2048  # time constant of the running z-score
+REFIT_S = 60.0  # labelled seconds of a later day that a read-out is refitted on
+_ALPHAS = tuple(np.logspace(-1, 5, 13))  # penalties that the refit chooses from
+
+
+@dataclass(frozen=True)
+class AgeingArray:
+    """One array, from implantation to the last session."""
+
+    settings: Settings  # their seed makes the array and its sessions
+    command: str
+    out: Path
+
+    @property
+    def name(self) -> str:
+        return f"array{self.settings.seed}"
+
+    @property
+    def path(self) -> Path:
+        return self.out / "results" / f"{self.name}.json"
+
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        return (self.out,)
+
+    @property
+    def made_from(self) -> dict[str, Any]:
+        return {"format": FORMAT, "settings": self.settings.digest()}
+
+    def compute(self) -> Result:
+        """Train on the training day and decode it and all later ones.
+
+        Returns:
+            ``rows``: {"input", "decoder", "statistics", "refit", "day", "r2", "r"}.
+        """
+        sessions, rows = tuple(_sessions(self.settings)), []
+        with one_thread():
+            for kind in ("features", "counts"):
+                for statistics in ("frozen", "running"):
+                    rows += [
+                        {"input": "LFP" if kind == "features" else "spikes", "statistics": statistics, **row}
+                        for row in _decoded(self.settings, sessions, kind, 0 if statistics == "frozen" else ZSCORE_BINS)
+                    ]
+        return {"command": self.command, "seed": self.settings.seed, "rows": rows}
+
+
+def run(plan: Plan, out: Path, progress: Progress) -> dict[str, Any]:
+    """Compute one result file an array, then write ``study.json``, ``.md``, ``.png`` and ``.svg`` into ``out``.
+
+    Args:
+        plan: ``seeds`` counts arrays, from ``settings.seed`` on.
+
+    Returns:
+        The content of ``study.json``.
+
+    Raises:
+        UserError: the plan asks for what this study has no choice of.
+    """
+    if plan.recordings.files or plan.decoders or plan.labels or plan.heldout != 1:
+        raise UserError(
+            f"study {NAME}: it has sessions, decoders and labels of its own: leave --data, --heldout, --decoders and --labels out"
+        )
+    if plan.settings.lfp.zscore_bins or plan.settings.spike.zscore_bins:
+        raise UserError(f"study {NAME}: it compares statistics itself: set zscore_bins to 0")
+    sizes = plan.settings.synthetic
+    aged = {"sessions": BEFORE + 1 + AFTER, "seconds": sizes.heldout_seconds, "days_apart": sizes.days_apart or DAYS_APART}
+    arrays = [
+        AgeingArray(changed(plan.settings, {"seed": plan.settings.seed + at, "synthetic": aged}), plan.command, out)
+        for at in range(plan.seeds)
+    ]
+    rows = [row | {"array": one["seed"]} for one in results(arrays, plan.workers, progress) for row in one["rows"]]
+    summary = {"study": NAME, "command": plan.command, "settings": arrays[0].settings.digest(), "synthetic": True}
+    summary |= stability_output.summarise(rows, REFIT_S, ZSCORE_BINS * plan.settings.bin_ms / 1000)
+    write_json(out / "study.json", summary)
+    write_text(out / "study.md", stability_output.markdown(summary))
+    for kind, drawn in stability_output.plot(summary).items():
+        write_bytes(out / f"study.{kind}", drawn)
+    return summary
+
+
+def _sessions(settings: Settings) -> Iterator[Session]:
+    """All sessions, split as decoded ones are; the spike thresholds of the training day hold for the later ones."""
+    threshold = None
+    for index in range(settings.synthetic.sessions):
+        recording, broadband = synthetic.generate(settings, index)
+        session = prepare(recording, settings, heldout=True, broadband=broadband, threshold=threshold)
+        if index == BEFORE:
+            threshold = session.spike_threshold
+        yield dataclasses.replace(session, lfp=None, broadband=None)
+
+
+def _decoded(settings: Settings, sessions: tuple[Session, ...], kind: str, zscore_bins: int) -> Iterator[dict[str, Any]]:
+    """Scores of the training day's test part and of those of all later days."""
+    inputs = [running_z(getattr(session, kind), zscore_bins) for session in sessions]
+    kinds = inputs[BEFORE].shape[1] // len(sessions[BEFORE].good_channels)
+    series = [standardise(sessions[at], inputs[at], kinds) for at in range(BEFORE + 1)]
+    day = series[BEFORE]
+    student = _student(settings, series)
+    filtered = wiener.fit(day.inputs.numpy(), day.targets.numpy(), day.train_end, day.validation_end, settings.wiener_lags)
+    for at in range(BEFORE, len(sessions)):
+        session, z = sessions[at], ((torch.from_numpy(inputs[at]) - day.input_mean) * day.input_inv_std).clamp(-CLIP, CLIP)
+        hidden = _hidden(student, z)
+        answers = {
+            ("student", False): student.decoded(student.head(hidden)).detach().numpy(),
+            ("Wiener", False): wiener.predict(filtered, z.numpy()) * day.target_std.numpy() + day.target_mean.numpy(),
+        }
+        if at > BEFORE:
+            bins = min(round(REFIT_S / (settings.bin_ms / 1000)), session.train_end)
+            answers["student", True] = _refitted(hidden.numpy(), session.targets, bins)
+        test = np.arange(session.validation_end, session.bins)
+        for (decoder, refit), predicted in answers.items():
+            scored = accuracy(session.targets[test], predicted[test])
+            facts = {"decoder": decoder, "refit": refit, "day": (at - BEFORE) * settings.synthetic.days_apart}
+            yield facts | {"r2": float(np.mean(scored.r2)), "r": float(np.mean(scored.r))}
+
+
+def _student(settings: Settings, series: list[Series]) -> Student:
+    """Trained with labels on the earlier sessions, then on the training day."""
+    phase, seed, inputs = Silent(), settings.seed, series[BEFORE].inputs.shape[1]
+    window = settings.window_bins
+    student, _ = scratch.fit(settings.student, settings.distil, series[:BEFORE], inputs, window, Phase("supervised", seed), phase)
+    finetune(student, settings.finetune, series[BEFORE:], window, Phase("finetune", seed), phase)
+    return student
+
+
+@torch.no_grad()
+def _hidden(student: Student, z: Tensor) -> Tensor:
+    """(bins, n_inputs) -> (bins, d_model), what the read-out sees, from the zero state."""
+    student.eval()
+    hidden, _ = student.encode(z[None], student.initial_state(1))
+    return student.final_norm(hidden)[0]
+
+
+def _refitted(hidden: NDArray[np.float32], targets: NDArray[np.float32], bins: int) -> NDArray[np.float32]:
+    """Ridge from the student's representation (all bins, d_model) to the behaviour, fitted on a session's first ``bins``."""
+    known = np.flatnonzero(np.isfinite(targets[:bins]).all(axis=1))
+    ridge = RidgeCV(alphas=_ALPHAS).fit(hidden[known], targets[known])
+    return np.asarray(ridge.predict(hidden), np.float32).reshape(targets.shape)
