@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from realm_edge.cli_options import AS_JSON, BEHAVIOR, CONFIG, PATH, PRESET, RECORDINGS, number, options, settings_of
+from realm_edge.cli_options import AS_JSON, BEHAVIOR, CONFIG, MACHINE, PATH, PRESET, RECORDINGS, number, options, settings_of
 
 if TYPE_CHECKING:
     from realm_edge.evaluation.sweep import Plan
@@ -26,7 +26,7 @@ SEEDS = click.option("--seeds", type=int, default=3, show_default=True, help="Se
 @options(PRESET, CONFIG, RECORDINGS, BEHAVIOR, FEATURES, SEEDS, HELDOUT)
 @click.option("--labels", metavar="SHARES", default="1.0", show_default=True, help="Shares of the training part with known behaviour.")
 @click.option("--double", is_flag=True, help="Also the trained baselines with twice the student's parameters.")
-@options(DECODERS, WORKERS)
+@options(DECODERS, WORKERS, MACHINE)
 @click.option("--out", type=PATH, default=Path("runs/evaluate"), show_default=True, help="Directory of the results.")
 @AS_JSON
 def evaluate(out: Path, as_json: bool, **given: Any) -> None:
@@ -43,7 +43,7 @@ def evaluate(out: Path, as_json: bool, **given: Any) -> None:
 @click.argument("name")
 @options(PRESET, CONFIG, RECORDINGS, BEHAVIOR, FEATURES, SEEDS, HELDOUT)
 @click.option("--labels", metavar="SHARES", help="Shares of the training part with known behaviour (default: the study's).")
-@options(DECODERS, WORKERS)
+@options(DECODERS, WORKERS, MACHINE)
 @click.option("--out", type=PATH, help="Directory of the results (default: runs/study-NAME).")
 @AS_JSON
 def study(name: str, out: Path | None, as_json: bool, **given: Any) -> None:
@@ -77,6 +77,8 @@ def _plan(
     labels: str | None,
     decoders: str | None,
     workers: int | None,
+    device: str,
+    precision: str,
     double: bool = False,
 ) -> "Plan":
     """What the options ask for; the command that is written into the results leaves out what does not change them."""
@@ -107,4 +109,6 @@ def _plan(
         decoders=tuple(decoders.split(",")) if decoders else (),
         command=shlex.join(["realm-edge", *command, *words]),
         workers=len(os.sched_getaffinity(0)) if workers is None else workers,
+        device=device,
+        precision=precision,
     )

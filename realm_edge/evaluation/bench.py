@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from lightning_fabric import Fabric
 from numpy.typing import NDArray
 
 from realm_edge.baselines import cost
@@ -16,6 +17,7 @@ from realm_edge.files import sha256_json
 from realm_edge.models.student import Student
 from realm_edge.settings import FitSettings, ModelSettings, Settings
 from realm_edge.training.loop import History, Phase
+from realm_edge.training.machine import one_cpu
 from realm_edge.training.material import Material
 
 # Settings that leave the decoders' inputs as they are. What is kept names those of them that it depends on.
@@ -32,6 +34,7 @@ class Bench:
     seed: int
     partial: Path  # directory for pretrained models, which several cells share, and for fits that were interrupted
     made_from: dict[str, Any]
+    fabric: Fabric = field(default_factory=one_cpu)
 
     @property
     def student_parameters(self) -> int:
@@ -45,7 +48,7 @@ class Bench:
             return cost.parameters(Student(model, self.material.inputs.shape[1], series.targets.shape[1], kinds=series.kinds))
 
     def phase(self, name: str) -> Phase:
-        return Phase(name, self.seed)
+        return Phase(name, self.seed, fabric=self.fabric)
 
     @contextmanager
     def once(self, name: str, uses: tuple[str, ...], **more: Any) -> Iterator[Phase]:
@@ -61,7 +64,7 @@ class Bench:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.with_suffix(".lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)  # the system lets go of it when the process ends, however it ends
-            yield Phase(name, self.seed, path, digest)
+            yield Phase(name, self.seed, path, digest, self.fabric)
 
 
 @dataclass(frozen=True)

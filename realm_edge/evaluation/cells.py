@@ -14,6 +14,7 @@ from realm_edge.evaluation.workers import Result
 from realm_edge.metrics import accuracy
 from realm_edge.settings import Settings
 from realm_edge.training.loop import one_thread
+from realm_edge.training.machine import machine
 from realm_edge.training.material import gather
 
 FORMAT = "realm-edge result/3"
@@ -28,6 +29,8 @@ class Conditions:
     command: str
     out: Path  # results are kept in out/results
     pretrained: Path  # directory of models that several cells share, also with other conditions
+    device: str = "cpu"  # this and the next: as realm_edge.training.machine.machine takes them
+    precision: str = "32"
 
 
 @dataclass(frozen=True)
@@ -69,8 +72,8 @@ class Cell:
         if material.pretraining:
             names = {one.name for one in material.pretraining}
             shared = shared | {"decoded": None, "pretraining": [one for one in shared["pretraining"] if one[0] in names]}
-        bench = Bench(conditions.settings, material, task.window, self.seed, conditions.pretrained, {"recordings": shared})
-        with one_thread():  # decoding too: results do not depend on the number of cores
+        with one_thread(), machine(conditions.device, conditions.precision) as fabric:  # decoding too: cores do not change results
+            bench = Bench(conditions.settings, material, task.window, self.seed, conditions.pretrained, {"recordings": shared}, fabric)
             outcome = arm.fit(bench)
         test = np.arange(session.validation_end, session.bins)
         history = outcome.history
@@ -80,6 +83,7 @@ class Cell:
             "synthetic": session.synthetic,
             "decoder": self.decoder,
             "seed": self.seed,
+            "machine": {"device": fabric.device.type, "precision": conditions.precision},
             "labels": self.labels,
             **accuracy(session.targets[test], outcome.predicted[test]).as_json(session.target_names),
             "blocks": block_sums(session.targets[test], outcome.predicted[test], task.bin_s),

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from lightning_fabric import Fabric
 from numpy.typing import NDArray
 from sklearn.linear_model import RidgeCV
 from torch import Tensor
@@ -33,6 +34,7 @@ from realm_edge.session import Session
 from realm_edge.settings import Settings, changed
 from realm_edge.training.finetune import finetune
 from realm_edge.training.loop import Phase, one_thread
+from realm_edge.training.machine import machine
 from realm_edge.training.segments import Series, standardise
 
 NAME = "stability"
@@ -51,6 +53,8 @@ class AgeingArray:
     settings: Settings  # their seed makes the array and its sessions
     command: str
     out: Path
+    device: str
+    precision: str
 
     @property
     def name(self) -> str:
@@ -75,12 +79,12 @@ class AgeingArray:
             ``rows``: {"input", "decoder", "statistics", "refit", "day", "r2", "r"}.
         """
         sessions, rows = tuple(_sessions(self.settings)), []
-        with one_thread():
+        with one_thread(), machine(self.device, self.precision) as fabric:
             for kind in ("features", "counts"):
                 for statistics in ("frozen", "running"):
                     rows += [
                         {"input": "LFP" if kind == "features" else "spikes", "statistics": statistics, **row}
-                        for row in _decoded(self.settings, sessions, kind, 0 if statistics == "frozen" else ZSCORE_BINS)
+                        for row in _decoded(self.settings, sessions, kind, 0 if statistics == "frozen" else ZSCORE_BINS, fabric)
                     ]
         return {"command": self.command, "seed": self.settings.seed, "rows": rows}
 
@@ -105,10 +109,9 @@ def run(plan: Plan, out: Path, progress: Progress) -> dict[str, Any]:
         raise UserError(f"study {NAME}: it compares statistics itself: set zscore_bins to 0")
     sizes = plan.settings.synthetic
     aged = {"sessions": BEFORE + 1 + AFTER, "seconds": sizes.heldout_seconds, "days_apart": sizes.days_apart or DAYS_APART}
-    arrays = [
-        AgeingArray(changed(plan.settings, {"seed": plan.settings.seed + at, "synthetic": aged}), plan.command, out)
-        for at in range(plan.seeds)
-    ]
+    seeds = range(plan.settings.seed, plan.settings.seed + plan.seeds)
+    settings = [changed(plan.settings, {"seed": seed, "synthetic": aged}) for seed in seeds]
+    arrays = [AgeingArray(own, plan.command, out, plan.device, plan.precision) for own in settings]
     rows = [row | {"array": one["seed"]} for one in results(arrays, plan.workers, progress) for row in one["rows"]]
     summary = {"study": NAME, "command": plan.command, "settings": arrays[0].settings.digest(), "synthetic": True}
     summary |= stability_output.summarise(rows, REFIT_S, ZSCORE_BINS * plan.settings.bin_ms / 1000)
@@ -130,13 +133,13 @@ def _sessions(settings: Settings) -> Iterator[Session]:
         yield dataclasses.replace(session, lfp=None, broadband=None)
 
 
-def _decoded(settings: Settings, sessions: tuple[Session, ...], kind: str, zscore_bins: int) -> Iterator[dict[str, Any]]:
+def _decoded(settings: Settings, sessions: tuple[Session, ...], kind: str, zscore_bins: int, fabric: Fabric) -> Iterator[dict[str, Any]]:
     """Scores of the training day's test part and of those of all later days."""
     inputs = [running_z(getattr(session, kind), zscore_bins) for session in sessions]
     kinds = inputs[BEFORE].shape[1] // len(sessions[BEFORE].good_channels)
     series = [standardise(sessions[at], inputs[at], kinds) for at in range(BEFORE + 1)]
     day = series[BEFORE]
-    student = _student(settings, series)
+    student = _student(settings, series, fabric)
     filtered = wiener.fit(day.inputs.numpy(), day.targets.numpy(), day.train_end, day.validation_end, settings.wiener_lags)
     for at in range(BEFORE, len(sessions)):
         session, z = sessions[at], ((torch.from_numpy(inputs[at]) - day.input_mean) * day.input_inv_std).clamp(-CLIP, CLIP)
@@ -155,12 +158,12 @@ def _decoded(settings: Settings, sessions: tuple[Session, ...], kind: str, zscor
             yield facts | {"r2": float(np.mean(scored.r2)), "r": float(np.mean(scored.r))}
 
 
-def _student(settings: Settings, series: list[Series]) -> Student:
+def _student(settings: Settings, series: list[Series], fabric: Fabric) -> Student:
     """Trained with labels on the earlier sessions, then on the training day."""
-    phase, seed, inputs = Silent(), settings.seed, series[BEFORE].inputs.shape[1]
-    window = settings.window_bins
-    student, _ = scratch.fit(settings.student, settings.distil, series[:BEFORE], inputs, window, Phase("supervised", seed), phase)
-    finetune(student, settings.finetune, series[BEFORE:], window, Phase("finetune", seed), phase)
+    window, inputs = settings.window_bins, series[BEFORE].inputs.shape[1]
+    first, second = (Phase(name, settings.seed, fabric=fabric) for name in ("supervised", "finetune"))
+    student, _ = scratch.fit(settings.student, settings.distil, series[:BEFORE], inputs, window, first, Silent())
+    finetune(student, settings.finetune, series[BEFORE:], window, second, Silent())
     return student
 
 

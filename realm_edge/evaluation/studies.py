@@ -73,8 +73,7 @@ def _losses(settings: Settings, others: int) -> tuple[Variant, ...]:
 
 
 def _rate(settings: Settings, others: int) -> tuple[Variant, ...]:
-    rates = [settings.finetune.lr * factor for factor in (0.25, 0.5, 1.0, 2.0, 4.0)]
-    return tuple(Variant(f"lr {rate:g}", {"finetune": {"lr": rate}}, rate) for rate in rates)
+    return tuple(Variant(f"lr {rate:g}", {"finetune": {"lr": rate}}, rate) for rate in (0.001, 0.002, 0.004, 0.008, 0.016, 0.032))
 
 
 CLAIMED = ("student", "student_half", "supervised", "scratch", "gru", "gru_pretrained", "wiener", "teacher")

@@ -56,7 +56,7 @@ def run(name: str, plan: Plan, out: Path, progress: Progress) -> dict[str, Any]:
             if decoder not in (arm.name for arm in arms[at]):
                 continue
             folder = out / variant.name.replace(" ", "-").replace(",", "")
-            conditions = Conditions(settings[at], plan.recordings, plan.command, folder, out / "pretrained")
+            conditions = Conditions(settings[at], plan.recordings, plan.command, folder, out / "pretrained", plan.device, plan.precision)
             seeds = range(first_seed, first_seed + plan.seeds)
             cells += [(at, Cell(conditions, task, decoder, share, seed)) for task in todo[at] for share in labels for seed in seeds]
     computed = results([cell for _, cell in cells], plan.workers, progress)

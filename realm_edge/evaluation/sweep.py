@@ -29,6 +29,8 @@ class Plan:
     decoders: tuple[str, ...] = ()  # names of arms; none: all
     command: str = ""
     workers: int = 1  # processes
+    device: str = "cpu"
+    precision: str = "32"
 
     def __post_init__(self) -> None:
         if self.seeds < 1:
@@ -55,7 +57,7 @@ def evaluate(plan: Plan, out: Path, progress: Progress) -> dict[str, Any]:
     spikes, others = all(task.decoded.counts is not None for task in todo), all(task.others for task in todo)
     arms = chosen(plan.decoders, spikes, others) if plan.decoders else decoders(plan.double, spikes, others)
     seeds = range(plan.settings.seed, plan.settings.seed + plan.seeds)
-    conditions = Conditions(plan.settings, plan.recordings, plan.command, out, out / "pretrained")
+    conditions = Conditions(plan.settings, plan.recordings, plan.command, out, out / "pretrained", plan.device, plan.precision)
     # Neighbouring cells have different seeds, so that workers seldom wait for each other's pretraining.
     cells = [Cell(conditions, task, arm.name, share, seed) for arm in arms for task in todo for share in plan.labels for seed in seeds]
     summary = summarise(results(cells, plan.workers, progress), arms, plan.settings)

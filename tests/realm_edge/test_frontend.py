@@ -83,7 +83,8 @@ def test_features_do_not_depend_on_chunks():
     np.testing.assert_allclose(features[:, :2], y.reshape(-1, 20, 2).mean(axis=1), rtol=1e-5, atol=1e-5)
     z = signal.lfilter(*signal.butter(1, (70, 200), "bandpass", fs=1000), y, axis=0)
     power = (z**2).reshape(-1, 20, 2).sum(axis=1)
-    smoothed = signal.lfilter([0.25], [1, -0.75], power, axis=0)
+    leak = 1 / SETTINGS.lfp.power_bins
+    smoothed = signal.lfilter([leak], [1, leak - 1], power, axis=0)
     np.testing.assert_allclose(features[:, -2:], np.log2(1 + smoothed), rtol=1e-5)
 
 

@@ -232,7 +232,6 @@ def test_stage_on_files(tmp_path):
 @pytest.mark.parametrize(
     ("second", "message"),
     [
-        ({"channels": 3}, r"b\.npz: 3 LFP channels, but .*a\.npz has 4"),
         ({"dims": 1}, r"b\.npz: 1 targets, but .*a\.npz has 2"),
         ({"seconds": 5}, r"b\.npz: its 5 s leave 20 bins for the validation part"),
     ],
@@ -242,6 +241,12 @@ def test_stage_on_files_that_do_not_fit_together(tmp_path, second, message):
     with pytest.raises(UserError, match=message):
         stage.run(run, Silent(), [write(tmp_path / "a.npz"), write(tmp_path / "b.npz", **second)], None)
     assert not run.is_complete("data")
+
+
+def test_sessions_may_have_other_numbers_of_channels(tmp_path):
+    run = RunDir.create(tmp_path / "run", SETTINGS)
+    stage.run(run, Silent(), [write(tmp_path / "a.npz"), write(tmp_path / "b.npz", channels=3)], None)
+    assert [len(session.good_channels) for session in stage.load_sessions(run)] == [4, 3]
 
 
 def test_stage_on_wrong_arguments(tmp_path):

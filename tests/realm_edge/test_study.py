@@ -34,7 +34,7 @@ QUICK = {
     "noise": ("scratch", "wiener"), "delay": ("wiener",), "pretraining": ("student", "supervised"), "causality": ("wiener", "teacher"),
     "losses": ("student",), "rate": ("scratch", "gru"),
 }  # fmt: skip
-VARIANTS = {"noise": 4, "delay": 4, "pretraining": 3, "causality": 3, "losses": 6, "rate": 5}
+VARIANTS = {"noise": 4, "delay": 4, "pretraining": 3, "causality": 3, "losses": 6, "rate": 6}
 
 
 def run(name: str, out: Path, **changes) -> dict:
