@@ -17,7 +17,7 @@ from quantization.golden import Golden, run_decoder, run_frontend
 from quantization.reference import ReferenceStepper
 from realm_edge.errors import UserError
 from realm_edge.files import write_json
-from realm_edge.frontend import design, lfp_features
+from realm_edge.frontend import design, design_spike, lfp_features, spike_counts
 from realm_edge.metrics import accuracy
 from realm_edge.progress import Progress
 from realm_edge.rundir import RunDir
@@ -129,18 +129,13 @@ def _check_reference(golden: Golden, frontend: onnx.ModelProto | None, decoder: 
 
 
 def _scores(run: RunDir, stream: Stream, session: Session, decoder: onnx.ModelProto, golden: Golden) -> dict[str, Any]:
-    """Float, int8 and Wiener on the same held-out bins."""
-    io = metadata(decoder)["io"]["decoded"]
-    scored = slice(golden.warm_up, None)
-    int8 = golden.decoded[scored] * np.asarray(io["scale"]) + np.asarray(io["offset"])
+    """Float, int8 and Wiener on the same held-out bins; float starts at rest where int8 does, so that they differ by rounding alone."""
     first = golden.first_bin + golden.warm_up
+    int8 = _in_units(golden.decoded, decoder)[golden.warm_up :]
     true = session.targets[first : first + len(int8)]
     with np.load(run.file("predictions.npz"), allow_pickle=False) as predictions:
-        by_name = {
-            "float": predictions[f"{stream.name}_student"][: len(int8)],
-            "int8": int8,
-            "wiener": predictions[f"{stream.name}_wiener"][: len(int8)],
-        }
+        wiener = predictions[f"{stream.name}_wiener"][: len(int8)]
+    by_name = {"float": _float_decoded(run, stream, session, golden)[golden.warm_up :], "int8": int8, "wiener": wiener}
     difference = int8 - by_name["float"]
     return {
         "r2": {name: accuracy(true, values).as_json(session.target_names)["r2"] for name, values in by_name.items()},
@@ -148,6 +143,27 @@ def _scores(run: RunDir, stream: Stream, session: Session, decoder: onnx.ModelPr
         "scored_bins": len(int8),
         "warm_up_bins": golden.warm_up,
     }
+
+
+def _float_decoded(run: RunDir, stream: Stream, session: Session, golden: Golden) -> NDArray[np.float64]:
+    """What the float chain makes of the golden samples, (bins, dims) in target units."""
+    bins = len(golden.decoded)
+    if golden.samples is None:
+        features = stream.inputs(session)[golden.first_bin : golden.first_bin + bins]
+    elif stream is LFP:
+        features = lfp_features(design(run.settings, session.good_channels), golden.samples)
+    else:
+        assert session.spike_threshold is not None  # there are samples: the stream has a front end
+        features = spike_counts(design_spike(run.settings, session.spike_threshold), [golden.samples])
+    model = load_model(stream.float_decoder(run))
+    stepper = Stepper(model)
+    return _in_units(np.array([stepper.step({"features": row})["decoded"] for row in features]), model)
+
+
+def _in_units(decoded: NDArray, model: onnx.ModelProto) -> NDArray[np.float64]:
+    """Outputs of a decoder's step graph, (bins, dims), in target units."""
+    io = metadata(model)["io"]["decoded"]
+    return decoded * np.asarray(io["scale"]) + np.asarray(io["offset"])
 
 
 def _sizes(decoder: onnx.ModelProto) -> dict[str, int]:
