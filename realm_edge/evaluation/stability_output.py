@@ -74,6 +74,7 @@ def plot(summary: dict[str, Any]) -> dict[str, bytes]:
             axis.plot(days, [point["r2"] for point in each["days"]], **look, label=f"{each['input']}, {_statistics(each)}")
         axis.set_ylim(bottom=max(LOWEST, axis.get_ylim()[0]), top=1.0)
         axis.axhline(0.0, color="black", linewidth=0.6)
+        axis.set_xticks(sorted({point["day"] for each in summary["lines"] for point in each["days"]}))
         axis.set_xlabel("days since training")
         axis.set_ylabel("R² (mean over arrays)")
         outside_legend(figure)
