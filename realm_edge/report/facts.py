@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any
 
+from realm_edge.errors import UserError
+from realm_edge.files import read_json
 from realm_edge.rundir import PER_TARGET, RunDir
 
 PACKAGES = ("numpy", "torch", "onnx", "onnxruntime", "apache-tvm", "ziglang")  # their versions can change results
@@ -30,12 +32,24 @@ def gather(run: RunDir, targets: Sequence[str]) -> Facts:
         "bit_exact": all(stream["bit_exact"] for simulation in simulations.values() for stream in simulation["streams"].values()),
         "verdicts": {target: _verdict(simulation) for target, simulation in simulations.items()},
         "accuracy": {"decoders": metrics["decoders"], "scored": run.summary("quantize")},
+        "quantization": _quantization(run),
         "targets": simulations,
         "macs": _macs(next(iter(simulations.values()))),
         "mac_rule": MAC_RULE,
         "components": _components(simulations),
         "provenance": _provenance(run, targets),
     }
+
+
+def _quantization(run: RunDir) -> Facts:
+    """By stream: bytes by tensor, and the rows of the tensor table, those that cost most first."""
+    chosen = {}
+    for name, stream in read_json(run.file("calibration.json")).items():
+        if "sizes" not in stream:
+            raise UserError(f"{run.file('calibration.json')}: of an earlier version: run 'realm-edge quantize --out {run.path}'")
+        rows = sorted(stream["tensors"], key=lambda row: -row["nrmse_alone"])
+        chosen[name] = {"tensors": rows, "sizes": stream["sizes"], "segment_bins": stream["segment_bins"]}
+    return chosen
 
 
 def _what(run: RunDir, metrics: dict[str, Any]) -> Facts:

@@ -14,10 +14,12 @@ from quantization.fixedpoint import INT8_LIMIT, table
 from quantization.formats import Formats
 from quantization.golden import run_decoder
 from quantization.observers import DEFAULT, OBSERVERS, least_squares, min_max, percentile_99_9, percentile_99_99
+from quantization.output import SHOWN, show
 from quantization.selection import Segment, choose_observers, float_decoded
 from quantization.sizes import sizes
 from quantization.tensor_table import Row, tensor_table
 from quantization.warnings import warnings
+from realm_edge.files import write_json
 from realm_edge.metrics import nrmse
 
 WARM_UP = 50  # bins
@@ -181,3 +183,13 @@ def test_no_warning_where_all_is_well():
 def test_each_warning_names_tensor_and_remedy(rows, scores, said):
     (line,) = warnings(rows, {**SCORES, **scores})
     assert re.search(said, line)
+
+
+def test_the_command_shows_what_costs_most(chain, tmp_path, capsys):
+    rows = [row(tensor=f"t{i}", nrmse_alone=0.001 * i, scale=(0.1, 0.2)).as_json() for i in range(SHOWN + 3)]
+    write_json(tmp_path / "calibration.json", {"lfp": {"tensors": rows, "sizes": {"decoder": sizes(chain.decoder_int8)}}})
+    show({"lfp": SCORES}, tmp_path / "calibration.json")
+    said = capsys.readouterr().out
+    assert "R2 0.699 in int8, 0.700 in float; NRMSE 1.5 % (front end 0.1 %, decoder 1.5 %)" in said
+    assert said.index("t10 ") < said.index("t3 ") and "t2 " not in said
+    assert "0.1 to 0.2" in said and "3 that cost less" in said
