@@ -34,6 +34,7 @@ def gather(run: RunDir, targets: Sequence[str]) -> Facts:
         "accuracy": {"decoders": metrics["decoders"], "scored": run.summary("quantize")},
         "quantization": _quantization(run),
         "targets": simulations,
+        "scratch": _scratch(run, targets[0]),
         "macs": _macs(next(iter(simulations.values()))),
         "mac_rule": MAC_RULE,
         "components": _components(simulations),
@@ -68,6 +69,20 @@ def _verdict(simulation: dict[str, Any]) -> Facts:
     ]
     reasons += [f"{row['name']} breaks its budget: {row['lever']}" for row in simulation["budgets"] if not row["ok"]]
     return {"ok": simulation["ok"], "reasons": reasons}
+
+
+def _scratch(run: RunDir, target: str) -> Facts:
+    """Bytes of the intermediate tensors by stream and stage, largest first; all targets lay them out alike."""
+    return {
+        name: {
+            stage: {
+                "bytes": about["scratch_bytes"],
+                "tensors": dict(sorted(about["bytes_by_tensor"]["scratch"].items(), key=lambda item: -item[1])),
+            }
+            for stage, about in stages.items()
+        }
+        for name, stages in run.summary(f"compile.{target}").items()
+    }
 
 
 def _macs(simulation: dict[str, Any]) -> Facts:

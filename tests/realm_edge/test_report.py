@@ -92,7 +92,8 @@ def _made_up_run(path: Path, mismatch: Mismatch | None = None, recordings: tuple
         _save_model(run.file(f"{decoder}.int8.onnx"))
     run.complete("quantize", [run.file("calibration.json")], quantised)
     for target in TARGETS:
-        run.complete(f"compile.{target}", [], {})
+        decoder_bytes = {"scratch_bytes": 96, "bytes_by_tensor": {"scratch": {"blocks.0.norm": 32, "tokenizer": 64}}}
+        run.complete(f"compile.{target}", [], {name: {"decoder": decoder_bytes} for name in R2})
         streams = {name: _stream(name, target, mismatch) for name in R2}
         simulation = {
             "target": target,
@@ -295,6 +296,10 @@ def test_tensors_are_listed_by_what_they_cost_with_the_warnings_of_their_stream(
     assert '<td class="n">0.09</td><td class="n">38.9</td><td class="n">0.234</td>' in page
     assert '<td class="n">0.004 to 0.009</td><td>–</td><td class="n">0</td><td class="n">–</td>' in page
     assert page.count(WARNING) == 1 and page.index(WARNING) > page.index("the integer decoder alone 1.08 %")
+
+
+def test_intermediate_tensors_are_listed_by_bytes(reported: RunDir) -> None:
+    assert "decoder: 96 bytes</h3>\n<p><code>tokenizer</code> 64, <code>blocks.0.norm</code> 32</p>" in _page(reported)
 
 
 def test_a_calibration_of_an_earlier_version_names_the_remedy(tmp_path: Path) -> None:
