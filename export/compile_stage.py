@@ -1,6 +1,9 @@
 """The compile stage: int8 step graphs to a bundle for one target, from the ONNX files alone."""
 
+import math
 from typing import Any
+
+import numpy as np
 
 from export.tvm.bundle import write_bundle
 from realm_edge.files import read_json
@@ -13,7 +16,8 @@ def run(run: RunDir, progress: Progress, target: str) -> dict[str, Any]:
     """Write ``firmware/<target>/<stream>/`` for every stream.
 
     Returns:
-        By stream: bytes of weights, state and scratch of front end and decoder, and the multiply-accumulates of each layer.
+        By stream: bytes of weights, state and scratch of front end and decoder, in all and by tensor, and the multiply-accumulates of
+        each layer.
 
     Raises:
         UserError: the quantize stage is missing or stale, the target is unknown, or a graph holds what cannot be compiled.
@@ -35,6 +39,11 @@ def _summary(metadata: dict[str, Any]) -> dict[str, Any]:
     return {
         name: {
             **{key: stage[key] for key in ("weight_bytes", "state_bytes", "scratch_bytes")},
+            "bytes_by_tensor": {
+                "constants": {constant["symbol"]: constant["bytes"] for constant in stage["constants"]},
+                "states": {s["name"]: math.prod(s["shape"]) * np.dtype(s["dtype"]).itemsize for s in stage["states"]},
+                "scratch": {tensor["name"]: tensor["bytes"] for tensor in stage["scratch"]},  # more than its block: bytes are used again
+            },
             "macs_by_layer": {kernel["node"]: kernel["macs"] for kernel in stage["kernels"] if kernel["macs"]},
         }
         for name, stage in stages.items()

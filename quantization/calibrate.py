@@ -10,8 +10,6 @@ from export.stepgraph import Stepper, with_outputs
 from realm_edge.errors import UserError
 from realm_edge.progress import Progress, Silent
 
-INT8_PERCENTILE = 99.99  # of the absolute values that a tensor for an int8 matrix product may clip
-
 
 @dataclass(frozen=True)
 class Observed:
@@ -23,10 +21,6 @@ class Observed:
     def peak(self, name: str) -> float:
         """Largest absolute value of a tensor."""
         return float(np.max(np.abs(self.tensors[name])))
-
-    def clipped_peak(self, name: str) -> float:
-        """The absolute value that all but one in ten thousand elements stay below."""
-        return float(np.percentile(np.abs(self.tensors[name]), INT8_PERCENTILE))
 
 
 def observe(model: onnx.ModelProto, features: NDArray[np.float32], warm_up: int, progress: Progress | None = None) -> Observed:

@@ -18,7 +18,9 @@ from export.stepgraph import GraphBuilder, metadata
 from quantization.arithmetic import DECAY_SHIFT, SUM_OF_SQUARES_BITS, TABLE_SEGMENTS
 from quantization.calibrate import Observed
 from quantization.fixedpoint import INT8_LIMIT, INT16_LIMIT, fixed_point, stored_scale, table
+from quantization.formats import Formats
 from quantization.functions import INT8, INT16, functions
+from quantization.observers import OBSERVERS
 from realm_edge.errors import UserError
 
 HEADROOM = 1.5  # of int16 tensors over the largest value seen in calibration
@@ -34,6 +36,7 @@ class _Context:
     graph: GraphBuilder
     constants: dict[str, NDArray]
     observed: Observed
+    formats: Formats
     limit: dict[str, int]  # tensors that must stay within less than int16
     scale: dict[str, float | NDArray]  # tensor: its scale, or one scale an element
     feature_scale: NDArray[np.float64]
@@ -46,7 +49,9 @@ class _Context:
         return self.graph.constant(name, value, np.int64)
 
 
-def quantize_decoder(model: onnx.ModelProto, observed: Observed, feature_scale: ArrayLike, made_from: dict[str, str]) -> onnx.ModelProto:
+def quantize_decoder(
+    model: onnx.ModelProto, observed: Observed, feature_scale: ArrayLike, made_from: dict[str, str], formats: Formats | None = None
+) -> onnx.ModelProto:
     """The integer twin of a float decoder.
 
     Args:
@@ -54,17 +59,19 @@ def quantize_decoder(model: onnx.ModelProto, observed: Observed, feature_scale: 
         observed: its tensors on training data.
         feature_scale: (n_features,), what one count of the integer features is worth: ``io.features.scale`` of the front end.
         made_from: hashes of the inputs, for the metadata.
+        formats: what is left open; the default choices where it is None.
 
     Raises:
         UserError: a tensor whose range no single scale can hold, or an operator that has no integer counterpart.
     """
-    about, limit = metadata(model), _limits(model, observed)
+    about, limit, formats = metadata(model), limits(model, observed), formats or Formats()
     context = _Context(
         graph=GraphBuilder("decoder", functions()),
         constants={i.name: numpy_helper.to_array(i).astype(np.float64) for i in model.graph.initializer},
         observed=observed,
+        formats=formats,
         limit=limit,
-        scale=_tensor_scales(model, observed, limit),
+        scale=_tensor_scales(model, observed, limit, formats),
         feature_scale=np.broadcast_to(
             np.asarray(feature_scale, np.float64), (model.graph.input[0].type.tensor_type.shape.dim[0].dim_value,)
         ),
@@ -91,19 +98,24 @@ def _consumers(model: onnx.ModelProto) -> dict[str, list[onnx.NodeProto]]:
     return consumers
 
 
-def _limits(model: onnx.ModelProto, observed: Observed) -> dict[str, int]:
+def int8_tensors(model: onnx.ModelProto) -> tuple[str, ...]:
+    """The tensors that matrix products read, in graph order."""
+    return tuple(dict.fromkeys(node.input[0] for node in model.graph.node if node.op_type in ("Linear", "ChannelConv")))
+
+
+def limits(model: onnx.ModelProto, observed: Observed) -> dict[str, int]:
     """C of the selective state space: so small that the sum over the state fits int32 whatever comes in."""
     steps = [node for node in model.graph.node if node.op_type == "SelectiveStep"]
     return {node.input[2]: min(INT16_LIMIT, STATE_SUM // observed.tensors[node.input[2]].shape[1]) for node in steps}
 
 
-def _tensor_scales(model: onnx.ModelProto, observed: Observed, limit: dict[str, int]) -> dict[str, float | NDArray]:
+def _tensor_scales(model: onnx.ModelProto, observed: Observed, limit: dict[str, int], formats: Formats) -> dict[str, float | NDArray]:
     """One scale a tensor; tensors that an addition or an identity ties share theirs, split tensors carry those of their parts."""
-    reads_int8 = {node.input[0] for node in model.graph.node if node.op_type in ("Linear", "ChannelConv")}
+    narrow = set(int8_tensors(model))
     scale: dict[str, float | NDArray] = {}
-    for name in observed.tensors:
-        if name in reads_int8:
-            scale[name] = stored_scale(observed.clipped_peak(name), INT8_LIMIT)
+    for name, values in observed.tensors.items():
+        if name in narrow:
+            scale[name] = stored_scale(OBSERVERS[formats.observer(name)](values, INT8_LIMIT), INT8_LIMIT)
         else:
             scale[name] = stored_scale(HEADROOM * observed.peak(name), limit.get(name, INT16_LIMIT))
     residual = {name for node in model.graph.node if node.op_type == "Add" for name in [*node.input, *node.output]}
@@ -140,7 +152,7 @@ def _linear(context: _Context, node: onnx.NodeProto) -> None:
 def _weights(context: _Context, node: onnx.NodeProto, weight: NDArray, bias: NDArray) -> list[str]:
     """int8 weights (terms, out), int32 bias and multiplier, and the shift, of a sum of products that requantises from input to output."""
     scale_in, scale_out = float(context.scale[node.input[0]]), context.scale[node.output[0]]
-    scale_w = _channel_scale(weight, bias, scale_in)  # (out,)
+    scale_w = weight_scale(weight, bias, scale_in, context.formats)  # (out,)
     mult, k = fixed_point(scale_in * scale_w / scale_out, MULTIPLIER_BITS, node.name)
     return [
         context.const(f"{node.name}.weight", np.rint(weight / scale_w), np.int8),
@@ -150,10 +162,11 @@ def _weights(context: _Context, node: onnx.NodeProto, weight: NDArray, bias: NDA
     ]
 
 
-def _channel_scale(weight: NDArray, bias: NDArray, scale_in: float) -> NDArray[np.float64]:
+def weight_scale(weight: NDArray, bias: NDArray, scale_in: float, formats: Formats) -> NDArray[np.float64]:
     """Scale of each output channel's weights, (out,): its largest weight at 127, and coarse enough for an int32 bias."""
     largest = np.max(np.abs(weight), axis=0) / INT8_LIMIT
-    return np.maximum(np.maximum(largest, np.abs(bias) / (scale_in * 2.0**30)), np.finfo(np.float32).tiny)
+    scale = np.maximum(np.maximum(largest, np.abs(bias) / (scale_in * 2.0**30)), np.finfo(np.float32).tiny)
+    return scale if formats.per_channel_weights else np.full_like(scale, scale.max())
 
 
 def _layer_norm(context: _Context, node: onnx.NodeProto) -> None:
@@ -198,7 +211,7 @@ def gelu(v: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _tabulated(context: _Context, function: Callable, x: str, out: str, name: str, scale_out: float) -> None:
-    points = table(function, float(context.scale[x]), scale_out, context.limit.get(out, INT16_LIMIT))
+    points = table(function, float(context.scale[x]), scale_out, context.limit.get(out, INT16_LIMIT), context.formats.table_segments)
     names = [context.const(f"{name}.table", points, np.int16), context.scalar(f"{name}.base", 0)]
     context.graph.node("QTable", [x, *names], [out], f"{name}.{function.__name__}")
 
@@ -280,8 +293,9 @@ def _selective_step(context: _Context, node: onnx.NodeProto) -> None:
     def step_of(head: int) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
         return lambda v: np.logaddexp(0.0, v + dt_bias[head]) * gain[head]
 
-    decay = [table(decay_of(i), scale_dt, 2.0**-DECAY_SHIFT) for i in rows]
-    steps = [table(step_of(i), scale_dt, 2.0**-k_u) for i in rows]
+    segments = context.formats.table_segments
+    decay = [table(decay_of(i), scale_dt, 2.0**-DECAY_SHIFT, segments=segments) for i in rows]
+    steps = [table(step_of(i), scale_dt, 2.0**-k_u, segments=segments) for i in rows]
     for what, points in (("decay", decay), ("dt", steps)):
         name = f"{node.name}.{what}"
         context.graph.node("QTable", [dt_raw, context.const(f"{name}.table", np.concatenate(points), np.int16), base], [name], name)

@@ -35,11 +35,18 @@ def stored_scale(largest: float, limit: int = INT16_LIMIT) -> float:
 
 
 def table(
-    function: Callable[[NDArray[np.float64]], NDArray[np.float64]], scale_in: float, scale_out: float, limit: int = INT16_LIMIT
+    function: Callable[[NDArray[np.float64]], NDArray[np.float64]],
+    scale_in: float,
+    scale_out: float,
+    limit: int = INT16_LIMIT,
+    segments: int = TABLE_SEGMENTS,
 ) -> NDArray[np.int16]:
     """257 points of ``function`` over the whole int16 range of its input, for :func:`quantization.arithmetic.q_table`.
 
-    The result saturates at ``limit``.
+    The result saturates at ``limit``. With fewer than 256 ``segments``, a power of two, the points between theirs lie on straight lines:
+    the operator then computes what a smaller table would.
     """
     codes = np.arange(-TABLE_SEGMENTS // 2, TABLE_SEGMENTS // 2 + 1, dtype=np.float64) * 256.0
-    return np.clip(np.rint(function(codes * scale_in) / scale_out), -limit, limit).astype(np.int16)
+    known = codes[:: TABLE_SEGMENTS // segments]
+    exact = np.clip(function(known * scale_in) / scale_out, -limit, limit)
+    return np.rint(np.interp(codes, known, exact)).astype(np.int16)

@@ -15,10 +15,14 @@ from quantization.decoder import quantize_decoder
 from quantization.frontend import quantize_frontend
 from quantization.golden import Golden, run_decoder, run_frontend
 from quantization.reference import ReferenceStepper
+from quantization.selection import Segment, choose_observers, float_decoded
+from quantization.sizes import sizes
+from quantization.tensor_table import Row, tensor_table
+from quantization.warnings import warnings
 from realm_edge.errors import UserError
 from realm_edge.files import write_json
 from realm_edge.frontend import design, design_spike, lfp_features, spike_counts
-from realm_edge.metrics import accuracy
+from realm_edge.metrics import accuracy, nrmse
 from realm_edge.progress import Progress
 from realm_edge.rundir import RunDir
 from realm_edge.session import Session
@@ -35,7 +39,7 @@ def run(run: RunDir, progress: Progress) -> dict[str, Any]:
     """Write the int8 step graphs, ``calibration.json`` and the golden vectors of every stream.
 
     Returns:
-        By stream: R2 of float, int8 and Wiener on the scored bins, NRMSE of int8 against float, sizes.
+        By stream: R2 of float, int8 and Wiener on the scored bins, NRMSE of int8 against float, sizes, warnings.
 
     Raises:
         UserError: the export stage is missing or stale, or a tensor cannot be quantised.
@@ -46,8 +50,8 @@ def run(run: RunDir, progress: Progress) -> dict[str, Any]:
     outputs, summary, calibration = [], {}, {}
     for stream in present(run):
         progress.say(f"  {stream.name}: quantise")
-        frontend, decoder, table = _quantised(run, stream, heldout, made_from, progress)
-        calibration[stream.name] = table
+        frontend, decoder, rows, about = _quantised(run, stream, heldout, made_from, progress)
+        calibration[stream.name] = about
         save_model(decoder, stream.int8_decoder(run))
         outputs.append(stream.int8_decoder(run))
         if frontend is not None:
@@ -57,7 +61,13 @@ def run(run: RunDir, progress: Progress) -> dict[str, Any]:
         golden.save(stream.golden(run))
         outputs.append(stream.golden(run))
         checked = _check_reference(golden, frontend, decoder)
-        summary[stream.name] = {**_scores(run, stream, heldout, decoder, golden), "reference_ticks_equal": checked, **_sizes(decoder)}
+        scores = _scores(run, stream, heldout, decoder, golden)
+        found = warnings(rows, scores)
+        for line in found:
+            progress.say(f"  warning: {stream.name}: {line}")
+        bytes_of = about["sizes"]["decoder"]["bytes"]
+        size = {"decoder_int8_bytes": bytes_of["weights"], "decoder_constant_bytes": sum(bytes_of.values()) - bytes_of["states"]}
+        summary[stream.name] = {**scores, "reference_ticks_equal": checked, **size, "warnings": found}
     write_json(run.file("calibration.json"), calibration)
     run.complete("quantize", [*outputs, run.file("calibration.json")], summary)
     return summary
@@ -65,8 +75,8 @@ def run(run: RunDir, progress: Progress) -> dict[str, Any]:
 
 def _quantised(
     run: RunDir, stream: Stream, session: Session, made_from: dict[str, str], progress: Progress
-) -> tuple[onnx.ModelProto | None, onnx.ModelProto, dict[str, Any]]:
-    """Integer front end (None where the stream has none), integer decoder, and the table of scales."""
+) -> tuple[onnx.ModelProto | None, onnx.ModelProto, tuple[Row, ...], dict[str, Any]]:
+    """Integer front end (None where the stream has none), integer decoder, its tensor table, and what calibration.json says."""
     training = stream.inputs(session)[: session.train_end]
     frontend, feature_scale = None, [_count_scale(run.settings)] * training.shape[1]
     if stream.has_frontend(session):
@@ -75,10 +85,21 @@ def _quantised(
         feature_scale = metadata(frontend)["io"]["features"]["scale"]
     float_decoder = load_model(stream.float_decoder(run))
     observed = observe(float_decoder, training, WARM_UP_BINS, progress)
-    decoder = quantize_decoder(float_decoder, observed, feature_scale, made_from)
-    scales = metadata(decoder)["scales"]
-    table = {name: {"scale": scales[name], "peak": observed.peak(name)} for name in scales}
-    return frontend, decoder, {"tensors": table, "states": metadata(decoder)["states"], "warm_up_bins": WARM_UP_BINS, "bins": len(training)}
+    segment = Segment.of(training[WARM_UP_BINS:], feature_scale)
+    choice = choose_observers(float_decoder, observed, feature_scale, segment, progress)
+    decoder = quantize_decoder(float_decoder, observed, feature_scale, made_from, choice.formats)
+    rows = tensor_table(float_decoder, decoder, observed, choice.formats, segment)
+    graphs = {"decoder": decoder} if frontend is None else {"decoder": decoder, "frontend": frontend}
+    about = {
+        "tensors": [row.as_json() for row in rows],
+        "observers_tried": choice.tried,
+        "sizes": {name: sizes(graph) for name, graph in graphs.items()},
+        "states": metadata(decoder)["states"],
+        "warm_up_bins": WARM_UP_BINS,
+        "bins": len(training),
+        "segment_bins": len(segment.features),
+    }
+    return frontend, decoder, rows, about
 
 
 def _plain_features(settings: Settings, session: Session) -> NDArray[np.float32]:
@@ -135,39 +156,34 @@ def _scores(run: RunDir, stream: Stream, session: Session, decoder: onnx.ModelPr
     true = session.targets[first : first + len(int8)]
     with np.load(run.file("predictions.npz"), allow_pickle=False) as predictions:
         wiener = predictions[f"{stream.name}_wiener"][: len(int8)]
-    by_name = {"float": _float_decoded(run, stream, session, golden)[golden.warm_up :], "int8": int8, "wiener": wiener}
-    difference = int8 - by_name["float"]
+    model = load_model(stream.float_decoder(run))
+    rounded = (golden.features * np.asarray(metadata(decoder)["io"]["features"]["scale"])).astype(np.float32)
+    exact, behind_int8 = (
+        _in_units(float_decoded(model, features), model)[golden.warm_up :]
+        for features in (_float_features(run, stream, session, golden), rounded)
+    )
+    by_name = {"float": exact, "int8": int8, "wiener": wiener}
     return {
         "r2": {name: accuracy(true, values).as_json(session.target_names)["r2"] for name, values in by_name.items()},
-        "nrmse_int8_float": float(np.sqrt(np.mean(difference**2)) / np.std(by_name["float"])),
+        "nrmse_int8_float": nrmse(int8, exact),
+        "nrmse_frontend": nrmse(behind_int8, exact),  # of the float decoder behind the integer front end
+        "nrmse_decoder": nrmse(int8, behind_int8),
         "scored_bins": len(int8),
         "warm_up_bins": golden.warm_up,
     }
 
 
-def _float_decoded(run: RunDir, stream: Stream, session: Session, golden: Golden) -> NDArray[np.float64]:
-    """What the float chain makes of the golden samples, (bins, dims) in target units."""
-    bins = len(golden.decoded)
+def _float_features(run: RunDir, stream: Stream, session: Session, golden: Golden) -> NDArray[np.float32]:
+    """What the float front end makes of the golden samples, (bins, n_features)."""
     if golden.samples is None:
-        features = stream.inputs(session)[golden.first_bin : golden.first_bin + bins]
-    elif stream is LFP:
-        features = lfp_features(design(run.settings, session.good_channels), golden.samples)
-    else:
-        assert session.spike_threshold is not None  # there are samples: the stream has a front end
-        features = spike_counts(design_spike(run.settings, session.spike_threshold), [golden.samples])
-    model = load_model(stream.float_decoder(run))
-    stepper = Stepper(model)
-    return _in_units(np.array([stepper.step({"features": row})["decoded"] for row in features]), model)
+        return stream.inputs(session)[golden.first_bin : golden.first_bin + len(golden.decoded)]
+    if stream is LFP:
+        return lfp_features(design(run.settings, session.good_channels), golden.samples)
+    assert session.spike_threshold is not None  # there are samples: the stream has a front end
+    return spike_counts(design_spike(run.settings, session.spike_threshold), [golden.samples])
 
 
 def _in_units(decoded: NDArray, model: onnx.ModelProto) -> NDArray[np.float64]:
     """Outputs of a decoder's step graph, (bins, dims), in target units."""
     io = metadata(model)["io"]["decoded"]
     return decoded * np.asarray(io["scale"]) + np.asarray(io["offset"])
-
-
-def _sizes(decoder: onnx.ModelProto) -> dict[str, int]:
-    by_type: dict[int, int] = {}
-    for tensor in decoder.graph.initializer:
-        by_type[tensor.data_type] = by_type.get(tensor.data_type, 0) + len(tensor.raw_data)
-    return {"decoder_int8_bytes": by_type.get(onnx.TensorProto.INT8, 0), "decoder_constant_bytes": sum(by_type.values())}

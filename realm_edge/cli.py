@@ -209,8 +209,15 @@ def export(out: Path, as_json: bool) -> None:
 @main.command(epilog="Example: realm-edge quantize --out runs/demo")
 @options(OUT, AS_JSON)
 def quantize(out: Path, as_json: bool) -> None:
-    """Calibrate on the training part and write the int8 step graphs."""
-    _tell(_open(out).perform("quantize"), as_json)
+    """Calibrate on the training part, write the int8 step graphs and show the tensors that cost most; calibration.json has them all."""
+    from quantization.output import show
+
+    work = _open(out)
+    summary = work.perform("quantize")
+    if as_json:
+        _tell(summary, as_json)
+    else:
+        show(summary, work.run.file("calibration.json"))
 
 
 @main.command(name="compile", epilog="Example: realm-edge compile --target cortex-m4 --out runs/demo")

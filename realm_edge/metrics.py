@@ -50,3 +50,8 @@ def accuracy(true: NDArray[np.floating], predicted: NDArray[np.floating]) -> Acc
     r2 = r2_score(true, predicted, multioutput="raw_values")
     r = [pearsonr(t, p).statistic if np.ptp(p) > 0 else 0.0 for t, p in zip(true.T, predicted.T, strict=True)]
     return Accuracy(tuple(float(v) for v in r2), tuple(float(v) for v in r), len(true))
+
+
+def nrmse(values: NDArray, exact: NDArray) -> float:
+    """Root mean square of ``values - exact`` over the standard deviation of ``exact``, all elements alike."""
+    return float(np.sqrt(np.mean((values - exact) ** 2)) / np.std(exact))

@@ -135,6 +135,8 @@ def _describe(model: CompiledModel) -> dict[str, Any]:
         "inputs": [{"name": v.name, "dtype": v.dtype, "shape": list(v.shape)} for v in plan.graph.inputs],
         "outputs": [{"name": v.name, "dtype": v.dtype, "shape": list(v.shape)} for v in plan.graph.outputs],
         "states": describe_states(plan),
+        "scratch": [{"name": name, "offset": offset, "bytes": nbytes} for name, (offset, nbytes) in plan.scratch.items()],
+        "constants": [{"symbol": c.symbol, "dtype": c.array.dtype.name, "bytes": c.array.nbytes} for c in plan.constants],
         "kernels": kernels,
     }
 

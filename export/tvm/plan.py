@@ -61,6 +61,7 @@ class Plan:
     constants: tuple[Constant, ...]
     state_offsets: dict[str, int]
     state_bytes: int
+    scratch: dict[str, tuple[int, int]]  # intermediate tensor: offset and bytes; those never alive together share bytes
     scratch_bytes: int
     copies: tuple[tuple[Value, Place], ...]  # data outputs that no kernel writes directly, and where they lie
 
@@ -170,7 +171,8 @@ def _check_states(graph: StepGraph, kernels: list[tuple[GraphNode, Kernel]], ten
 
 def _lay_out(graph: StepGraph, prefix: str, kernels: list[tuple[GraphNode, Kernel]], tensors: _Tensors) -> Plan:
     state_offsets, state_bytes = sequential((s.name, s.nbytes) for s in graph.states)
-    arena, scratch_bytes = share_arena(_lifetimes(graph, kernels, tensors))
+    lifetimes = _lifetimes(graph, kernels, tensors)
+    arena, scratch_bytes = share_arena(lifetimes)
 
     def place(name: str) -> Place:
         root, offset = tensors.buffer[name]
@@ -192,7 +194,8 @@ def _lay_out(graph: StepGraph, prefix: str, kernels: list[tuple[GraphNode, Kerne
         )
         calls.append(Call(f"{prefix}_k{i:02d}_{node.op.lower()}", node.name, node.op, kernel, arguments))
     copies = tuple((v, place(v.name)) for v in graph.outputs if tensors.buffer[v.name] != (v.name, 0))
-    return Plan(graph, prefix, tuple(calls), tuple(pool.constants), state_offsets, state_bytes, scratch_bytes, copies)
+    scratch = {lifetime.name: (arena[lifetime.name], lifetime.nbytes) for lifetime in lifetimes}
+    return Plan(graph, prefix, tuple(calls), tuple(pool.constants), state_offsets, state_bytes, scratch, scratch_bytes, copies)
 
 
 def _lifetimes(graph: StepGraph, kernels: list[tuple[GraphNode, Kernel]], tensors: _Tensors) -> list[Lifetime]:

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any
 
+from realm_edge.errors import UserError
+from realm_edge.files import read_json
 from realm_edge.rundir import PER_TARGET, RunDir
 
 PACKAGES = ("numpy", "torch", "onnx", "onnxruntime", "apache-tvm", "ziglang")  # their versions can change results
@@ -30,12 +32,25 @@ def gather(run: RunDir, targets: Sequence[str]) -> Facts:
         "bit_exact": all(stream["bit_exact"] for simulation in simulations.values() for stream in simulation["streams"].values()),
         "verdicts": {target: _verdict(simulation) for target, simulation in simulations.items()},
         "accuracy": {"decoders": metrics["decoders"], "scored": run.summary("quantize")},
+        "quantization": _quantization(run),
         "targets": simulations,
+        "scratch": _scratch(run, targets[0]),
         "macs": _macs(next(iter(simulations.values()))),
         "mac_rule": MAC_RULE,
         "components": _components(simulations),
         "provenance": _provenance(run, targets),
     }
+
+
+def _quantization(run: RunDir) -> Facts:
+    """By stream: bytes by tensor, and the rows of the tensor table, those that cost most first."""
+    chosen = {}
+    for name, stream in read_json(run.file("calibration.json")).items():
+        if "sizes" not in stream:
+            raise UserError(f"{run.file('calibration.json')}: of an earlier version: run 'realm-edge quantize --out {run.path}'")
+        rows = sorted(stream["tensors"], key=lambda row: -row["nrmse_alone"])
+        chosen[name] = {"tensors": rows, "sizes": stream["sizes"], "segment_bins": stream["segment_bins"]}
+    return chosen
 
 
 def _what(run: RunDir, metrics: dict[str, Any]) -> Facts:
@@ -54,6 +69,20 @@ def _verdict(simulation: dict[str, Any]) -> Facts:
     ]
     reasons += [f"{row['name']} breaks its budget: {row['lever']}" for row in simulation["budgets"] if not row["ok"]]
     return {"ok": simulation["ok"], "reasons": reasons}
+
+
+def _scratch(run: RunDir, target: str) -> Facts:
+    """Bytes of the intermediate tensors by stream and stage, largest first; all targets lay them out alike."""
+    return {
+        name: {
+            stage: {
+                "bytes": about["scratch_bytes"],
+                "tensors": dict(sorted(about["bytes_by_tensor"]["scratch"].items(), key=lambda item: -item[1])),
+            }
+            for stage, about in stages.items()
+        }
+        for name, stages in run.summary(f"compile.{target}").items()
+    }
 
 
 def _macs(simulation: dict[str, Any]) -> Facts:

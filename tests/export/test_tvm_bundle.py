@@ -193,6 +193,9 @@ def test_metadata(bundles, graphs):
         assert state["offset"] == end and end % 8 == 0
         end += -(-np.prod(state["shape"]) * np.dtype(state["dtype"]).itemsize // 8) * 8
     assert end == stage["state_bytes"]
+    assert sum(constant["bytes"] for constant in stage["constants"]) == stage["weight_bytes"]
+    assert max(-(-(tensor["offset"] + tensor["bytes"]) // 8) * 8 for tensor in stage["scratch"]) == stage["scratch_bytes"]
+    assert {tensor["name"]: tensor["bytes"] for tensor in stage["scratch"]}["last8"] == D_MODEL
     assert stage["inputs"] == [{"name": "features", "dtype": "int16", "shape": [FEATURES]}]
     header = (bundles["rv32imc"] / "include" / "realm_decoder.h").read_text()
     for line in (f"FEATURES_LEN {FEATURES}", f"OUTPUT_LEN {DIMS}", f"STATE_BYTES {end}", f"SCRATCH_BYTES {stage['scratch_bytes']}"):

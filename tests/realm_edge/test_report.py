@@ -21,11 +21,12 @@ from firmware_sim.simulate import KernelRow, RegionStep, StreamResult
 from firmware_sim.stream_report import stream_report
 from firmware_sim.targets import get_target
 from firmware_sim.timing import Cycles
+from quantization.tensor_table import Row
 from realm_edge.errors import UserError
-from realm_edge.files import write_bytes
+from realm_edge.files import write_bytes, write_json
 from realm_edge.progress import Silent
 from realm_edge.report import plots
-from realm_edge.report.facts import gather
+from realm_edge.report.facts import _quantization, gather
 from realm_edge.report.stage import format_number
 from realm_edge.report.stage import run as write_report
 from realm_edge.rundir import RunDir
@@ -36,7 +37,20 @@ BINS, WARM_UP, DIMS = 300, 5, 2
 SCALE, OFFSET = 0.01, 1.0
 AXES = ("vx", "vy")
 R2 = {"lfp": {"float": 0.712, "int8": 0.709, "wiener": 0.551}, "spike": {"float": 0.801, "int8": 0.797, "wiener": 0.702}}
-SECTIONS = ("summary", "budgets", "decoding", "power", "bandwidth", "cycles", "memory", "exactness", "components", "provenance")
+WARNING = "more than 0.1 % of the values at the rail: blocks.0.norm (0.4 %)"
+SECTIONS = (
+    "summary",
+    "budgets",
+    "decoding",
+    "quantisation",
+    "power",
+    "bandwidth",
+    "cycles",
+    "memory",
+    "exactness",
+    "components",
+    "provenance",
+)
 
 
 @pytest.fixture(scope="module")
@@ -58,17 +72,28 @@ def _made_up_run(path: Path, mismatch: Mismatch | None = None, recordings: tuple
     run.complete("train", [run.file("predictions.npz")], _metrics(synthetic=not recordings))
     run.complete("export", [], {})
     quantised = {
-        name: {"r2": r2, "nrmse_int8_float": 0.011, "scored_bins": BINS, "warm_up_bins": WARM_UP, "reference_ticks_equal": 2300}
+        name: {
+            "r2": r2,
+            "nrmse_int8_float": 0.011,
+            "nrmse_frontend": 0.002,
+            "nrmse_decoder": 0.0108,
+            "scored_bins": BINS,
+            "warm_up_bins": WARM_UP,
+            "reference_ticks_equal": 2300,
+            "warnings": [WARNING] if name == "spike" else [],
+        }
         for name, r2 in R2.items()
     }
+    write_json(run.file("calibration.json"), {name: _calibration() for name in R2})
     for k, (stream, decoder) in enumerate((("lfp", "decoder"), ("spike", "spike_decoder"))):
         stored = np.rint((np.nan_to_num(true) + 0.3 * np.sin(np.arange(BINS) / 7 + k)[:, None] - OFFSET) / SCALE).astype(np.int16)
         decoded = np.concatenate([np.full((WARM_UP, DIMS), 9999, np.int16), stored])
         _save_arrays(run.file("golden", f"{stream}.npz"), warm_up=np.int64(WARM_UP), decoded=decoded)
         _save_model(run.file(f"{decoder}.int8.onnx"))
-    run.complete("quantize", [], quantised)
+    run.complete("quantize", [run.file("calibration.json")], quantised)
     for target in TARGETS:
-        run.complete(f"compile.{target}", [], {})
+        decoder_bytes = {"scratch_bytes": 96, "bytes_by_tensor": {"scratch": {"blocks.0.norm": 32, "tokenizer": 64}}}
+        run.complete(f"compile.{target}", [], {name: {"decoder": decoder_bytes} for name in R2})
         streams = {name: _stream(name, target, mismatch) for name in R2}
         simulation = {
             "target": target,
@@ -82,6 +107,18 @@ def _made_up_run(path: Path, mismatch: Mismatch | None = None, recordings: tuple
         }
         run.complete(f"simulate.{target}", [], simulation)
     return run
+
+
+def _calibration() -> dict:
+    scales = (0.004, 0.009)
+    rows = (
+        Row("blocks.0.norm", "activation", "int8", (32,), (0.02, 0.02), "p99.9", 0.0009, 38.91, 0.00234),
+        Row("next.block0.h", "state", "int16", (4, 16, 16), scales, None, 0.0, None, 0.00011),
+        Row("head.weight", "weight", "int8", (32, 2), scales, None, None, 46.9, 0.00512),
+    )
+    listed = {"weights": {"head.weight": 64}, "tables": {"blocks.0.x.table": 514}, "constants": {}, "states": {"state.block0.h": 2048}}
+    size = {**listed, "bytes": {"weights": 64, "tables": 514, "constants": 0, "states": 2048}}
+    return {"tensors": [row.as_json() for row in rows], "sizes": {"decoder": size, "frontend": size}, "segment_bins": 600}
 
 
 def _session(name: str, heldout: bool, synthetic: bool) -> dict:
@@ -250,6 +287,26 @@ def test_page_and_json_carry_the_numbers_of_the_simulation(reported: RunDir) -> 
         "blocks.1.in_proj",
         "blocks.1.ssm",
     ]
+
+
+def test_tensors_are_listed_by_what_they_cost_with_the_warnings_of_their_stream(reported: RunDir) -> None:
+    facts, page = json.loads(reported.file("report.json").read_text()), _page(reported)
+    names = [row["tensor"] for row in facts["quantization"]["lfp"]["tensors"]]
+    assert names == ["head.weight", "blocks.0.norm", "next.block0.h"]
+    assert '<td class="n">0.09</td><td class="n">38.9</td><td class="n">0.234</td>' in page
+    assert '<td class="n">0.004 to 0.009</td><td>–</td><td class="n">0</td><td class="n">–</td>' in page
+    assert page.count(WARNING) == 1 and page.index(WARNING) > page.index("the integer decoder alone 1.08 %")
+
+
+def test_intermediate_tensors_are_listed_by_bytes(reported: RunDir) -> None:
+    assert "decoder: 96 bytes</h3>\n<p><code>tokenizer</code> 64, <code>blocks.0.norm</code> 32</p>" in _page(reported)
+
+
+def test_a_calibration_of_an_earlier_version_names_the_remedy(tmp_path: Path) -> None:
+    run = _made_up_run(tmp_path / "early")
+    write_json(run.file("calibration.json"), {"lfp": {"tensors": {}, "states": []}})
+    with pytest.raises(UserError, match=r"calibration\.json.*realm-edge quantize"):
+        _quantization(run)
 
 
 def test_what_does_not_fit_is_said_and_has_no_power(reported: RunDir) -> None:

@@ -1,0 +1,84 @@
+"""Which observer sets the scale of each int8 tensor: the one with which the decoder's output is closest to float, by a margin."""
+
+import dataclasses
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+from numpy.typing import ArrayLike, NDArray
+
+from export.stepgraph import Stepper, metadata
+from quantization.arithmetic import saturate
+from quantization.calibrate import Observed
+from quantization.decoder import int8_tensors, quantize_decoder
+from quantization.fixedpoint import INT8_LIMIT
+from quantization.formats import Formats
+from quantization.golden import run_decoder
+from quantization.observers import DEFAULT, OBSERVERS
+from realm_edge.metrics import nrmse
+from realm_edge.progress import Progress, Silent
+
+STRETCHES, STRETCH_BINS = 4, 150  # of the training part, evenly spread
+NEAR = 0.02  # peaks that differ by less make the same decoder, as far as these bins can tell
+MARGIN = 0.02  # of the error, by which another observer has to beat the default: less is chance
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Stretches of training bins, joined, that decoders are compared on, each from the zero state; int8 reads what float reads, rounded."""
+
+    features: NDArray[np.float32]  # (bins, n_features)
+    stored: NDArray[np.int16]  # the same in units of the integer front end
+
+    @staticmethod
+    def of(features: NDArray[np.float32], feature_scale: ArrayLike) -> "Segment":
+        """From chronological features (bins, n_features) of the training part; all of them where they are few."""
+        bins = min(STRETCH_BINS, len(features) // STRETCHES)
+        starts = np.linspace(0, len(features) - bins, STRETCHES).astype(int)
+        chosen = features[(starts[:, None] + np.arange(bins)).ravel()]
+        return Segment(chosen, saturate(np.rint(chosen / np.asarray(feature_scale)), 16))
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The formats to quantise with, and what was tried: int8 tensor: {observer: NRMSE of the output}."""
+
+    formats: Formats
+    tried: dict[str, dict[str, float]]
+
+
+def choose_observers(
+    model: onnx.ModelProto, observed: Observed, feature_scale: ArrayLike, segment: Segment, progress: Progress | None = None
+) -> Choice:
+    """One tensor after the other in graph order, those before it as they were chosen and those after it with the default observer.
+
+    Args: as :func:`quantization.decoder.quantize_decoder`; ``segment`` is what the decoders run over.
+    """
+    exact = float_decoded(model, segment.features)
+
+    def error(formats: Formats) -> float:
+        decoder = quantize_decoder(model, observed, feature_scale, {}, formats)
+        decoded, _ = run_decoder(decoder, segment.stored)
+        return nrmse(decoded * metadata(decoder)["scales"]["decoded"], exact)
+
+    formats, tried = Formats(), {}
+    least = error(formats)
+    names = int8_tensors(model)
+    for name in (progress or Silent()).track(names, "choose observers", len(names)):
+        tried[name], peaks = {DEFAULT: least}, [OBSERVERS[DEFAULT](observed.tensors[name], INT8_LIMIT)]
+        for observer, peak_of in OBSERVERS.items():
+            peak = peak_of(observed.tensors[name], INT8_LIMIT)
+            if all(abs(peak - other) > NEAR * other for other in peaks):
+                peaks.append(peak)
+                tried[name][observer] = error(dataclasses.replace(formats, observers={**formats.observers, name: observer}))
+        best = min(tried[name], key=tried[name].__getitem__)
+        if tried[name][best] < (1 - MARGIN) * least:
+            least = tried[name][best]
+            formats = dataclasses.replace(formats, observers={**formats.observers, name: best})
+    return Choice(formats, tried)
+
+
+def float_decoded(model: onnx.ModelProto, features: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Outputs (bins, dims) of a float decoder over features (bins, n_features), from the zero state."""
+    stepper = Stepper(model)
+    return np.array([stepper.step({"features": row})["decoded"] for row in features])

@@ -1,0 +1,195 @@
+"""Observers, their choice, the table of tensors and the warnings."""
+
+import dataclasses
+import re
+
+import numpy as np
+import pytest
+from onnx import numpy_helper
+
+from export.stepgraph import metadata
+from quantization.calibrate import Observed, observe
+from quantization.decoder import int8_tensors, quantize_decoder
+from quantization.fixedpoint import INT8_LIMIT, table
+from quantization.formats import Formats
+from quantization.golden import run_decoder
+from quantization.observers import DEFAULT, OBSERVERS, least_squares, min_max, percentile_99_9, percentile_99_99
+from quantization.output import SHOWN, show
+from quantization.selection import Segment, choose_observers, float_decoded
+from quantization.sizes import sizes
+from quantization.tensor_table import Row, tensor_table
+from quantization.warnings import warnings
+from realm_edge.files import write_json
+from realm_edge.metrics import nrmse
+
+WARM_UP = 50  # bins
+SCORES = {"r2": {"float": 0.7, "int8": 0.699}, "nrmse_int8_float": 0.015, "nrmse_frontend": 0.001, "nrmse_decoder": 0.015}
+
+
+@dataclasses.dataclass(frozen=True)
+class Calibrated:
+    observed: Observed
+    scale: list[float]
+    segment: Segment
+
+
+@pytest.fixture(scope="module", params=["chain", "channel_chain"])
+def chosen(request):
+    """A chain and what it was calibrated with."""
+    chain = request.getfixturevalue(request.param)
+    scale = metadata(chain.frontend_int8)["io"]["features"]["scale"]
+    observed = observe(chain.decoder, chain.features, WARM_UP)
+    return chain, Calibrated(observed, scale, Segment.of(chain.features[-160:], scale))
+
+
+def squared_error(values, peak):
+    scale = peak / INT8_LIMIT
+    return np.mean((np.clip(np.rint(values / scale), -INT8_LIMIT, INT8_LIMIT) * scale - values) ** 2)
+
+
+def test_observers_order_and_outliers():
+    values = np.random.default_rng(0).normal(0, 1, 50_000).astype(np.float32)
+    values[7] = -40
+    assert min_max(values, INT8_LIMIT) == 40
+    assert percentile_99_9(values, INT8_LIMIT) < percentile_99_99(values, INT8_LIMIT) < 5
+    best = least_squares(values, INT8_LIMIT)
+    tried = [squared_error(values, 40 * share) for share in np.linspace(0.1, 1, 91)]
+    assert squared_error(values, best) == pytest.approx(min(tried), rel=0.02)
+
+
+@pytest.mark.parametrize("observer", OBSERVERS)
+def test_observers_of_silence_and_of_one_spike(observer):
+    silent = np.zeros((4000, 3), np.float32)
+    assert OBSERVERS[observer](silent, INT8_LIMIT) == 0
+    silent[5, 1] = 2
+    assert OBSERVERS[observer](silent, INT8_LIMIT) == pytest.approx(2, rel=0.02)  # not 0, which has no scale
+
+
+def test_segment_covers_the_training_part_and_rounds_what_float_reads():
+    features = np.arange(8000, dtype=np.float32)[:, None] / 10
+    segment = Segment.of(features, [0.5])
+    assert len(segment.features) == 600
+    assert segment.features[0] == 0 and segment.features[-1] == features[-1]
+    assert np.abs(segment.stored * 0.5 - segment.features).max() <= 0.25 + 1e-4
+    assert len(Segment.of(features[:50], [0.5]).features) == 48
+
+
+def test_a_better_observer_replaces_the_default_and_nothing_else_does(chosen):
+    chain, c = chosen
+    spoilt = dict(c.observed.tensors)
+    target = int8_tensors(chain.decoder)[1]
+    spoilt[target] = spoilt[target].copy()
+    spoilt[target][0] *= 50  # a bin in 550: more than the default leaves out
+    choice = choose_observers(chain.decoder, Observed(spoilt, c.observed.state_peaks), c.scale, c.segment)
+    assert choice.formats.observer(target) != DEFAULT
+    assert set(choice.tried) == set(int8_tensors(chain.decoder))
+    for name, tried in choice.tried.items():
+        kept = choice.formats.observer(name)
+        assert tried[kept] == min(tried.values()) or (kept == DEFAULT and tried[kept] * 0.98 <= min(tried.values()))
+
+
+def test_the_table_shows_formats_noise_and_contributions(chosen):
+    chain, c = chosen
+    rows = {row.tensor: row for row in tensor_table(chain.decoder, chain.decoder_int8, c.observed, Formats(), c.segment)}
+    decoded, states = run_decoder(chain.decoder_int8, c.segment.stored)
+    exact = float_decoded(chain.decoder, c.segment.features)
+    scale = metadata(chain.decoder_int8)["scales"]["decoded"]
+    total = nrmse(decoded * scale, exact)
+    difference = decoded * scale - exact
+    assert rows["decoded"].sqnr_db == pytest.approx(10 * np.log10(np.sum(exact**2) / np.sum(difference**2)), abs=1e-4)
+    # Small independent errors add up in squares.
+    assert np.sqrt(sum(row.nrmse_alone**2 for row in rows.values())) == pytest.approx(total, rel=0.35)
+    assert {row.tensor for row in rows.values() if row.dtype == "int8" and row.kind == "activation"} == set(int8_tensors(chain.decoder))
+    assert {row.tensor for row in rows.values() if row.kind == "state"} == {s["out"] for s in metadata(chain.decoder_int8)["states"]}
+    int8 = {i.name for i in chain.decoder_int8.graph.initializer if i.data_type == 3}
+    assert {row.tensor for row in rows.values() if row.kind == "weight"} == int8
+    assert rows["blocks.0.norm"].nrmse_alone > 10 * rows["blocks.0"].nrmse_alone  # int8 against int16
+    assert rows["next.block0.h"].scale[0] < rows["next.block0.h"].scale[1]
+    assert rows["next.block0.h"].shape == states["state.block0.h"].shape[1:]
+    assert all(row.sqnr_db is None or row.sqnr_db > 15 for row in rows.values())
+
+
+def test_saturation_is_counted(chosen):
+    chain, c = chosen
+    name = "final_norm"
+    tight = dict(c.observed.tensors)
+    tight[name] = tight[name] / 10
+    observed = Observed(tight, c.observed.state_peaks)
+    decoder = quantize_decoder(chain.decoder, observed, c.scale, {})
+    rows = {row.tensor: row for row in tensor_table(chain.decoder, decoder, observed, Formats(), c.segment)}
+    beyond = np.mean(np.abs(c.observed.tensors[name]) > OBSERVERS[DEFAULT](tight[name], INT8_LIMIT))
+    assert rows[name].saturated == pytest.approx(beyond, rel=0.2) and beyond > 0.3
+    assert rows["blocks.0.norm"].saturated < 0.001
+
+
+def test_one_scale_for_all_weights_loses_precision(chosen):
+    chain, c = chosen
+    wide = Formats(per_channel_weights=False)
+    decoder = quantize_decoder(chain.decoder, c.observed, c.scale, {}, wide)
+    largest = [np.abs(numpy_helper.to_array(i)).max(axis=0) for i in decoder.graph.initializer if i.name == "blocks.0.mixer.in_proj.weight"]
+    assert largest[0].max() == INT8_LIMIT and largest[0].min() < INT8_LIMIT
+    sqnr = [
+        next(row.sqnr_db for row in tensor_table(chain.decoder, graph, c.observed, formats, c.segment) if row.tensor == "head.weight")
+        for graph, formats in ((chain.decoder_int8, Formats()), (decoder, wide))
+    ]
+    assert sqnr[0] >= sqnr[1] > 25
+
+
+def test_a_coarser_table_is_the_same_points_joined_by_lines():
+    fine, coarse = (table(np.tanh, 1e-4, 2.0**-15, segments=segments) for segments in (256, 64))
+    assert np.array_equal(coarse[::4], fine[::4])
+    middle = (fine[:-1:4].astype(int) + fine[4::4]) / 2
+    assert np.abs(coarse[2::4] - middle).max() <= 1
+    assert np.abs(coarse - fine).max() > 1
+
+
+def test_sizes_add_up_to_the_graph(chain):
+    listed = sizes(chain.decoder_int8)
+    assert sum(listed["bytes"][kind] for kind in ("weights", "tables", "constants")) == sum(
+        len(i.raw_data) for i in chain.decoder_int8.graph.initializer
+    )
+    parameters = sum(numpy_helper.to_array(i).size for i in chain.decoder_int8.graph.initializer if i.data_type == 3)
+    assert listed["bytes"]["weights"] == parameters
+    assert listed["tables"]["blocks.0.mixer.x.table"] == 257 * 2
+    assert listed["states"]["state.block0.h"] == 3 * 16 * 16 * 2  # heads, headdim, d_state, int16
+
+
+def row(**changes):
+    return dataclasses.replace(Row("blocks.0.norm", "activation", "int8", (24,), (0.1, 0.1), DEFAULT, 0.0002, 40.0, 0.004), **changes)
+
+
+def test_no_warning_where_all_is_well():
+    assert warnings([row(), row(sqnr_db=None, saturated=None)], SCORES) == []
+
+
+@pytest.mark.parametrize(
+    ("rows", "scores", "said"),
+    [
+        ([row(saturated=0.004), row()], {}, r"more than 0\.1 % of the values at the rail: blocks\.0\.norm \(0\.4 %\);.*inspect"),
+        (
+            [row(tensor=f"t{i}", sqnr_db=12.0) for i in range(5)],
+            {},
+            r"below 20 dB.*t0 \(12\.0 dB\), t1 .*, t2 .* and 2 more;.*weight_decay",
+        ),
+        (
+            [row(nrmse_alone=0.03), row()],
+            {"nrmse_int8_float": 0.035, "nrmse_decoder": 0.034},
+            r"3\.5 % .*most comes from blocks\.0\.norm \(3 %\)",
+        ),
+        ([row()], {"nrmse_int8_float": 0.04, "nrmse_frontend": 0.038}, r"the integer front end makes 3\.8 % of it"),
+        ([row()], {"r2": {"float": 0.7, "int8": 0.69}}, r"loses 0\.010 of R2"),
+    ],
+)
+def test_each_warning_names_tensor_and_remedy(rows, scores, said):
+    (line,) = warnings(rows, {**SCORES, **scores})
+    assert re.search(said, line)
+
+
+def test_the_command_shows_what_costs_most(chain, tmp_path, capsys):
+    rows = [row(tensor=f"t{i}", nrmse_alone=0.001 * i, scale=(0.1, 0.2)).as_json() for i in range(SHOWN + 3)]
+    write_json(tmp_path / "calibration.json", {"lfp": {"tensors": rows, "sizes": {"decoder": sizes(chain.decoder_int8)}}})
+    show({"lfp": SCORES}, tmp_path / "calibration.json")
+    said = capsys.readouterr().out
+    assert "R2 0.699 in int8, 0.700 in float; NRMSE 1.5 % (front end 0.1 %, decoder 1.5 %)" in said
+    assert said.index("t10 ") < said.index("t3 ") and "t2 " not in said
+    assert "0.1 to 0.2" in said and "3 that cost less" in said
