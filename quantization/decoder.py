@@ -99,7 +99,7 @@ def _limits(model: onnx.ModelProto, observed: Observed) -> dict[str, int]:
 
 def _tensor_scales(model: onnx.ModelProto, observed: Observed, limit: dict[str, int]) -> dict[str, float | NDArray]:
     """One scale a tensor; tensors that an addition or an identity ties share theirs, split tensors carry those of their parts."""
-    reads_int8 = {node.input[0] for node in model.graph.node if node.op_type in ("Linear", "ChannelConv")}
+    reads_int8 = {node.input[0] for node in model.graph.node if node.op_type in ("Linear", "ChannelConv", "Fir")}
     scale: dict[str, float | NDArray] = {}
     for name in observed.tensors:
         if name in reads_int8:
@@ -110,6 +110,10 @@ def _tensor_scales(model: onnx.ModelProto, observed: Observed, limit: dict[str, 
     if residual:
         widest = max(float(scale[name]) for name in residual)
         scale.update(dict.fromkeys(residual, widest))
+    for node in model.graph.node:
+        if node.op_type == "GruStep":  # adds its inputs, the second at most whole
+            sums = sum(np.abs(observed.tensors[name]) for name in node.input[:2])
+            scale.update(dict.fromkeys(node.input[:2], stored_scale(HEADROOM * float(np.max(sums)))))
     for node in model.graph.node:
         if node.op_type == "Identity":
             scale[node.input[0]] = scale[node.output[0]]
@@ -322,6 +326,39 @@ def _gated_norm(context: _Context, node: onnx.NodeProto) -> None:
     context.graph.node("QGatedNorm", [y, gate, *names], node.output, node.name)
 
 
+def _fir(context: _Context, node: onnx.NodeProto) -> None:
+    x, state_in, weight, bias = node.input[0], node.input[1], context.constants[node.input[2]], context.constants[node.input[3]]
+    shape = (len(weight) // context.observed.tensors[x].shape[1] - 1, len(bias))
+    scale_in = float(context.scale[x])
+    scale_sums = scale_in * _channel_scale(weight, bias, scale_in)
+    state = context.graph.state(state_in.removeprefix("state."), np.int32, shape, scale=scale_sums.tolist())
+    context.graph.node("QFir", [x, state[0], *_weights(context, node, weight, bias)], [node.output[0], state[1]], node.name)
+
+
+def _narrow(context: _Context, node: onnx.NodeProto) -> None:
+    """From the Q15 of a hidden state."""
+    out = node.output[0]
+    n = context.observed.tensors[out].shape[1]
+    mult, k = fixed_point(np.full(n, 2.0**-DECAY_SHIFT / float(context.scale[out])), NORM_WEIGHT_BITS, node.name)
+    names = [
+        context.const(f"{node.name}.mult", mult, np.int32),
+        context.const(f"{node.name}.bias", np.zeros(n), np.int64),
+        context.scalar(f"{node.name}.two_k", 2**k),
+    ]
+    context.graph.node("QNormalise", [node.input[0], *names], [out], node.name)
+
+
+def _gru_step(context: _Context, node: onnx.NodeProto) -> None:
+    x, recurrent, h = node.input
+    tables = [
+        context.const(f"{node.name}.{what}", table(function, float(context.scale[x]), 2.0**-DECAY_SHIFT), np.int16)
+        for what, function in (("sigmoid", expit), ("tanh", np.tanh))
+    ]
+    shape = (context.observed.tensors[x].shape[1] // 3,)
+    state = context.graph.state(h.removeprefix("state."), np.int16, shape, scale=2.0**-DECAY_SHIFT)
+    context.graph.node("QGruStep", [x, recurrent, state[0], *tables], [state[1]], node.name)
+
+
 def _split(context: _Context, node: onnx.NodeProto) -> None:
     sizes = context.const(node.input[1], context.constants[node.input[1]], np.int64)
     context.graph.node("Split", [node.input[0], sizes], node.output, node.name, domain="", axis=helper.get_node_attr_value(node, "axis"))
@@ -347,6 +384,9 @@ _HANDLERS = {
     "ChannelGate": _channel_gate,
     "SelectiveStep": _selective_step,
     "GatedNorm": _gated_norm,
+    "Fir": _fir,
+    "Narrow": _narrow,
+    "GruStep": _gru_step,
     "Split": _split,
     "Add": _add,
     "Identity": _identity,
