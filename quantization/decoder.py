@@ -12,9 +12,10 @@ import numpy as np
 import onnx
 from numpy.typing import ArrayLike, NDArray
 from onnx import helper, numpy_helper
-from scipy.special import expit, ndtr
+from scipy.special import expit
 
 from export.stepgraph import GraphBuilder, metadata
+from quantization.activations import gelu, silu
 from quantization.arithmetic import DECAY_SHIFT, SUM_OF_SQUARES_BITS, TABLE_SEGMENTS
 from quantization.calibrate import Observed
 from quantization.fixedpoint import INT8_LIMIT, INT16_LIMIT, fixed_point, stored_scale, table
@@ -127,13 +128,24 @@ def _tensor_scales(model: onnx.ModelProto, observed: Observed, limit: dict[str, 
 def _normalise(context: _Context, node: onnx.NodeProto) -> None:
     mean, inv_std = (context.constants[name] for name in node.input[1:])
     gain = inv_std / float(context.scale[node.output[0]])
-    mult, k = fixed_point(gain * context.feature_scale, MULTIPLIER_BITS, node.name)
+    _to_int8(context, node, "features", gain * context.feature_scale, -mean * gain, MULTIPLIER_BITS)
+
+
+def _narrow(context: _Context, node: onnx.NodeProto) -> None:
+    """From the Q15 of hidden values to what a matrix product reads."""
+    n = context.observed.tensors[node.output[0]].shape[1]
+    gain = np.full(n, 2.0**-DECAY_SHIFT / float(context.scale[node.output[0]]))
+    _to_int8(context, node, node.input[0], gain, np.zeros(n), NORM_WEIGHT_BITS)
+
+
+def _to_int8(context: _Context, node: onnx.NodeProto, x: str, gain: NDArray, offset: NDArray, bits: int) -> None:
+    mult, k = fixed_point(gain, bits, node.name)
     names = [
         context.const(f"{node.name}.mult", mult, np.int32),
-        context.const(f"{node.name}.bias", np.rint(-mean * gain * 2.0**k), np.int64),
+        context.const(f"{node.name}.bias", np.rint(offset * 2.0**k), np.int64),
         context.scalar(f"{node.name}.two_k", 2**k),
     ]
-    context.graph.node("QNormalise", ["features", *names], node.output, node.name)
+    context.graph.node("QNormalise", [x, *names], node.output, node.name)
 
 
 def _linear(context: _Context, node: onnx.NodeProto) -> None:
@@ -191,14 +203,6 @@ def _eps(eps: float, n: int, scale: float, what: str) -> int:
 def _activation(context: _Context, node: onnx.NodeProto) -> None:
     function = {"Silu": silu, "Gelu": gelu}[node.op_type]
     _tabulated(context, function, node.input[0], node.output[0], node.name, float(context.scale[node.output[0]]))
-
-
-def silu(v: NDArray[np.float64]) -> NDArray[np.float64]:
-    return v * expit(v)
-
-
-def gelu(v: NDArray[np.float64]) -> NDArray[np.float64]:
-    return v * ndtr(v)
 
 
 def _tabulated(context: _Context, function: Callable, x: str, out: str, name: str, scale_out: float) -> None:
@@ -328,24 +332,12 @@ def _gated_norm(context: _Context, node: onnx.NodeProto) -> None:
 
 def _fir(context: _Context, node: onnx.NodeProto) -> None:
     x, state_in, weight, bias = node.input[0], node.input[1], context.constants[node.input[2]], context.constants[node.input[3]]
+    names = _weights(context, node, weight, bias)
+    mult, two_k = (context.graph.constants[name] for name in names[2:])
     shape = (len(weight) // context.observed.tensors[x].shape[1] - 1, len(bias))
-    scale_in = float(context.scale[x])
-    scale_sums = scale_in * _channel_scale(weight, bias, scale_in)
-    state = context.graph.state(state_in.removeprefix("state."), np.int32, shape, scale=scale_sums.tolist())
-    context.graph.node("QFir", [x, state[0], *_weights(context, node, weight, bias)], [node.output[0], state[1]], node.name)
-
-
-def _narrow(context: _Context, node: onnx.NodeProto) -> None:
-    """From the Q15 of a hidden state."""
-    out = node.output[0]
-    n = context.observed.tensors[out].shape[1]
-    mult, k = fixed_point(np.full(n, 2.0**-DECAY_SHIFT / float(context.scale[out])), NORM_WEIGHT_BITS, node.name)
-    names = [
-        context.const(f"{node.name}.mult", mult, np.int32),
-        context.const(f"{node.name}.bias", np.zeros(n), np.int64),
-        context.scalar(f"{node.name}.two_k", 2**k),
-    ]
-    context.graph.node("QNormalise", [node.input[0], *names], [out], node.name)
+    scale = (mult / two_k * context.scale[node.output[0]]).tolist()
+    state = context.graph.state(state_in.removeprefix("state."), np.int32, shape, scale=scale)
+    context.graph.node("QFir", [x, state[0], *names], [node.output[0], state[1]], node.name)
 
 
 def _gru_step(context: _Context, node: onnx.NodeProto) -> None:
