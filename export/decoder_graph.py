@@ -4,6 +4,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from export import graph_parts
 from export.functions import functions
 from export.stepgraph import GraphBuilder
 from realm_edge.models.student import Student, StudentState
@@ -22,29 +23,23 @@ def decoder_graph(
     settings = student.settings
     weights = {name: tensor.detach().cpu().numpy() for name, tensor in student.state_dict().items()}
     graph = GraphBuilder("decoder", functions())
-    n_features, dims = len(weights["feature_mean"]), len(target_names)
 
     def constant(name: str, value: NDArray | float) -> str:
         return graph.constant(name, value, np.float32)
 
-    def linear(name: str, x: str, bias: NDArray | None = None) -> str:
-        weight = weights[f"{name}.weight"].T  # (in, out)
-        bias = np.zeros(weight.shape[1]) if bias is None else bias
-        graph.node("Linear", [x, constant(f"{name}.weight", weight), constant(f"{name}.bias", bias)], [name], name)
-        return name
+    def linear(name: str, x: str) -> str:
+        weight = weights[f"{name}.weight"]
+        return graph_parts.linear(graph, name, x, weight, weights.get(f"{name}.bias", np.zeros(len(weight))))
 
     def layer_norm(name: str, x: str) -> str:
         affine = [constant(f"{name}.{part}", weights[f"{name}.{part}"]) for part in ("weight", "bias")]
         graph.node("LayerNorm", [x, *affine, constant(f"{name}.eps", EPS)], [name], name)
         return name
 
-    x = graph.input("features", np.float32, (n_features,), unit="front-end features", scale=1.0, offset=0.0)
-    statistics = [constant(name, weights[name]) for name in ("feature_mean", "feature_inv_std")]
-    graph.node("Normalise", [x, *statistics], ["normalised"], "normalise")
-    x = "normalised"
+    x = graph_parts.normalised(graph, weights["feature_mean"], weights["feature_inv_std"])
     if settings.tokenizer == "channel":
         x = _channel_maps(graph, weights, x)
-    x = layer_norm("token_norm", linear("tokenizer", x, weights["tokenizer.bias"]))
+    x = layer_norm("token_norm", linear("tokenizer", x))
 
     for i in range(settings.n_layer):
         block, mixer = f"blocks.{i}", f"blocks.{i}.mixer"
@@ -78,16 +73,8 @@ def decoder_graph(
         graph.node("Add", [x, linear(f"{mixer}.out_proj", norm)], [block], f"{block}.residual", domain="")
         x = block
 
-    graph.node("Identity", [linear("head", layer_norm("final_norm", x), weights["head.bias"])], ["decoded"], "decoded", domain="")
-    graph.output(
-        "decoded",
-        np.float32,
-        (dims,),
-        names=list(target_names),
-        unit=unit,
-        scale=weights["target_std"].tolist(),
-        offset=weights["target_mean"].tolist(),
-    )
+    head = linear("head", layer_norm("final_norm", x))
+    graph_parts.behaviour(graph, head, target_names, unit, weights["target_std"], weights["target_mean"])
     return graph.build(kind="decoder", rate_hz=bin_rate_hz, made_from=made_from)
 
 

@@ -140,6 +140,46 @@ _BODIES = (
         sum = Add (from_state, direct)
         y = Reshape (sum, last)
     }""",
+    # x (n,), state (lags - 1, dims), weight (lags * n, dims) newest bin first, bias (dims,): transposed, the state is partial sums
+    """Fir (x, state, weight, bias) => (y, next) {
+        axis = Constant <value_ints: ints = [0]> ()
+        one = Constant <value_ints: ints = [1]> ()
+        end = Constant <value_ints: ints = [1000000]> ()
+        flat = Constant <value_ints: ints = [-1]> ()
+        below = Constant <value_ints: ints = [0, 0, 1, 0]> ()
+        n = Shape (x)
+        dims = Shape (bias)
+        by_lag = Concat <axis: int = 0> (flat, n, dims)
+        taps = Reshape (weight, by_lag)
+        products = MatMul (x, taps)
+        partial = Pad (state, below)
+        sums = Add (products, partial)
+        next = Slice (sums, one, end, axis)
+        newest = Slice (sums, axis, one, axis)
+        now = Squeeze (newest, axis)
+        y = Add (now, bias)
+    }""",
+    # x and recurrent (3 * width,): W x + b of the input and of h (width,), reset, update and new as in torch
+    """GruStep (x, recurrent, h) => (next) {
+        one = Constant <value_float: float = 1.0> ()
+        x_r, x_z, x_n = Split <axis: int = 0, num_outputs: int = 3> (x)
+        h_r, h_z, h_n = Split <axis: int = 0, num_outputs: int = 3> (recurrent)
+        r_sum = Add (x_r, h_r)
+        r = Sigmoid (r_sum)
+        z_sum = Add (x_z, h_z)
+        z = Sigmoid (z_sum)
+        reset = Mul (r, h_n)
+        n_sum = Add (x_n, reset)
+        n = Tanh (n_sum)
+        rest = Sub (one, z)
+        entering = Mul (rest, n)
+        staying = Mul (z, h)
+        next = Add (entering, staying)
+    }""",
+    # A state as a matrix product reads it: the integer twin goes from int16 to int8 here
+    """Narrow (x) => (y) {
+        y = Identity (x)
+    }""",
     # x (channels,) int16, good (channels,) 0 or 1, reciprocal (): 1 / good channels, or 0 for no reference
     f"""CommonAverage (x, good, reciprocal) => (y) {{
         counts = Cast <to: int = {DOUBLE}> (x)

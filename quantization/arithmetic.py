@@ -1,9 +1,9 @@
 """The integer arithmetic of the int8 step graphs: the reference, in numpy.
 
-Every operator of the domain ``realm.edge`` whose name begins with Q is defined here once. :mod:`quantization.functions`
-writes the same formulas as ONNX functions of standard operators, :mod:`export.tvm.kernels` as kernels; the tests hold
-all three to the same bits. Numbers are mathematical integers (int64 holds every intermediate); what is stored is
-symmetric and saturated: int8 in [-127, 127], int16 in [-32767, 32767].
+Every operator of the domain ``realm.edge`` whose name begins with Q is defined once: those of the decoders here, those of the
+front ends in :mod:`quantization.frontend_arithmetic`. :mod:`quantization.functions` writes the same formulas as ONNX functions
+of standard operators, :mod:`export.tvm.kernels` as kernels; the tests hold all three to the same bits. Numbers are mathematical
+integers (int64 holds every intermediate); what is stored is symmetric and saturated: int8 in [-127, 127], int16 in [-32767, 32767].
 
     round_shift(v, k) = floor((v + floor(2^k / 2)) / 2^k)      round half up, k >= 0
     sat_b(v)          = min(max(v, -(2^(b-1) - 1)), 2^(b-1) - 1)
@@ -12,8 +12,6 @@ symmetric and saturated: int8 in [-127, 127], int16 in [-32767, 32767].
 A shift is passed as its power of two (``two_k`` = 2^k), because ONNX has no arithmetic shift.
 """
 
-from collections.abc import Callable
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -21,7 +19,7 @@ Ints = NDArray[np.int64]
 Scalar = np.int64
 
 TABLE_SEGMENTS = 256  # of the int16 range, 256 codes each
-DECAY_SHIFT = 15  # decays are Q15
+DECAY_SHIFT = 15  # decays and gates are Q15
 RSQRT_SEGMENTS = 192
 LOG2_SEGMENTS = 64
 LOG2_FRACTION_BITS = 9
@@ -29,6 +27,7 @@ RECIPROCAL_SEGMENTS = 64
 ZSCORE_FRACTION_BITS = 10  # of z-scores: 32 standard deviations saturate
 ZSCORE_STATE_BITS = 24  # more than those of the features, in their running mean and deviation
 SUM_OF_SQUARES_BITS = 48  # inverse root and logarithm take arguments below 2^48
+_BITS = {3: 8, 5: 16}  # onnx.TensorProto.INT8, INT16
 
 
 def rsqrt_table() -> NDArray[np.int16]:
@@ -95,9 +94,6 @@ def log2(v: Ints) -> Ints:
     p, _, m = floating(v)
     mantissa = interpolate(log2_table(), m // 256, m % 256, 256)
     return p * 2**LOG2_FRACTION_BITS + round_shift(mantissa, np.int64(2 ** (14 - LOG2_FRACTION_BITS)))
-
-
-# --- decoder ---------------------------------------------------------------------------------------------------------
 
 
 def q_normalise(x: NDArray, mult: NDArray, bias: NDArray, two_k: NDArray) -> tuple[NDArray]:
@@ -222,141 +218,31 @@ def q_selective_step(
     return saturate(y, 16).reshape(-1), new
 
 
-# --- front ends ------------------------------------------------------------------------------------------------------
+def q_fir(x: NDArray, state: NDArray, weight: NDArray, bias: NDArray, mult: NDArray, two_k: NDArray) -> tuple[NDArray, NDArray]:
+    """A filter with a vector in and a vector out, one step, in the transposed direct form: its state is partial sums, not inputs.
 
+    sums_i = W_i x + state_i, state_(lags - 1) = 0;  y = sat16(round_shift((sums_0 + b) * mult, k));  state'_i = sums_(i + 1)
 
-def q_common_average(x: NDArray, good: NDArray, reciprocal: NDArray, two_k: NDArray, guard: NDArray) -> tuple[NDArray]:
-    """((x * guard) - round_shift(sum(x * good) * reciprocal, k)) * good, int32, with log2 guard fraction bits.
-
-    x (channels,) int16; good (channels,) int8, 0 or 1; reciprocal is round(guard * 2^k / sum(good)), or 0 for no reference.
+    x (n,) int8; state (lags - 1, dims) int32; weight (lags * n, dims) int8, newest bin first; bias and mult (dims,) int32.
     """
-    mean = round_shift(np.sum(wide(x) * wide(good)) * wide(reciprocal), wide(two_k))
-    return (((wide(x) * wide(guard) - mean) * wide(good)).astype(np.int32)[None],)
+    products = wide(x) @ wide(weight).reshape(-1, len(x), len(bias))  # (lags, dims)
+    sums = products + np.pad(wide(state), ((0, 1), (0, 0)))
+    y = saturate(round_shift((sums[0] + wide(bias)) * wide(mult), wide(two_k)), 16)
+    return y, sums[1:].astype(np.int32)
 
 
-def q_biquad(x: NDArray, coef: NDArray, state: NDArray, two_k: NDArray, limit: NDArray) -> tuple[NDArray, NDArray]:
-    """A bank of second-order sections, direct form I, with the rounding error fed back so that nothing is lost at low frequency.
+def q_gru_step(x: NDArray, recurrent: NDArray, h: NDArray, sigmoid: NDArray, tanh: NDArray) -> tuple[NDArray]:
+    """One step of a gated recurrent unit, in the order of torch: reset r, update z, new n.
 
-    acc = b0 x + b1 x1 + b2 x2 - a1 y1 - a2 y2 + e;  e' = acc mod 2^k;  y = clip(floor(acc / 2^k), -limit, limit)
-    x (1, channels) int32; coef (sections, 5) int32 = [b0, b1, b2, -a1, -a2] * 2^k;
-    state (sections, 5, channels) int32 = [x1, x2, y1, y2, e].
+    r, z = sigmoid[sat16(x + recurrent)];  n = tanh[sat16(x + round_shift(r recurrent, 15))]
+    h' = sat16(round_shift((2^15 - z) n + z h, 15))
+
+    x and recurrent (3 * width,) int16 on one scale: W x + b of the input and of h; h (width,) int16; tables of 257 points as
+    in :func:`q_table`, Q15, that of the sigmoid not negative.
     """
-    x1, x2, y1, y2, e = (wide(state)[:, i] for i in range(5))  # (sections, channels)
-    taps = wide(coef)[:, :, None]
-    acc = taps[:, 0] * wide(x) + taps[:, 1] * x1 + taps[:, 2] * x2 + taps[:, 3] * y1 + taps[:, 4] * y2 + e
-    error = acc % wide(two_k)
-    y = np.clip((acc - error) // wide(two_k), -wide(limit), wide(limit))
-    new = np.stack([np.broadcast_to(wide(x), y.shape), x1, y, y1, error], axis=1)
-    return y.astype(np.int32), new.astype(np.int32)
-
-
-def q_bin_features(
-    y: NDArray,
-    z: NDArray,
-    phase: NDArray,
-    total: NDArray,
-    power: NDArray,
-    held: NDArray,
-    ticks: NDArray,
-    mean_mult: NDArray,
-    two_mean: NDArray,
-    two_z: NDArray,
-    one: NDArray,
-    log_offset: NDArray,
-    power_bins: NDArray,
-) -> tuple[NDArray, NDArray, NDArray, NDArray, NDArray]:
-    """Local motor potential and log band power, accumulated over a bin of ``ticks`` samples.
-
-    total' = total + y;  power' = power + round_shift(z, z)^2; at the bin's edge, with p = power' / power_bins rounded half up,
-    features = [sat16(round_shift(total' * mean_mult, mean)), sat16(log2(p + one) - log_offset)]; the total starts at 0 again and
-    the power at power' - p: p is a leaky mean over power_bins (a power of two) bins, the bin's own power where that is 1.
-    Between edges the features are held. Returns features (n,) int16, valid (1,) int32, phase, total, power.
-    y (1, channels), z (bands, channels) int32; total like y, int32; power like z, int64; log2 has 9 fraction bits.
-    """
-    new_phase = wide(phase) + 1
-    edge = new_phase == wide(ticks)
-    new_total = wide(total) + wide(y)
-    new_power = wide(power) + round_shift(wide(z), wide(two_z)) ** 2
-    mean = round_shift(new_total * wide(mean_mult), wide(two_mean))
-    mean_power = round_shift(new_power, wide(power_bins))
-    fresh = saturate(np.concatenate([mean.reshape(-1), (log2(mean_power + wide(one)) - wide(log_offset)).reshape(-1)]), 16)
-    return (
-        np.where(edge, fresh, held),
-        edge.astype(np.int32),
-        np.where(edge, 0, new_phase).astype(np.int32),
-        np.where(edge, 0, new_total).astype(np.int32),
-        np.where(edge, new_power - mean_power, new_power),
-    )
-
-
-def q_spike_count(
-    y: NDArray, threshold: NDArray, phase: NDArray, below: NDArray, count: NDArray, held: NDArray, ticks: NDArray
-) -> tuple[NDArray, NDArray, NDArray, NDArray, NDArray]:
-    """Threshold crossings (downwards) counted over a bin of ``ticks`` samples.
-
-    y (1, channels) int32; threshold (channels,) int32; below (channels,) int8, 0 or 1; count, held (channels,) int16.
-    Returns the held counts (channels,) int16, valid (1,) int32, phase, below, count.
-    """
-    new_phase = wide(phase) + 1
-    edge = new_phase == wide(ticks)
-    now = wide(y)[0] < wide(threshold)
-    new_count = saturate(wide(count) + (now & (below == 0)), 16)
-    return (
-        np.where(edge, new_count, held),
-        edge.astype(np.int32),
-        np.where(edge, 0, new_phase).astype(np.int32),
-        now.astype(np.int8),
-        np.where(edge, np.int16(0), new_count),
-    )
-
-
-def q_running_z(
-    x: NDArray, valid: NDArray, seen: NDArray, mean: NDArray, deviation: NDArray, held: NDArray, window: NDArray, floor: NDArray
-) -> tuple[NDArray, NDArray, NDArray, NDArray]:
-    """Running z-score of features, updated where ``valid`` is 1 and held between.
-
-    seen' = min(seen + 1, window);  k = floor(log2 seen');  X = 2^24 x
-    mean' = mean + round_shift(X - mean, k);  c = X - mean';  deviation' = deviation + round_shift(|c| - deviation, k)
-    z = sat16(round_shift(c r, p + 5)), where 2^p <= max(deviation', floor) < 2^(p + 1) and r is the table's value at the mantissa.
-    Returns z with 10 fraction bits, (n,) int16, seen, mean, deviation.
-
-    x and held (n,) int16; valid and seen (1,) int32; mean, deviation and floor (n,) int64 in units of 2^-24 x; window () at most 2^30.
-    """
-    edge = valid == 1
-    new_seen = np.minimum(wide(seen) + 1, wide(window))
-    _, two_k, _ = floating(new_seen)
-    scaled = wide(x) * 2**ZSCORE_STATE_BITS
-    new_mean = mean + round_shift(scaled - mean, two_k)
-    centred = scaled - new_mean
-    new_deviation = deviation + round_shift(np.abs(centred) - deviation, two_k)
-    _, two_p, m = floating(np.maximum(new_deviation, floor))
-    r = interpolate(reciprocal_table(), m // 256, m % 256, 256)
-    fresh = saturate(round_shift(centred * r, two_p * 2 ** (15 - ZSCORE_FRACTION_BITS)), 16)
-    return (
-        np.where(edge, fresh, held),
-        np.where(edge, new_seen, seen).astype(np.int32),
-        np.where(edge, new_mean, mean),
-        np.where(edge, new_deviation, deviation),
-    )
-
-
-_BITS = {3: 8, 5: 16}  # onnx.TensorProto.INT8, INT16
-
-OPERATORS: dict[str, Callable[..., tuple[NDArray, ...]]] = {
-    "QNormalise": q_normalise,
-    "QLinear": q_linear,
-    "QLayerNorm": q_layer_norm,
-    "QGatedNorm": q_gated_norm,
-    "QAdd": q_add,
-    "QTable": q_table,
-    "QConv": q_conv,
-    "QChannelConv": q_channel_conv,
-    "QChannelAttention": q_channel_attention,
-    "QChannelGate": q_channel_gate,
-    "QSelectiveStep": q_selective_step,
-    "QCommonAverage": q_common_average,
-    "QBiquad": q_biquad,
-    "QBinFeatures": q_bin_features,
-    "QSpikeCount": q_spike_count,
-    "QRunningZ": q_running_z,
-}
+    (x_r, x_z, x_n), (h_r, h_z, h_n) = (np.split(wide(part), 3) for part in (x, recurrent))
+    none, one = np.zeros((), np.int64), np.int64(2**DECAY_SHIFT)
+    (r,) = q_table(saturate(x_r + h_r, 16), sigmoid, none)
+    (z,) = q_table(saturate(x_z + h_z, 16), sigmoid, none)
+    (n,) = q_table(saturate(x_n + round_shift(wide(r) * h_n, one), 16), tanh, none)
+    return (saturate(round_shift((one - wide(z)) * wide(n) + wide(z) * wide(h), one), 16),)

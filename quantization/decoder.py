@@ -12,13 +12,14 @@ import numpy as np
 import onnx
 from numpy.typing import ArrayLike, NDArray
 from onnx import helper, numpy_helper
-from scipy.special import expit, ndtr
+from scipy.special import expit
 
 from export.stepgraph import GraphBuilder, metadata
+from quantization.activations import gelu, silu
 from quantization.arithmetic import DECAY_SHIFT, SUM_OF_SQUARES_BITS, TABLE_SEGMENTS
 from quantization.calibrate import Observed
 from quantization.fixedpoint import INT8_LIMIT, INT16_LIMIT, fixed_point, stored_scale, table
-from quantization.formats import Formats
+from quantization.formats import Formats, int8_tensors, limits
 from quantization.functions import INT8, INT16, functions
 from quantization.observers import OBSERVERS
 from realm_edge.errors import UserError
@@ -26,7 +27,6 @@ from realm_edge.errors import UserError
 HEADROOM = 1.5  # of int16 tensors over the largest value seen in calibration
 MULTIPLIER_BITS = 30
 NORM_WEIGHT_BITS = 15  # times a Q15 value stays in int32
-STATE_SUM = 65535  # |C| <= STATE_SUM // d_state keeps the read-out's sum in int32
 
 
 @dataclass
@@ -98,17 +98,6 @@ def _consumers(model: onnx.ModelProto) -> dict[str, list[onnx.NodeProto]]:
     return consumers
 
 
-def int8_tensors(model: onnx.ModelProto) -> tuple[str, ...]:
-    """The tensors that matrix products read, in graph order."""
-    return tuple(dict.fromkeys(node.input[0] for node in model.graph.node if node.op_type in ("Linear", "ChannelConv")))
-
-
-def limits(model: onnx.ModelProto, observed: Observed) -> dict[str, int]:
-    """C of the selective state space: so small that the sum over the state fits int32 whatever comes in."""
-    steps = [node for node in model.graph.node if node.op_type == "SelectiveStep"]
-    return {node.input[2]: min(INT16_LIMIT, STATE_SUM // observed.tensors[node.input[2]].shape[1]) for node in steps}
-
-
 def _tensor_scales(model: onnx.ModelProto, observed: Observed, limit: dict[str, int], formats: Formats) -> dict[str, float | NDArray]:
     """One scale a tensor; tensors that an addition or an identity ties share theirs, split tensors carry those of their parts."""
     narrow = set(int8_tensors(model))
@@ -123,6 +112,10 @@ def _tensor_scales(model: onnx.ModelProto, observed: Observed, limit: dict[str, 
         widest = max(float(scale[name]) for name in residual)
         scale.update(dict.fromkeys(residual, widest))
     for node in model.graph.node:
+        if node.op_type == "GruStep":  # adds its inputs, the second at most whole
+            sums = sum(np.abs(observed.tensors[name]) for name in node.input[:2])
+            scale.update(dict.fromkeys(node.input[:2], stored_scale(HEADROOM * float(np.max(sums)))))
+    for node in model.graph.node:
         if node.op_type == "Identity":
             scale[node.input[0]] = scale[node.output[0]]
     for node in reversed(model.graph.node):
@@ -135,13 +128,24 @@ def _tensor_scales(model: onnx.ModelProto, observed: Observed, limit: dict[str, 
 def _normalise(context: _Context, node: onnx.NodeProto) -> None:
     mean, inv_std = (context.constants[name] for name in node.input[1:])
     gain = inv_std / float(context.scale[node.output[0]])
-    mult, k = fixed_point(gain * context.feature_scale, MULTIPLIER_BITS, node.name)
+    _to_int8(context, node, "features", gain * context.feature_scale, -mean * gain, MULTIPLIER_BITS)
+
+
+def _narrow(context: _Context, node: onnx.NodeProto) -> None:
+    """From the Q15 of hidden values to what a matrix product reads."""
+    n = context.observed.tensors[node.output[0]].shape[1]
+    gain = np.full(n, 2.0**-DECAY_SHIFT / float(context.scale[node.output[0]]))
+    _to_int8(context, node, node.input[0], gain, np.zeros(n), NORM_WEIGHT_BITS)
+
+
+def _to_int8(context: _Context, node: onnx.NodeProto, x: str, gain: NDArray, offset: NDArray, bits: int) -> None:
+    mult, k = fixed_point(gain, bits, node.name)
     names = [
         context.const(f"{node.name}.mult", mult, np.int32),
-        context.const(f"{node.name}.bias", np.rint(-mean * gain * 2.0**k), np.int64),
+        context.const(f"{node.name}.bias", np.rint(offset * 2.0**k), np.int64),
         context.scalar(f"{node.name}.two_k", 2**k),
     ]
-    context.graph.node("QNormalise", ["features", *names], node.output, node.name)
+    context.graph.node("QNormalise", [x, *names], node.output, node.name)
 
 
 def _linear(context: _Context, node: onnx.NodeProto) -> None:
@@ -200,14 +204,6 @@ def _eps(eps: float, n: int, scale: float, what: str) -> int:
 def _activation(context: _Context, node: onnx.NodeProto) -> None:
     function = {"Silu": silu, "Gelu": gelu}[node.op_type]
     _tabulated(context, function, node.input[0], node.output[0], node.name, float(context.scale[node.output[0]]))
-
-
-def silu(v: NDArray[np.float64]) -> NDArray[np.float64]:
-    return v * expit(v)
-
-
-def gelu(v: NDArray[np.float64]) -> NDArray[np.float64]:
-    return v * ndtr(v)
 
 
 def _tabulated(context: _Context, function: Callable, x: str, out: str, name: str, scale_out: float) -> None:
@@ -336,6 +332,27 @@ def _gated_norm(context: _Context, node: onnx.NodeProto) -> None:
     context.graph.node("QGatedNorm", [y, gate, *names], node.output, node.name)
 
 
+def _fir(context: _Context, node: onnx.NodeProto) -> None:
+    x, state_in, weight, bias = node.input[0], node.input[1], context.constants[node.input[2]], context.constants[node.input[3]]
+    names = _weights(context, node, weight, bias)
+    mult, two_k = (context.graph.constants[name] for name in names[2:])
+    shape = (len(weight) // context.observed.tensors[x].shape[1] - 1, len(bias))
+    scale = (mult / two_k * context.scale[node.output[0]]).tolist()
+    state = context.graph.state(state_in.removeprefix("state."), np.int32, shape, scale=scale)
+    context.graph.node("QFir", [x, state[0], *names], [node.output[0], state[1]], node.name)
+
+
+def _gru_step(context: _Context, node: onnx.NodeProto) -> None:
+    x, recurrent, h = node.input
+    tables = [
+        context.const(f"{node.name}.{what}", table(function, float(context.scale[x]), 2.0**-DECAY_SHIFT), np.int16)
+        for what, function in (("sigmoid", expit), ("tanh", np.tanh))
+    ]
+    shape = (context.observed.tensors[x].shape[1] // 3,)
+    state = context.graph.state(h.removeprefix("state."), np.int16, shape, scale=2.0**-DECAY_SHIFT)
+    context.graph.node("QGruStep", [x, recurrent, state[0], *tables], [state[1]], node.name)
+
+
 def _split(context: _Context, node: onnx.NodeProto) -> None:
     sizes = context.const(node.input[1], context.constants[node.input[1]], np.int64)
     context.graph.node("Split", [node.input[0], sizes], node.output, node.name, domain="", axis=helper.get_node_attr_value(node, "axis"))
@@ -361,6 +378,9 @@ _HANDLERS = {
     "ChannelGate": _channel_gate,
     "SelectiveStep": _selective_step,
     "GatedNorm": _gated_norm,
+    "Fir": _fir,
+    "Narrow": _narrow,
+    "GruStep": _gru_step,
     "Split": _split,
     "Add": _add,
     "Identity": _identity,

@@ -1,10 +1,16 @@
-"""What quantising a decoder leaves open."""
+"""Which tensors of a decoder are int8, which stay within less than int16, and what quantising leaves open."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import onnx
+
 from quantization.arithmetic import TABLE_SEGMENTS
+from quantization.calibrate import Observed
+from quantization.fixedpoint import INT16_LIMIT
 from quantization.observers import DEFAULT
+
+STATE_SUM = 65535  # |C| <= STATE_SUM // d_state keeps the read-out's sum in int32
 
 
 @dataclass(frozen=True)
@@ -18,3 +24,14 @@ class Formats:
     def observer(self, tensor: str) -> str:
         """Name of the observer of an int8 tensor."""
         return self.observers.get(tensor, DEFAULT)
+
+
+def int8_tensors(model: onnx.ModelProto) -> tuple[str, ...]:
+    """The tensors that matrix products read, in graph order."""
+    return tuple(dict.fromkeys(node.input[0] for node in model.graph.node if node.op_type in ("Linear", "ChannelConv", "Fir")))
+
+
+def limits(model: onnx.ModelProto, observed: Observed) -> dict[str, int]:
+    """C of the selective state space: so small that the sum over the state fits int32 whatever comes in."""
+    steps = [node for node in model.graph.node if node.op_type == "SelectiveStep"]
+    return {node.input[2]: min(INT16_LIMIT, STATE_SUM // observed.tensors[node.input[2]].shape[1]) for node in steps}

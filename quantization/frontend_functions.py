@@ -1,4 +1,4 @@
-"""The front ends' operators of :mod:`quantization.arithmetic` as ONNX functions; :mod:`quantization.functions` holds the others."""
+"""The operators of :mod:`quantization.frontend_arithmetic` as ONNX functions; :mod:`quantization.functions` holds the others."""
 
 from export.functions import BOOL, INT8, INT16, INT32, INT64
 from export.stepgraph import DOMAIN

@@ -1,4 +1,4 @@
-"""The integer reference: an int8 step graph interpreted with :mod:`quantization.arithmetic`, without onnxruntime."""
+"""The integer reference: an int8 step graph interpreted with :mod:`quantization.operators`, without onnxruntime."""
 
 from collections.abc import Mapping
 
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from export.stepgraph import DOMAIN, metadata
-from quantization.arithmetic import OPERATORS
+from quantization.operators import OPERATORS
 from realm_edge.errors import UserError
 
 Arrays = dict[str, NDArray]

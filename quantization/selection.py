@@ -10,9 +10,9 @@ from numpy.typing import ArrayLike, NDArray
 from export.stepgraph import Stepper, metadata
 from quantization.arithmetic import saturate
 from quantization.calibrate import Observed
-from quantization.decoder import int8_tensors, quantize_decoder
+from quantization.decoder import quantize_decoder
 from quantization.fixedpoint import INT8_LIMIT
-from quantization.formats import Formats
+from quantization.formats import Formats, int8_tensors
 from quantization.golden import run_decoder
 from quantization.observers import DEFAULT, OBSERVERS
 from realm_edge.metrics import nrmse

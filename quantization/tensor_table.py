@@ -11,9 +11,9 @@ from onnx import helper, numpy_helper
 
 from export.stepgraph import Stepper, metadata, with_outputs
 from quantization.calibrate import Observed
-from quantization.decoder import int8_tensors, limits, weight_scale
+from quantization.decoder import weight_scale
 from quantization.fixedpoint import INT8_LIMIT, INT16_LIMIT
-from quantization.formats import Formats
+from quantization.formats import Formats, int8_tensors, limits
 from quantization.selection import Segment, float_decoded
 from realm_edge.metrics import nrmse
 

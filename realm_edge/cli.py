@@ -47,6 +47,7 @@ STAGES = {
     "compile": "export.compile_stage",
     "simulate": "firmware_sim.stage",
     "report": "realm_edge.report.stage",
+    "baselines": "firmware_sim.baselines",
 }
 
 
@@ -252,6 +253,18 @@ def report(targets: tuple[str, ...], out: Path, as_json: bool) -> None:
     _tell(work.perform("report", chosen, request={"targets": list(chosen)}), as_json)
 
 
+@main.command(epilog="Example: realm-edge baselines --target cortex-m4 --out runs/demo")
+@options(TARGETS, OUT, AS_JSON)
+def baselines(targets: tuple[str, ...], out: Path, as_json: bool) -> None:
+    """Run Wiener filter and GRU, fitted on the decoded session alone, as firmware beside the student's (status 1 when one differs)."""
+    chosen = _known(targets) or DEFAULT_TARGETS
+    summary = _open(out).perform("baselines", chosen, request={"targets": list(chosen)})
+    click.echo(json.dumps(summary, indent=2) if as_json else "\n".join(_compared(summary)))
+    costs = [cost for decoders in summary["streams"].values() for one in decoders.values() for cost in one["targets"].values()]
+    if not all(cost["bit_exact"] for cost in costs):
+        click.get_current_context().exit(1)
+
+
 main.add_command(evaluate)
 main.add_command(study)
 
@@ -348,6 +361,18 @@ def _finish(results: dict[str, dict[str, Any]], as_json: bool, **more: str) -> N
             click.echo(f"{key}: {value}")
     if not ok:
         click.get_current_context().exit(1)
+
+
+def _compared(summary: dict[str, Any]) -> Iterator[str]:
+    if summary["synthetic"]:
+        yield "synthetic recordings: no evidence about brains"
+    for stream, decoders in summary["streams"].items():
+        for name, one in decoders.items():
+            size = f"{one['weight_bytes']:,} bytes of weights, {one['state_bytes']:,} of state"
+            yield f"{stream} {name:<8} R2 {one['r2_int8']:.3f} (float {one['r2_float']:.3f}), {one['macs']:,} MAC a step, {size}"
+            for target, cost in one["targets"].items():
+                differs = "" if cost["bit_exact"] else ": DIFFERS from onnxruntime"
+                yield f"  {target:<12} {cost['cycles']:,.0f} cycles a step{differs}"
 
 
 def _verdict(result: dict[str, Any]) -> Iterator[str]:

@@ -34,7 +34,7 @@ class _Record(BaseModel):
 
 @dataclass(frozen=True)
 class RunDir:
-    """One run. Stage ids are those of ``ORDER``; ``compile`` and ``simulate`` exist per target, as ``compile.cortex-m4``."""
+    """One run. Stage ids are ``baselines`` and those of ``ORDER``; two exist per target, as ``compile.cortex-m4``."""
 
     path: Path
     settings: Settings
@@ -184,6 +184,8 @@ class RunDir:
     def _upstream(self, stage: str) -> tuple[str, ...]:
         """The stages that ``stage`` reads; what those read in turn is part of their digests."""
         verb, _, target = stage.partition(".")
+        if verb == "baselines":
+            return ("quantize",)
         before = ORDER[: ORDER.index(verb)][-1:]
         if verb == "report":
             return tuple(f"simulate.{each}" for each in self.requested("report").get("targets", []))

@@ -9,15 +9,19 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from export.baseline_graphs import gru_graph, wiener_graph
 from export.decoder_graph import decoder_graph
 from export.frontend_graph import lfp_frontend_graph
 from export.stepgraph import metadata
 from quantization.calibrate import observe
 from quantization.decoder import quantize_decoder
 from quantization.frontend import quantize_frontend
+from realm_edge.baselines.recurrent import Recurrent
 from realm_edge.frontend import design, lfp_features
 from realm_edge.models.student import Student
 from realm_edge.settings import LfpSettings, ModelSettings, Settings
+from realm_edge.training.segments import Statistics
+from realm_edge.wiener import fit
 
 WARM_UP = 50  # bins
 
@@ -51,6 +55,40 @@ def scored_chain() -> Chain:
 def channel_chain() -> Chain:
     """The same recording and sizes with the channel tokenizer."""
     return _chain(LfpSettings(), "channel")
+
+
+@pytest.fixture(scope="session")
+def wiener_chain(chain) -> Chain:
+    """The same recording decoded by a Wiener filter, fitted on the sum of some features and their past."""
+    statistics = _statistics(chain)
+    inputs = np.clip((chain.features - statistics.input_mean) * statistics.input_inv_std, -8, 8)
+    targets = np.cumsum(inputs[:, 6:8] - inputs[:, 8:10], axis=0)
+    targets[4:] -= targets[:-4].copy()
+    wiener = fit(inputs, targets, 400, 600, (8,))
+    return _with_decoder(chain, wiener_graph(wiener, statistics, 50.0, ("vx", "vy"), "mm/s", {}))
+
+
+@pytest.fixture(scope="session")
+def gru_chain(chain) -> Chain:
+    """The same recording decoded by a GRU with random weights, twice as large as torch draws them so that its gates open and close."""
+    torch.manual_seed(0)
+    decoder = Recurrent("gru", 24, chain.features.shape[1], 2).eval()
+    for weight in decoder.cell.parameters():
+        weight.data *= 2
+    return _with_decoder(chain, gru_graph(decoder, _statistics(chain), 50.0, ("vx", "vy"), "mm/s", {}))
+
+
+def _statistics(chain: Chain) -> Statistics:
+    settled = chain.features[WARM_UP:]
+    sd = settled.std(axis=0)
+    inv_std = np.where(sd > 0, 1 / np.maximum(sd, 1e-9), 0).astype(np.float32)
+    return Statistics(settled.mean(axis=0), inv_std, np.zeros(2, np.float32), np.ones(2, np.float32))
+
+
+def _with_decoder(chain: Chain, decoder: onnx.ModelProto) -> Chain:
+    scale = metadata(chain.frontend_int8)["io"]["features"]["scale"]
+    integers = quantize_decoder(decoder, observe(decoder, chain.features, WARM_UP), scale, {})
+    return dataclasses.replace(chain, decoder=decoder, decoder_int8=integers)
 
 
 def _chain(lfp: LfpSettings, tokenizer: str) -> Chain:

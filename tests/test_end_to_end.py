@@ -90,6 +90,23 @@ def test_report_is_there(finished):
     assert json.loads((finished / "report.json").read_text())
 
 
+def test_classic_decoders_are_firmware_too(finished):
+    status, printed, said = invoke("baselines", "--target", "cortex-m4", "--out", str(finished))
+    assert status == 0, said
+    assert printed.startswith("synthetic recordings: no evidence about brains\nlfp student") and "\nspike gru" in printed
+    summary = json.loads((finished / "stages" / "baselines.json").read_text())["summary"]
+    simulated = json.loads((finished / "simulation" / "cortex-m4.json").read_text())["streams"]
+    trained = json.loads((finished / "metrics.json").read_text())["decoders"]
+    for stream, decoders in summary["streams"].items():
+        assert list(decoders) == ["student", "wiener", "gru"]
+        for name, one in decoders.items():
+            assert one["targets"]["cortex-m4"]["bit_exact"] and one["targets"]["cortex-m4"]["cycles"] > 0
+            assert name == "student" or one["nrmse_int8_float"] < 0.05, (stream, name)
+        assert decoders["student"]["r2_int8"] == pytest.approx(simulated[stream]["r2"]["int8"])
+        assert decoders["wiener"]["macs"] == trained[f"{stream}_wiener"]["parameters"] - 2  # the same filter, without its intercept
+        assert (finished / "baselines" / f"{stream}_gru.int8.onnx").exists()
+
+
 def test_second_call_has_nothing_to_do(finished):
     before = {path: path.stat().st_mtime_ns for path in finished.rglob("*") if path.is_file() and "report" not in path.name}
     status, _, said = invoke("run", "--budget", str(finished.parent / "wide.toml"), "--out", str(finished))

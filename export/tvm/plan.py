@@ -90,7 +90,7 @@ def make_plan(graph: StepGraph, prefix: str) -> Plan:
     outputs = {v.name for v in graph.outputs}
     kernels: list[tuple[GraphNode, Kernel]] = []
     for node in graph.nodes:
-        if node.op in ("Split", "Identity") and node.domain == "":
+        if _is_view(node):
             _add_views(graph, node, tensors)
             continue
         kernel = _build(graph, node, tensors)
@@ -124,6 +124,10 @@ def _operand(graph: StepGraph, node: GraphNode, tensors: _Tensors, name: str) ->
     return tensors.values[name]
 
 
+def _is_view(node: GraphNode) -> bool:
+    return node.op in ("Split", "Identity") and node.domain == ""
+
+
 def _add_views(graph: StepGraph, node: GraphNode, tensors: _Tensors) -> None:
     """Split (of a vector) and Identity move no data: their outputs are parts of the input's buffer."""
     whole = _operand(graph, node, tensors, node.inputs[0])
@@ -153,15 +157,16 @@ def _check_outputs(graph: StepGraph, tensors: _Tensors) -> None:
 
 
 def _check_states(graph: StepGraph, kernels: list[tuple[GraphNode, Kernel]], tensors: _Tensors) -> None:
-    """Every state must be read by the one node that writes its next value: then it can be updated where it lies."""
-    written = {out: state for _, kernel in kernels for out, state in kernel.in_place.items()}
+    """Whatever reads a state must have done so when the node that writes its next value overwrites it."""
+    writers = {state: node for node, kernel in kernels for out, state in kernel.in_place.items() if out == next_name(state)}
     for state in graph.states:
         readers = [node for node in graph.nodes for name in node.inputs if name == state.name]
-        if len(readers) != 1 or written.get(next_name(state.name)) != state.name:
+        mine = [node is writers.get(state.name) for node in readers]
+        if mine.count(True) != 1 or not mine[-1] or any(map(_is_view, readers)):
             who = ", ".join(f"'{node.name}'" for node in readers) or "none"
             raise UserError(
-                f"{graph.source}: state '{state.name}' cannot be updated in place (read by {who}): the one node that reads it "
-                f"must write '{next_name(state.name)}'; export the graph so"
+                f"{graph.source}: state '{state.name}' cannot be updated in place (read by {who}): the last node that reads it "
+                f"must write '{next_name(state.name)}', and none may split or rename it; export the graph so"
             )
     for node, kernel in kernels:
         for out, overwritten in kernel.in_place.items():

@@ -16,6 +16,15 @@ from realm_edge.session import Session
 MIN_BATCHES = 3  # an epoch
 
 
+class Statistics(NamedTuple):
+    """What a decoder standardises with, float32."""
+
+    input_mean: NDArray[np.float32]  # (n_inputs,)
+    input_inv_std: NDArray[np.float32]  # (n_inputs,), 0 for dead inputs
+    target_mean: NDArray[np.float32]  # (dims,)
+    target_std: NDArray[np.float32]  # (dims,)
+
+
 @dataclass(frozen=True)
 class Series:
     """One session as training sees it, standardised with the statistics of its own training part."""
@@ -34,6 +43,10 @@ class Series:
     def to(self, device: torch.device) -> "Series":
         """The same with inputs and targets, from which batches are cut, on a device."""
         return replace(self, inputs=self.inputs.to(device), targets=self.targets.to(device))
+
+    @property
+    def statistics(self) -> Statistics:
+        return Statistics(*(each.numpy() for each in (self.input_mean, self.input_inv_std, self.target_mean, self.target_std)))
 
     def give_statistics(self, student: Student) -> None:
         """Make this session's statistics the student's frozen ones."""

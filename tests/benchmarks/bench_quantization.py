@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from export.stepgraph import Stepper, load_model, metadata
 from quantization.arithmetic import TABLE_SEGMENTS, round_shift, saturate, wide
 from quantization.calibrate import observe
-from quantization.decoder import int8_tensors, quantize_decoder
-from quantization.formats import Formats
+from quantization.decoder import quantize_decoder
+from quantization.formats import Formats, int8_tensors
 from quantization.golden import Golden
 from quantization.observers import OBSERVERS
 from quantization.selection import float_decoded

@@ -34,6 +34,7 @@ from tests.export.tvm_graphs import (
     TAPS,
     TICKS,
     decoder,
+    gru_decoder,
     lfp_frontend,
     spike_frontend,
 )
@@ -43,9 +44,9 @@ TARGETS = ("cortex-m4", "rv32imc")
 
 @pytest.fixture(scope="module")
 def graphs(tmp_path_factory) -> Path:
-    """The three graphs as files."""
+    """All graphs as files."""
     folder = tmp_path_factory.mktemp("graphs")
-    for name, model in (("decoder", decoder()), ("lfp", lfp_frontend()), ("spike", spike_frontend())):
+    for name, model in (("decoder", decoder()), ("gru", gru_decoder()), ("lfp", lfp_frontend()), ("spike", spike_frontend())):
         save_model(model, folder / f"{name}.onnx")
     return folder
 
@@ -68,21 +69,22 @@ def samples(steps: int, n: int) -> NDArray[np.int16]:
     return x.astype(np.int16)
 
 
-def test_decoder_equals_reference(graphs, tmp_path):
-    host = build_host_model(graphs / "decoder.onnx", DECODER, tmp_path)
-    expected = ReferenceStepper(onnx.load(graphs / "decoder.onnx"))
+@pytest.mark.parametrize("name, state", [("decoder", "state.blocks.1.h"), ("gru", "state.gru.h")])
+def test_decoder_equals_reference(name, state, graphs, tmp_path):
+    host = build_host_model(graphs / f"{name}.onnx", DECODER, tmp_path)
+    expected = ReferenceStepper(onnx.load(graphs / f"{name}.onnx"))
     outputs = set()
     for x in samples(400, FEATURES):
         want = expected.step({"features": x})["decoded"]
         got = host.step({"features": x})["decoded"]
         np.testing.assert_array_equal(got, want)
-        for name, value in expected.state.items():
-            np.testing.assert_array_equal(host.state(name), value, err_msg=name)
+        for each, value in expected.state.items():
+            np.testing.assert_array_equal(host.state(each), value, err_msg=each)
         outputs.add(got.tobytes())
     assert len(outputs) > 200  # alive, not stuck at a rail
-    assert np.mean(np.abs(expected.state["state.blocks.1.h"].astype(int)) == 32767) < 0.5
+    assert np.mean(np.abs(expected.state[state].astype(int)) == 32767) < 0.5
     host.reset()
-    assert not any(host.state(name).any() for name in expected.state)
+    assert not any(host.state(each).any() for each in expected.state)
 
 
 def test_parts_of_the_callers_buffers(tmp_path):

@@ -18,11 +18,12 @@ from export.tvm.kernels.norms import rsqrt_table, unit_scale_bound
 from export.tvm.kernels.readout import log2_table
 from export.tvm.lower import HOST, build_object, tvm_target
 from quantization import arithmetic
+from quantization.operators import OPERATORS
 from realm_edge.errors import UserError
 
 DRAWS = 300  # of inputs a case
 RESULTS = {  # outputs of an operator, where not one
-    **dict.fromkeys(("QConv", "QChannelConv", "QChannelAttention", "QSelectiveStep", "QBiquad"), 2),
+    **dict.fromkeys(("QConv", "QChannelConv", "QChannelAttention", "QSelectiveStep", "QFir", "QBiquad"), 2),
     **dict.fromkeys(("QBinFeatures", "QSpikeCount"), 5),
     "QRunningZ": 4,
 }
@@ -128,6 +129,20 @@ def selective(heads: int, headdim: int, d_state: int, k_u: int, mult: int, k_y: 
     )
 
 
+def fir(lags: int, n: int, dims: int, mult: int, k: int, bias: int = 2**30) -> Case:
+    weight = const("int8", 127, lags * n, dims)
+    later = (
+        np.abs(weight.astype(int)).reshape(lags, n, dims).sum(axis=1)[::-1].cumsum(axis=0)[::-1][1:]
+    )  # of the lags that a sum still gets
+    state = Input("int32", (lags - 1, dims), -128 * later, 128 * later)
+    return Case("QFir", (int8(n), state, weight, const("int32", bias, dims), const("int32", mult, dims), *scalars(2**k)))
+
+
+def gru(width: int) -> Case:
+    tables = (np.abs(const("int16", 32767, 257)), const("int16", 32767, 257))
+    return Case("QGruStep", (int16(3 * width), int16(3 * width), symmetric("int16", 32767, width), *tables))
+
+
 def average(good: list[int], reciprocal: int, k: int, guard: int) -> Case:
     return Case("QCommonAverage", (int16(len(good)), np.array(good, np.int8), *scalars(reciprocal, 2**k, guard)))
 
@@ -193,6 +208,11 @@ CASES = {
     "selective": selective(2, 3, 8, 15, 2**30 - 1, 40),
     "selective-long": selective(1, 4, 64, 0, 2**20, 30),
     "selective-small": selective(3, 1, 1, 30, 1000, 12),
+    "fir": fir(5, 12, 2, 2**30 - 1, 46),
+    "fir-two-lags": fir(2, 7, 3, 2**20, 24, bias=4000),
+    "fir-long": fir(50, 9, 1, 2**10, 12, bias=0),
+    "gru": gru(12),
+    "gru-one-unit": gru(1),
     "average": average([1, 0, 1, 1, 1, 0], 2**24 // 4, 16, 256),
     "average-all-good": average([1] * 5, 838861, 22, 1),
     "average-none": average([1, 1, 0, 1], 0, 22, 1),
@@ -245,7 +265,7 @@ def symbol(name: str) -> str:
 
 
 def test_every_operator_has_a_case_and_a_kernel():
-    assert {case.op for case in CASES.values()} == set(BUILDERS) == set(arithmetic.OPERATORS)
+    assert {case.op for case in CASES.values()} == set(BUILDERS) == set(OPERATORS)
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -256,7 +276,7 @@ def test_kernel_equals_reference(name, compiled):
     reached = set()
     for _ in range(DRAWS):
         arguments = [o.draw(rng) if isinstance(o, Input) else o for o in case.operands]
-        expected = arithmetic.OPERATORS[case.op](*arguments, **case.attributes)
+        expected = OPERATORS[case.op](*arguments, **case.attributes)
         memory = {f"in{i}": np.array(a) for i, a in enumerate(arguments)}
         for value in kernel.outputs:
             if value.name in kernel.in_place:
@@ -312,6 +332,9 @@ def test_width_is_the_narrowest_that_is_exact():
         ("attention", {5: const("int8", 127, 4)}, "its convolution has 4 taps, which have no middle"),
         ("gate", {1: int16(7)}, "its 40 values are no whole number of maps of 7 channels"),
         ("bin-features", {9: np.array(1)}, "a bin's power may reach 2^54"),
+        ("fir", {2: const("int8", 127, 61, 2)}, "input 2 is int8[61, 2] where int8[60, 2] is needed"),
+        ("fir", {3: np.full(2, 2**31 - 1, np.int32)}, "its sums may reach 2^31, beyond int32"),
+        ("gru", {3: const("int16", 32767, 257)}, "its table of the sigmoid holds -32767, less than 0"),
         ("average", {1: np.array([1, 2, 1, 1, 1, 0], np.int8)}, "holds something other than 0 and 1"),
         ("average", {4: np.array(2**16)}, "beyond int32"),
         ("running-z", {6: np.array(48)}, "input 6 is 48, not a power of two"),

@@ -13,7 +13,7 @@ from export.tvm.driver import DECODER, FRONTEND, header, source, weights, weight
 from export.tvm.graph import read_graph
 from export.tvm.plan import make_plan
 from realm_edge.errors import UserError
-from tests.export.tvm_graphs import CHANNELS, CONV, D_INNER, D_MODEL, DIMS, FEATURES, HEADS, decoder, spike_frontend
+from tests.export.tvm_graphs import CHANNELS, CONV, D_INNER, D_MODEL, DIMS, FEATURES, HEADS, decoder, gru_decoder, spike_frontend
 
 
 def edited(model: onnx.ModelProto, node: str, **fields: object) -> onnx.ModelProto:
@@ -25,6 +25,15 @@ def edited(model: onnx.ModelProto, node: str, **fields: object) -> onnx.ModelPro
 
 def second_reader(model: onnx.ModelProto) -> onnx.ModelProto:
     model.graph.node.append(helper.make_node("Identity", ["state.blocks.0.conv"], ["spare"], name="spy"))
+    return model
+
+
+def late_reader(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A kernel reads a state after it has been overwritten."""
+    again = onnx.NodeProto()
+    again.CopyFrom(next(n for n in model.graph.node if n.name == "before"))
+    again.name, again.output[0] = "spy", "spare"
+    model.graph.node.append(again)
     return model
 
 
@@ -84,6 +93,12 @@ def test_graphs_that_cannot_be_compiled_are_refused(change, message, tmp_path):
         write_bundle(tmp_path / "bundle", "spike", "cortex-m4", None, path)
     assert message in str(error.value) and str(path) in str(error.value) and "\n" not in str(error.value)
     assert list(tmp_path.iterdir()) == [path]  # no half of a bundle
+
+
+def test_a_state_that_is_read_after_its_update_is_refused(tmp_path):
+    save_model(late_reader(gru_decoder()), tmp_path / "decoder.onnx")
+    with pytest.raises(UserError, match=r"'state.gru.h' cannot be updated in place \(read by 'before', 'step', 'spy'\): the last node"):
+        make_plan(read_graph(tmp_path / "decoder.onnx"), DECODER)
 
 
 def test_data_outside_the_file_is_refused(tmp_path, monkeypatch):

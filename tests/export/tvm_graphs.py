@@ -47,6 +47,30 @@ def decoder() -> onnx.ModelProto:
     return s.graph.build(rate_hz=50.0, kind="decoder")
 
 
+def gru_decoder() -> onnx.ModelProto:
+    """A gated recurrent unit, whose state two nodes read, and a filter behind it."""
+    s, units = Sketch(GraphBuilder("decoder", functions())), 10
+    s.graph.input("features", np.int16, (FEATURES,), unit="front-end features", scale=[0.5] * FEATURES, offset=0.0)
+    s.add("QNormalise", "normalise", ["features"], ["x8"], s.ints(np.int32, 2**20, FEATURES), s.ints(np.int64, 2**32, FEATURES), 2**26)
+    linear(s, "input", "x8", "entering", FEATURES, 3 * units)
+    h_in, h_out = s.state("gru.h", np.int16, units)
+    narrow(s, "before", h_in, "before8", units)
+    linear(s, "hidden", "before8", "recurrent", units, 3 * units)
+    codes = np.arange(-128, 129) / 8
+    tables = [np.rint(32767 * curve).astype(np.int16) for curve in (1 / (1 + np.exp(-codes)), np.tanh(codes))]
+    s.add("QGruStep", "step", ["entering", "recurrent", h_in], [h_out], *tables)
+    narrow(s, "after", h_out, "after8", units)
+    sums_in, sums_out = s.state("filter.sums", np.int32, 3, DIMS)
+    taps = (s.ints(np.int8, 127, 4 * units, DIMS), s.ints(np.int32, 9000, DIMS), s.ints(np.int32, 2**30 - 1, DIMS), 2**32)
+    s.add("QFir", "filter", ["after8", sums_in], ["decoded", sums_out], *taps)
+    s.graph.output("decoded", np.int16, (DIMS,), unit="mm/s", scale=0.1, offset=0.0)
+    return s.graph.build(rate_hz=50.0, kind="decoder")
+
+
+def narrow(s: Sketch, name: str, x: str, y: str, n: int) -> None:
+    s.add("QNormalise", name, [x], [y], np.full(n, 20000, np.int32), np.zeros(n, np.int64), 2**22)
+
+
 def linear(s: Sketch, name: str, x: str, y: str, n_in: int, n_out: int) -> None:
     s.add(
         "QLinear",

@@ -76,6 +76,17 @@ def test_firmware_of_the_channel_tokenizer_equals_onnxruntime(channel_chain, tar
     assert "QChannelGate" in macs
 
 
+@pytest.mark.parametrize("target", sorted(targets()))
+@pytest.mark.parametrize(("name", "op"), [("wiener_chain", "QFir"), ("gru_chain", "QGruStep")])
+def test_firmware_of_classic_decoders_equals_onnxruntime(name, op, target, request, tmp_path):
+    chain = request.getfixturevalue(name)
+    result = simulate(chain, chain.decoder_int8, target, tmp_path)
+    assert result.mismatch is None and result.bit_exact
+    assert op in {row.op for row in result.kernels if row.cycles > 0}
+    weights = [i for i in chain.decoder_int8.graph.initializer if i.name.endswith("weight")]
+    assert result.macs_per_step == sum(len(i.raw_data) for i in weights)
+
+
 def flip_bit(weight: np.ndarray) -> np.ndarray:
     weight.flat[5] ^= 1 << 4
     return weight

@@ -9,9 +9,9 @@ from onnx import numpy_helper
 
 from export.stepgraph import metadata
 from quantization.calibrate import Observed, observe
-from quantization.decoder import int8_tensors, quantize_decoder
+from quantization.decoder import quantize_decoder
 from quantization.fixedpoint import INT8_LIMIT, table
-from quantization.formats import Formats
+from quantization.formats import Formats, int8_tensors
 from quantization.golden import run_decoder
 from quantization.observers import DEFAULT, OBSERVERS, least_squares, min_max, percentile_99_9, percentile_99_99
 from quantization.output import SHOWN, show

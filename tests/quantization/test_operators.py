@@ -4,12 +4,15 @@ from functools import cache
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.special import expit
 
 from export.stepgraph import GraphBuilder, Stepper
-from quantization import arithmetic
+from quantization import arithmetic, fixedpoint, frontend_arithmetic
 from quantization.functions import INT8, INT16, functions
+from quantization.operators import OPERATORS
 from realm_edge.frontend import ZSCORE_FLOOR
 from realm_edge.frontend import running_z as float_running_z
 
@@ -95,6 +98,20 @@ def selective_step(rng):
     return [x, b, c, decay, dt, h, power(rng, 0, 30), *mults, power(rng, 0, 46)], {}
 
 
+def fir(rng):
+    lags, n, dims = (int(rng.integers(low, high + 1)) for low, high in ((2, 6), (1, 9), (1, 3)))
+    state, weight = draw(rng, np.int32, (lags - 1, dims), 2**29), draw(rng, np.int8, (lags * n, dims), 127)
+    bias, mult = draw(rng, np.int32, (dims,), 2**30), draw(rng, np.int32, (dims,), 2**30 - 1)
+    return [draw(rng, np.int8, (n,), 127), state, weight, bias, mult, power(rng, 0, 46)], {}
+
+
+def gru_step(rng):
+    width, limit = int(rng.integers(1, 9)), int(rng.choice([300, 32767]))
+    x, recurrent = (draw(rng, np.int16, (3 * width,), limit) for _ in range(2))
+    sigmoid, tanh = (draw(rng, np.int16, (257,), 32767) for _ in range(2))
+    return [x, recurrent, draw(rng, np.int16, (width,), 32767), np.abs(sigmoid), tanh], {}
+
+
 def common_average(rng):
     good = rng.integers(0, 2, 6).astype(np.int8)
     reciprocal = np.int64(rng.integers(0, 2**24))
@@ -149,6 +166,8 @@ CASES = {
     "QChannelAttention": channel_attention,
     "QChannelGate": channel_gate,
     "QSelectiveStep": selective_step,
+    "QFir": fir,
+    "QGruStep": gru_step,
     "QCommonAverage": common_average,
     "QBiquad": biquad,
     "QBinFeatures": bin_features,
@@ -168,7 +187,7 @@ def session(op: str, signature: tuple, results: tuple, attributes: tuple) -> Ste
 
 
 def test_every_operator_has_a_case():
-    assert set(CASES) == set(arithmetic.OPERATORS)
+    assert set(CASES) == set(OPERATORS)
 
 
 @pytest.mark.parametrize("op", CASES)
@@ -177,7 +196,7 @@ def test_every_operator_has_a_case():
 def test_onnxruntime_equals_reference(op, seed):
     arrays, attributes = CASES[op](np.random.default_rng(seed))
     arrays = [np.asarray(a) for a in arrays]
-    expected = arithmetic.OPERATORS[op](*arrays, **attributes)
+    expected = OPERATORS[op](*arrays, **attributes)
     stepper = session(
         op, tuple((a.dtype.str, a.shape) for a in arrays), tuple((e.dtype.str, e.shape) for e in expected), tuple(attributes.items())
     )
@@ -208,7 +227,7 @@ def test_mean_power_settles_exactly(code, log_bins):
     for z, settled in ((code, code**2), (0, 0)):
         z = np.array([[z]], np.int32)
         for _ in range(60 * 2**log_bins):
-            results = arithmetic.q_bin_features(none, z, np.zeros(1, np.int32), none, power, held, *constants)
+            results = frontend_arithmetic.q_bin_features(none, z, np.zeros(1, np.int32), none, power, held, *constants)
             held, power = results[0], results[4]
         assert held[1] == arithmetic.log2(np.array([settled + one]))[0] - 3072
 
@@ -223,12 +242,45 @@ def test_running_z_is_close_to_the_float_definition():
     floor = np.full(4, round(ZSCORE_FLOOR / scale * 2**arithmetic.ZSCORE_STATE_BITS))
     got = []
     for row in x:
-        held, seen, mean, deviation = arithmetic.q_running_z(row, valid, seen, mean, deviation, held, np.int64(64), floor)
+        held, seen, mean, deviation = frontend_arithmetic.q_running_z(row, valid, seen, mean, deviation, held, np.int64(64), floor)
         got.append(held)
     expected = float_running_z((x * scale).astype(np.float32), 64)
     z = np.array(got) / 2**arithmetic.ZSCORE_FRACTION_BITS
     assert np.all(np.abs(z - expected) <= 2.0**-10 + 2e-4 * np.abs(expected))
     assert not z[:, 3].any() and not z[2500:, 0].any()
+
+
+@given(st.integers(0, 2**32 - 1))
+@settings(max_examples=30, deadline=None, derandomize=True)
+def test_transposed_filter_is_the_sum_over_lags(seed):
+    """And forgets nothing: the partial sums are exact."""
+    rng = np.random.default_rng(seed)
+    lags, n, dims = 4, 3, 2
+    weight, x = draw(rng, np.int8, (lags * n, dims), 127), draw(rng, np.int8, (20, n), 127)
+    constants = [np.zeros(dims, np.int32), np.ones(dims, np.int32), np.int64(1)]
+    state = np.zeros((lags - 1, dims), np.int32)
+    padded = np.concatenate([np.zeros((lags - 1, n), np.int64), x])
+    for at in range(len(x)):
+        y, state = arithmetic.q_fir(x[at], state, weight, *constants)
+        window = padded[at : at + lags][::-1].reshape(-1)  # newest bin first
+        np.testing.assert_array_equal(y, arithmetic.saturate(window @ weight.astype(np.int64), 16))
+
+
+def test_gru_step_is_close_to_torch():
+    """Within what 257 points of sigmoid and tanh and 15 bits of state leave, over 300 steps."""
+    torch.manual_seed(0)
+    width, scale = 16, 8.0 / 32767
+    cell = torch.nn.GRUCell(5, width)
+    sigmoid, tanh = (fixedpoint.table(function, scale, 2.0**-15) for function in (expit, np.tanh))
+    exact, h = torch.zeros(width), np.zeros(width, np.int16)
+    for x in torch.randn(300, 5):
+        with torch.no_grad():
+            entering, recurrent = cell.weight_ih @ x + cell.bias_ih, cell.weight_hh @ exact + cell.bias_hh
+            exact = cell(x, exact)
+        codes = [np.rint(part.numpy() / scale).astype(np.int16) for part in (entering, recurrent)]
+        (h,) = arithmetic.q_gru_step(*codes, h, sigmoid, tanh)
+        assert np.abs(h * 2.0**-15 - exact.numpy()).max() < 1e-3
+    assert np.abs(exact.numpy()).max() > 0.2
 
 
 @given(st.lists(st.integers(-32768, 32768), min_size=1, max_size=64), st.integers(1, 2**46))

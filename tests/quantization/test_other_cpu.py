@@ -24,11 +24,14 @@ def digest(*command: str) -> str:
 
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="emulates an x86-64 CPU with this interpreter")
 @pytest.mark.skipif(shutil.which(HASWELL[0]) is None, reason="qemu-x86_64 is not installed: apt-get install qemu-user")
-@pytest.mark.parametrize("name", ["frontend", "decoder"])
-def test_same_bits_without_vnni(chain, name, tmp_path):
-    model = chain.frontend_int8 if name == "frontend" else chain.decoder_int8
+@pytest.mark.parametrize(
+    ("name", "part"), [("chain", "frontend"), ("chain", "decoder"), ("wiener_chain", "decoder"), ("gru_chain", "decoder")]
+)
+def test_same_bits_without_vnni(name, part, request, tmp_path):
+    chain = request.getfixturevalue(name)
+    model = chain.frontend_int8 if part == "frontend" else chain.decoder_int8
     rows = chain.samples[:1200]
-    if name == "decoder":
+    if part == "decoder":
         rows, _ = run_frontend(chain.frontend_int8, chain.samples[:6000])
     save_model(model, tmp_path / "model.onnx")
     np.save(tmp_path / "rows.npy", rows)

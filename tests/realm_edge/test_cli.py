@@ -303,6 +303,7 @@ def test_doctor_wants_the_qemu_that_the_plugin_works_with(tmp_path: Path, monkey
         ("compile", ("cortex-m4",)),
         ("simulate", ("cortex-m4", None)),
         ("report", (TARGETS,)),
+        ("baselines", (TARGETS,)),
     ],
 )
 def test_the_stages_take_what_the_command_line_gives_them(verb: str, arguments: tuple[Any, ...]) -> None:

@@ -165,3 +165,13 @@ def test_only_files_inside_the_run_can_be_outputs(run: RunDir, tmp_path: Path) -
     outside.write_text("x")
     with pytest.raises(ValueError, match="outside"):
         run.complete("data", [outside], {})
+
+
+def test_baselines_follow_quantize_and_nothing_follows_them(run: RunDir) -> None:
+    run.complete("baselines", [], {})
+    assert run.is_complete("baselines") and run.is_complete("simulate.cortex-m4")
+    output = run.file("again")
+    output.write_text("other")
+    run.complete("quantize", [output], {})
+    with pytest.raises(UserError, match=r"stage 'baselines' is stale \(stage 'quantize' was rerun since\): run 'realm-edge baselines"):
+        run.require("baselines")

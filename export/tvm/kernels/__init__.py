@@ -5,6 +5,7 @@
 
 from collections.abc import Callable
 
+from export.tvm.kernels.baselines import q_fir, q_gru_step
 from export.tvm.kernels.channels import q_channel_attention, q_channel_conv, q_channel_gate
 from export.tvm.kernels.elementwise import q_add, q_normalise, q_table
 from export.tvm.kernels.filters import q_biquad, q_common_average
@@ -27,6 +28,8 @@ BUILDERS: dict[str, Callable[[Node], Kernel]] = {
     "QChannelAttention": q_channel_attention,
     "QChannelGate": q_channel_gate,
     "QSelectiveStep": q_selective_step,
+    "QFir": q_fir,
+    "QGruStep": q_gru_step,
     "QCommonAverage": q_common_average,
     "QBiquad": q_biquad,
     "QBinFeatures": q_bin_features,

@@ -54,6 +54,12 @@ def q_add(node: Node) -> Kernel:
     return Kernel(kernel, (a.name, b.name, y.name), (y,))
 
 
+def look_up(value: Any, table: Any, highest: int, row: Any = 0) -> Exact:
+    """A tabulated function of an int16; ``row`` is where its points begin, ``highest`` the largest of them."""
+    u = T.cast(value, "int32") + 32768
+    return interpolate(table, highest, row + (u >> SEGMENT_BITS), u & (SEGMENTS - 1), SEGMENT_BITS)
+
+
 def q_table(node: Node) -> Kernel:
     """Linear interpolation in a table of 257 points, or in one of several that lie one after another."""
     node.expect(3, 1)
@@ -65,9 +71,7 @@ def q_table(node: Node) -> Kernel:
         raise node.refuse(f"rows begin at {base.min()} to {base.max()} in a table of {points} points and need {SEGMENTS + 1} each")
 
     def looked_up(value: Any, table: Any, row: Any) -> Any:
-        u = T.cast(value, "int32") + 32768
-        segment = row + (u >> SEGMENT_BITS)
-        return interpolate(table, highest, segment, u & (SEGMENTS - 1), SEGMENT_BITS).to("int16")
+        return look_up(value, table, highest, row).to("int16")
 
     y = node.output(0, "int16", (n,), highest)
     if one_row:
