@@ -98,7 +98,7 @@ def test_classic_decoders_are_firmware_too(finished):
     simulated = json.loads((finished / "simulation" / "cortex-m4.json").read_text())["streams"]
     trained = json.loads((finished / "metrics.json").read_text())["decoders"]
     for stream, decoders in summary["streams"].items():
-        assert list(decoders) == ["student", "wiener", "gru"]
+        assert set(decoders) == {"student", "wiener", "gru"}
         for name, one in decoders.items():
             assert one["targets"]["cortex-m4"]["bit_exact"] and one["targets"]["cortex-m4"]["cycles"] > 0
             assert name == "student" or one["nrmse_int8_float"] < 0.05, (stream, name)
