@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from realm_edge.evaluation.decoders import PRETRAINED
 from realm_edge.evaluation.summary import SYNTHETIC
-from realm_edge.evaluation.table import LOWEST, brackets, drawn, line, look, outside_legend
+from realm_edge.evaluation.table import bound, brackets, drawn, line, look, outside_legend
 from realm_edge.report.plots import STYLE
 
 _SCORES = {"r2": "R²", "validation_loss": "validation loss"}
@@ -66,8 +66,8 @@ def _panel(axis: Axes, rows: list[dict[str, Any]], summary: dict[str, Any]) -> N
         for x, row in zip(at, own, strict=True):
             if row.get(f"{score}_interval"):
                 axis.vlines(x, *row[f"{score}_interval"], color=color, linewidth=1)
-    if score == "r2" and axis.get_ylim()[0] < LOWEST:
-        axis.set_ylim(bottom=LOWEST)
+    if score == "r2":
+        bound(axis)
     if summary["logarithmic"]:
         axis.set_xscale("log")
     if placed:

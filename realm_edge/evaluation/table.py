@@ -71,6 +71,12 @@ def outside_legend(figure: Figure) -> None:
     figure.legend(handles.values(), handles.keys(), loc="outside right center", frameon=False, fontsize=7)
 
 
+def bound(axis: Axes) -> None:
+    """Keep R2 to what a plot of R2 is for, from :data:`LOWEST` to 1: an interval of two far apart may reach beyond."""
+    low, high = axis.get_ylim()
+    axis.set_ylim(max(low, LOWEST), min(high, 1.0))
+
+
 def look(decoder: str) -> tuple[str, str]:
     """Colour and marker of an arm."""
     return _LOOKS[decoder.removeprefix("spike_").removesuffix(DOUBLED).removesuffix(PRETRAINED)]
@@ -92,8 +98,7 @@ def _panel(axis: Axes, rows: list[dict[str, Any]]) -> None:
         if row["r2_interval"]:
             axis.vlines(row["parameters"], *row["r2_interval"], color=color, linewidth=1)
     axis.set_xscale("log")
-    if axis.get_ylim()[0] < LOWEST:
-        axis.set_ylim(bottom=LOWEST)
+    bound(axis)
     axis.set_xlabel("parameters (logarithmic)")
 
 
