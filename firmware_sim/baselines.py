@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 
 from export.baseline_graphs import gru_graph, wiener_graph
 from export.stepgraph import Stepper, load_model, metadata, save_model
@@ -21,7 +20,7 @@ from firmware_sim.simulate import StreamResult, simulate_stream
 from firmware_sim.targets import get_target
 from quantization.calibrate import observe
 from quantization.decoder import quantize_decoder
-from quantization.golden import Golden, run_decoder
+from quantization.golden import Golden, in_units, run_decoder
 from quantization.stage import WARM_UP_BINS
 from realm_edge import wiener
 from realm_edge.baselines import cost, recurrent, sequence
@@ -110,8 +109,8 @@ def _row(graphs: _Graphs, stream: Stream, golden: Golden, session: Session, targ
     decoded, states = run_decoder(graphs.integers, golden.features)
     read = (golden.features * np.asarray(metadata(graphs.integers)["io"]["features"]["scale"])).astype(np.float32)
     stepper = Stepper(graphs.exact)
-    exact = _scored(np.array([stepper.step({"features": row})["decoded"] for row in read]), graphs.exact, golden)
-    integers = _scored(decoded, graphs.integers, golden)
+    exact = in_units(np.array([stepper.step({"features": row})["decoded"] for row in read]), graphs.exact)[golden.warm_up :]
+    integers = in_units(decoded, graphs.integers)[golden.warm_up :]
     first = golden.first_bin + golden.warm_up
     true = session.targets[first : first + len(integers)]
     results = {target: _simulated(graphs.integers, stream, golden, Expected(decoded, states), target) for target in targets}
@@ -124,11 +123,6 @@ def _row(graphs: _Graphs, stream: Stream, golden: Golden, session: Session, targ
         "macs": sum(kernel.macs for kernel in stage.kernels),
         "targets": {target: _cost(result) for target, result in results.items()},
     }
-
-
-def _scored(decoded: NDArray, model: onnx.ModelProto, golden: Golden) -> NDArray[np.float64]:
-    io = metadata(model)["io"]["decoded"]
-    return (decoded * np.asarray(io["scale"]) + np.asarray(io["offset"]))[golden.warm_up :]
 
 
 def _simulated(decoder: onnx.ModelProto, stream: Stream, golden: Golden, expected: Expected, target: str) -> StreamResult:

@@ -13,7 +13,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from export.stepgraph import Stepper
+from export.stepgraph import Stepper, metadata
 from realm_edge.errors import UserError
 from realm_edge.files import write_bytes
 
@@ -84,6 +84,12 @@ def run_decoder(model: onnx.ModelProto, features: Iterable[NDArray[np.int16]]) -
     """Outputs (bins, dims) and states (bins, ...) of an integer decoder over feature rows, from the zero state."""
     stepper = Stepper(model)
     return _collected((stepper.step({"features": row})["decoded"] for row in features), stepper)
+
+
+def in_units(decoded: NDArray, model: onnx.ModelProto) -> NDArray[np.float64]:
+    """Outputs of a decoder's step graph, (bins, dims), in target units."""
+    io = metadata(model)["io"]["decoded"]
+    return decoded * np.asarray(io["scale"]) + np.asarray(io["offset"])
 
 
 def _collected(rows: Iterator[NDArray], stepper: Stepper) -> tuple[NDArray[np.int16], Arrays]:

@@ -13,7 +13,7 @@ from quantization.arithmetic import ZSCORE_FRACTION_BITS, saturate
 from quantization.calibrate import observe
 from quantization.decoder import quantize_decoder
 from quantization.frontend import quantize_frontend
-from quantization.golden import Golden, run_decoder, run_frontend
+from quantization.golden import Golden, in_units, run_decoder, run_frontend
 from quantization.reference import ReferenceStepper
 from quantization.selection import Segment, choose_observers, float_decoded
 from quantization.sizes import sizes
@@ -152,14 +152,14 @@ def _check_reference(golden: Golden, frontend: onnx.ModelProto | None, decoder: 
 def _scores(run: RunDir, stream: Stream, session: Session, decoder: onnx.ModelProto, golden: Golden) -> dict[str, Any]:
     """Float, int8 and Wiener on the same held-out bins; float starts at rest where int8 does, so that they differ by rounding alone."""
     first = golden.first_bin + golden.warm_up
-    int8 = _in_units(golden.decoded, decoder)[golden.warm_up :]
+    int8 = in_units(golden.decoded, decoder)[golden.warm_up :]
     true = session.targets[first : first + len(int8)]
     with np.load(run.file("predictions.npz"), allow_pickle=False) as predictions:
         wiener = predictions[f"{stream.name}_wiener"][: len(int8)]
     model = load_model(stream.float_decoder(run))
     rounded = (golden.features * np.asarray(metadata(decoder)["io"]["features"]["scale"])).astype(np.float32)
     exact, behind_int8 = (
-        _in_units(float_decoded(model, features), model)[golden.warm_up :]
+        in_units(float_decoded(model, features), model)[golden.warm_up :]
         for features in (_float_features(run, stream, session, golden), rounded)
     )
     by_name = {"float": exact, "int8": int8, "wiener": wiener}
@@ -181,9 +181,3 @@ def _float_features(run: RunDir, stream: Stream, session: Session, golden: Golde
         return lfp_features(design(run.settings, session.good_channels), golden.samples)
     assert session.spike_threshold is not None  # there are samples: the stream has a front end
     return spike_counts(design_spike(run.settings, session.spike_threshold), [golden.samples])
-
-
-def _in_units(decoded: NDArray, model: onnx.ModelProto) -> NDArray[np.float64]:
-    """Outputs of a decoder's step graph, (bins, dims), in target units."""
-    io = metadata(model)["io"]["decoded"]
-    return decoded * np.asarray(io["scale"]) + np.asarray(io["offset"])
