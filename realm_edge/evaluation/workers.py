@@ -83,10 +83,9 @@ def _in_processes(cells: Sequence[Work], workers: int) -> Iterator[tuple[int, Re
             yield futures[future], future.result()
         pool.shutdown()
     except BaseException:  # Ctrl-C too: what waits is dropped, what runs is ended
-        pool.shutdown(wait=False, cancel_futures=True)
         for process in set(multiprocessing.active_children()) - others:
             process.kill()
-            process.join()
+        pool.shutdown(cancel_futures=True)  # waits for the pool's thread, which alone reaps them: two that wait for one child race
         for folder in {folder for cell in cells for folder in cell.folders}:
             for half_written in leftovers(folder):
                 half_written.unlink()
