@@ -66,7 +66,7 @@ def _fabric(device: str, precision: str, each: int, machines: int) -> Fabric:
     # Named, or Fabric would look for the variables of batch systems, under which one process is one process still.
     many = each * machines > 1
     environment = TorchElasticEnvironment() if many else LightningEnvironment()
-    strategy = "ddp" if many else "auto"
+    strategy = "ddp_find_unused_parameters_true" if many else "auto"  # a batch is of one array, and uses its input layer alone
     return Fabric(accelerator=device, devices=each, num_nodes=machines, strategy=strategy, plugins=[plugin, environment])
 
 

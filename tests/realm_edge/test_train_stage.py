@@ -130,7 +130,8 @@ def test_two_processes_train_what_one_does(tmp_path):
     settings = settings_module.Settings.model_validate(SETTINGS.model_dump() | fits)
     other = session("a", 1)
     other.targets[30:100] = np.nan  # so that windows differ in how much of the behaviour is known
-    recorded = other, session("c", 0, heldout=True)
+    # A batch of one array leaves the input layer of the other without a gradient.
+    recorded = other, session("b", 2, n_features=3), session("c", 0, heldout=True)
     alone = make_run(tmp_path / "alone", *recorded, settings=settings)
     expected = train.run(alone, Silent())
     both = make_run(tmp_path / "both", *recorded, settings=settings)
