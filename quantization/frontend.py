@@ -32,7 +32,8 @@ def lfp_format(ticks: int) -> SignalFormat:
     return SignalFormat(guard, min(limit, 2 ** (17 + guard)), accumulator_bits=62)
 
 
-# Guard and coefficient bits share 31. Rounding noise moves fewer crossings with two guard bits (`test_integer_crossings_are_close_to_float`).
+# Guard and coefficient bits share 31: with two guard bits rounding noise moves the fewest crossings
+# (`test_integer_crossings_are_close_to_float`).
 SPIKE_FORMAT = SignalFormat(guard=2, limit=2**17 - 1, accumulator_bits=31)
 
 
