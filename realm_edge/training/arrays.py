@@ -27,3 +27,7 @@ class SharedStudent(nn.Module):
         tokenizer = None if n_features == len(self.student.feature_mean) else self.tokenizers[str(n_features)]
         hidden, _ = self.student.encode(normalised, self.student.initial_state(batch, n_features), tokenizer)
         return hidden
+
+    def decode(self, normalised: Tensor) -> Tensor:
+        """(batch, bins, n_features of any of the arrays) -> (batch, bins, dims), standardised, from the zero state."""
+        return self.student.read_out(self.encode(normalised))

@@ -11,6 +11,7 @@ from realm_edge.models.teacher import Teacher
 from realm_edge.progress import Progress
 from realm_edge.settings import DistilSettings, ModelSettings
 from realm_edge.training.arrays import SharedStudent
+from realm_edge.training.finetune import decoding_error
 from realm_edge.training.history import History
 from realm_edge.training.loop import Phase, fit, masked_mse, seeded
 from realm_edge.training.machine import mean_over_processes
@@ -55,6 +56,9 @@ def distil(
 ) -> tuple[Student, History]:
     """Train a student against a frozen teacher on the pretraining sessions; its statistics buffers are left to fine-tuning.
 
+    The weights that decode the validation parts best are kept: the rest of the loss can go on falling while decoding, which has far
+    fewer numbers to learn from, is fitted to noise (the rodent recording). Without ``w_task`` it is the whole loss that decides.
+
     Args:
         series: sessions that pretrained the teacher, with the same behaviour axes.
         n_features: of the decoded session. Where no session of ``series`` has as many, its input layer is left to fine-tuning.
@@ -66,15 +70,19 @@ def distil(
         arrays = [one.inputs.shape[1] for one in series]
         module = Distillation(SharedStudent(student, arrays, series[0].kinds), arrays, teacher.settings.d_model)
     teacher = teacher.eval().requires_grad_(False).to(phase.fabric.device)
-    held = validation_batches(series, window)
-    held_seen = [_seen(teacher, batch) for batch in held]
 
     def loss(module: Distillation, batch: Batch) -> Tensor:
         return module.loss(batch, _seen(teacher, batch), settings)
 
-    def validate(module: Distillation) -> float:
-        return mean_over_windows(held, [float(module.loss(*pair, settings)) for pair in zip(held, held_seen, strict=True)])
+    def decoding(module: Distillation) -> float:
+        return decoding_error(module.shared.decode, series, window)
 
+    held = [] if settings.w_task else [(batch, _seen(teacher, batch)) for batch in validation_batches(series, window)]
+
+    def whole_loss(module: Distillation) -> float:
+        return mean_over_windows([batch for batch, _ in held], [float(module.loss(*pair, settings)) for pair in held])
+
+    validate = decoding if settings.w_task else whole_loss
     history = fit(module, settings, phase, lambda: training_batches(series, window, settings.batch), loss, validate, progress)
     teacher.cpu()
     return student, history

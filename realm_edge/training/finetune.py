@@ -31,7 +31,7 @@ def finetune(student: Student, settings: FitSettings, series: Sequence[Series], 
         own[-1].give_statistics(student)
     with seeded(phase, "arrays"):
         shared = SharedStudent(student, (one.inputs.shape[1] for one in series), series[0].kinds)
-    return supervise(shared, _out, settings, series, window, phase, progress)
+    return supervise(shared, SharedStudent.decode, settings, series, window, phase, progress)
 
 
 def supervise(
@@ -64,20 +64,25 @@ def supervise(
         return masked_mse(out(module, batch.inputs), batch.targets)
 
     def validate(module: Module) -> float:
-        predicted, known = [], []
-        for one in series:
-            start = max(one.train_end - WARM_UP_WINDOWS * window, 0)
-            predicted.append(out(module, one.inputs[None, start : one.validation_end])[0, one.train_end - start :])
-            known.append(one.targets[one.train_end : one.validation_end])
-        return float(masked_mse(torch.cat(predicted), torch.cat(known)))
+        return decoding_error(lambda inputs: out(module, inputs), series, window)
 
     return fit(module, settings, phase, lambda: training_batches(labelled, segment, settings.batch), loss, validate, progress)
+
+
+def decoding_error(out: Callable[[Tensor], Tensor], series: Sequence[Series], window: int) -> float:
+    """Mean squared error over the known behaviour of the validation parts, each decoded in one go behind two windows of warm-up.
+
+    Args:
+        out: (1, bins, n_inputs) z-scores -> (1, bins, dims) standardised behaviour, from the zero state.
+    """
+    predicted, known = [], []
+    for one in series:
+        start = max(one.train_end - WARM_UP_WINDOWS * window, 0)
+        predicted.append(out(one.inputs[None, start : one.validation_end])[0, one.train_end - start :])
+        known.append(one.targets[one.train_end : one.validation_end])
+    return float(masked_mse(torch.cat(predicted), torch.cat(known)))
 
 
 def _labelled_end(series: Series) -> int:
     known = torch.isfinite(series.targets[: series.train_end]).all(dim=1)
     return int(known.nonzero()[-1]) + 1  # standardise() made sure that there is one
-
-
-def _out(shared: SharedStudent, normalised: Tensor) -> Tensor:
-    return shared.student.read_out(shared.encode(normalised))
