@@ -14,7 +14,7 @@ from realm_edge.evaluation.cells import Cell, Conditions
 from realm_edge.evaluation.decoders import ALL, Decoder, chosen
 from realm_edge.evaluation.studies import STUDIES, Study, Variant
 from realm_edge.evaluation.study_output import markdown, plot
-from realm_edge.evaluation.summary import SYNTHETIC, interval, key, paired, summarise
+from realm_edge.evaluation.summary import SYNTHETIC, interval, key, observations, paired, summarise
 from realm_edge.evaluation.sweep import Plan
 from realm_edge.evaluation.tasks import CAUSAL, Task, tasks
 from realm_edge.evaluation.workers import Result, results
@@ -121,9 +121,11 @@ def _summarise(
             reference = {key(one): one for one in found[0] if one["decoder"] == decoder and one["labels"] == row["labels"]}
             here = [one for one in found[at] if one["decoder"] == row["decoder"] and one["labels"] == row["labels"]]
             is_reference = at == 0 and row["decoder"] == decoder
-            changes = [] if is_reference else [_score(study, own) - _score(study, first) for first, own in paired(reference, here)]
+            pairs = [] if is_reference else paired(reference, here)
+            changes = [_score(study, own) - _score(study, first) for first, own in pairs]
+            spread = interval(observations([own for _, own in pairs], changes))
             row |= {"variant": variant.name, "at": variant.at}
-            row |= {"change": math.fsum(changes) / len(changes) if changes else None, "change_interval": interval(changes)}
+            row |= {"change": math.fsum(changes) / len(changes) if changes else None, "change_interval": spread}
             rows.append({name: value for name, value in row.items() if not study.validation or name not in SCORES})
     synthetic = any(row["synthetic"] for some in found for row in some)
     return {

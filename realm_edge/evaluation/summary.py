@@ -43,19 +43,22 @@ def summarise(results: Sequence[Result], arms: Sequence[Decoder], settings: Sett
 
 
 def interval(values: Sequence[float]) -> list[float] | None:
-    """Student's t interval of the mean; None where values are fewer than two."""
-    if len(values) < 2:
+    """Student's t interval of the mean; None where values are fewer than three: that of two reaches 12.7 standard errors to either side."""
+    if len(values) < 3:
         return None
     half = float(sem(values) * t.ppf((1 + CONFIDENCE) / 2, len(values) - 1))
     return [float(np.mean(values)) - half, float(np.mean(values)) + half]
+
+
+def observations(results: Sequence[Result], values: Sequence[float]) -> list[float]:
+    """``values``, one a result, without repetitions: Wiener and Kalman give the same at every seed, which is one observation a session."""
+    return [value for _, value in sorted({(result["session"], value) for result, value in zip(results, values, strict=True)})]
 
 
 def _row(arm: Decoder, share: float, results: Sequence[Result], reference: dict[tuple[str, int], Result]) -> dict[str, Any]:
     def mean(name: str) -> float:
         return float(np.mean([result[name] for result in results]))
 
-    # Wiener and Kalman give the same at every seed: that is one observation a session, not several.
-    scores = [score for _, score in sorted({(result["session"], result["r2"]) for result in results})]
     pairs = [] if arm.chance or arm.name == DISTILLED else paired(reference, results)
     gains = [student["r2"] - other["r2"] for student, other in pairs]
     steps = [result["steps_to_best"] for result in results if result["steps_to_best"] is not None]
@@ -68,7 +71,7 @@ def _row(arm: Decoder, share: float, results: Sequence[Result], reference: dict[
         "labels": share,
         "cells": len(results),
         "r2": mean("r2"),
-        "r2_interval": interval(scores),
+        "r2_interval": interval(observations(results, [result["r2"] for result in results])),
         "r2_by_axis": {axis: float(np.mean([result["r2_by_axis"][axis] for result in results])) for axis in results[0]["r2_by_axis"]},
         "r": mean("r"),
         "student_gain": float(np.mean(gains)) if gains else None,
@@ -114,7 +117,8 @@ def _caption(
         f"R² on the test part ({bins} bins in the first session) of {', '.join(sessions)}, decoded causally with the state carried",
         "(but for what is marked not causal),",
         f"split in order of time. Means over {len(seeds)} seed(s) x {len(sessions)} session(s);",
-        f"brackets are 95 % t intervals over these {cells} cells (with one session: of training, not of what other test data would give).",
+        f"brackets are 95 % t intervals over these {cells} cells (with one session: of training, not of what other test data would give;",
+        "none where fewer than three differ: Wiener and Kalman give the same at every seed).",
         "Student minus decoder is paired by seed and session; over test data: 95 % interval of the same mean over resampled blocks of",
         f"{BLOCK_S:g} s of the test parts, the same blocks for both decoders (none below {FEWEST} blocks).",
         "Labels: share of the training part, from its start, whose behaviour is known; validation keeps its own.",

@@ -21,7 +21,7 @@ from realm_edge.evaluation import blocks, cells, feature_table, pretrained
 from realm_edge.evaluation import decoders as arms
 from realm_edge.evaluation.bench import Bench, Outcome
 from realm_edge.evaluation.convergence import cost_to_reach, race
-from realm_edge.evaluation.summary import SYNTHETIC, interval, summarise
+from realm_edge.evaluation.summary import SYNTHETIC, interval, observations, summarise
 from realm_edge.evaluation.sweep import Plan, evaluate
 from realm_edge.evaluation.table import markdown
 from realm_edge.evaluation.tasks import Recordings, shifted, tasks, with_labels
@@ -177,7 +177,10 @@ def test_results_of_other_settings_are_refused(swept: Path) -> None:
 
 def test_paired_differences_and_intervals_by_hand() -> None:
     assert interval([0.1, 0.2, 0.3]) == pytest.approx([0.2 - 4.302653 * 0.1 / 3**0.5, 0.2 + 4.302653 * 0.1 / 3**0.5])
-    assert interval([0.3]) is None
+    assert interval([0.3, 0.4]) is None
+    results = [{"session": name} for name in ("a", "a", "b")]
+    assert observations(results, [0.5, 0.5, 0.5]) == [0.5, 0.5]  # the same at every seed counts once
+    assert observations(results, [0.4, 0.5, 0.3]) == [0.4, 0.5, 0.3]
     chosen = [arm for arm in arms.decoders(False, False, False) if arm.name in ("student", "gru", "wiener")]
     r2 = {"student": [0.6, 0.7, 0.5, 0.6], "gru": [0.5, 0.5, 0.5, 0.5], "wiener": [0.3, 0.3, 0.4, 0.4]}
     results = [
@@ -193,7 +196,7 @@ def test_paired_differences_and_intervals_by_hand() -> None:
     assert student["r2"] == pytest.approx(0.6) and student["student_gain"] is None
     assert gru["student_gain"] == pytest.approx(0.1)
     assert gru["student_gain_interval"] == pytest.approx(interval([0.1, 0.2, 0.0, 0.1]))
-    assert wiener["r2_interval"] == pytest.approx(interval([0.3, 0.4]))  # equal at every seed: two observations, not four
+    assert wiener["r2_interval"] is None  # equal at every seed: two observations, not four
     assert wiener["student_gain_interval"] == pytest.approx(interval([0.3, 0.4, 0.1, 0.2]))
 
 

@@ -13,7 +13,7 @@ from realm_edge import cli
 from realm_edge.errors import UserError
 from realm_edge.evaluation import study
 from realm_edge.evaluation.studies import STUDIES
-from realm_edge.evaluation.summary import SYNTHETIC, interval
+from realm_edge.evaluation.summary import SYNTHETIC
 from realm_edge.evaluation.sweep import Plan
 from realm_edge.evaluation.tasks import Recordings, tasks
 from realm_edge.evaluation.zero_phase import WHOLE_SESSION, ZERO_PHASE, zero_phase_features
@@ -77,7 +77,7 @@ def test_a_study_has_a_row_for_every_variant_and_says_what_it_is(name: str, outs
         for where, decoder in ((folder, one["decoder"]), (reference, compared))
     ]
     differences = np.subtract(*pair)
-    assert one["change"] == pytest.approx(differences.mean()) and one["change_interval"] == pytest.approx(interval(differences.tolist()))
+    assert one["change"] == pytest.approx(differences.mean()) and one["change_interval"] is None  # two observations
 
     before = {path: path.stat().st_mtime_ns for path in out.glob("*/results/*.json")}
     assert run(name, out) == summary and len(before) == len(results)
