@@ -12,7 +12,7 @@ from realm_edge.files import sha256_file
 from realm_edge.progress import Progress
 from realm_edge.readers import fingerprint
 from realm_edge.rundir import RunDir
-from realm_edge.settings import Settings, preset
+from realm_edge.settings import Settings, load, preset
 
 
 @dataclass(frozen=True)
@@ -80,12 +80,13 @@ def open_for_data(
         wanted["features"] = features
     if fresh:
         RunDir.erase(out)
-    reopens = settings is None and (out / "config.toml").exists()
-    if reopens:
-        run = RunDir.open(out)
+    config = out / "config.toml"
+    reopens = settings is None and config.exists()
+    if recordings and features is not None:
+        before = load(config) if reopens else settings or preset("demo")
+        run = RunDir.create(out, feature_table.fitted(before, recordings[0], features))
     else:
-        chosen = settings or preset("demo")
-        run = RunDir.create(out, feature_table.fitted(chosen, recordings[0], features) if recordings and features else chosen)
+        run = RunDir.open(out) if reopens else RunDir.create(out, settings or preset("demo"))
     had = run.requested("data")
     if had == wanted or "data" not in run.performed():
         return run, wanted

@@ -112,6 +112,7 @@ def test_features_beside_lfp_are_refused(tmp_path: Path, monkeypatch: pytest.Mon
 def test_a_run_is_reopened_with_the_same_series_only(tmp_path: Path) -> None:
     path, out = feature_file(tmp_path / "grip.nwb"), tmp_path / "run"
     given = ["data", "--data", str(path), "--behavior", "force", "--out", str(out)]
+    assert CliRunner().invoke(cli.main, given).exit_code == 2  # without --features: an LFP is missing, and a directory is left
     for _ in range(2):
         result = CliRunner().invoke(cli.main, [*given, "--features", "power", "--json"])
         assert result.exit_code == 0, result.stderr
