@@ -18,6 +18,7 @@ UNITS = {
     "r2_loss": "",
 }
 AT_LEAST = ("r2",)  # every other budget is an upper limit
+OF_FRONTEND_TOO = ("power_uw", "latency_ms", "flash_bytes", "ram_bytes")
 R2_COUNTED_FROM = 0.3  # below it the loss by int8 says nothing
 
 
@@ -35,18 +36,22 @@ class Measured:
     """What the budgets are held against. Power and latency hold None where the work does not fit; ``fit_text`` then says what would."""
 
     power_uw: dict[str, float | None]  # by part, and "total"
-    bandwidth_bps: float
+    bandwidth_bps: float | None
     latency_ms: dict[str, float | None]  # by part, and "total"
     flash_bytes: int
     ram_bytes: int
     r2_float: float
     r2_int8: float
     fit_text: str
+    decoder_only: bool = False  # sensing and front end are unknown and left out
 
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the budget table. ``by_how_much`` is what is left (negative: what is missing); ``lever`` is empty where all is well."""
+    """One line of the budget table. ``by_how_much`` is what is left (negative: what is missing); ``lever`` is empty where all is well.
+
+    ``decoder_only``: sensing and front end would add to the value, and are left out: what is within the limit may still break it.
+    """
 
     name: str
     limit: float
@@ -56,6 +61,7 @@ class Row:
     by_how_much: float | None
     lever: str
     source: str
+    decoder_only: bool
 
     def as_json(self) -> dict[str, object]:
         return asdict(self)
@@ -100,12 +106,13 @@ def evaluate(budgets: list[Budget], measured: Measured) -> list[Row]:
 
 def _row(budget: Budget, measured: Measured) -> Row:
     value = _value(budget.name, measured)
+    partial = measured.decoder_only and budget.name in OF_FRONTEND_TOO
     if value is None:
-        return Row(budget.name, budget.limit, None, UNITS[budget.name], False, None, measured.fit_text, budget.source)
+        return Row(budget.name, budget.limit, None, UNITS[budget.name], False, None, measured.fit_text, budget.source, partial)
     left = value - budget.limit if budget.name in AT_LEAST else budget.limit - value
     ok = left >= 0 or (budget.name == "r2_loss" and measured.r2_float < R2_COUNTED_FROM)
     lever = "" if ok else _lever(budget, measured)
-    return Row(budget.name, budget.limit, value, UNITS[budget.name], ok, left, lever, budget.source)
+    return Row(budget.name, budget.limit, value, UNITS[budget.name], ok, left, lever, budget.source, partial)
 
 
 def _value(name: str, measured: Measured) -> float | None:

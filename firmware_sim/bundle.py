@@ -48,7 +48,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class Bundle:
-    """A bundle's folder and what its metadata say; ``frontend`` is None where spike counts come in by the board."""
+    """A bundle's folder and what its metadata say; ``frontend`` is None where spike counts or features come in by the board."""
 
     path: Path
     stream: str

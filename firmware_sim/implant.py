@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 from firmware_sim.components import Components
 from firmware_sim.targets import Target
@@ -13,7 +14,8 @@ SAMPLE_BITS = 16
 class Workload:
     """What the firmware has to do, in cycles that the simulation counted.
 
-    Without a front end a circuit of its own detects and counts spikes; its counts come in once a bin (``ticks_per_bin`` 1).
+    Without a front end, values come in once a bin (``ticks_per_bin`` 1): counts of a circuit of its own that detects spikes, or features
+    of which nobody knows what senses and computes them. Power is then that of decoder, sleep and radio alone.
     """
 
     channels: int
@@ -25,13 +27,13 @@ class Workload:
     decoder_cycles: float  # one decoder step, sending included
     loop_cycles: float  # main loop, a bin
     output_bits: int  # payload of one packet; a packet a bin
-    has_frontend: bool = True
+    source: Literal["samples", "detector", "features"] = "samples"  # of what comes in
     output_delay_s: float = 0.0  # by which the decoder answers late, by design (settings.output_delay_ms)
 
 
 @dataclass(frozen=True)
 class Timeline:
-    """The implant at work. Power is None where the work does not fit the clock or the link.
+    """The implant at work. Power is None where the work does not fit the clock or the link; where features come in, sensing and raw are.
 
     ``latency_ms`` runs from a change at the start of a bin to the end of the packet that shows it: ``bin_wait`` (the whole bin, the
     worst case; half of it is the mean), ``compute`` (from the last sample to the output), ``radio``, and ``output_delay``, by which
@@ -44,7 +46,7 @@ class Timeline:
     clock_hz: float
     duty_cycle: float | None
     power_uw: dict[str, float | None]  # sensing, mcu_active, mcu_sleep, radio, total
-    bandwidth_bps: dict[str, float]  # decoded payload, decoded on air, raw streaming
+    bandwidth_bps: dict[str, float | None]  # decoded payload, decoded on air, raw streaming
     latency_ms: dict[str, float | None]  # bin_wait, compute, radio, output_delay, total
     wakeups_per_s: float
 
@@ -70,7 +72,7 @@ def run_timeline(workload: Workload, target: Target, components: Components, ram
     bin_cycles = workload.ticks_per_bin * workload.tick_cycles + workload.decoder_cycles + workload.loop_cycles + blocks_per_bin * interrupt
     required = bin_cycles / workload.bin_s
     on_air_s, on_air_bps = _packets(workload.output_bits, workload.bin_s, components)
-    raw_bps = workload.channels * workload.sample_rate_hz * SAMPLE_BITS
+    raw_bps = None if workload.source == "features" else workload.channels * workload.sample_rate_hz * SAMPLE_BITS
     bandwidth = {"decoded": workload.output_bits / workload.bin_s, "decoded_on_air": on_air_bps, "raw": raw_bps}
     problem = None
     if required > clock:
@@ -85,7 +87,7 @@ def run_timeline(workload: Workload, target: Target, components: Components, ram
         latency = dict.fromkeys(("bin_wait", "compute", "radio", "output_delay", "total"))
         return Timeline(False, problem, required, clock, None, nothing, bandwidth, latency, 0.0)
     active_s, wakeups, delay_s = _play(workload, clock, interrupt, wakeup_s, block_ticks, seconds)
-    power: dict[str, float | None] = dict(_power(workload, target, components, active_s / seconds, on_air_s))
+    power = _power(workload, target, components, active_s / seconds, on_air_s)
     parts = {"bin_wait": workload.bin_s, "compute": delay_s, "radio": on_air_s, "output_delay": workload.output_delay_s}
     delays = {name: 1e3 * part for name, part in parts.items()}
     return Timeline(
@@ -132,14 +134,19 @@ def _play(w: Workload, clock: float, interrupt: float, wakeup_s: float, block_ti
 
 
 def raw_streaming(workload: Workload, components: Components) -> dict[str, float | str | None]:
-    """What sending every sample instead would take: bits a second, share of the link's time, sensing and radio power (None: too much)."""
+    """What sending every sample instead would take: bits a second, share of the link's time, sensing and radio power.
+
+    None: too much for the link, or unknown, as the text says.
+    """
+    if workload.source == "features":
+        return {"bandwidth_bps": None, "link_share": None, "power_uw": None, "text": "unknown: the recording holds features, not samples"}
     bits = workload.channels * workload.sample_rate_hz * SAMPLE_BITS * workload.bin_s
     on_air_s, _ = _packets(bits, workload.bin_s, components)
     share = on_air_s / workload.bin_s
     if share > 1.0:
         text = f"the link cannot carry this: {bits / workload.bin_s / 1e6:.2f} Mb/s would need {share:.1f} times its time"
         return {"bandwidth_bps": bits / workload.bin_s, "link_share": share, "power_uw": None, "text": text}
-    power = _sensing_uw(workload, components) + _radio_uw(share, components)
+    power = _adc_uw(workload, components) + _radio_uw(share, components)
     return {"bandwidth_bps": bits / workload.bin_s, "link_share": share, "power_uw": power, "text": "sensing and radio, no processing"}
 
 
@@ -152,7 +159,7 @@ def _packets(bits: float, period_s: float, components: Components) -> tuple[floa
     return seconds, on_air / period_s
 
 
-def _sensing_uw(workload: Workload, components: Components) -> float:
+def _adc_uw(workload: Workload, components: Components) -> float:
     conversions = workload.channels * workload.sample_rate_hz * components.value("sensing.adc", "pJ/conversion") * 1e-6
     return workload.channels * components.value("sensing.amplifier", "uW/channel") + conversions
 
@@ -161,12 +168,18 @@ def _radio_uw(share: float, components: Components) -> float:
     return share * components.value("radio.transmit", "mW") * 1e3 + (1.0 - share) * components.value("radio.idle", "uW")
 
 
-def _power(workload: Workload, target: Target, components: Components, duty: float, on_air_s: float) -> dict[str, float]:
+def _power(workload: Workload, target: Target, components: Components, duty: float, on_air_s: float) -> dict[str, float | None]:
     """Mean power by part in microwatts."""
-    sensing = _sensing_uw(workload, components)
-    if not workload.has_frontend:
+    sensing = None if workload.source == "features" else _adc_uw(workload, components)
+    if sensing is not None and workload.source == "detector":
         sensing += workload.channels * components.value("sensing.spike-detector", "uW/channel")
     active = duty * target.clock_hz * components.value(target.components.active, "pJ/cycle") * 1e-6
     sleep = (1.0 - duty) * components.value(target.components.sleep, "uW")
     radio = _radio_uw(on_air_s / workload.bin_s, components)
-    return {"sensing": sensing, "mcu_active": active, "mcu_sleep": sleep, "radio": radio, "total": sensing + active + sleep + radio}
+    return {
+        "sensing": sensing,
+        "mcu_active": active,
+        "mcu_sleep": sleep,
+        "radio": radio,
+        "total": (sensing or 0.0) + active + sleep + radio,
+    }

@@ -1,12 +1,19 @@
 """One stream's section of ``simulation/<target>.json``: cost, memory, power, bandwidth, latency, accuracy, budgets."""
 
 from dataclasses import asdict, replace
-from typing import Any
+from typing import Any, Literal
 
 from firmware_sim.budgets import Budget, Measured, evaluate
+from firmware_sim.bundle import Bundle
 from firmware_sim.components import Components
 from firmware_sim.implant import Timeline, Workload, buffer_bytes, raw_streaming, run_timeline
 from firmware_sim.simulate import RegionStep, StreamResult
+
+FRONTENDS = {  # by a workload's source
+    "samples": "run",
+    "detector": "not run: spike counts come in from a circuit of their own",
+    "features": "not included: the recording holds features; power, latency, flash, RAM and cycles are those of decoder and radio alone",
+}
 
 
 def stream_report(
@@ -35,7 +42,15 @@ def stream_report(
     timeline = run_timeline(work, target, components, ram)
     low_high = [run_timeline(workload(result, adc_rate_hz, output_delay_s, bound), target, components, ram) for bound in ("low", "high")]
     measured = Measured(
-        timeline.power_uw, timeline.bandwidth_bps["decoded"], timeline.latency_ms, memory.flash, ram, r2_float, r2_int8, timeline.text
+        timeline.power_uw,
+        timeline.bandwidth_bps["decoded"],
+        timeline.latency_ms,
+        memory.flash,
+        ram,
+        r2_float,
+        r2_int8,
+        timeline.text,
+        decoder_only=work.source == "features",
     )
     cycles, macs = result.cycles_per_step, result.macs_per_step
     decoder = result.regions["decoder"].cycles
@@ -46,7 +61,7 @@ def stream_report(
         "assumed": [f"{name} of {target.part}: {target.source}" for name in target.assumed],
         "core": {"name": result.core.name, "label": result.core.label, "validation": result.core.validation, "source": result.core.source},
         "emulator": result.emulator,
-        "frontend": "run" if result.bundle.frontend else "not run: spike counts come in from a circuit of their own",
+        "frontend": FRONTENDS[work.source],
         "steps": result.steps,
         "bit_exact": result.bit_exact,
         "mismatch": asdict(result.mismatch) if result.mismatch else None,
@@ -102,13 +117,19 @@ def workload(result: StreamResult, adc_rate_hz: float, output_delay_s: float, bo
         decoder_cycles=per_step["decoder"] + per_step["send"],
         loop_cycles=per_step["loop"],
         output_bits=16 * result.output_values,
-        has_frontend=result.bundle.frontend is not None,
+        source=_source(result.bundle),
         output_delay_s=output_delay_s,
     )
 
 
+def _source(bundle: Bundle) -> Literal["samples", "detector", "features"]:
+    if bundle.frontend:
+        return "samples"
+    return "detector" if bundle.stream == "spike" else "features"
+
+
 def _behind_detector(work: Workload) -> Workload:
-    return replace(work, ticks_per_bin=1, tick_cycles=0.0, last_tick_cycles=0.0, has_frontend=False)
+    return replace(work, ticks_per_bin=1, tick_cycles=0.0, last_tick_cycles=0.0, source="detector")
 
 
 def _region_json(region: RegionStep, steps: int) -> dict[str, float | None]:

@@ -8,12 +8,12 @@ import onnx
 from numpy.typing import ArrayLike, NDArray
 
 from export.stepgraph import Stepper, metadata
-from quantization.arithmetic import saturate
 from quantization.calibrate import Observed
 from quantization.decoder import quantize_decoder
 from quantization.fixedpoint import INT8_LIMIT
 from quantization.formats import Formats, int8_tensors
 from quantization.golden import run_decoder
+from quantization.inputs import stored
 from quantization.observers import DEFAULT, OBSERVERS
 from realm_edge.metrics import nrmse
 from realm_edge.progress import Progress, Silent
@@ -36,7 +36,7 @@ class Segment:
         bins = min(STRETCH_BINS, len(features) // STRETCHES)
         starts = np.linspace(0, len(features) - bins, STRETCHES).astype(int)
         chosen = features[(starts[:, None] + np.arange(bins)).ravel()]
-        return Segment(chosen, saturate(np.rint(chosen / np.asarray(feature_scale)), 16))
+        return Segment(chosen, stored(chosen, feature_scale))
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,11 @@ import onnx
 from numpy.typing import NDArray
 
 from export.stepgraph import Stepper, load_model, metadata, save_model
-from quantization.arithmetic import ZSCORE_FRACTION_BITS, saturate
 from quantization.calibrate import observe
 from quantization.decoder import quantize_decoder
 from quantization.frontend import quantize_frontend
 from quantization.golden import Golden, in_units, run_decoder, run_frontend
+from quantization.inputs import input_scale, stored
 from quantization.reference import ReferenceStepper
 from quantization.selection import Segment, choose_observers, float_decoded
 from quantization.sizes import sizes
@@ -31,8 +31,9 @@ from realm_edge.stages.data import load_sessions
 from realm_edge.streams import LFP, Stream, present
 
 WARM_UP_BINS = 150  # filters and state settle; neither calibrated on nor scored
+FEATURES_WARM_UP_BINS = 3000  # as far back as golden vectors of recorded features begin: without a front end all bins are cheap to check
 SCORED_BINS = 1200  # of the test part, at most: what the simulator runs
-REFERENCE_TICKS = 2000  # compared with the numpy reference in every run; the test suite compares more
+REFERENCE_TICKS = 2000  # of a front end, compared with the numpy reference in every run; the test suite compares more
 
 
 def run(run: RunDir, progress: Progress) -> dict[str, Any]:
@@ -78,7 +79,7 @@ def _quantised(
 ) -> tuple[onnx.ModelProto | None, onnx.ModelProto, tuple[Row, ...], dict[str, Any]]:
     """Integer front end (None where the stream has none), integer decoder, its tensor table, and what calibration.json says."""
     training = stream.inputs(session)[: session.train_end]
-    frontend, feature_scale = None, [_count_scale(run.settings)] * training.shape[1]
+    frontend, feature_scale = None, input_scale(stream, run.settings, training)
     if stream.has_frontend(session):
         plain = _plain_features(run.settings, session) if stream is LFP and run.settings.lfp.zscore_bins else training
         frontend = quantize_frontend(load_model(stream.float_frontend(run)), plain[WARM_UP_BINS:], made_from)
@@ -108,22 +109,17 @@ def _plain_features(settings: Settings, session: Session) -> NDArray[np.float32]
     return lfp_features(frontend, LFP.samples(session, settings, 0, session.train_end))
 
 
-def _count_scale(settings: Settings) -> float:
-    """Of the spike counts that reach the implant from elsewhere, or of their z-scores."""
-    return 2.0**-ZSCORE_FRACTION_BITS if settings.spike.zscore_bins else 1.0
-
-
 def _golden(
     settings: Settings, stream: Stream, session: Session, frontend: onnx.ModelProto | None, decoder: onnx.ModelProto, progress: Progress
 ) -> Golden:
-    warm_up = min(WARM_UP_BINS, session.validation_end)
+    earliest = FEATURES_WARM_UP_BINS if stream is LFP and frontend is None else WARM_UP_BINS
+    warm_up = min(earliest, session.validation_end)
     first = session.validation_end - warm_up
     bins = warm_up + min(SCORED_BINS, len(session.targets) - session.validation_end)
     samples: NDArray[np.int16] | None = None
     frontend_states: dict[str, NDArray] = {}
     if frontend is None:
-        counts = stream.inputs(session)[first : first + bins]
-        features = saturate(np.rint(counts / _count_scale(settings)), 16)
+        features = stored(stream.inputs(session)[first : first + bins], metadata(decoder)["io"]["features"]["scale"])
     else:
         samples = stream.samples(session, settings, first, bins)
         ticks: Iterator[NDArray] = progress.track(samples, f"{stream.name} front end in onnxruntime", len(samples))
@@ -133,14 +129,14 @@ def _golden(
 
 
 def _check_reference(golden: Golden, frontend: onnx.ModelProto | None, decoder: onnx.ModelProto) -> int:
-    """Compare onnxruntime with the numpy reference; returns the number of ticks compared."""
+    """Compare onnxruntime with the numpy reference, decoder over all golden bins; returns the number of ticks compared."""
     pairs = [(decoder, "features", golden.features)]
     if frontend is not None and golden.samples is not None:
-        pairs.append((frontend, "sample", golden.samples))
+        pairs.append((frontend, "sample", golden.samples[:REFERENCE_TICKS]))
     ticks = 0
     for model, name, rows in pairs:
         fast, reference = Stepper(model), ReferenceStepper(model)
-        for row in rows[:REFERENCE_TICKS]:
+        for row in rows:
             got, expected = fast.step({name: row}), reference.step({name: row})
             for key, value in {**expected, **reference.state}.items():
                 if not np.array_equal({**got, **fast.state}[key], value):

@@ -24,9 +24,7 @@ def warnings(rows: Sequence[Row], scores: dict[str, Any]) -> list[str]:
     found = []
     if scores["nrmse_int8_float"] > MOST_NRMSE:
         if scores["nrmse_frontend"] > scores["nrmse_decoder"]:
-            cause = (
-                f"the integer front end makes {_percent(scores['nrmse_frontend'])} of it: features near a threshold or a rail change most"
-            )
+            cause = f"integer features make {_percent(scores['nrmse_frontend'])} of it: those near a threshold or a rail change most"
         else:
             worst = sorted(rows, key=lambda row: -row.nrmse_alone)
             cause = f"most comes from {_named((row, _percent(row.nrmse_alone)) for row in worst)}: {_OUTLIERS}"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from realm_edge.cli_options import AS_JSON, BEHAVIOR, CONFIG, MACHINE, PATH, PRESET, RECORDINGS, number, options, settings_of
+from realm_edge.cli_options import AS_JSON, BEHAVIOR, CONFIG, FEATURES, MACHINE, PATH, PRESET, RECORDINGS, number, options, settings_of
 
 if TYPE_CHECKING:
     from realm_edge.evaluation.sweep import Plan
@@ -18,7 +18,6 @@ HELDOUT = click.option(
 )
 DECODERS = click.option("--decoders", metavar="NAMES", help="Decoders to compare, such as student,scratch,gru (default: all).")
 WORKERS = click.option("--workers", type=int, help="Processes that train side by side (default: one a core); they do not change results.")
-FEATURES = click.option("--features", metavar="NAME", help="The recordings hold features instead of voltage: the series they are in.")
 SEEDS = click.option("--seeds", type=int, default=3, show_default=True, help="Seeds of training.")
 
 

@@ -32,6 +32,7 @@ TARGETS = click.option("--target", "targets", metavar="NAME", multiple=True, hel
 BUDGET = click.option("--budget", type=PATH, help="TOML file of limits (default: the product's).")
 BEHAVIOR = click.option("--behavior", metavar="NAME", help="Behaviour series to decode, where a recording has several.")
 LFP = click.option("--lfp", "lfp_series", metavar="NAME", help="LFP series to decode from, where an NWB recording has several.")
+FEATURES = click.option("--features", metavar="NAME", help="The recordings hold features instead of voltage: the series they are in.")
 SESSION = click.option("--session", type=int, metavar="N", help="Session to take, from 1, where a file holds several.")
 CONFIG = click.option("--config", type=PATH, help="TOML file of settings; what it leaves out comes from the preset.")
 PRESET = click.option("--preset", metavar="NAME", help="Settings to start from (default: demo).")
@@ -42,6 +43,7 @@ SOURCE = options(
     RECORDINGS,
     BEHAVIOR,
     LFP,
+    FEATURES,
     click.option("--fresh", is_flag=True, help="Remove the run in --out first."),
 )
 

@@ -58,7 +58,7 @@ def prepare(
         if delay:
             notes["resampled"] = f"LFP {recording.lfp_rate:g} Hz to {settings.lfp.rate_hz} Hz, {1e3 * delay:.2f} ms late"
         delay += recording.lfp_delay_s
-    train_end, validation_end = _split(bins, settings, heldout, label)
+    train_end, validation_end = split(bins, settings, heldout, label)
     ends = origin + bin_s * np.arange(1, bins + 1)
     targets, unit = _targets(recording, settings, ends - settings.output_delay_ms / 1000, label, notes)
     good, features = np.ones(0, bool), None
@@ -101,8 +101,12 @@ def _at_front_end_rate(raw: NDArray[np.int16], rate: float, settings: Settings, 
     return to_counts(resampled), delay
 
 
-def _split(bins: int, settings: Settings, heldout: bool, label: str) -> tuple[int, int]:
-    """Ends of the training and the validation part."""
+def split(bins: int, settings: Settings, heldout: bool, label: str) -> tuple[int, int]:
+    """Ends of the training and the validation part, as :func:`prepare` divides sessions.
+
+    Raises:
+        UserError: a part is shorter than a training window; ``label`` names the recording.
+    """
     train, validation = settings.split.train, settings.split.validation
     whole = 1.0 if heldout else train + validation
     train_end, validation_end = round(bins * train / whole), round(bins * (train + validation) / whole)

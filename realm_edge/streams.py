@@ -48,8 +48,8 @@ class Stream:
         return values
 
     def has_frontend(self, session: Session) -> bool:
-        """Whether the implant computes the inputs from samples; sorted units reach the decoder as counts."""
-        return self.name == "lfp" or session.spike_source == "broadband"
+        """Whether the implant computes the inputs from samples; sorted units and recorded features enter at the decoder."""
+        return session.lfp is not None if self.name == "lfp" else session.spike_source == "broadband"
 
     def samples(self, session: Session, settings: Settings, first_bin: int, bins: int) -> NDArray[np.int16]:
         """ADC counts of ``bins`` bins, (ticks, channels).

@@ -6,12 +6,13 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from realm_edge import feature_table
 from realm_edge.errors import UserError
 from realm_edge.files import sha256_file
 from realm_edge.progress import Progress
 from realm_edge.readers import fingerprint
 from realm_edge.rundir import RunDir
-from realm_edge.settings import Settings, preset
+from realm_edge.settings import Settings, load, preset
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,7 @@ def open_for_data(
     recordings: Sequence[Path],
     behavior: str | None,
     lfp_series: str | None = None,
+    features: str | None = None,
     *,
     fresh: bool,
     may_skip: bool,
@@ -61,6 +63,7 @@ def open_for_data(
         recordings: files; none for those of the existing run, or the synthetic ones.
         behavior: name of the series to decode, or None.
         lfp_series: name of the LFP series, or None.
+        features: name of the series of features, or None; a run that is made gets the bins of the first recording.
         fresh: remove an existing run first.
         may_skip: whether the data stage is not needed where it is complete.
 
@@ -73,14 +76,21 @@ def open_for_data(
     wanted: dict[str, Any] = {"recordings": [[path.name, fingerprint(path)] for path in recordings], "behavior": behavior}
     if lfp_series is not None:
         wanted["lfp_series"] = lfp_series
+    if features is not None:
+        wanted["features"] = features
     if fresh:
         RunDir.erase(out)
-    reopens = settings is None and (out / "config.toml").exists()
-    run = RunDir.open(out) if reopens else RunDir.create(out, settings or preset("demo"))
+    config = out / "config.toml"
+    reopens = settings is None and config.exists()
+    if recordings and features is not None:
+        before = load(config) if reopens else settings or preset("demo")
+        run = RunDir.create(out, feature_table.fitted(before, recordings[0], features))
+    else:
+        run = RunDir.open(out) if reopens else RunDir.create(out, settings or preset("demo"))
     had = run.requested("data")
     if had == wanted or "data" not in run.performed():
         return run, wanted
-    if recordings or behavior or lfp_series or not (may_skip and run.is_complete("data")):
+    if recordings or behavior or lfp_series or features or not (may_skip and run.is_complete("data")):
         names = ", ".join(name for name, _ in had.get("recordings", [])) or "the synthetic recordings"
         raise UserError(
             f"{out}: this run was made from {names}, behaviour {had.get('behavior')}: name them again, or another --out, or --fresh"

@@ -69,7 +69,7 @@ def write_bundle(directory: Path, stream: str, target: str, frontend_onnx: Path 
     Args:
         stream: "lfp" or "spike".
         target: a key of :data:`export.tvm.lower.TVM_TARGETS`.
-        frontend_onnx: None where spike counts come from elsewhere.
+        frontend_onnx: None where spike counts or features come from elsewhere.
         decoder_onnx: int8 decoder step graph.
 
     Raises:

@@ -40,7 +40,7 @@ static void tick(const int16_t *sample) {
     board_trace(realm_decoder_state, sizeof realm_decoder_state);
 }
 
-#else /* spike counts come in by the board, one bin a tick */
+#else /* spike counts or features come in by the board, one bin a tick */
 
 #define TICK_LEN REALM_DECODER_FEATURES_LEN
 

@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from realm_edge import synthetic
+from realm_edge import feature_table, synthetic
 from realm_edge.broadband import Broadband
 from realm_edge.errors import UserError
-from realm_edge.evaluation import feature_table
 from realm_edge.preparation import prepare
 from realm_edge.progress import Progress
 from realm_edge.readers import read_recording
@@ -19,7 +18,7 @@ from realm_edge.recording import Recording
 from realm_edge.session import Session
 from realm_edge.settings import Settings
 
-SHORTEST_WINDOW = 50  # bins of a training window, where features come at a low rate
+FEATURES_TRAIN_AND_VALIDATION, FEATURES_VALIDATION = 0.8, 0.15  # of a recording of features, and of that: its chronological split
 MIN_SHIFT_S = 10.0  # of the circular-shift null: far beyond what behaviour remembers of itself
 
 
@@ -106,7 +105,7 @@ def tasks(
             bin_s = seconds
     window = settings.window_bins
     if recordings.features is not None:  # as long in seconds, at the features' own rate
-        window = max(SHORTEST_WINDOW, round(settings.window_bins * settings.bin_ms / 1000 / bin_s))
+        window = feature_table.window_bins(settings, bin_s)
     for session in decoded:
         _check_length(session, window, bin_s)
         if session.target_names != decoded[0].target_names:
@@ -137,13 +136,19 @@ def shifted(session: Session, bin_s: float, seed: int) -> Session:
     return dataclasses.replace(session, targets=np.roll(session.targets, by, axis=0))
 
 
+def split_features(bins: int) -> tuple[int, int]:
+    """Ends of the training and the validation part of a recording of features."""
+    validation_end = round(bins * FEATURES_TRAIN_AND_VALIDATION)
+    return round(validation_end * (1 - FEATURES_VALIDATION)), validation_end
+
+
 def _prepared(
     recordings: Recordings, settings: Settings, index: int, wanted: tuple[bool, bool], chain: Chain, crossings: bool
 ) -> Iterator[tuple[Session, float]]:
     """One session in each of its roles (decoded, pretrains) that is wanted, and the seconds a bin; the voltage is dropped."""
     roles = [heldout for heldout, needed in zip((True, False), wanted, strict=True) if needed]
     if recordings.features is not None:
-        session, bin_s = feature_table.read(recordings.files[index], recordings.features, recordings.behavior, settings)
+        session, bin_s = feature_table.read(recordings.files[index], recordings.features, recordings.behavior, settings, split_features)
         yield from ((dataclasses.replace(session, heldout=heldout), bin_s) for heldout in roles)
         return
     broadband = None

@@ -82,7 +82,8 @@ def _electrical_series(file: NWBFile, path: Path) -> dict[str, ElectricalSeries]
         others = sorted({each.name for each in series})
         raise UserError(
             f"{path}: no LFP: there is no ElectricalSeries in it, only {', '.join(others) or 'no series at all'}"
-            f"{' and Units' if file.units is not None else ''}: add the LFP voltage under processing/ecephys/LFP or acquisition"
+            f"{' and Units' if file.units is not None else ''}: add the LFP voltage under processing/ecephys/LFP or "
+            "acquisition, or name a series of features with --features"
         )
     return _by_name(sorted(found, key=lambda each: not isinstance(each.parent, LFP)))  # stable: the first of equals stays first
 

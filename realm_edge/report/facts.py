@@ -57,7 +57,8 @@ def _what(run: RunDir, metrics: dict[str, Any]) -> Facts:
     chosen = ("session", "synthetic", "spike_source", "target_names", "target_unit", "bin_ms", "bins", "pretraining", "teacher")
     settings = run.settings
     asked = {"preset": settings.preset, "transform": settings.behavior_transform, "output_delay_ms": settings.output_delay_ms}
-    return asked | {key: metrics[key] for key in chosen}
+    features = run.requested("data").get("features")  # name of the series, where recordings hold features instead of voltage
+    return asked | {"features": features} | {key: metrics[key] for key in chosen}
 
 
 def _verdict(simulation: dict[str, Any]) -> Facts:
@@ -121,7 +122,8 @@ def _command(run: RunDir, stage: str, asked: dict[str, Any]) -> str:
     if verb == "data":
         words += ["--config", "config.toml"]
         words += [word for name, _ in asked.get("recordings", []) for word in ("--data", name)]
-        words += ["--behavior", asked["behavior"]] if asked.get("behavior") else []
+        for option, name in (("--behavior", "behavior"), ("--lfp", "lfp_series"), ("--features", "features")):
+            words += [option, asked[name]] if asked.get(name) else []
     words += ["--target", target] if target else []
     budget = run.requested(stage).get("budget")
     words += ["--budget", f"sha256:{budget}"] if budget else []

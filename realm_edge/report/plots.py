@@ -82,7 +82,8 @@ def power(simulations: Simulations) -> str:
         figure = _figure(0.9 + 0.45 * len(rows))
         axis = figure.subplots()
         left = np.zeros(len(rows))
-        for part, color in PART_COLORS.items():
+        known = {part: color for part, color in PART_COLORS.items() if any(row["power_uw"][part] is not None for _, row in rows)}
+        for part, color in known.items():
             values = np.array([row["power_uw"][part] or 0.0 for _, row in rows])
             axis.barh(range(len(rows)), values, left=left, color=color, height=0.62, label=part.replace("mcu_", "MCU "))
             left += values
@@ -106,7 +107,8 @@ def bandwidth(simulation: dict[str, Any]) -> str:
     rows: list[tuple[str, float, str]] = []
     for name, stream in simulation["streams"].items():
         label, rates, color = STREAM_NAMES[name], stream["bandwidth_bps"], STREAM_COLORS[name]
-        rows.append((f"{label}: every sample", rates["raw"], "#999999"))
+        if rates["raw"] is not None:  # a recording of features does not say
+            rows.append((f"{label}: every sample", rates["raw"], "#999999"))
         rows.append((f"{label}: decoded, on air", rates["decoded_on_air"], color))
         rows.append((f"{label}: decoded, payload", rates["decoded"], color))
     with matplotlib.rc_context(STYLE):
@@ -145,7 +147,8 @@ def _cycles_panel(axis: Axes, target: str, stream: dict[str, Any]) -> None:
     axis.bar_label(bars, [f"{value:,.0f} ({value / total:.0%})" if total else "0" for _, value in rows], padding=3, fontsize=8)
     axis.set_yticks(range(len(rows)), [label for label, _ in rows])
     axis.set_title(f"{target} ({simulation_core(stream)}): {total:,.0f} cycles a step", loc="left", fontsize=9)
-    axis.set_xlabel("cycles a step (one bin: the front end's ticks and one decoder step)")
+    ticks = "the front end's ticks and " if stream["frontend"] == "run" else ""
+    axis.set_xlabel(f"cycles a step (one bin: {ticks}one decoder step)")
     axis.margins(x=0.18)
     axis.invert_yaxis()
     axis.grid(axis="y", visible=False)
@@ -188,7 +191,7 @@ def ram_map(stream: dict[str, Any]) -> dict[str, int]:
     return {
         "decoder and filter state": state,
         "scratch": scratch,
-        "ADC buffer": buffers,
+        "input buffer": buffers,
         "stack (reserved)": sections[".stack"],
         "other": other,
     }

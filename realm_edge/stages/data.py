@@ -1,15 +1,17 @@
 """The data stage: recordings, read or generated, become sessions."""
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from realm_edge import feature_table, synthetic
 from realm_edge import session as session_module
-from realm_edge import synthetic
 from realm_edge.errors import UserError
 from realm_edge.files import read_json, write_json
-from realm_edge.preparation import prepare
+from realm_edge.preparation import prepare, split
 from realm_edge.progress import Progress
 from realm_edge.readers import read_recording
 from realm_edge.rundir import RunDir
@@ -19,7 +21,9 @@ from realm_edge.settings import Settings
 _WORKERS = 2  # numpy and scipy release the interpreter lock in the long loops; each worker holds one session
 
 
-def run(run: RunDir, progress: Progress, data: Sequence[Path], behavior: str | None, lfp_series: str | None = None) -> dict[str, Any]:
+def run(
+    run: RunDir, progress: Progress, data: Sequence[Path], behavior: str | None, lfp_series: str | None = None, features: str | None = None
+) -> dict[str, Any]:
     """Write ``data/<session>.npz`` and ``data/index.json``.
 
     Args:
@@ -29,6 +33,7 @@ def run(run: RunDir, progress: Progress, data: Sequence[Path], behavior: str | N
             of ``run.settings.synthetic`` are generated.
         behavior: name of the behaviour series; None takes the only one of each recording.
         lfp_series: name of the LFP series, where recordings have several; None: see :mod:`realm_edge.readers.nwb`.
+        features: name of the series of features, where the recordings hold those instead of voltage (:mod:`realm_edge.feature_table`).
 
     Returns:
         The summary: "synthetic", "single_recording" and, for each session, what :func:`realm_edge.session.describe` gives.
@@ -40,8 +45,17 @@ def run(run: RunDir, progress: Progress, data: Sequence[Path], behavior: str | N
         raise UserError(f"--behavior {behavior}: the synthetic recordings have one behaviour: leave it out, or give --data")
     if not data and lfp_series is not None:
         raise UserError(f"--lfp {lfp_series}: the synthetic recordings have one LFP series: leave it out, or give --data")
+    if not data and features is not None:
+        raise UserError(f"--features {features}: the synthetic recordings have LFP: leave it out, or give --data")
+    if lfp_series is not None and features is not None:
+        raise UserError(f"--lfp {lfp_series}: recordings of features (--features {features}) have no LFP: leave one of them out")
     _check_names(data)
-    made = _sessions(data, behavior, lfp_series, run.settings) if data else _synthetic_sessions(run.settings)
+    if not data:
+        made = _synthetic_sessions(run.settings)
+    elif features is not None:
+        made = _feature_sessions(data, features, behavior, run.settings)
+    else:
+        made = _sessions(data, behavior, lfp_series, run.settings)
     total = len(data) or run.settings.synthetic.sessions
     progress.say("data: " + (f"reading {total} recording(s)" if data else f"generating {total} synthetic recordings"))
     paths, described, first = [], [], None
@@ -83,6 +97,17 @@ def load_sessions(run: RunDir) -> list[Session]:
 def _sessions(data: Sequence[Path], behavior: str | None, lfp_series: str | None, settings: Settings) -> Iterator[Session]:
     for path in data:
         yield prepare(read_recording(path, behavior, settings, lfp_series), settings, heldout=path is data[-1])
+
+
+def _feature_sessions(data: Sequence[Path], features: str, behavior: str | None, settings: Settings) -> Iterator[Session]:
+    for path in data:
+        heldout = path is data[-1]
+        parts = partial(split, settings=settings, heldout=heldout, label=str(path))
+        session, bin_s = feature_table.read(path, features, behavior, settings, parts)
+        if not feature_table.is_bin(bin_s, settings.bin_ms):
+            wanted = f"this run's bins last {settings.bin_ms} ms: resample it"
+            raise UserError(f"{path}: {features}: a row every {1000 * bin_s:.6g} ms, but {wanted}")
+        yield dataclasses.replace(session, heldout=heldout)
 
 
 def _synthetic_sessions(settings: Settings) -> Iterator[Session]:

@@ -116,3 +116,9 @@ def test_broken_budget_files_are_named(text, message, tmp_path):
     assert str(caught.value).startswith(str(path))
     with pytest.raises(UserError, match="no such file"):
         load_budgets(tmp_path / "absent.toml")
+
+
+def test_what_a_front_end_would_add_to_is_marked_where_there_is_none():
+    rows = rows_of(replace(FITTING, decoder_only=True))
+    assert {name for name, row in rows.items() if row.decoder_only} == {"power_uw", "latency_ms", "flash_bytes", "ram_bytes"}
+    assert not any(row.decoder_only for row in rows_of(FITTING).values())

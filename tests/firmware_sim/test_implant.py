@@ -127,11 +127,23 @@ def test_raw_streaming_of_lfp_is_carried_and_of_broadband_is_not():
 
 
 def test_a_spike_detector_of_its_own_is_priced_and_its_counts_come_once_a_bin():
-    work = replace(WORK, sample_rate_hz=30_000.0, ticks_per_bin=1, tick_cycles=0.0, last_tick_cycles=0.0, has_frontend=False)
+    work = replace(WORK, sample_rate_hz=30_000.0, ticks_per_bin=1, tick_cycles=0.0, last_tick_cycles=0.0, source="detector")
     timeline = run_timeline(work, TARGET, round_components(), 50_000)
     assert timeline.wakeups_per_s == 50
     assert timeline.power_uw["sensing"] == pytest.approx(32 + 32 * 30_000 * 100e-6 + 32 * 0.5)
     assert timeline.required_clock_hz == pytest.approx((400_000 + 2_000 + 25) * 50)
+
+
+def test_where_features_come_in_sensing_and_samples_are_unknown_and_not_zero():
+    work = replace(WORK, ticks_per_bin=1, tick_cycles=0.0, last_tick_cycles=0.0, source="features")
+    components = round_components()
+    timeline = run_timeline(work, TARGET, components, 50_000)
+    power = timeline.power_uw
+    assert power["sensing"] is None and timeline.bandwidth_bps["raw"] is None
+    assert power["total"] == pytest.approx(power["mcu_active"] + power["mcu_sleep"] + power["radio"]) and power["total"] > 0
+    assert not any(figure["name"].startswith("sensing") for figure in components.used())
+    raw = raw_streaming(work, components)
+    assert raw["power_uw"] is None and raw["text"].startswith("unknown: the recording holds features")
 
 
 def test_the_adc_buffer_holds_a_bin_and_the_block_in_flight():

@@ -176,7 +176,7 @@ def test_no_warning_where_all_is_well():
             {"nrmse_int8_float": 0.035, "nrmse_decoder": 0.034},
             r"3\.5 % .*most comes from blocks\.0\.norm \(3 %\)",
         ),
-        ([row()], {"nrmse_int8_float": 0.04, "nrmse_frontend": 0.038}, r"the integer front end makes 3\.8 % of it"),
+        ([row()], {"nrmse_int8_float": 0.04, "nrmse_frontend": 0.038}, r"integer features make 3\.8 % of it"),
         ([row()], {"r2": {"float": 0.7, "int8": 0.69}}, r"loses 0\.010 of R2"),
     ],
 )

@@ -69,7 +69,7 @@ class _Stages:
 
     def _simulation(self) -> dict[str, Any]:
         row = {"name": "power_uw", "limit": 10.0, "value": 9.5, "unit": "uW", "ok": self.within_budget, "lever": "fewer cycles"}
-        stream = {"steps": 1200, "cycles_per_step": 5e4, "fit_text": "fits: 3 of 120 MHz", "bit_exact": True}
+        stream = {"steps": 1200, "cycles_per_step": 5e4, "fit_text": "fits: 3 of 120 MHz", "bit_exact": True, "frontend": "run"}
         return {"ok": self.within_budget, "streams": {"lfp": stream}, "budgets": [row]}
 
 
@@ -164,7 +164,7 @@ def test_recordings_reach_the_data_stage_and_name_the_run(stages: _Stages) -> No
     for name in ("monday.nwb", "tuesday.nwb"):
         Path(name).write_text(name)
     assert _invoke("run", "--data", "monday.nwb", "--data", "tuesday.nwb", "--behavior", "speed").exit_code == 0
-    assert stages.arguments["data"] == ((Path("monday.nwb"), Path("tuesday.nwb")), "speed", None)
+    assert stages.arguments["data"] == ((Path("monday.nwb"), Path("tuesday.nwb")), "speed", None, None)
     assert Path("runs/monday/report.html").parent.is_dir()
     assert RunDir.open(Path("runs/monday")).is_complete("report")
     assert _invoke("run", "--out", "runs/monday").exit_code == 0  # keeps the recordings of the run
@@ -173,7 +173,7 @@ def test_recordings_reach_the_data_stage_and_name_the_run(stages: _Stages) -> No
 def test_another_lfp_series_is_another_run(stages: _Stages) -> None:
     Path("monday.nwb").write_text("monday")
     assert _invoke("run", "--data", "monday.nwb", "--lfp", "probe_b").exit_code == 0
-    assert stages.arguments["data"] == ((Path("monday.nwb"),), None, "probe_b")
+    assert stages.arguments["data"] == ((Path("monday.nwb"),), None, "probe_b", None)
     stages.calls.clear()
     assert _invoke("run", "--data", "monday.nwb", "--lfp", "probe_b").exit_code == 0
     assert stages.calls == []

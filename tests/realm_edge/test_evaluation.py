@@ -1,6 +1,5 @@
 """The comparison on sessions of seconds: it resumes, its table is complete, its intervals are those of the textbook."""
 
-import datetime
 import json
 import multiprocessing
 import re
@@ -12,22 +11,22 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from pynwb import NWBHDF5IO, NWBFile, TimeSeries
 from sklearn.metrics import r2_score
 
-from realm_edge import cli
+from realm_edge import cli, feature_table
 from realm_edge.errors import UserError
-from realm_edge.evaluation import blocks, cells, feature_table, pretrained
+from realm_edge.evaluation import blocks, cells, pretrained
 from realm_edge.evaluation import decoders as arms
 from realm_edge.evaluation.bench import Bench, Outcome
 from realm_edge.evaluation.convergence import cost_to_reach, race
 from realm_edge.evaluation.summary import SYNTHETIC, interval, observations, summarise
 from realm_edge.evaluation.sweep import Plan, evaluate
 from realm_edge.evaluation.table import markdown
-from realm_edge.evaluation.tasks import Recordings, shifted, tasks, with_labels
+from realm_edge.evaluation.tasks import Recordings, shifted, split_features, tasks, with_labels
 from realm_edge.progress import Silent
 from realm_edge.settings import PRESETS, Settings
 from realm_edge.training.material import gather
+from tests.feature_file import feature_file
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "data"
 TINY = {"d_model": 8, "n_layer": 1, "d_state": 4, "headdim": 8}
@@ -303,23 +302,9 @@ def test_labels_are_hidden_in_the_training_part_alone_and_the_null_is_turned_by_
         shifted(session, 0.005, 0)
 
 
-def feature_file(path: Path, rows: int = 700, **changes: np.ndarray) -> Path:
-    """Force that a feature follows one row later; five columns at 10 Hz."""
-    rng = np.random.default_rng(0)
-    force = np.convolve(rng.standard_normal(rows + 20), np.ones(20) / 20, "valid")[:rows]
-    features = 0.05 * rng.standard_normal((rows, 5))
-    features[1:, 2] += force[:-1]
-    file = NWBFile("a test", path.stem, datetime.datetime(2022, 1, 1, tzinfo=datetime.UTC))
-    for name, values in ({"power": features, "force": force} | changes).items():
-        file.add_acquisition(TimeSeries(name=name, data=values, unit="N", rate=10.0))
-    with NWBHDF5IO(str(path), "w") as io:
-        io.write(file)
-    return path
-
-
 def test_features_enter_at_the_decoder(tmp_path: Path) -> None:
     path = feature_file(tmp_path / "grip.nwb")
-    session, bin_s = feature_table.read(path, "power", None, SETTINGS)
+    session, bin_s = feature_table.read(path, "power", None, SETTINGS, split_features)
     assert (session.bins, session.train_end, session.validation_end, session.synthetic) == (700, 476, 560, False)
     assert bin_s == pytest.approx(0.1) and session.target_names == ("force",) and session.features.shape == (700, 5)
     (task,) = tasks(Recordings((path,), None, "power"), SETTINGS, 1, Silent())
@@ -334,21 +319,6 @@ def test_features_enter_at_the_decoder(tmp_path: Path) -> None:
     assert all(row["r2_interval"] is None for row in rows.values())  # one seed, one session
 
 
-@pytest.mark.parametrize(
-    ("changes", "features", "behavior", "message"),
-    [
-        ({}, "voltage", None, r"--features voltage: no such series: use one of force, power"),
-        ({}, "power", "speed", r"--behavior speed: no such series"),
-        ({"other": np.ones(700)}, "power", None, r"2 series beside the features \(force, other\): choose one with --behavior"),
-        ({"power": np.full((700, 2), np.nan)}, "power", None, r"power: row 0 is not finite"),
-    ],
-)
-def test_feature_files_that_cannot_be_used(tmp_path: Path, changes, features, behavior, message) -> None:
-    path = feature_file(tmp_path / "grip.nwb", **changes)
-    with pytest.raises(UserError, match=message):
-        feature_table.read(path, features, behavior, SETTINGS)
-
-
 def test_sessions_of_different_tasks_are_not_averaged(tmp_path: Path) -> None:
     flat = feature_file(tmp_path / "flat.nwb")
     deep = feature_file(tmp_path / "deep.nwb", force=np.zeros((700, 2)))
@@ -357,12 +327,7 @@ def test_sessions_of_different_tasks_are_not_averaged(tmp_path: Path) -> None:
         tasks(Recordings((third, flat, deep), "force", "power"), SETTINGS, 2, Silent())
 
 
-def test_files_that_are_no_feature_tables(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"none\.nwb: no such file"):
-        feature_table.read(tmp_path / "none.nwb", "power", None, SETTINGS)
-    (tmp_path / "broken.nwb").write_text("text")
-    with pytest.raises(UserError, match=r"broken\.nwb: not readable as NWB 2"):
-        feature_table.read(tmp_path / "broken.nwb", "power", None, SETTINGS)
+def test_recordings_of_features_that_are_too_short(tmp_path: Path) -> None:
     short = feature_file(tmp_path / "short.nwb", rows=200)
     with pytest.raises(UserError, match=r"short: a part of 2\.4 s is shorter than one training window of 5\.0 s"):
         tasks(Recordings((short,), None, "power"), SETTINGS, 1, Silent())

@@ -1,0 +1,122 @@
+"""Recordings of features: what is read of them, the bins that a run gets from them, and one-line errors."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from realm_edge import cli, feature_table
+from realm_edge.errors import UserError
+from realm_edge.progress import Silent
+from realm_edge.rundir import RunDir
+from realm_edge.session import load
+from realm_edge.settings import Settings, changed
+from realm_edge.stages import data
+from realm_edge.streams import LFP
+from tests.feature_file import feature_file
+
+SETTINGS = Settings()
+
+
+def parts(bins: int) -> tuple[int, int]:
+    return bins // 2, 3 * bins // 4
+
+
+def test_a_bin_is_a_row_and_windows_stay_as_long_in_seconds(tmp_path: Path) -> None:
+    path = feature_file(tmp_path / "grip.nwb")
+    session, bin_s = feature_table.read(path, "power", "force", SETTINGS, parts)
+    assert (session.bins, session.train_end, session.validation_end, session.heldout) == (700, 350, 525, True)
+    assert bin_s == pytest.approx(0.1) and not LFP.has_frontend(session)
+    fitted = feature_table.fitted(changed(SETTINGS, {"window_bins": 400}), path, "power")
+    assert (fitted.bin_ms, fitted.window_bins) == (100, 80)  # 8 s
+    assert feature_table.fitted(fitted, path, "power") == fitted
+    assert feature_table.fitted(changed(SETTINGS, {"window_bins": 60}), path, "power").window_bins == feature_table.SHORTEST_WINDOW
+
+
+@pytest.mark.parametrize(
+    ("rate", "changes", "message"),
+    [
+        (30.0, {}, r"grip\.nwb: power: a row every 33\.3333 ms: bins last whole milliseconds: resample it"),
+        (10.0, {"output_delay_ms": 20}, r"grip\.nwb: power: a row every 100 ms: output_delay_ms 20 is no multiple of bin_ms 100"),
+    ],
+)
+def test_rows_that_make_no_bins(tmp_path: Path, rate, changes, message) -> None:
+    path = feature_file(tmp_path / "grip.nwb", rate=rate)
+    with pytest.raises(UserError, match=message):
+        feature_table.fitted(changed(SETTINGS, changes), path, "power")
+
+
+def test_files_that_are_no_feature_tables(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"none\.nwb: no such file"):
+        feature_table.read(tmp_path / "none.nwb", "power", None, SETTINGS, parts)
+    (tmp_path / "broken.nwb").write_text("text")
+    with pytest.raises(UserError, match=r"broken\.nwb: not readable as NWB 2"):
+        feature_table.read(tmp_path / "broken.nwb", "power", None, SETTINGS, parts)
+
+
+def test_the_last_of_several_files_is_decoded_and_the_settings_split_them(tmp_path: Path) -> None:
+    files = [feature_file(tmp_path / f"{name}.nwb", rows=1000) for name in ("monday", "tuesday")]
+    run = RunDir.create(tmp_path / "run", feature_table.fitted(SETTINGS, files[0], "power"))
+    summary = data.run(run, Silent(), files, "force", None, "power")
+    assert [one["seconds"] for one in summary["sessions"]] == [100.0, 100.0] and not summary["synthetic"]
+    first, second = (load(run.file("data", f"{path.stem}.npz")) for path in files)
+    assert (first.heldout, first.train_end, first.validation_end) == (False, 900, 1000)
+    assert (second.heldout, second.train_end, second.validation_end) == (True, 720, 800)
+    fast = feature_file(tmp_path / "wednesday.nwb", rate=20.0)
+    with pytest.raises(UserError, match=r"wednesday\.nwb: power: a row every 50 ms, but this run's bins last 100 ms: resample it"):
+        data.run(run, Silent(), [*files, fast], "force", None, "power")
+
+
+def test_recordings_of_features_that_are_too_short(tmp_path: Path) -> None:
+    path = feature_file(tmp_path / "short.nwb", rows=200)
+    run = RunDir.create(tmp_path / "run", feature_table.fitted(SETTINGS, path, "power"))
+    with pytest.raises(UserError, match=r"short\.nwb: its 20 s leave 16 bins for the validation part, less than one training window of 50"):
+        data.run(run, Silent(), [path], "force", None, "power")
+
+
+@pytest.mark.parametrize("command", ["run", "data", "evaluate"])
+@pytest.mark.parametrize(
+    ("arguments", "changes", "message"),
+    [
+        (["--features", "voltage"], {}, "grip.nwb: --features voltage: no such series: use one of force, power"),
+        (["--features", "power"], {"other": np.ones(700)}, "2 series beside the features (force, other): choose one with --behavior"),
+        (["--features", "power", "--behavior", "speed"], {}, "grip.nwb: --behavior speed: no such series: use one of force, power"),
+        (["--features", "power"], {"power": np.full((700, 2), np.nan)}, "grip.nwb: power: row 0 is not finite: fill or crop it"),
+        (["--behavior", "force"], {}, "grip.nwb: no LFP: there is no ElectricalSeries in it, only force, power"),
+    ],
+)
+def test_wrong_input_is_one_line_with_status_2(tmp_path: Path, command, arguments, changes, message) -> None:
+    path = feature_file(tmp_path / "grip.nwb", **changes)
+    result = CliRunner().invoke(cli.main, [command, "--data", str(path), *arguments, "--out", str(tmp_path / "run")])
+    assert result.exit_code == 2 and result.stdout == ""
+    (line,) = [line for line in result.stderr.splitlines() if line.startswith("realm-edge: error: ")]
+    assert message in line and "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "--features power: the synthetic recordings have LFP: leave it out"),
+        (["--data", "grip.nwb", "--lfp", "power"], "--lfp power: recordings of features (--features power) have no LFP"),
+    ],
+)
+def test_features_beside_lfp_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments, message) -> None:
+    monkeypatch.chdir(tmp_path)
+    feature_file(Path("grip.nwb"))
+    result = CliRunner().invoke(cli.main, ["data", "--features", "power", *arguments, "--out", "run"])
+    assert result.exit_code == 2 and message in result.stderr
+
+
+def test_a_run_is_reopened_with_the_same_series_only(tmp_path: Path) -> None:
+    path, out = feature_file(tmp_path / "grip.nwb"), tmp_path / "run"
+    given = ["data", "--data", str(path), "--behavior", "force", "--out", str(out)]
+    assert CliRunner().invoke(cli.main, given).exit_code == 2  # without --features: an LFP is missing, and a directory is left
+    for _ in range(2):
+        result = CliRunner().invoke(cli.main, [*given, "--features", "power", "--json"])
+        assert result.exit_code == 0, result.stderr
+    assert RunDir.open(out).settings.bin_ms == 100
+    assert json.loads(result.stdout)["sessions"][0]["provenance"]["feature_series"] == "power"
+    result = CliRunner().invoke(cli.main, [*given, "--features", "force"])
+    assert result.exit_code == 2 and "this run was made from grip.nwb" in result.stderr
