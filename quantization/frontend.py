@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from export.stepgraph import GraphBuilder, metadata
-from quantization.arithmetic import LOG2_FRACTION_BITS, SUM_OF_SQUARES_BITS, ZSCORE_FRACTION_BITS, ZSCORE_STATE_BITS
+from quantization.arithmetic import LOG2_FRACTION_BITS, SUM_OF_SQUARES_BITS, ZSCORE_FRACTION_BITS, ZSCORE_STATE_BITS, round_shift
 from quantization.fixedpoint import fixed_point, stored_scale
 from quantization.functions import functions
 
@@ -22,7 +22,7 @@ class SignalFormat:
 
     guard: int  # fraction bits
     limit: int  # largest stored value
-    accumulator_bits: int  # of a filter's sum of products: 31 lets 32-bit cores stay in one register
+    accumulator_bits: int  # of a filter's sum of products less whole multiples: 31 lets 32-bit cores stay in one register
 
 
 def lfp_format(ticks: int) -> SignalFormat:
@@ -32,9 +32,8 @@ def lfp_format(ticks: int) -> SignalFormat:
     return SignalFormat(guard, min(limit, 2 ** (17 + guard)), accumulator_bits=62)
 
 
-# Guard and coefficient bits share 31: with two guard bits rounding noise moves the fewest crossings
-# (`test_integer_crossings_are_close_to_float`).
-SPIKE_FORMAT = SignalFormat(guard=2, limit=2**17 - 1, accumulator_bits=31)
+# Guard and coefficient bits share 31: with four, rounding noise and rounded poles move the output alike, by 0.05 counts each.
+SPIKE_FORMAT = SignalFormat(guard=4, limit=2**19 - 1, accumulator_bits=31)
 
 
 def quantize_frontend(model: onnx.ModelProto, features: NDArray[np.float32], made_from: dict[str, str]) -> onnx.ModelProto:
@@ -49,6 +48,8 @@ def quantize_frontend(model: onnx.ModelProto, features: NDArray[np.float32], mad
     ticks = int(constants["bins.ticks"])
     is_lfp = any(node.op_type == "BinFeatures" for node in model.graph.node)
     fmt = lfp_format(ticks) if is_lfp else SPIKE_FORMAT
+    if not is_lfp:
+        constants = _gain_in_threshold(constants)
     graph = GraphBuilder(model.graph.name, functions())
     channels = len(constants["reference.good"])
     graph.input("sample", np.int16, (channels,), unit="ADC counts", scale=1.0, offset=0.0)
@@ -91,12 +92,22 @@ def _biquad(graph: GraphBuilder, node: onnx.NodeProto, constants: dict[str, NDAr
     graph.node("QBiquad", [node.input[0], *names], [node.output[0], state_out], node.name)
 
 
+def _gain_in_threshold(constants: dict[str, NDArray]) -> dict[str, NDArray]:
+    """High-pass and thresholds of the spike front end, both over b0: the same crossings, and only the poles' taps are no integers."""
+    coef = constants["pre0.coef"]
+    gain = float(coef[0, 0])
+    return {**constants, "pre0.coef": coef / [gain, gain, gain, 1.0, 1.0], "bins.threshold": constants["bins.threshold"] / gain}
+
+
 def _coefficients(real: NDArray[np.float64], fmt: SignalFormat) -> tuple[NDArray[np.int64], int]:
-    """Coefficients and shift: as fine as int32 and the accumulator allow."""
+    """Coefficients and shift: as fine as int32 and the accumulator allow.
+
+    What is a whole multiple of 2^k in a coefficient needs no accumulator (:mod:`export.tvm.kernels.filters`), so only the rest counts.
+    """
     _, k = fixed_point(real, 30, "filter coefficients", max_shift=29)
     coef = _rounded(real, k)
     largest = max(fmt.limit, 2 ** (15 + fmt.guard))
-    while np.max(np.sum(np.abs(coef), axis=1)) * largest + 2**k >= 2**fmt.accumulator_bits:
+    while np.max(np.sum(np.abs(coef - round_shift(coef, 2**k) * 2**k), axis=1)) * largest + 2**k >= 2**fmt.accumulator_bits:
         k -= 1
         coef = _rounded(real, k)
     return coef, k
@@ -149,7 +160,7 @@ def _bin_features(
 def _spike_count(
     graph: GraphBuilder, node: onnx.NodeProto, constants: dict[str, NDArray], ticks: int, channels: int, fmt: SignalFormat
 ) -> list[float]:
-    threshold = graph.constant("bins.threshold", constants[node.input[1]] * 2**fmt.guard, np.int32)
+    threshold = graph.constant("bins.threshold", np.rint(constants[node.input[1]] * 2**fmt.guard), np.int32)
     phase_in, phase_out = graph.state("bins.phase", np.int32, (1,))
     below_in, below_out = graph.state("bins.below", np.int8, (channels,))
     count_in, count_out = graph.state("bins.count", np.int16, (channels,))

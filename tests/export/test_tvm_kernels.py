@@ -174,6 +174,7 @@ def running_z(window: int, floor: ArrayLike) -> Case:
 
 BANDPASS = np.array([[2**20, 0, -(2**20), 2**29 + 12345, -(2**28) - 7], [3, 0, -3, -(2**30), 2**30 - 1], [0, 0, 0, 1, -1]])
 HIGHPASS = np.array([[8000, -16000, 8000, 16100, -7900]])
+UNIT_HIGHPASS = np.array([[1, -2, 1, 2, -1]]) * 2**14 + [0, 0, 0, -1455, 1393]
 
 CASES = {
     "normalise": Case("QNormalise", (int16(9), const("int32", 2**30 - 1, 9), const("int64", 2**46, 9), *scalars(2**38))),
@@ -220,6 +221,10 @@ CASES = {
     "biquad": biquad(BANDPASS, 2**25, 29, 2**25),
     "biquad-wide-input": biquad(BANDPASS[:1], 2**31 - 1, 20, 2**31 - 1),
     "biquad-32-bit": biquad(HIGHPASS, 32768, 13, 32767),
+    "biquad-apart": biquad(UNIT_HIGHPASS, 2**19, 14, 2**19 - 1),
+    "biquad-apart-bank": biquad(np.concatenate([UNIT_HIGHPASS, UNIT_HIGHPASS + 300]), 2**18, 14, 2**18),
+    "biquad-apart-no-rest": biquad(UNIT_HIGHPASS >> 14 << 14, 2**17, 14, 2**17),
+    "biquad-differing-multiples": biquad(np.concatenate([UNIT_HIGHPASS, -UNIT_HIGHPASS]), 2**19, 14, 2**19 - 1),
     "bin-features": bin_features(2**25, 20, 2**23 + 1, 30, 6, 64),
     "bin-features-wrapping-total": bin_features(2**31 - 1, 3, 2**20, 40, 8, 1),
     "bin-features-smoothed": bin_features(2**25, 20, 2**23 + 1, 30, 6, 64, power_bins=4),

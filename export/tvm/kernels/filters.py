@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from tvm import tirx
 from tvm.script import tirx as T
 
@@ -59,7 +60,8 @@ def q_biquad(node: Node) -> Kernel:
     """A bank of direct-form I sections with the rounding error fed back; the state is updated in place.
 
     Taps that are zero in every section (b1 of a band-pass) cost nothing. The others are loaded, not immediates: LLVM does not see
-    that an immediate is a sign-extended 32-bit number and would multiply in 64 bits.
+    that an immediate is a sign-extended 32-bit number and would multiply in 64 bits. A sum of products that is too wide for 32 bits is
+    taken apart where that makes it fit: whole multiples of 2^k pass the shift by k unchanged and need neither product nor accumulator.
     """
     node.expect(5, 2)
     x = node.tensor(0, "int32", 1, None)
@@ -70,23 +72,39 @@ def q_biquad(node: Node) -> Kernel:
     k, limit = node.shift(3), node.scalar(4, 0)
     if k > 31 or limit >= 2**31:
         raise node.refuse(f"two_k = 2^{k} or limit = {limit} leaves int32")
-    gains = np.abs(coef.astype(object))
-    bound = int(max(row[:3].sum() * x.bound + row[3:].sum() * limit for row in gains)) + 2**k
+
+    def largest(taps: NDArray) -> int:
+        return int(max(row[:3].sum() * x.bound + row[3:].sum() * limit for row in np.abs(taps.astype(object))))
+
+    whole = (coef.astype(np.int64) + (1 << k) // 2) >> k
+    fraction = (coef - (whole << k)).astype(np.int32)
+    apart = width(largest(coef) + 2**k) == "int64" and width(max(largest(fraction) + 2**k, largest(whole))) == "int32"
+    if apart and (whole == whole[0]).all():
+        coef, multiples = fraction, [int(m) for m in whole[0]]
+    else:
+        multiples = [0] * 5
+    bound, whole_bound = largest(coef) + 2**k, largest(np.array([multiples]))
+    acc_type = width(bound)
     taps = [tap for tap in range(5) if coef[:, tap].any()]
 
+    def values(x: Any, state: Any, s: Any, i: Any) -> tuple[Any, ...]:
+        return x[i], state[s, 0, i], state[s, 1, i], state[s, 2, i], state[s, 3, i]
+
     def accumulated(x: Any, coef: Any, state: Any, s: Any, i: Any) -> Any:
-        acc_type = width(bound)
-        values = (x[i], state[s, 0, i], state[s, 1, i], state[s, 2, i], state[s, 3, i])
         acc = T.cast(state[s, 4, i], acc_type)
         for tap in taps:
-            acc = acc + T.cast(coef[s, tap], acc_type) * T.cast(values[tap], acc_type)
+            acc = acc + T.cast(coef[s, tap], acc_type) * T.cast(values(x, state, s, i)[tap], acc_type)
         return acc
 
     def error(acc: Any) -> Any:
-        return T.cast(acc & tirx.const((1 << k) - 1, width(bound)), "int32")
+        return T.cast(acc & tirx.const((1 << k) - 1, acc_type), "int32")
 
-    def output(acc: Any) -> Any:
-        return Exact(acc, bound).floor_shift(k).clip(limit).to("int32")
+    def output(acc: Any, x: Any, state: Any, s: Any, i: Any) -> Any:
+        total = Exact(acc, bound).floor_shift(k)
+        if any(multiples):
+            past = sum((m * v for m, v in zip(multiples, values(x, state, s, i), strict=True) if m), start=T.int32(0))
+            total = total + Exact(past, whole_bound)
+        return total.clip(limit).to("int32")
 
     @T.prim_func(s_tir=True)
     def kernel(
@@ -98,7 +116,7 @@ def q_biquad(node: Node) -> Kernel:
         for s in range(sections):
             for i in range(n):
                 acc: T.let = accumulated(x, coef, state, s, i)
-                out: T.let = output(acc)
+                out: T.let = output(acc, x, state, s, i)
                 state[s, 1, i] = state[s, 0, i]
                 state[s, 0, i] = x[i]
                 state[s, 3, i] = state[s, 2, i]
