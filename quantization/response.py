@@ -13,10 +13,10 @@ from quantization.frontend import quantize_frontend
 from quantization.frontend_arithmetic import q_biquad
 
 AMPLITUDE = 8192  # of the sines that the response is measured with, ADC counts
-NOISE_SD = 100  # of the broadband input
+NOISE_SD = 100  # of the broadband input, ADC counts
+FALLS_SILENT_SD = (1, 10, 100, 3000)  # of the noises that give way to zeros
 CONSTANTS = (1, -3, 1000)
 STOPBAND_DB = -20.0  # below the float filter's peak
-NO_RESPONSE_DB = -200.0
 
 
 @dataclass(frozen=True)
@@ -27,17 +27,18 @@ class Response:
         name: of the node, and the section where it has several.
         hz: lowest and highest measured frequency of the passband, where float is within 3 dB of its peak.
         ripple_db: largest difference of the two gains in the passband.
-        stopband_db: gain of integers minus float, relative to the peak, where float is at least 20 dB below it: largest.
+        leak_db: largest difference of the two complex gains where float is at least 20 dB below its peak, over the peak; of a section
+            that has no such frequency in the measured range, None.
         noise: root mean square of the difference, ADC counts, for white noise of 100 counts.
         small_noise: the same for sines of one count in the passband: the largest.
-        silence: largest output, ADC counts, long after noise has given way to zeros.
+        silence: largest difference, ADC counts, long after noise has given way to zeros.
         constant: largest difference, ADC counts, long after a constant began.
     """
 
     name: str
     hz: tuple[float, float]
     ripple_db: float
-    stopband_db: float
+    leak_db: float | None
     noise: float
     small_noise: float
     silence: float
@@ -99,10 +100,10 @@ def _frequencies(constants: dict[str, NDArray], rate: float, ticks: int) -> NDAr
 
 
 def _stimuli(cycles: NDArray[np.float64], ticks: int) -> NDArray[np.int64]:
-    """(ticks, 2 n + 2 + constants): large sines, sines of one count, noise, noise that falls silent, constants; ADC counts."""
+    """(ticks, n + n + 1 + 4 + 3): large sines, sines of one count, noise, noises that fall silent, constants; ADC counts."""
     sines = np.sin(2 * np.pi * np.outer(np.arange(ticks), cycles))
-    noise = np.random.default_rng(0).normal(0, NOISE_SD, (ticks, 2))
-    noise[ticks // 4 :, 1] = 0
+    noise = np.random.default_rng(0).normal(0, (NOISE_SD, *FALLS_SILENT_SD), (ticks, 1 + len(FALLS_SILENT_SD)))
+    noise[ticks // 4 :, 1:] = 0
     constants = np.broadcast_to(np.array(CONSTANTS), (ticks, len(CONSTANTS)))
     return np.rint(np.concatenate([AMPLITUDE * sines, sines, noise, constants], axis=1)).astype(np.int64)
 
@@ -113,7 +114,7 @@ def _run_integer(model: onnx.ModelProto, samples: NDArray[np.int64]) -> dict[str
     guard = next(constants[node.input[4]] for node in model.graph.node if node.op_type == "QCommonAverage")
     filters = [node for node in model.graph.node if node.op_type == "QBiquad"]
     sections = {node.output[0]: len(constants[node.input[1]]) for node in filters}
-    states = {name: np.zeros((count, 5, n), np.int32) for name, count in sections.items()}
+    states = {node.output[0]: np.zeros((*np.subtract(constants[node.input[1]].shape, (0, 1)), n), np.int32) for node in filters}
     kept = {name: np.empty((ticks - ticks // 2, count, n), np.int32) for name, count in sections.items()}
     for t in range(ticks):
         values = {filters[0].input[0]: (samples[t : t + 1] * guard).astype(np.int32)}
@@ -130,22 +131,24 @@ def _compare(name: str, hz: NDArray, rate: float, x: NDArray, exact: NDArray, in
     n = len(hz)
     window = np.hanning(len(x))[:, None] * np.exp(-2j * np.pi * np.outer(np.arange(len(x)), hz / rate))
     entering = np.sum(window * x[:, :n], axis=0)
-    gain, integer_gain = (_db(np.sum(window * y[:, :n], axis=0) / entering) for y in (exact, integer))
-    passband, stopband = gain > gain.max() - 3, gain < gain.max() + STOPBAND_DB
+    gain, integer_gain = (np.sum(window * y[:, :n], axis=0) / entering for y in (exact, integer))
+    below_peak = _db(gain / np.abs(gain).max())
+    passband, stopband = below_peak > -3, below_peak < STOPBAND_DB
     error = integer - exact
     rms, late = np.sqrt(np.mean(error**2, axis=0)), slice(len(x) // 2, None)
+    silent, constant = slice(2 * n + 1, -len(CONSTANTS)), slice(-len(CONSTANTS), None)
     return Response(
         name,
         (float(hz[passband].min()), float(hz[passband].max())),
-        float(np.abs(integer_gain - gain)[passband].max()),
-        float((integer_gain - gain.max())[stopband].max(initial=NO_RESPONSE_DB)),
+        float(np.abs(_db(integer_gain / gain))[passband].max()),
+        float(_db((integer_gain - gain) / np.abs(gain).max())[stopband].max()) if stopband.any() else None,
         float(rms[2 * n]),
         float(rms[n : 2 * n][passband].max()),
-        float(np.abs(integer[late, 2 * n + 1]).max()),
-        float(np.abs(error[late, 2 * n + 2 :]).max()),
+        float(np.abs(error[late, silent]).max()),
+        float(np.abs(error[late, constant]).max()),
     )
 
 
 def _db(gain: NDArray) -> NDArray[np.float64]:
-    decibel: NDArray[np.float64] = 20 * np.log10(np.maximum(np.abs(gain), 10 ** (NO_RESPONSE_DB / 20)))
+    decibel: NDArray[np.float64] = 20 * np.log10(np.abs(gain))
     return decibel

@@ -147,10 +147,11 @@ def average(good: list[int], reciprocal: int, k: int, guard: int) -> Case:
     return Case("QCommonAverage", (int16(len(good)), np.array(good, np.int8), *scalars(reciprocal, 2**k, guard)))
 
 
-def biquad(coef: NDArray, x: int, k: int, limit: int) -> Case:
-    ends = np.array([x, x, limit, limit, 2**k - 1])[:, None]
-    state = Input("int32", (len(coef), 5, 4), np.where(np.arange(5)[:, None] == 4, 0, -ends), ends)
-    return Case("QBiquad", (symmetric("int32", x, 1, 4), coef.astype(np.int32), state, *scalars(2**k, limit)))
+def biquad(coef: NDArray, x: int, k: int, limit: int, feedback: tuple[int, ...] = (1,)) -> Case:
+    ends = np.array([x, x, limit, limit, *(2**k - 1 for _ in feedback)])[:, None]
+    state = Input("int32", (len(coef), len(ends), 4), np.where(np.arange(len(ends))[:, None] >= 4, 0, -ends), ends)
+    coef = np.concatenate([coef, np.tile(feedback, (len(coef), 1))], axis=1).astype(np.int32)
+    return Case("QBiquad", (symmetric("int32", x, 1, 4), coef, state, *scalars(2**k, limit)))
 
 
 def bin_features(limit: int, ticks: int, mean_mult: int, k_mean: int, k_z: int, one: int, power_bins: int = 1) -> Case:
@@ -221,7 +222,9 @@ CASES = {
     "biquad": biquad(BANDPASS, 2**25, 29, 2**25),
     "biquad-wide-input": biquad(BANDPASS[:1], 2**31 - 1, 20, 2**31 - 1),
     "biquad-32-bit": biquad(HIGHPASS, 32768, 13, 32767),
+    "biquad-second-order": biquad(BANDPASS, 2**25, 29, 2**25, (2, -1)),
     "biquad-apart": biquad(UNIT_HIGHPASS, 2**19, 14, 2**19 - 1),
+    "biquad-apart-second-order": biquad(UNIT_HIGHPASS, 2**19, 14, 2**19 - 1, (2, -1)),
     "biquad-apart-bank": biquad(np.concatenate([UNIT_HIGHPASS, UNIT_HIGHPASS + 300]), 2**18, 14, 2**18),
     "biquad-apart-no-rest": biquad(UNIT_HIGHPASS >> 14 << 14, 2**17, 14, 2**17),
     "biquad-differing-multiples": biquad(np.concatenate([UNIT_HIGHPASS, -UNIT_HIGHPASS]), 2**19, 14, 2**19 - 1),
