@@ -301,6 +301,12 @@ def test_kernel_equals_reference(name, compiled):
     assert len(reached) > 1 or name == "average-all-bad"  # the inputs matter, so that equality says something
 
 
+@pytest.mark.parametrize("name, bits", [("biquad-apart", 32), ("biquad-apart-bank", 32), ("biquad-differing-multiples", 64)])
+def test_whole_multiples_pass_a_filter_by(name, bits):
+    """Its sum of products then fits 32 bits."""
+    assert ("int64" in build(CASES[name]).function.script()) == (bits == 64)
+
+
 def test_tables_are_those_of_the_reference():
     np.testing.assert_array_equal(rsqrt_table(), arithmetic.rsqrt_table())
     np.testing.assert_array_equal(log2_table(), arithmetic.log2_table())
@@ -343,6 +349,8 @@ def test_width_is_the_narrowest_that_is_exact():
         ("fir", {2: const("int8", 127, 61, 2)}, "input 2 is int8[61, 2] where int8[60, 2] is needed"),
         ("fir", {3: np.full(2, 2**31 - 1, np.int32)}, "its sums may reach 2^31, beyond int32"),
         ("gru", {3: const("int16", 32767, 257)}, "its table of the sigmoid holds -32767, less than 0"),
+        ("biquad-32-bit", {1: const("int32", 9, 1, 5)}, "its sections do not all feed back the same one or two errors"),
+        ("biquad", {1: const("int32", 9, 3, 6)}, "its sections do not all feed back the same one or two errors"),
         ("average", {1: np.array([1, 2, 1, 1, 1, 0], np.int8)}, "holds something other than 0 and 1"),
         ("average", {4: np.array(2**16)}, "beyond int32"),
         ("running-z", {6: np.array(48)}, "input 6 is 48, not a power of two"),

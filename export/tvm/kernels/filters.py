@@ -97,7 +97,7 @@ def q_biquad(node: Node) -> Kernel:
 
     def accumulated(x: Any, coef: Any, state: Any, s: Any, i: Any) -> Any:
         values = (x[i], *(state[s, row, i] for row in range(4)))
-        acc = weighted([state[s, 4 + row, i] for row in range(order)], feedback, acc_type)
+        acc = T.cast(weighted([state[s, 4 + row, i] for row in range(order)], feedback, width(errors)), acc_type)
         for tap in taps:
             acc = acc + T.cast(coef[s, tap], acc_type) * T.cast(values[tap], acc_type)
         return acc
