@@ -6,14 +6,16 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
+from scipy import signal
 
 from export.stepgraph import GraphBuilder, metadata
-from quantization.arithmetic import LOG2_FRACTION_BITS, SUM_OF_SQUARES_BITS, ZSCORE_FRACTION_BITS, ZSCORE_STATE_BITS
+from quantization.arithmetic import LOG2_FRACTION_BITS, SUM_OF_SQUARES_BITS, ZSCORE_FRACTION_BITS, ZSCORE_STATE_BITS, round_shift
 from quantization.fixedpoint import fixed_point, stored_scale
 from quantization.functions import functions
 
 POWER_FRACTION_BITS = 3  # of the band-passed signal before it is squared
 LMP_HEADROOM = 2.0  # over the largest mean seen in calibration
+IMPULSE_SAMPLES = 2**18  # of a filter's response: 9 s at 30 kHz
 
 
 @dataclass(frozen=True)
@@ -22,19 +24,19 @@ class SignalFormat:
 
     guard: int  # fraction bits
     limit: int  # largest stored value
-    accumulator_bits: int  # of a filter's sum of products: 31 lets 32-bit cores stay in one register
+    accumulator_bits: int  # of a filter's sum of products less whole multiples: 31 lets 32-bit cores stay in one register
+    rounding: float  # ADC counts that first-order feedback may let a section's rounding errors add up to
 
 
 def lfp_format(ticks: int) -> SignalFormat:
     """8 guard bits, fewer where the sum over a bin of ``ticks`` samples would leave int32; twice full scale fits."""
     limit = (2**31 - 1) // ticks
     guard = min(8, int(np.floor(np.log2(limit))) - 16)
-    return SignalFormat(guard, min(limit, 2 ** (17 + guard)), accumulator_bits=62)
+    return SignalFormat(guard, min(limit, 2 ** (17 + guard)), accumulator_bits=62, rounding=0.25)
 
 
-# Guard and coefficient bits share 31: with two guard bits rounding noise moves the fewest crossings
-# (`test_integer_crossings_are_close_to_float`).
-SPIKE_FORMAT = SignalFormat(guard=2, limit=2**17 - 1, accumulator_bits=31)
+# Guard and coefficient bits share 31: with four, rounding noise and rounded poles move the output alike, by 0.05 counts each.
+SPIKE_FORMAT = SignalFormat(guard=4, limit=2**19 - 1, accumulator_bits=31, rounding=2.0)
 
 
 def quantize_frontend(model: onnx.ModelProto, features: NDArray[np.float32], made_from: dict[str, str]) -> onnx.ModelProto:
@@ -49,6 +51,8 @@ def quantize_frontend(model: onnx.ModelProto, features: NDArray[np.float32], mad
     ticks = int(constants["bins.ticks"])
     is_lfp = any(node.op_type == "BinFeatures" for node in model.graph.node)
     fmt = lfp_format(ticks) if is_lfp else SPIKE_FORMAT
+    if not is_lfp:
+        constants = _gain_in_threshold(constants)
     graph = GraphBuilder(model.graph.name, functions())
     channels = len(constants["reference.good"])
     graph.input("sample", np.int16, (channels,), unit="ADC counts", scale=1.0, offset=0.0)
@@ -83,20 +87,46 @@ def _reference(graph: GraphBuilder, node: onnx.NodeProto, constants: dict[str, N
 
 
 def _biquad(graph: GraphBuilder, node: onnx.NodeProto, constants: dict[str, NDArray], fmt: SignalFormat) -> None:
-    coef, sections = _coefficients(constants[node.input[1]], fmt)
+    real = constants[node.input[1]]
+    feedback = _feedback(real, fmt)
+    coef, k = _coefficients(real, fmt, sum(map(abs, feedback)))
     channels = len(constants["reference.good"])
-    state_in, state_out = graph.state(f"{node.name}.history", np.int32, (len(coef), 5, channels))
+    state_in, state_out = graph.state(f"{node.name}.history", np.int32, (len(coef), 4 + len(feedback), channels))
+    coef = np.concatenate([coef, np.tile(feedback, (len(coef), 1))], axis=1)
     names = [graph.constant(f"{node.name}.coef", coef, np.int32), state_in]
-    names += _scalars(graph, node.name, two_k=2**sections, limit=fmt.limit)
+    names += _scalars(graph, node.name, two_k=2**k, limit=fmt.limit)
     graph.node("QBiquad", [node.input[0], *names], [node.output[0], state_out], node.name)
 
 
-def _coefficients(real: NDArray[np.float64], fmt: SignalFormat) -> tuple[NDArray[np.int64], int]:
-    """Coefficients and shift: as fine as int32 and the accumulator allow."""
+def _gain_in_threshold(constants: dict[str, NDArray]) -> dict[str, NDArray]:
+    """High-pass and thresholds of the spike front end, both over b0: the same crossings, and only the poles' taps are no integers."""
+    coef = constants["pre0.coef"]
+    gain = float(coef[0, 0])
+    return {**constants, "pre0.coef": coef / [gain, gain, gain, 1.0, 1.0], "bins.threshold": constants["bins.threshold"] / gain}
+
+
+def _feedback(real: NDArray[np.float64], fmt: SignalFormat) -> tuple[int, ...]:
+    """Coefficients of the fed-back rounding errors: second order where first order bounds what they do to an output too loosely.
+
+    Of sections (n, 5) with -a1, -a2 last. An error of less than 1 reaches the output through (1 - z^-1) / A, or (1 - z^-1)^2 / A, so
+    the sum of that filter's absolute impulse response bounds its effect whatever the input is.
+    """
+    impulse = np.zeros(IMPULSE_SAMPLES)
+    impulse[0] = 1.0
+    reaches = [np.abs(signal.lfilter([1.0, -1.0], [1.0, -section[3], -section[4]], impulse)).sum() for section in real]
+    return (1,) if max(reaches) < fmt.rounding * 2**fmt.guard else (2, -1)
+
+
+def _coefficients(real: NDArray[np.float64], fmt: SignalFormat, errors: int) -> tuple[NDArray[np.int64], int]:
+    """Coefficients and shift: as fine as int32 and the accumulator allow.
+
+    What is a whole multiple of 2^k in a coefficient needs no accumulator (:mod:`export.tvm.kernels.filters`), so only the rest counts,
+    and ``errors`` times an error of at most 2^k.
+    """
     _, k = fixed_point(real, 30, "filter coefficients", max_shift=29)
     coef = _rounded(real, k)
     largest = max(fmt.limit, 2 ** (15 + fmt.guard))
-    while np.max(np.sum(np.abs(coef), axis=1)) * largest + 2**k >= 2**fmt.accumulator_bits:
+    while np.max(np.sum(np.abs(coef - round_shift(coef, 2**k) * 2**k), axis=1)) * largest + errors * 2**k >= 2**fmt.accumulator_bits:
         k -= 1
         coef = _rounded(real, k)
     return coef, k
@@ -149,7 +179,7 @@ def _bin_features(
 def _spike_count(
     graph: GraphBuilder, node: onnx.NodeProto, constants: dict[str, NDArray], ticks: int, channels: int, fmt: SignalFormat
 ) -> list[float]:
-    threshold = graph.constant("bins.threshold", constants[node.input[1]] * 2**fmt.guard, np.int32)
+    threshold = graph.constant("bins.threshold", np.rint(constants[node.input[1]] * 2**fmt.guard), np.int32)
     phase_in, phase_out = graph.state("bins.phase", np.int32, (1,))
     below_in, below_out = graph.state("bins.below", np.int8, (channels,))
     count_in, count_out = graph.state("bins.count", np.int16, (channels,))

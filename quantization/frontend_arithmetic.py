@@ -26,19 +26,19 @@ def q_common_average(x: NDArray, good: NDArray, reciprocal: NDArray, two_k: NDAr
 
 
 def q_biquad(x: NDArray, coef: NDArray, state: NDArray, two_k: NDArray, limit: NDArray) -> tuple[NDArray, NDArray]:
-    """A bank of second-order sections, direct form I, with the rounding error fed back so that nothing is lost at low frequency.
+    """A bank of second-order sections, direct form I, with rounding errors fed back so that nothing is lost at low frequency.
 
-    acc = b0 x + b1 x1 + b2 x2 - a1 y1 - a2 y2 + e;  e' = acc mod 2^k;  y = clip(floor(acc / 2^k), -limit, limit)
-    x (1, channels) int32; coef (sections, 5) int32 = [b0, b1, b2, -a1, -a2] * 2^k;
-    state (sections, 5, channels) int32 = [x1, x2, y1, y2, e].
+    acc = b0 x + b1 x1 + b2 x2 - a1 y1 - a2 y2 + f1 e1 [+ f2 e2];  e = acc mod 2^k;  y = clip(floor(acc / 2^k), -limit, limit)
+    x (1, channels) int32; coef (sections, 6 or 7) int32 = [b0, b1, b2, -a1, -a2] * 2^k, then f1 = 1, or f1, f2 = 2, -1;
+    state (sections, 5 or 6, channels) int32 = [x1, x2, y1, y2, e1] and e2.
     """
-    x1, x2, y1, y2, e = (wide(state)[:, i] for i in range(5))  # (sections, channels)
-    taps = wide(coef)[:, :, None]
-    acc = taps[:, 0] * wide(x) + taps[:, 1] * x1 + taps[:, 2] * x2 + taps[:, 3] * y1 + taps[:, 4] * y2 + e
+    inputs = np.broadcast_to(wide(x), (len(state), *x.shape))  # (sections, 1, channels)
+    before = wide(state)
+    acc = wide(coef)[:, None, :] @ np.concatenate([inputs, before], axis=1)
     error = acc % wide(two_k)
     y = np.clip((acc - error) // wide(two_k), -wide(limit), wide(limit))
-    new = np.stack([np.broadcast_to(wide(x), y.shape), x1, y, y1, error], axis=1)
-    return y.astype(np.int32), new.astype(np.int32)
+    new = np.concatenate([inputs, before[:, :1], y, before[:, 2:3], error, before[:, 4:-1]], axis=1)
+    return y[:, 0].astype(np.int32), new.astype(np.int32)
 
 
 def q_bin_features(

@@ -147,10 +147,11 @@ def average(good: list[int], reciprocal: int, k: int, guard: int) -> Case:
     return Case("QCommonAverage", (int16(len(good)), np.array(good, np.int8), *scalars(reciprocal, 2**k, guard)))
 
 
-def biquad(coef: NDArray, x: int, k: int, limit: int) -> Case:
-    ends = np.array([x, x, limit, limit, 2**k - 1])[:, None]
-    state = Input("int32", (len(coef), 5, 4), np.where(np.arange(5)[:, None] == 4, 0, -ends), ends)
-    return Case("QBiquad", (symmetric("int32", x, 1, 4), coef.astype(np.int32), state, *scalars(2**k, limit)))
+def biquad(coef: NDArray, x: int, k: int, limit: int, feedback: tuple[int, ...] = (1,)) -> Case:
+    ends = np.array([x, x, limit, limit, *(2**k - 1 for _ in feedback)])[:, None]
+    state = Input("int32", (len(coef), len(ends), 4), np.where(np.arange(len(ends))[:, None] >= 4, 0, -ends), ends)
+    coef = np.concatenate([coef, np.tile(feedback, (len(coef), 1))], axis=1).astype(np.int32)
+    return Case("QBiquad", (symmetric("int32", x, 1, 4), coef, state, *scalars(2**k, limit)))
 
 
 def bin_features(limit: int, ticks: int, mean_mult: int, k_mean: int, k_z: int, one: int, power_bins: int = 1) -> Case:
@@ -174,6 +175,7 @@ def running_z(window: int, floor: ArrayLike) -> Case:
 
 BANDPASS = np.array([[2**20, 0, -(2**20), 2**29 + 12345, -(2**28) - 7], [3, 0, -3, -(2**30), 2**30 - 1], [0, 0, 0, 1, -1]])
 HIGHPASS = np.array([[8000, -16000, 8000, 16100, -7900]])
+UNIT_HIGHPASS = np.array([[1, -2, 1, 2, -1]]) * 2**14 + [0, 0, 0, -1455, 1393]
 
 CASES = {
     "normalise": Case("QNormalise", (int16(9), const("int32", 2**30 - 1, 9), const("int64", 2**46, 9), *scalars(2**38))),
@@ -220,6 +222,12 @@ CASES = {
     "biquad": biquad(BANDPASS, 2**25, 29, 2**25),
     "biquad-wide-input": biquad(BANDPASS[:1], 2**31 - 1, 20, 2**31 - 1),
     "biquad-32-bit": biquad(HIGHPASS, 32768, 13, 32767),
+    "biquad-second-order": biquad(BANDPASS, 2**25, 29, 2**25, (2, -1)),
+    "biquad-apart": biquad(UNIT_HIGHPASS, 2**19, 14, 2**19 - 1),
+    "biquad-apart-second-order": biquad(UNIT_HIGHPASS, 2**19, 14, 2**19 - 1, (2, -1)),
+    "biquad-apart-bank": biquad(np.concatenate([UNIT_HIGHPASS, UNIT_HIGHPASS + 300]), 2**18, 14, 2**18),
+    "biquad-apart-no-rest": biquad(UNIT_HIGHPASS >> 14 << 14, 2**17, 14, 2**17),
+    "biquad-differing-multiples": biquad(np.concatenate([UNIT_HIGHPASS, -UNIT_HIGHPASS]), 2**19, 14, 2**19 - 1),
     "bin-features": bin_features(2**25, 20, 2**23 + 1, 30, 6, 64),
     "bin-features-wrapping-total": bin_features(2**31 - 1, 3, 2**20, 40, 8, 1),
     "bin-features-smoothed": bin_features(2**25, 20, 2**23 + 1, 30, 6, 64, power_bins=4),
@@ -293,6 +301,12 @@ def test_kernel_equals_reference(name, compiled):
     assert len(reached) > 1 or name == "average-all-bad"  # the inputs matter, so that equality says something
 
 
+@pytest.mark.parametrize("name, bits", [("biquad-apart", 32), ("biquad-apart-bank", 32), ("biquad-differing-multiples", 64)])
+def test_whole_multiples_pass_a_filter_by(name, bits):
+    """Its sum of products then fits 32 bits."""
+    assert ("int64" in build(CASES[name]).function.script()) == (bits == 64)
+
+
 def test_tables_are_those_of_the_reference():
     np.testing.assert_array_equal(rsqrt_table(), arithmetic.rsqrt_table())
     np.testing.assert_array_equal(log2_table(), arithmetic.log2_table())
@@ -335,6 +349,8 @@ def test_width_is_the_narrowest_that_is_exact():
         ("fir", {2: const("int8", 127, 61, 2)}, "input 2 is int8[61, 2] where int8[60, 2] is needed"),
         ("fir", {3: np.full(2, 2**31 - 1, np.int32)}, "its sums may reach 2^31, beyond int32"),
         ("gru", {3: const("int16", 32767, 257)}, "its table of the sigmoid holds -32767, less than 0"),
+        ("biquad-32-bit", {1: const("int32", 9, 1, 5)}, "its sections do not all feed back the same one or two errors"),
+        ("biquad", {1: const("int32", 9, 3, 6)}, "its sections do not all feed back the same one or two errors"),
         ("average", {1: np.array([1, 2, 1, 1, 1, 0], np.int8)}, "holds something other than 0 and 1"),
         ("average", {4: np.array(2**16)}, "beyond int32"),
         ("running-z", {6: np.array(48)}, "input 6 is 48, not a power of two"),

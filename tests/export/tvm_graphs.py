@@ -134,7 +134,8 @@ def highpass(k: int) -> NDArray:
 
 
 def filtered(s: Sketch, name: str, x: str, coef: NDArray, k: int, limit: int) -> None:
-    before, after = s.state(f"{name}.history", np.int32, len(coef), 5, CHANNELS)
+    coef = np.concatenate([coef, np.tile([2, -1], (len(coef), 1))], axis=1)
+    before, after = s.state(f"{name}.history", np.int32, len(coef), 6, CHANNELS)
     names = [
         s.graph.constant(f"{name}.{what}", value, dtype)
         for what, value, dtype in (("coef", coef, np.int32), ("two_k", 2**k, np.int64), ("limit", limit, np.int64))

@@ -119,11 +119,13 @@ def common_average(rng):
 
 
 def biquad(rng):
-    sections, channels, k = int(rng.integers(1, 4)), 4, int(rng.choice([13, 29]))
-    limit = 2**25 if k == 29 else 32767
+    sections, channels, k = int(rng.integers(1, 4)), 4, int(rng.choice([13, 14, 29]))
+    limit = {13: 32767, 14: 2**19 - 1, 29: 2**25}[k]
     history = draw(rng, np.int32, (sections, 4, channels), limit)
-    error = rng.integers(0, 2**k, (sections, 1, channels)).astype(np.int32)
+    feedback = [[1], [2, -1]][rng.integers(0, 2)]
+    error = rng.integers(0, 2**k, (sections, len(feedback), channels)).astype(np.int32)
     coef = draw(rng, np.int32, (sections, 5), 2**30 - 1 if k == 29 else 2**14)
+    coef = np.concatenate([coef, np.tile(np.int32(feedback), (sections, 1))], axis=1)
     return [draw(rng, np.int32, (1, channels), limit), coef, np.concatenate([history, error], 1), np.int64(2**k), np.int64(limit)], {}
 
 

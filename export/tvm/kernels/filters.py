@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from tvm import tirx
 from tvm.script import tirx as T
 
@@ -56,59 +57,82 @@ def q_common_average(node: Node) -> Kernel:
 
 
 def q_biquad(node: Node) -> Kernel:
-    """A bank of direct-form I sections with the rounding error fed back; the state is updated in place.
+    """A bank of direct-form I sections with the rounding errors fed back; the state is updated in place.
 
     Taps that are zero in every section (b1 of a band-pass) cost nothing. The others are loaded, not immediates: LLVM does not see
-    that an immediate is a sign-extended 32-bit number and would multiply in 64 bits.
+    that an immediate is a sign-extended 32-bit number and would multiply in 64 bits. A sum of products that is too wide for 32 bits is
+    taken apart where that makes it fit: whole multiples of 2^k pass the shift by k unchanged and need neither product nor accumulator.
     """
     node.expect(5, 2)
     x = node.tensor(0, "int32", 1, None)
     n = x.shape[1]
-    coef = node.constant(1, "int32", None, 5)
-    sections = len(coef)
-    state = node.tensor(2, "int32", sections, 5, n)
+    coef = node.constant(1, "int32", None, None)
+    sections, order = len(coef), coef.shape[1] - 5
+    if order not in (1, 2) or (coef[:, 5:] != coef[0, 5:]).any():
+        raise node.refuse("its sections do not all feed back the same one or two errors")
+    coef, feedback = coef[:, :5], [int(f) for f in coef[0, 5:]]
+    state = node.tensor(2, "int32", sections, 4 + order, n)
     k, limit = node.shift(3), node.scalar(4, 0)
     if k > 31 or limit >= 2**31:
         raise node.refuse(f"two_k = 2^{k} or limit = {limit} leaves int32")
-    gains = np.abs(coef.astype(object))
-    bound = int(max(row[:3].sum() * x.bound + row[3:].sum() * limit for row in gains)) + 2**k
-    taps = [tap for tap in range(5) if coef[:, tap].any()]
+    errors = sum(map(abs, feedback)) << k
+
+    def largest(taps: NDArray) -> int:
+        return int(max(row[:3].sum() * x.bound + row[3:].sum() * limit for row in np.abs(taps.astype(object))))
+
+    multiples = (coef.astype(np.int64) + (1 << k) // 2) >> k
+    rest = (coef - (multiples << k)).astype(np.int32)
+    fits = width(max(largest(rest) + errors, largest(multiples))) == "int32" and (multiples == multiples[0]).all()
+    if fits and width(largest(coef) + errors) == "int64":
+        coef = rest
+    else:
+        multiples[:] = 0
+    bound = largest(coef) + errors
+    acc_type = width(bound)
+    taps = np.flatnonzero(coef.any(axis=0)).tolist()
+
+    def weighted(values: Sequence[Any], weights: Sequence[int], dtype: str) -> Any:
+        terms = (tirx.const(w, dtype) * T.cast(v, dtype) for v, w in zip(values, weights, strict=True) if w)
+        return sum(terms, start=tirx.const(0, dtype))
 
     def accumulated(x: Any, coef: Any, state: Any, s: Any, i: Any) -> Any:
-        acc_type = width(bound)
-        values = (x[i], state[s, 0, i], state[s, 1, i], state[s, 2, i], state[s, 3, i])
-        acc = T.cast(state[s, 4, i], acc_type)
+        values = (x[i], *(state[s, row, i] for row in range(4)))
+        acc = T.cast(weighted([state[s, 4 + row, i] for row in range(order)], feedback, width(errors)), acc_type)
         for tap in taps:
             acc = acc + T.cast(coef[s, tap], acc_type) * T.cast(values[tap], acc_type)
         return acc
 
     def error(acc: Any) -> Any:
-        return T.cast(acc & tirx.const((1 << k) - 1, width(bound)), "int32")
+        return T.cast(acc & tirx.const((1 << k) - 1, acc_type), "int32")
 
-    def output(acc: Any) -> Any:
-        return Exact(acc, bound).floor_shift(k).clip(limit).to("int32")
+    def output(acc: Any, x: Any, state: Any, s: Any, i: Any) -> Any:
+        values = (x[i], *(state[s, row, i] for row in range(4)))
+        past = weighted(values, [int(m) for m in multiples[0]], "int32")
+        return (Exact(acc, bound).floor_shift(k) + Exact(past, largest(multiples))).clip(limit).to("int32")
 
     @T.prim_func(s_tir=True)
     def kernel(
         x: T.Buffer((n,), "int32"),
         coef: T.Buffer((sections, 5), "int32"),
-        state: T.Buffer((sections, 5, n), "int32"),
+        state: T.Buffer((sections, 4 + order, n), "int32"),
         y: T.Buffer((sections, n), "int32"),
     ):
         for s in range(sections):
             for i in range(n):
                 acc: T.let = accumulated(x, coef, state, s, i)
-                out: T.let = output(acc)
+                out: T.let = output(acc, x, state, s, i)
                 state[s, 1, i] = state[s, 0, i]
                 state[s, 0, i] = x[i]
                 state[s, 3, i] = state[s, 2, i]
                 state[s, 2, i] = out
+                if order == 2:
+                    state[s, 5, i] = state[s, 4, i]
                 state[s, 4, i] = error(acc)
                 y[s, i] = out
 
     y = node.output(0, "int32", (sections, n), limit)
     after = node.output(1, "int32", state.shape, max(x.bound, limit, 2**k - 1))
-    return Kernel(kernel, (x.name, coef, state.name, y.name), (y, after), {after.name: state.name})
+    return Kernel(kernel, (x.name, np.ascontiguousarray(coef), state.name, y.name), (y, after), {after.name: state.name})
 
 
 def choose(values: Sequence[int], index: Any) -> Any:
