@@ -12,11 +12,11 @@ MOST_GROWTH = 1.5
 
 @dataclass(frozen=True)
 class Endurance:
-    """Errors are rms differences over the standard deviation of the float output behind the warm-up, all axes alike."""
+    """Errors are rms differences over the standard deviation of the float output, all axes alike; the warm-up is left out."""
 
-    errors: tuple[float, ...]  # of one window after the other, the warm-up included
-    first: float  # error of the bins that follow the warm-up
-    last: float  # error of as many bins at the end
+    errors: tuple[float, ...]  # of one window after the other
+    first: float  # median of the first windows: artefacts lift some of them, a drift lifts all
+    last: float  # median of as many at the end
     most_growth: float = MOST_GROWTH
 
     @property
@@ -35,17 +35,16 @@ def endurance(int8: NDArray, exact: NDArray, warm_up: int, window: int, compared
     Args:
         int8: outputs in target units, (bins, dims), from the zero state.
         exact: the same of the float chain.
-        warm_up: bins that are not compared.
-        window: bins of each of ``errors``; the rest of the last window is left out.
-        compared: bins at the start and at the end, at most half of those behind the warm-up.
+        warm_up: bins that do not count.
+        window: bins of each of ``errors``; what is left at the end is no window.
+        compared: windows at the start, and as many at the end.
 
     Raises:
         ValueError: the run is too short for that.
     """
-    if len(exact) < warm_up + 2 * compared:
-        raise ValueError(f"{len(exact)} bins are too few for {warm_up} of warm-up and twice {compared}")
-    squares, sd = np.mean((int8 - exact) ** 2, axis=1), np.std(exact[warm_up:])
+    squares, sd = np.mean((int8 - exact) ** 2, axis=1)[warm_up:], np.std(exact[warm_up:])
     windows = squares[: len(squares) // window * window].reshape(-1, window)
-    first, last = squares[warm_up : warm_up + compared], squares[-compared:]
-    errors = [float(np.sqrt(part.mean()) / sd) for part in (*windows, first, last)]
-    return Endurance(tuple(errors[:-2]), *errors[-2:])
+    if len(windows) < 2 * compared:
+        raise ValueError(f"{len(windows)} windows are fewer than twice {compared}")
+    errors = np.sqrt(windows.mean(axis=1)) / sd
+    return Endurance(tuple(errors.tolist()), float(np.median(errors[:compared])), float(np.median(errors[-compared:])))

@@ -7,10 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 WITHIN = (0.05, 0.01)  # of the output's standard deviation
+FOR_GOOD = 0.25  # of what is watched
 
 
 def warm_up(after: NDArray, kept: NDArray, tolerance: NDArray) -> int | None:
-    """Bins until all axes are within a tolerance of what they would be, for good.
+    """Bins until all axes are within a tolerance of what they would be, for good: for the last quarter of the bins at least.
 
     Args:
         after: outputs (bins, dims) from the zero state on.
@@ -18,11 +19,11 @@ def warm_up(after: NDArray, kept: NDArray, tolerance: NDArray) -> int | None:
         tolerance: (dims,).
 
     Returns:
-        None where the last bin is not within it.
+        None where that is not reached.
     """
     outside = np.flatnonzero((np.abs(after - kept) > tolerance).any(axis=1))
     bins = int(outside[-1]) + 1 if len(outside) else 0
-    return bins if bins < len(after) else None
+    return bins if bins <= (1 - FOR_GOOD) * len(after) else None
 
 
 def settling(sd: NDArray, after: Sequence[NDArray], kept: Sequence[NDArray], bin_s: float) -> list[dict[str, Any]]:

@@ -127,8 +127,13 @@ def verify(subject: Subject, bins: int | None = None) -> dict[str, Any]:
     tracked = subject.progress.track(features, f"{subject.name} float decoder", count)
     exact = in_units(float_decoded(subject.float_decoder, tracked), subject.float_decoder)
     int8 = in_units(decoded[:count], subject.graphs.decoder)
-    errors = endurance(int8, exact, WARM_UP_BINS, subject.bins(plan.window_s), subject.bins(plan.compared_s))
-    lengths = {"seconds": plan.endurance_s, "window_s": plan.window_s, "compared_s": plan.compared_s}
+    errors = endurance(int8, exact, WARM_UP_BINS, subject.bins(plan.window_s), round(plan.compared_s / plan.window_s))
+    lengths = {
+        "warm_up_s": WARM_UP_BINS * recorded.settings.bin_ms / 1000,
+        "seconds": plan.endurance_s,
+        "window_s": plan.window_s,
+        "compared_s": plan.compared_s,
+    }
     return {
         "ok": errors.holds,
         "difference": None,

@@ -53,6 +53,7 @@ def verified(summary: dict[str, Any]) -> Iterator[str]:
 
 
 def _settled(row: dict[str, Any]) -> str:
-    if row["max_bins"] is None:
-        return "more bins than watched"
-    return f"{row['median_bins']:g} bins (at most {row['max_bins']:g}, {row['max_s']:.2f} s)"
+    if row["median_bins"] is None:
+        return "mostly longer than watched"
+    longest = "longer than watched" if row["max_bins"] is None else f"{row['max_bins']:g}, {row['max_s']:.2f} s"
+    return f"{row['median_bins']:g} bins (at most {longest})"

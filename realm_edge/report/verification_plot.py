@@ -20,7 +20,7 @@ def endurance(verification: dict[str, Any]) -> dict[str, bytes]:
             grown = stream["endurance"]
             if grown is None:
                 continue
-            seconds, color = grown["window_s"] * (np.arange(len(grown["errors"])) + 0.5), STREAM_COLORS[name]
+            seconds, color = grown["warm_up_s"] + grown["window_s"] * (np.arange(len(grown["errors"])) + 0.5), STREAM_COLORS[name]
             axis.plot(seconds, 100 * np.array(grown["errors"]), color=color, linewidth=1.1, marker=".", label=STREAM_NAMES[name])
             most, end = 100 * grown["most_growth"] * grown["first"], grown["seconds"]
             axis.hlines(most, end - grown["compared_s"], end, color=color, linestyle="--", label=f"{STREAM_NAMES[name]}: most at the end")
