@@ -1,6 +1,7 @@
 """Which observer sets the scale of each int8 tensor: the one with which the decoder's output is closest to float, by a margin."""
 
 import dataclasses
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -78,7 +79,7 @@ def choose_observers(
     return Choice(formats, tried)
 
 
-def float_decoded(model: onnx.ModelProto, features: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Outputs (bins, dims) of a float decoder over features (bins, n_features), from the zero state."""
+def float_decoded(model: onnx.ModelProto, features: Iterable[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """Outputs (bins, dims) of a float decoder over feature rows (n_features,), from the zero state."""
     stepper = Stepper(model)
     return np.array([stepper.step({"features": row})["decoded"] for row in features])

@@ -8,20 +8,20 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from export.stepgraph import Stepper, load_model, metadata, save_model
+from export.stepgraph import load_model, metadata, save_model
 from quantization.calibrate import observe
 from quantization.decoder import quantize_decoder
 from quantization.frontend import quantize_frontend
 from quantization.golden import Golden, in_units, run_decoder, run_frontend
 from quantization.inputs import input_scale, stored
-from quantization.reference import ReferenceStepper
+from quantization.ladder import compare
+from quantization.recorded import float_features
 from quantization.selection import Segment, choose_observers, float_decoded
 from quantization.sizes import sizes
 from quantization.tensor_table import Row, tensor_table
 from quantization.warnings import warnings
-from realm_edge.errors import UserError
 from realm_edge.files import write_json
-from realm_edge.frontend import design, design_spike, lfp_features, spike_counts
+from realm_edge.frontend import design, lfp_features
 from realm_edge.metrics import accuracy, nrmse
 from realm_edge.progress import Progress
 from realm_edge.rundir import RunDir
@@ -33,7 +33,7 @@ from realm_edge.streams import LFP, Stream, present
 WARM_UP_BINS = 150  # filters and state settle; neither calibrated on nor scored
 FEATURES_WARM_UP_BINS = 3000  # as far back as golden vectors of recorded features begin: without a front end all bins are cheap to check
 SCORED_BINS = 1200  # of the test part, at most: what the simulator runs
-REFERENCE_TICKS = 2000  # of a front end, compared with the numpy reference in every run; the test suite compares more
+REFERENCE_TICKS = 2000  # of a front end, compared with the numpy reference in every run; verify and the test suite compare more
 
 
 def run(run: RunDir, progress: Progress) -> dict[str, Any]:
@@ -129,19 +129,10 @@ def _golden(
 
 
 def _check_reference(golden: Golden, frontend: onnx.ModelProto | None, decoder: onnx.ModelProto) -> int:
-    """Compare onnxruntime with the numpy reference, decoder over all golden bins; returns the number of ticks compared."""
-    pairs = [(decoder, "features", golden.features)]
+    """Compare onnxruntime with the numpy reference, the decoder over all golden bins; returns the number of ticks compared."""
+    ticks = compare(decoder, golden.features)
     if frontend is not None and golden.samples is not None:
-        pairs.append((frontend, "sample", golden.samples[:REFERENCE_TICKS]))
-    ticks = 0
-    for model, name, rows in pairs:
-        fast, reference = Stepper(model), ReferenceStepper(model)
-        for row in rows:
-            got, expected = fast.step({name: row}), reference.step({name: row})
-            for key, value in {**expected, **reference.state}.items():
-                if not np.array_equal({**got, **fast.state}[key], value):
-                    raise UserError(f"{model.graph.name}: onnxruntime and the integer reference differ in '{key}': please report it")
-            ticks += 1
+        ticks += compare(frontend, golden.samples[:REFERENCE_TICKS])
     return ticks
 
 
@@ -173,7 +164,4 @@ def _float_features(run: RunDir, stream: Stream, session: Session, golden: Golde
     """What the float front end makes of the golden samples, (bins, n_features)."""
     if golden.samples is None:
         return stream.inputs(session)[golden.first_bin : golden.first_bin + len(golden.decoded)]
-    if stream is LFP:
-        return lfp_features(design(run.settings, session.good_channels), golden.samples)
-    assert session.spike_threshold is not None  # there are samples: the stream has a front end
-    return spike_counts(design_spike(run.settings, session.spike_threshold), [golden.samples])
+    return float_features(stream, session, run.settings, golden.samples)

@@ -1,12 +1,12 @@
 """The command line: one command a stage, and ``run`` for all of them.
 
 The only module of this package that reaches into ``export``, ``quantization`` and ``firmware_sim``; it does so inside the
-commands, so that ``--help`` is fast. Exit status: 0; 1 a budget is broken or a required tool is missing; 2 the input is
-wrong; 130 interrupted.
+commands, so that ``--help`` is fast. Exit status: 0; 1 a budget or bound is broken, bits differ or a required tool is missing;
+2 the input is wrong; 130 interrupted.
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -31,6 +31,7 @@ from realm_edge.cli_options import (
     options,
     settings_of,
 )
+from realm_edge.cli_text import compared, verdict, verified
 from realm_edge.errors import UserError
 from realm_edge.torchrun import leads, processes
 
@@ -48,6 +49,7 @@ STAGES = {
     "simulate": "firmware_sim.stage",
     "report": "realm_edge.report.stage",
     "baselines": "firmware_sim.baselines",
+    "verify": "quantization.verification",
 }
 
 
@@ -112,7 +114,7 @@ def run(
     as_json: bool,
 ) -> None:
     """Perform every stage that is not done yet; without --data, on synthetic recordings."""
-    from realm_edge.workflow import budget_request, open_for_data
+    from realm_edge.workflow import budget_request, open_for_data, report_request
 
     chosen = _known(targets) or DEFAULT_TARGETS
     limits = budget_request(budget)
@@ -127,7 +129,7 @@ def run(
     for target in chosen:
         work.resume(f"compile.{target}", target)
     results = {target: work.resume(f"simulate.{target}", target, budget, request=limits) for target in chosen}
-    work.resume("report", chosen, request={"targets": list(chosen)})
+    work.resume("report", chosen, request=report_request(made, chosen))
     _finish(results, as_json, report=str(made.file("report.html")))
 
 
@@ -249,10 +251,12 @@ def simulate(targets: tuple[str, ...], budget: Path | None, out: Path, as_json: 
 @options(TARGETS, OUT, AS_JSON)
 def report(targets: tuple[str, ...], out: Path, as_json: bool) -> None:
     """Write report.html and report.json."""
+    from realm_edge.workflow import report_request
+
     named = _known(targets)
     work = _open(out)
     chosen = named or work.run.targets("simulate") or DEFAULT_TARGETS
-    _tell(work.perform("report", chosen, request={"targets": list(chosen)}), as_json)
+    _tell(work.perform("report", chosen, request=report_request(work.run, chosen)), as_json)
 
 
 @main.command(epilog="Example: realm-edge baselines --target cortex-m4 --out runs/demo")
@@ -261,9 +265,29 @@ def baselines(targets: tuple[str, ...], out: Path, as_json: bool) -> None:
     """Run Wiener filter and GRU, fitted on the decoded session alone, as firmware beside the student's (status 1 when one differs)."""
     chosen = _known(targets) or DEFAULT_TARGETS
     summary = _open(out).perform("baselines", chosen, request={"targets": list(chosen)})
-    click.echo(json.dumps(summary, indent=2) if as_json else "\n".join(_compared(summary)))
+    click.echo(json.dumps(summary, indent=2) if as_json else "\n".join(compared(summary)))
     costs = [cost for decoders in summary["streams"].values() for one in decoders.values() for cost in one["targets"].values()]
     if not all(cost["bit_exact"] for cost in costs):
+        click.get_current_context().exit(1)
+
+
+@main.command(epilog="Example: realm-edge verify --out runs/demo")
+@click.option("--bins", type=int, help="Decoder steps that are compared with the reference, and all ticks of the front end for them.")
+@options(OUT, AS_JSON)
+def verify(bins: int | None, out: Path, as_json: bool) -> None:
+    """Hold the int8 step graphs against the reference over long and hostile input, and against float for ten minutes (status 1: they fail).
+
+    By default over 10,000 decoder steps, and as many ticks of a fast front end as minutes allow. `report` then shows the result.
+    """
+    from realm_edge.files import write_bytes
+    from realm_edge.report.verification_plot import endurance
+
+    work = _open(out)
+    summary = work.perform("verify", bins, request={"bins": bins})
+    for kind, picture in endurance(summary).items():
+        write_bytes(work.run.file(f"verification.{kind}"), picture)
+    click.echo(json.dumps(summary, indent=2) if as_json else "\n".join(verified(summary)))
+    if not summary["ok"]:
         click.get_current_context().exit(1)
 
 
@@ -357,36 +381,12 @@ def _finish(results: dict[str, dict[str, Any]], as_json: bool, **more: str) -> N
         click.echo(json.dumps({"ok": ok, **more, "targets": results}, indent=2))
     else:
         for target, result in results.items():
-            for line in _verdict(result):
+            for line in verdict(result):
                 click.echo(f"{target:<12} {line}")
         for key, value in more.items():
             click.echo(f"{key}: {value}")
     if not ok:
         click.get_current_context().exit(1)
-
-
-def _compared(summary: dict[str, Any]) -> Iterator[str]:
-    if summary["synthetic"]:
-        yield "synthetic recordings: no evidence about brains"
-    for stream, decoders in summary["streams"].items():
-        for name, one in decoders.items():
-            size = f"{one['weight_bytes']:,} bytes of weights, {one['state_bytes']:,} of state"
-            yield f"{stream} {name:<8} R2 {one['r2_int8']:.3f} (float {one['r2_float']:.3f}), {one['macs']:,} MAC a step, {size}"
-            for target, cost in one["targets"].items():
-                differs = "" if cost["bit_exact"] else ": DIFFERS from onnxruntime"
-                yield f"  {target:<12} {cost['cycles']:,.0f} cycles a step{differs}"
-
-
-def _verdict(result: dict[str, Any]) -> Iterator[str]:
-    for name, stream in result["streams"].items():
-        differs = "" if stream["bit_exact"] else ": DIFFERS from onnxruntime"
-        yield f"{name}: {stream['steps']} steps, {stream['cycles_per_step']:,.0f} cycles a step, {stream['fit_text']}{differs}"
-        if stream["frontend"] != "run":
-            yield f"{name}: front end {stream['frontend']}"
-    for row in result["budgets"]:
-        value = "none" if row["value"] is None else f"{row['value']:,.6g}"
-        mark = ("ok, front end not included" if row.get("decoder_only") else "ok") if row["ok"] else f"BROKEN: {row['lever']}"
-        yield f"{row['name']:<14} {value:>10} of {row['limit']:,.6g} {row['unit']}".ljust(46) + mark
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from realm_edge.files import PARTIAL, leftovers, read_json, sha256_file, sha256_
 from realm_edge.settings import Settings
 
 ORDER = ("data", "train", "export", "quantize", "compile", "simulate", "report")
+SIDE = ("baselines", "verify")  # branch off behind quantize
 PER_TARGET = ("compile", "simulate")
 
 
@@ -34,7 +35,7 @@ class _Record(BaseModel):
 
 @dataclass(frozen=True)
 class RunDir:
-    """One run. Stage ids are ``baselines`` and those of ``ORDER``; two exist per target, as ``compile.cortex-m4``."""
+    """One run. Stage ids are those of ``SIDE`` and ``ORDER``; two exist per target, as ``compile.cortex-m4``."""
 
     path: Path
     settings: Settings
@@ -184,11 +185,13 @@ class RunDir:
     def _upstream(self, stage: str) -> tuple[str, ...]:
         """The stages that ``stage`` reads; what those read in turn is part of their digests."""
         verb, _, target = stage.partition(".")
-        if verb == "baselines":
+        if verb in SIDE:
             return ("quantize",)
         before = ORDER[: ORDER.index(verb)][-1:]
         if verb == "report":
-            return tuple(f"simulate.{each}" for each in self.requested("report").get("targets", []))
+            asked = self.requested("report")
+            simulated = tuple(f"simulate.{each}" for each in asked.get("targets", []))
+            return (*simulated, "verify") if asked.get("verified") else simulated
         return tuple(f"{each}.{target}" if each in PER_TARGET else each for each in before)
 
     def _chain(self, stage: str) -> Iterator[str]:

@@ -107,6 +107,11 @@ def budget_request(budget: Path | None) -> dict[str, Any]:
     return {"budget": None if budget is None else sha256_file(_existing(budget))}
 
 
+def report_request(run: RunDir, targets: Sequence[str]) -> dict[str, Any]:
+    """What a report is asked to show: targets, and a verification that still holds."""
+    return {"targets": list(targets), **({"verified": True} if run.is_complete("verify") else {})}
+
+
 def _existing(path: Path) -> Path:
     if not path.is_file():
         raise UserError(f"{path}: no such file")

@@ -33,6 +33,7 @@ def gather(run: RunDir, targets: Sequence[str]) -> Facts:
         "verdicts": {target: _verdict(simulation) for target, simulation in simulations.items()},
         "accuracy": {"decoders": metrics["decoders"], "scored": run.summary("quantize")},
         "quantization": _quantization(run),
+        "verification": run.summary("verify") if run.is_complete("verify") else None,
         "targets": simulations,
         "scratch": _scratch(run, targets[0]),
         "macs": _macs(next(iter(simulations.values()))),
@@ -104,7 +105,8 @@ def _components(simulations: dict[str, Any]) -> list[Facts]:
 
 
 def _provenance(run: RunDir, targets: Sequence[str]) -> Facts:
-    stages = ["data", "train", "export", "quantize", *(f"{verb}.{target}" for target in targets for verb in PER_TARGET)]
+    verified = ["verify"] if run.is_complete("verify") else []
+    stages = ["data", "train", "export", "quantize", *verified, *(f"{verb}.{target}" for target in targets for verb in PER_TARGET)]
     asked = run.requested("data")
     return {
         "recordings": asked.get("recordings", []),
@@ -127,4 +129,6 @@ def _command(run: RunDir, stage: str, asked: dict[str, Any]) -> str:
     words += ["--target", target] if target else []
     budget = run.requested(stage).get("budget")
     words += ["--budget", f"sha256:{budget}"] if budget else []
+    bins = run.requested(stage).get("bins")
+    words += ["--bins", str(bins)] if bins else []
     return shlex.join([*words, "--out", run.path.name])

@@ -11,7 +11,9 @@ from realm_edge.progress import Progress
 from realm_edge.report import plots
 from realm_edge.report.facts import gather
 from realm_edge.report.traces import load_traces
+from realm_edge.report.verification_plot import endurance_svg
 from realm_edge.rundir import RunDir
+from realm_edge.workflow import report_request
 
 
 def run(run: RunDir, progress: Progress, targets: Sequence[str]) -> dict[str, Any]:
@@ -24,7 +26,7 @@ def run(run: RunDir, progress: Progress, targets: Sequence[str]) -> dict[str, An
         UserError: a target's simulate stage is missing or stale.
     """
     facts = gather(run, targets)
-    run.request("report", {"targets": list(targets)})
+    run.request("report", report_request(run, targets))
     what, simulations = facts["what"], facts["targets"]
     drawn = {
         "traces": plots.traces(load_traces(run), what["target_names"], what["target_unit"]),
@@ -34,6 +36,8 @@ def run(run: RunDir, progress: Progress, targets: Sequence[str]) -> dict[str, An
         "cycles": plots.cycles(simulations),
         "memory": plots.memory(simulations),
     }
+    if facts["verification"]:
+        drawn["endurance"] = endurance_svg(facts["verification"])
     page, numbers = run.file("report.html"), run.file("report.json")
     write_text(page, _render(facts, drawn))
     write_json(numbers, facts)

@@ -7,9 +7,10 @@ from onnx import numpy_helper
 
 from export.frontend_graph import spike_frontend_graph
 from export.stepgraph import Stepper, metadata
+from quantization.adversarial import adversarial
 from quantization.frontend import quantize_frontend
 from quantization.golden import Golden, run_decoder, run_frontend
-from quantization.reference import ReferenceStepper
+from quantization.ladder import compare
 from realm_edge.errors import UserError
 from realm_edge.frontend import design_spike, spike_counts
 from realm_edge.settings import Settings, SpikeSettings, preset
@@ -17,28 +18,16 @@ from realm_edge.settings import Settings, SpikeSettings, preset
 WARM_UP = 50  # bins; the front end settles
 
 
-def same_bits(model: onnx.ModelProto, name: str, rows: np.ndarray) -> None:
-    fast, reference = Stepper(model), ReferenceStepper(model)
-    for row in rows:
-        got, expected = fast.step({name: row}), reference.step({name: row})
-        for key, value in {**expected, **reference.state}.items():
-            np.testing.assert_array_equal({**got, **fast.state}[key], value, err_msg=key)
-
-
-def adversarial(n: int, width: int) -> np.ndarray:
-    """Rails, zeros, alternating extremes, one stuck element, noise."""
-    rng = np.random.default_rng(0)
-    parts = [np.full((n, width), 32767), np.full((n, width), -32767), np.zeros((n, width))]
-    parts.append(np.where(np.arange(n)[:, None] % 2 == 0, 32767, -32767) * np.ones((1, width)))
-    noise = rng.integers(-32767, 32768, (n, width))
-    noise[:, 0] = 12345
-    return np.concatenate([*parts, noise]).astype(np.int16)
+def hostile(n: int, width: int, lowest: int) -> np.ndarray:
+    """All adversarial inputs, one after the other."""
+    return np.concatenate([block for blocks in adversarial(1, width, lowest, n, n).values() for block in blocks])
 
 
 @pytest.mark.parametrize("name", ["chain", "scored_chain"])
 def test_frontend_reference_equals_onnxruntime(name, request):
     chain = request.getfixturevalue(name)
-    same_bits(chain.frontend_int8, "sample", np.concatenate([chain.samples[:1500], adversarial(60, 6)]))
+    rows = np.concatenate([chain.samples[:1500], hostile(60, 6, -32768)])
+    assert compare(chain.frontend_int8, rows) == len(rows) == 1500 + 7 * 60
 
 
 def test_spike_frontend_reference_equals_onnxruntime():
@@ -47,7 +36,7 @@ def test_spike_frontend_reference_equals_onnxruntime():
     samples = np.random.default_rng(0).normal(0, 150, (5000, 6)).astype(np.int16)
     model = quantize_frontend(graph, np.zeros((1, 6), np.float32), {})
     assert metadata(model)["io"]["features"]["scale"] == [2.0**-10] * 6
-    same_bits(model, "sample", samples)
+    assert compare(model, samples) == len(samples)
     assert len(np.unique(run_frontend(model, samples)[0])) > 10
 
 
@@ -55,7 +44,8 @@ def test_spike_frontend_reference_equals_onnxruntime():
 def test_decoder_reference_equals_onnxruntime(name, request):
     chain = request.getfixturevalue(name)
     features, _ = run_frontend(chain.frontend_int8, chain.samples)
-    same_bits(chain.decoder_int8, "features", np.concatenate([features, adversarial(40, features.shape[1])]))
+    rows = np.concatenate([features, hostile(40, features.shape[1], -32767)])
+    assert compare(chain.decoder_int8, rows) == len(rows)
 
 
 def test_integer_features_are_close_to_float(chain):

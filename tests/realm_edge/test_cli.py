@@ -304,7 +304,54 @@ def test_doctor_wants_the_qemu_that_the_plugin_works_with(tmp_path: Path, monkey
         ("simulate", ("cortex-m4", None)),
         ("report", (TARGETS,)),
         ("baselines", (TARGETS,)),
+        ("verify", (500,)),
     ],
 )
 def test_the_stages_take_what_the_command_line_gives_them(verb: str, arguments: tuple[Any, ...]) -> None:
     inspect.signature(import_module(cli.STAGES[verb]).run).bind("run", "progress", *arguments)
+
+
+def _verification(holds: bool, difference: dict[str, Any] | None = None) -> dict[str, Any]:
+    settled = [{"within": 0.05, "bins": [4, 6], "median_bins": 5.0, "max_bins": 6.0, "median_s": 0.1, "max_s": 0.12}]
+    never = [{"within": 0.05, "bins": [None, None], "median_bins": None, "max_bins": None, "median_s": None, "max_s": None}]
+    stream: dict[str, Any] = dict.fromkeys(("ladder", "adversarial", "endurance", "reset"))
+    if difference is None:
+        stream = {
+            "ladder": {"bins": 10_000, "passes": 0.5, "frontend_ticks": 200_000, "seconds": 61.2},
+            "adversarial": [{"bins": 50, "frontend_ticks": 1000}, {"bins": 60, "frontend_ticks": 0}],
+            "endurance": {
+                **{"errors": [0.03, 0.02], "window_s": 10.0, "first": 0.02, "last": 0.021 if holds else 0.05, "most_growth": 1.5},
+                **{"warm_up_s": 3.0, "holds": holds, "seconds": 600.0, "compared_s": 60.0},
+            },
+            "reset": {"at_s": [3.0, 9.0], "int8": settled, "float": never},
+        }
+    ok = holds and difference is None
+    return {"ok": ok, "synthetic": True, "streams": {"lfp": {"ok": ok, "difference": difference, **stream}}}
+
+
+@pytest.mark.parametrize(
+    ("holds", "difference", "line"),
+    [
+        (True, None, "lfp: int8 against float, 600 s: 2.00 % of the sd at the start, 2.10 % at the end, of 3.00 %: ok"),
+        (False, None, "lfp: int8 against float, 600 s: 2.00 % of the sd at the start, 5.00 % at the end, of 3.00 %: BROKEN"),
+        (False, {"line": "decoder: 'decoded', tick 7"}, "lfp: DIFFERS: decoder: 'decoded', tick 7"),
+    ],
+)
+def test_verify_says_what_fails_and_ends_with_status_1(
+    stages: _Stages, monkeypatch: pytest.MonkeyPatch, holds: bool, difference: dict[str, Any] | None, line: str
+) -> None:
+    assert _invoke("run").exit_code == 0
+    module = ModuleType("fake_verify")
+    module.run = lambda run, progress, bins: stages.arguments.update(verify=(bins,)) or _verification(holds, difference)  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    monkeypatch.setitem(cli.STAGES, "verify", module.__name__)
+    result = _invoke("verify", "--bins", "500", "--out", "runs/demo")
+    assert result.exit_code == (0 if holds else 1), result.output
+    assert stages.arguments["verify"] == (500,)
+    assert result.stdout.startswith("synthetic recordings: no evidence about brains\n") and f"\n{line}" in result.stdout
+    assert Path("runs/demo/verification.png").read_bytes().startswith(b"\x89PNG")
+    if difference is None:
+        assert "onnxruntime equals the reference over 10,000 decoder steps and 200,000 ticks of the front end (0.50 times" in result.stdout
+        assert "lfp: int8 after 2 resets: 5 bins (at most 6, 0.12 s) to within 5 %" in result.stdout
+        assert "lfp: float after 2 resets: mostly longer than watched to within 5 %" in result.stdout
+    assert json.loads(_invoke("verify", "--out", "runs/demo", "--json").stdout)["ok"] is holds

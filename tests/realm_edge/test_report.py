@@ -258,6 +258,51 @@ def test_all_sections_and_plots_are_there(reported: RunDir) -> None:
     assert _page(reported).count("<svg") == 6
 
 
+def test_a_verification_is_a_section_until_it_is_stale(tmp_path: Path) -> None:
+    run = _made_up_run(tmp_path / "verified")
+    run.complete("verify", [], _verification())
+    write_report(run, Silent(), TARGETS)
+    parsed, page = _References(), _page(run)
+    parsed.feed(page)
+    assert tuple(parsed.sections) == (*SECTIONS[:9], "verification", *SECTIONS[9:])
+    assert page.count("<svg") == 7 and run.digest("verify") in page and "realm-edge verify --out verified" in page
+    assert "over 10,000 decoder steps and 200,000 front-end ticks (10,000 bins), 0.833 times the recording" in page
+    assert "by 1.4 % of the output's sd in the first 60 s after the warm-up and by 1.5 % in the last" in page
+    assert "<td>5 bins (0.1 s), at most 7 (0.14 s)</td><td>5 bins (0.1 s), at times not within what is watched</td>" in page
+    assert '<span class="bad">onnxruntime and the integer reference differ.</span> spike_decoder: &#39;decoded&#39;, tick 7' in page
+    assert "The integer graphs fail in long runs" in page
+    assert json.loads(run.file("report.json").read_text())["verification"]["ok"] is False
+    write_json(run.file("again.json"), {})
+    run.complete("quantize", [run.file("calibration.json"), run.file("again.json")], run.summary("quantize"))
+    for stage in (f"{verb}.{target}" for target in TARGETS for verb in ("compile", "simulate")):
+        run.complete(stage, [], run.summary(stage))
+    write_report(run, Silent(), TARGETS)
+    assert 'id="verification"' not in _page(run)
+
+
+def _verification() -> dict:
+    settled = {"within": 0.05, "bins": [3, 7], "median_bins": 5.0, "max_bins": 7.0, "median_s": 0.1, "max_s": 0.14}
+    at_times = {"within": 0.05, "bins": [3, 5, None], "median_bins": 5.0, "max_bins": None, "median_s": 0.1, "max_s": None}
+    lfp = {
+        "ok": True,
+        "difference": None,
+        "ladder": {
+            **{"bins": 10_000, "passes": 10 / 12, "frontend_bins": 10_000, "frontend_ticks": 200_000},
+            **{"frontend_feeds_decoder": True, "seconds": 61.0},
+        },
+        "adversarial": [{"input": "rails", "into": "decoder", "bins": 500, "frontend_ticks": 0}],
+        "endurance": {
+            **{"errors": [0.02, 0.014, 0.015], "first": 0.014, "last": 0.015, "most_growth": 1.5, "holds": True, "frontend": True},
+            **{"warm_up_s": 3.0, "seconds": 600.0, "window_s": 200.0, "compared_s": 60.0, "passes": 2.5},
+        },
+        "reset": {"at_s": [3.0, 9.0], "watched_s": 10.0, "frontend": True, "int8": [settled], "float": [at_times]},
+    }
+    spike = dict.fromkeys(("ladder", "adversarial", "endurance", "reset"))
+    difference = {"line": "spike_decoder: 'decoded', tick 7"}
+    streams = {"lfp": lfp, "spike": {"ok": False, "difference": difference, **spike}}
+    return {"ok": False, "synthetic": True, "bin_ms": 20, "streams": streams}
+
+
 def test_the_page_needs_nothing_from_outside(reported: RunDir) -> None:
     parsed = _References()
     parsed.feed(_page(reported))

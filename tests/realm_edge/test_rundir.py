@@ -11,6 +11,7 @@ from realm_edge.errors import UserError
 from realm_edge.files import replacing, write_json, write_text
 from realm_edge.rundir import RunDir
 from realm_edge.settings import Settings
+from realm_edge.workflow import report_request
 
 
 @pytest.fixture
@@ -167,11 +168,25 @@ def test_only_files_inside_the_run_can_be_outputs(run: RunDir, tmp_path: Path) -
         run.complete("data", [outside], {})
 
 
-def test_baselines_follow_quantize_and_nothing_follows_them(run: RunDir) -> None:
-    run.complete("baselines", [], {})
-    assert run.is_complete("baselines") and run.is_complete("simulate.cortex-m4")
+@pytest.mark.parametrize("stage", ["baselines", "verify"])
+def test_what_follows_quantize_to_the_side_is_stale_when_it_is_rerun(run: RunDir, stage: str) -> None:
+    run.complete(stage, [], {})
+    assert run.is_complete(stage) and run.is_complete("simulate.cortex-m4") and run.is_complete("report")
     output = run.file("again")
     output.write_text("other")
     run.complete("quantize", [output], {})
-    with pytest.raises(UserError, match=r"stage 'baselines' is stale \(stage 'quantize' was rerun since\): run 'realm-edge baselines"):
-        run.require("baselines")
+    with pytest.raises(UserError, match=rf"stage '{stage}' is stale \(stage 'quantize' was rerun since\): run 'realm-edge {stage}"):
+        run.require(stage)
+
+
+def test_a_report_that_shows_a_verification_is_made_from_it(run: RunDir) -> None:
+    assert report_request(run, ["cortex-m4"]) == {"targets": ["cortex-m4"]}
+    _perform(run, "verify")
+    run.request("report", report_request(run, ["cortex-m4"]))
+    assert not run.is_complete("report")  # it does not show the verification yet
+    _perform(run, "report")
+    assert run.is_complete("report")
+    _perform(run, "verify", "differently")
+    assert not run.is_complete("report")
+    run.file("out", "verify.txt").unlink()
+    assert report_request(run, ["cortex-m4"]) == {"targets": ["cortex-m4"]}

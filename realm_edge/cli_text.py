@@ -1,0 +1,61 @@
+"""What commands tell people of the summaries of their stages, line by line."""
+
+from collections.abc import Iterator
+from typing import Any
+
+SYNTHETIC = "synthetic recordings: no evidence about brains"
+
+
+def compared(summary: dict[str, Any]) -> Iterator[str]:
+    """Of the baselines stage."""
+    if summary["synthetic"]:
+        yield SYNTHETIC
+    for stream, decoders in summary["streams"].items():
+        for name, one in decoders.items():
+            size = f"{one['weight_bytes']:,} bytes of weights, {one['state_bytes']:,} of state"
+            yield f"{stream} {name:<8} R2 {one['r2_int8']:.3f} (float {one['r2_float']:.3f}), {one['macs']:,} MAC a step, {size}"
+            for target, cost in one["targets"].items():
+                differs = "" if cost["bit_exact"] else ": DIFFERS from onnxruntime"
+                yield f"  {target:<12} {cost['cycles']:,.0f} cycles a step{differs}"
+
+
+def verdict(result: dict[str, Any]) -> Iterator[str]:
+    """Of one target's simulate stage."""
+    for name, stream in result["streams"].items():
+        differs = "" if stream["bit_exact"] else ": DIFFERS from onnxruntime"
+        yield f"{name}: {stream['steps']} steps, {stream['cycles_per_step']:,.0f} cycles a step, {stream['fit_text']}{differs}"
+        if stream["frontend"] != "run":
+            yield f"{name}: front end {stream['frontend']}"
+    for row in result["budgets"]:
+        value = "none" if row["value"] is None else f"{row['value']:,.6g}"
+        mark = ("ok, front end not included" if row.get("decoder_only") else "ok") if row["ok"] else f"BROKEN: {row['lever']}"
+        yield f"{row['name']:<14} {value:>10} of {row['limit']:,.6g} {row['unit']}".ljust(46) + mark
+
+
+def verified(summary: dict[str, Any]) -> Iterator[str]:
+    """Of the verify stage."""
+    if summary["synthetic"]:
+        yield SYNTHETIC
+    for name, stream in summary["streams"].items():
+        if stream["difference"]:
+            yield f"{name}: DIFFERS: {stream['difference']['line']}"
+            continue
+        ladder, hostile, grown, reset = (stream[key] for key in ("ladder", "adversarial", "endurance", "reset"))
+        ticks = f" and {ladder['frontend_ticks']:,} ticks of the front end" if ladder["frontend_ticks"] else ""
+        over = f"{ladder['bins']:,} decoder steps{ticks} ({ladder['passes']:.2f} times the recording)"
+        yield f"{name}: onnxruntime equals the reference over {over}, {ladder['seconds']:.0f} s"
+        steps, ticks = (f"{sum(row[key] for row in hostile):,}" for key in ("bins", "frontend_ticks"))
+        yield f"{name}: and over {len(hostile)} hostile inputs: {steps} steps, {ticks} ticks"
+        first, last, most = (f"{100 * value:.2f} %" for value in (grown["first"], grown["last"], grown["most_growth"] * grown["first"]))
+        mark = "ok" if grown["holds"] else "BROKEN: errors add up in a state: compare the tensors of calibration.json"
+        yield f"{name}: int8 against float, {grown['seconds']:g} s: {first} of the sd at the start, {last} at the end, of {most}: {mark}"
+        for kind in ("int8", "float"):
+            texts = (f"{_settled(row)} to within {100 * row['within']:g} %" for row in reset[kind])
+            yield f"{name}: {kind} after {len(reset['at_s'])} resets: {', '.join(texts)}"
+
+
+def _settled(row: dict[str, Any]) -> str:
+    if row["median_bins"] is None:
+        return "mostly longer than watched"
+    longest = "longer than watched" if row["max_bins"] is None else f"{row['max_bins']:g}, {row['max_s']:.2f} s"
+    return f"{row['median_bins']:g} bins (at most {longest})"
