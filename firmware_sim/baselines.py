@@ -21,6 +21,7 @@ from firmware_sim.targets import get_target
 from quantization.calibrate import observe
 from quantization.decoder import quantize_decoder
 from quantization.golden import Golden, in_units, run_decoder
+from quantization.selection import Segment, choose_formats
 from quantization.stage import WARM_UP_BINS
 from realm_edge import wiener
 from realm_edge.baselines import cost, recurrent, sequence
@@ -72,7 +73,9 @@ def run(run: RunDir, progress: Progress, targets: Sequence[str]) -> dict[str, An
         scale = metadata(decoders[STUDENT].integers)["io"]["features"]["scale"]
         for name, graph in _fitted(run, stream, heldout, material, progress):
             observed = observe(graph, material.inputs[: heldout.train_end], WARM_UP_BINS, progress)
-            graphs = _Graphs(graph, quantize_decoder(graph, observed, scale, metadata(graph)["made_from"]))
+            segment = Segment.of(material.inputs[WARM_UP_BINS : heldout.train_end], scale)
+            formats = choose_formats(graph, observed, scale, segment, progress).formats
+            graphs = _Graphs(graph, quantize_decoder(graph, observed, scale, metadata(graph)["made_from"], formats))
             decoders[name] = graphs
             for model, ending in ((graphs.exact, "onnx"), (graphs.integers, "int8.onnx")):
                 outputs.append(run.file("baselines", f"{stream.name}_{name}.{ending}"))

@@ -96,13 +96,16 @@ def log2(v: Ints) -> Ints:
     return p * 2**LOG2_FRACTION_BITS + round_shift(mantissa, np.int64(2 ** (14 - LOG2_FRACTION_BITS)))
 
 
-def q_normalise(x: NDArray, mult: NDArray, bias: NDArray, two_k: NDArray) -> tuple[NDArray]:
-    """sat8(round_shift(x * mult + bias, k)): features (n,) int16 to standardised int8; mult (n,) int32, bias (n,) int64."""
-    return (saturate(round_shift(wide(x) * wide(mult) + wide(bias), wide(two_k)), 8),)
+def q_normalise(x: NDArray, mult: NDArray, bias: NDArray, two_k: NDArray, *, to: int) -> tuple[NDArray]:
+    """sat(round_shift(x * mult + bias, k)): features (n,) int16 to z-scores of type ``to``; mult (n,) int32, bias (n,) int64.
+
+    ``to`` is an ONNX element type, int8 or int16, here and below.
+    """
+    return (saturate(round_shift(wide(x) * wide(mult) + wide(bias), wide(two_k)), _BITS[to]),)
 
 
 def q_linear(x: NDArray, weight: NDArray, bias: NDArray, mult: NDArray, two_k: NDArray) -> tuple[NDArray]:
-    """sat16(round_shift((x W + b) * mult, k)): x (in,) int8, weight (in, out) int8, bias and mult (out,) int32."""
+    """sat16(round_shift((x W + b) * mult, k)): x (in,) int8 or int16, weight (in, out) int8, bias and mult (out,) int32."""
     accumulator = wide(x) @ wide(weight) + wide(bias)
     return (saturate(round_shift(accumulator * wide(mult), wide(two_k)), 16),)
 
@@ -112,18 +115,17 @@ def q_layer_norm(
 ) -> tuple[NDArray]:
     """c = round_shift(n x - sum(x), g); sat(round_shift(unit_scale(c, eps) * weight + bias, k)).
 
-    x (n,) int16; weight and bias (n,) int32; ``to`` is the ONNX element type of the result, int8 or int16. The mean needs
-    no division because unit_scale does not see a common factor.
+    x (n,) int16; weight and bias (n,) int32. The mean needs no division because unit_scale does not see a common factor.
     """
     c = round_shift(wide(n) * wide(x) - np.sum(wide(x)), wide(two_g))
     scaled = unit_scale(c, wide(eps)) * wide(weight) + wide(bias)
     return (saturate(round_shift(scaled, wide(two_k)), _BITS[to]),)
 
 
-def q_gated_norm(y: NDArray, gate: NDArray, two_v: NDArray, weight: NDArray, eps: NDArray, two_k: NDArray) -> tuple[NDArray]:
-    """v = sat16(round_shift(y * gate, v)); sat8(round_shift(unit_scale(v, eps) * weight, k)): RMSNorm(y * silu(z)) of Mamba-2."""
+def q_gated_norm(y: NDArray, gate: NDArray, two_v: NDArray, weight: NDArray, eps: NDArray, two_k: NDArray, *, to: int) -> tuple[NDArray]:
+    """v = sat16(round_shift(y * gate, v)); sat(round_shift(unit_scale(v, eps) * weight, k)): RMSNorm(y * silu(z)) of Mamba-2."""
     v = saturate(round_shift(wide(y) * wide(gate), wide(two_v)), 16)
-    return (saturate(round_shift(unit_scale(wide(v), wide(eps)) * wide(weight), wide(two_k)), 8),)
+    return (saturate(round_shift(unit_scale(wide(v), wide(eps)) * wide(weight), wide(two_k)), _BITS[to]),)
 
 
 def q_add(a: NDArray, b: NDArray) -> tuple[NDArray]:

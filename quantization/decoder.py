@@ -1,6 +1,7 @@
 """Float decoder step graph to integer decoder step graph, node by node.
 
-Every tensor gets one symmetric scale (value = stored * scale): int8 where a matrix product reads it, int16 elsewhere. The
+Every tensor gets one symmetric scale (value = stored * scale): int8 where a matrix product reads it, but for those that the
+selection widens, int16 elsewhere. The
 residual stream keeps a single scale, so that adding needs no requantisation; the state of the selective state space has
 one scale a head; what leaves a projection in parts (z, xBC, dt) has one scale a part.
 """
@@ -14,15 +15,17 @@ from numpy.typing import ArrayLike, NDArray
 from onnx import helper, numpy_helper
 from scipy.special import expit
 
+from export.functions import INT8, INT16
 from export.stepgraph import GraphBuilder, metadata
 from quantization.activations import gelu, silu
 from quantization.arithmetic import DECAY_SHIFT, SUM_OF_SQUARES_BITS, TABLE_SEGMENTS
 from quantization.calibrate import Observed
 from quantization.fixedpoint import INT8_LIMIT, INT16_LIMIT, fixed_point, stored_scale, table
-from quantization.formats import Formats, int8_tensors, limits
-from quantization.functions import INT8, INT16, functions
+from quantization.formats import Formats, factors, limits
+from quantization.functions import functions
 from quantization.observers import OBSERVERS
 from realm_edge.errors import UserError
+from realm_edge.models.student import CLIP
 
 HEADROOM = 1.5  # of int16 tensors over the largest value seen in calibration
 MULTIPLIER_BITS = 30
@@ -40,7 +43,11 @@ class _Context:
     limit: dict[str, int]  # tensors that must stay within less than int16
     scale: dict[str, float | NDArray]  # tensor: its scale, or one scale an element
     feature_scale: NDArray[np.float64]
-    consumers: dict[str, list[onnx.NodeProto]]
+    narrow: frozenset[str]  # the int8 tensors
+
+    def type_of(self, tensor: str) -> int:
+        """Its ONNX element type."""
+        return INT8 if tensor in self.narrow else INT16
 
     def const(self, name: str, value: ArrayLike, dtype: type) -> str:
         return self.graph.constant(name, value, dtype)
@@ -75,7 +82,7 @@ def quantize_decoder(
         feature_scale=np.broadcast_to(
             np.asarray(feature_scale, np.float64), (model.graph.input[0].type.tensor_type.shape.dim[0].dim_value,)
         ),
-        consumers=_consumers(model),
+        narrow=frozenset(factors(model)) - formats.wide,
     )
     n_features = len(context.feature_scale)
     context.graph.input("features", np.int16, (n_features,), unit="front-end features", scale=context.feature_scale.tolist(), offset=0.0)
@@ -90,17 +97,9 @@ def quantize_decoder(
     return context.graph.build(kind="decoder", rate_hz=about["rate_hz"], scales=scales, made_from=made_from)
 
 
-def _consumers(model: onnx.ModelProto) -> dict[str, list[onnx.NodeProto]]:
-    consumers: dict[str, list[onnx.NodeProto]] = {}
-    for node in model.graph.node:
-        for name in node.input:
-            consumers.setdefault(name, []).append(node)
-    return consumers
-
-
 def _tensor_scales(model: onnx.ModelProto, observed: Observed, limit: dict[str, int], formats: Formats) -> dict[str, float | NDArray]:
     """One scale a tensor; tensors that an addition or an identity ties share theirs, split tensors carry those of their parts."""
-    narrow = set(int8_tensors(model))
+    narrow = set(factors(model)) - formats.wide
     scale: dict[str, float | NDArray] = {}
     for name, values in observed.tensors.items():
         if name in narrow:
@@ -112,6 +111,8 @@ def _tensor_scales(model: onnx.ModelProto, observed: Observed, limit: dict[str, 
         widest = max(float(scale[name]) for name in residual)
         scale.update(dict.fromkeys(residual, widest))
     for node in model.graph.node:
+        if node.op_type == "Normalise" and node.output[0] not in narrow:  # float clips there
+            scale[node.output[0]] = stored_scale(CLIP)
         if node.op_type == "GruStep":  # adds its inputs, the second at most whole
             sums = sum(np.abs(observed.tensors[name]) for name in node.input[:2])
             scale.update(dict.fromkeys(node.input[:2], stored_scale(HEADROOM * float(np.max(sums)))))
@@ -128,29 +129,30 @@ def _tensor_scales(model: onnx.ModelProto, observed: Observed, limit: dict[str, 
 def _normalise(context: _Context, node: onnx.NodeProto) -> None:
     mean, inv_std = (context.constants[name] for name in node.input[1:])
     gain = inv_std / float(context.scale[node.output[0]])
-    _to_int8(context, node, "features", gain * context.feature_scale, -mean * gain, MULTIPLIER_BITS)
+    _standardise(context, node, "features", gain * context.feature_scale, -mean * gain, MULTIPLIER_BITS)
 
 
 def _narrow(context: _Context, node: onnx.NodeProto) -> None:
     """From the Q15 of hidden values to what a matrix product reads."""
     n = context.observed.tensors[node.output[0]].shape[1]
     gain = np.full(n, 2.0**-DECAY_SHIFT / float(context.scale[node.output[0]]))
-    _to_int8(context, node, node.input[0], gain, np.zeros(n), NORM_WEIGHT_BITS)
+    _standardise(context, node, node.input[0], gain, np.zeros(n), NORM_WEIGHT_BITS)
 
 
-def _to_int8(context: _Context, node: onnx.NodeProto, x: str, gain: NDArray, offset: NDArray, bits: int) -> None:
+def _standardise(context: _Context, node: onnx.NodeProto, x: str, gain: NDArray, offset: NDArray, bits: int) -> None:
     mult, k = fixed_point(gain, bits, node.name)
     names = [
         context.const(f"{node.name}.mult", mult, np.int32),
         context.const(f"{node.name}.bias", np.rint(offset * 2.0**k), np.int64),
         context.scalar(f"{node.name}.two_k", 2**k),
     ]
-    context.graph.node("QNormalise", [x, *names], node.output, node.name)
+    context.graph.node("QNormalise", [x, *names], node.output, node.name, to=context.type_of(node.output[0]))
 
 
 def _linear(context: _Context, node: onnx.NodeProto) -> None:
     x, weight, bias = node.input[0], context.constants[node.input[1]], context.constants[node.input[2]]
-    context.graph.node("QLinear", [x, *_weights(context, node, weight, bias)], node.output, node.name)
+    op = "QLinear16" if x in context.formats.wide else "QLinear"
+    context.graph.node(op, [x, *_weights(context, node, weight, bias)], node.output, node.name)
 
 
 def _weights(context: _Context, node: onnx.NodeProto, weight: NDArray, bias: NDArray) -> list[str]:
@@ -189,8 +191,7 @@ def _layer_norm(context: _Context, node: onnx.NodeProto) -> None:
         context.scalar(f"{node.name}.eps", _eps(float(eps), n, scale_c, node.name)),
         context.scalar(f"{node.name}.two_k", 2**k),
     ]
-    narrow = any(c.op_type == "Linear" for c in context.consumers[out])
-    context.graph.node("QLayerNorm", [x, *names], [out], node.name, to=INT8 if narrow else INT16)
+    context.graph.node("QLayerNorm", [x, *names], [out], node.name, to=context.type_of(out))
 
 
 def _eps(eps: float, n: int, scale: float, what: str) -> int:
@@ -329,7 +330,7 @@ def _gated_norm(context: _Context, node: onnx.NodeProto) -> None:
         context.scalar(f"{node.name}.eps", _eps(eps, n, scale_v, node.name)),
         context.scalar(f"{node.name}.two_k", 2**k),
     ]
-    context.graph.node("QGatedNorm", [y, gate, *names], node.output, node.name)
+    context.graph.node("QGatedNorm", [y, gate, *names], node.output, node.name, to=context.type_of(node.output[0]))
 
 
 def _fir(context: _Context, node: onnx.NodeProto) -> None:

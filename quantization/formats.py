@@ -15,9 +15,10 @@ STATE_SUM = 65535  # |C| <= STATE_SUM // d_state keeps the read-out's sum in int
 
 @dataclass(frozen=True)
 class Formats:
-    """Only the observers are chosen, by :mod:`quantization.selection`; the rest is varied by tests/benchmarks/bench_quantization.py."""
+    """:mod:`quantization.selection` chooses observers and wide tensors; tests/benchmarks/bench_quantization.py varies the rest."""
 
     observers: Mapping[str, str] = field(default_factory=dict)  # int8 tensor: name of its observer, where it is not the default
+    wide: frozenset[str] = frozenset()  # tensors that matrix products read as int16
     per_channel_weights: bool = True  # one scale an output channel, or one a tensor
     table_segments: int = TABLE_SEGMENTS  # a power of two: the points of coarser tables are joined by straight lines
 
@@ -26,9 +27,16 @@ class Formats:
         return self.observers.get(tensor, DEFAULT)
 
 
-def int8_tensors(model: onnx.ModelProto) -> tuple[str, ...]:
-    """The tensors that matrix products read, in graph order."""
+def factors(model: onnx.ModelProto) -> tuple[str, ...]:
+    """The tensors that matrix products read, in graph order: int8, but for those in :attr:`Formats.wide`."""
     return tuple(dict.fromkeys(node.input[0] for node in model.graph.node if node.op_type in ("Linear", "ChannelConv", "Fir")))
+
+
+def widenable(model: onnx.ModelProto) -> tuple[str, ...]:
+    """Those of :func:`factors` that may be int16: what makes them can, and only linear layers read them."""
+    made = {name for node in model.graph.node if node.op_type in ("Normalise", "Narrow", "LayerNorm", "GatedNorm") for name in node.output}
+    others = {name for node in model.graph.node if node.op_type != "Linear" for name in node.input}
+    return tuple(name for name in factors(model) if name in made - others)
 
 
 def limits(model: onnx.ModelProto, observed: Observed) -> dict[str, int]:

@@ -24,6 +24,7 @@ from quantization.frontend_arithmetic import q_bin_features, q_biquad, q_common_
 OPERATORS: dict[str, Callable[..., tuple[NDArray, ...]]] = {
     "QNormalise": q_normalise,
     "QLinear": q_linear,
+    "QLinear16": q_linear,  # of int16: another ONNX function, the same numbers
     "QLayerNorm": q_layer_norm,
     "QGatedNorm": q_gated_norm,
     "QAdd": q_add,

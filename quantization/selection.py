@@ -1,4 +1,4 @@
-"""Which observer sets the scale of each int8 tensor: the one with which the decoder's output is closest to float, by a margin."""
+"""Which observer sets the scale of each int8 tensor, and which of them have to be int16: measured on the decoder's output."""
 
 import dataclasses
 from collections.abc import Iterable
@@ -12,7 +12,7 @@ from export.stepgraph import Stepper, metadata
 from quantization.calibrate import Observed
 from quantization.decoder import quantize_decoder
 from quantization.fixedpoint import INT8_LIMIT
-from quantization.formats import Formats, int8_tensors
+from quantization.formats import Formats, factors, widenable
 from quantization.golden import run_decoder
 from quantization.inputs import stored
 from quantization.observers import DEFAULT, OBSERVERS
@@ -22,6 +22,7 @@ from realm_edge.progress import Progress, Silent
 STRETCHES, STRETCH_BINS = 4, 150  # of the training part, evenly spread
 NEAR = 0.02  # peaks that differ by less make the same decoder, as far as these bins can tell
 MARGIN = 0.02  # of the error, by which another observer has to beat the default: less is chance
+AIM = 0.01  # NRMSE of the output on these bins: half of what is promised on others
 
 
 @dataclass(frozen=True)
@@ -42,20 +43,27 @@ class Segment:
 
 @dataclass(frozen=True)
 class Choice:
-    """The formats to quantise with, and what was tried: int8 tensor: {observer: NRMSE of the output}."""
+    """The formats to quantise with, and the NRMSE of the output with each thing that was tried."""
 
     formats: Formats
-    tried: dict[str, dict[str, float]]
+    observers: dict[str, dict[str, float]]  # int8 tensor: {observer: NRMSE}
+    widened: dict[str, float]  # in the order in which tensors became int16: tensor: NRMSE since then
+
+    def as_json(self) -> dict[str, dict]:
+        return {"observers": self.observers, "widened": self.widened}
 
 
-def choose_observers(
+def choose_formats(
     model: onnx.ModelProto, observed: Observed, feature_scale: ArrayLike, segment: Segment, progress: Progress | None = None
 ) -> Choice:
-    """One tensor after the other in graph order, those before it as they were chosen and those after it with the default observer.
+    """Observers first, one tensor after the other in graph order, those before it as they were chosen and those after it with the default.
+
+    While the output then errs by more than :data:`AIM`, the next tensor becomes int16, in the order of what each alone takes from
+    the error.
 
     Args: as :func:`quantization.decoder.quantize_decoder`; ``segment`` is what the decoders run over.
     """
-    exact = float_decoded(model, segment.features)
+    exact, track = float_decoded(model, segment.features), (progress or Silent()).track
 
     def error(formats: Formats) -> float:
         decoder = quantize_decoder(model, observed, feature_scale, {}, formats)
@@ -64,8 +72,8 @@ def choose_observers(
 
     formats, tried = Formats(), {}
     least = error(formats)
-    names = int8_tensors(model)
-    for name in (progress or Silent()).track(names, "choose observers", len(names)):
+    names = factors(model)
+    for name in track(names, "choose observers", len(names)):
         tried[name], peaks = {DEFAULT: least}, [OBSERVERS[DEFAULT](observed.tensors[name], INT8_LIMIT)]
         for observer, peak_of in OBSERVERS.items():
             peak = peak_of(observed.tensors[name], INT8_LIMIT)
@@ -76,7 +84,20 @@ def choose_observers(
         if tried[name][best] < (1 - MARGIN) * least:
             least = tried[name][best]
             formats = dataclasses.replace(formats, observers={**formats.observers, name: best})
-    return Choice(formats, tried)
+    if least <= AIM:
+        return Choice(formats, tried, {})
+    names, widened = widenable(model), {}
+    alone = {name: error(_wider(formats, name)) for name in track(names, "choose what is int16", len(names))}
+    for name in sorted((name for name in names if alone[name] < least), key=alone.__getitem__):
+        if least <= AIM:
+            break
+        formats = _wider(formats, name)
+        least = widened[name] = error(formats)
+    return Choice(formats, tried, widened)
+
+
+def _wider(formats: Formats, tensor: str) -> Formats:
+    return dataclasses.replace(formats, wide=formats.wide | {tensor})
 
 
 def float_decoded(model: onnx.ModelProto, features: Iterable[NDArray[np.float32]]) -> NDArray[np.float32]:

@@ -16,7 +16,7 @@ from quantization.golden import Golden, in_units, run_decoder, run_frontend
 from quantization.inputs import input_scale, stored
 from quantization.ladder import compare
 from quantization.recorded import float_features
-from quantization.selection import Segment, choose_observers, float_decoded
+from quantization.selection import Segment, choose_formats, float_decoded
 from quantization.sizes import sizes
 from quantization.tensor_table import Row, tensor_table
 from quantization.warnings import warnings
@@ -87,13 +87,13 @@ def _quantised(
     float_decoder = load_model(stream.float_decoder(run))
     observed = observe(float_decoder, training, WARM_UP_BINS, progress)
     segment = Segment.of(training[WARM_UP_BINS:], feature_scale)
-    choice = choose_observers(float_decoder, observed, feature_scale, segment, progress)
+    choice = choose_formats(float_decoder, observed, feature_scale, segment, progress)
     decoder = quantize_decoder(float_decoder, observed, feature_scale, made_from, choice.formats)
     rows = tensor_table(float_decoder, decoder, observed, choice.formats, segment)
     graphs = {"decoder": decoder} if frontend is None else {"decoder": decoder, "frontend": frontend}
     about = {
         "tensors": [row.as_json() for row in rows],
-        "observers_tried": choice.tried,
+        "tried": choice.as_json(),
         "sizes": {name: sizes(graph) for name, graph in graphs.items()},
         "states": metadata(decoder)["states"],
         "warm_up_bins": WARM_UP_BINS,

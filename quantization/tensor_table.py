@@ -13,7 +13,7 @@ from export.stepgraph import Stepper, metadata, with_outputs
 from quantization.calibrate import Observed
 from quantization.decoder import weight_scale
 from quantization.fixedpoint import INT8_LIMIT, INT16_LIMIT
-from quantization.formats import Formats, int8_tensors, limits
+from quantization.formats import Formats, factors, limits
 from quantization.selection import Segment, float_decoded
 from realm_edge.metrics import nrmse
 
@@ -30,7 +30,7 @@ class Row:
     shape: tuple[int, ...]
     scale: tuple[float, float]  # smallest and largest: one a tensor, an output channel of weights, or a head of the state
     observer: str | None  # of what sets the scale; None where it follows from another tensor's
-    saturated: float | None  # share of the values at the rail; None for weights, whose largest is there by design
+    saturated: float | None  # share of the values that the rail cuts; None for weights, whose largest is there by design
     sqnr_db: float | None  # power of the float values over that of the difference; None where either is 0
     nrmse_alone: float  # of the output when this tensor alone is rounded and clipped to its format, the rest being float
 
@@ -73,7 +73,7 @@ def tensor_table(
                 shape=stored[name].shape[1:],
                 scale=(float(form.scale.min()), float(form.scale.max())),
                 observer=form.observer,
-                saturated=float(np.mean(np.abs(stored[name].astype(np.int64)) >= form.limit)),
+                saturated=_saturated(stored[name], exact[name], form),
                 sqnr_db=_sqnr(exact[name], stored[name] * form.scale),
                 nrmse_alone=nrmse(alone, exact["decoded"]),
             )
@@ -83,15 +83,16 @@ def tensor_table(
 
 def _activations(model: onnx.ModelProto, decoder: onnx.ModelProto, observed: Observed, formats: Formats) -> dict[str, _Format]:
     """Formats in graph order. Left out is what a split or an identity gives another name without rounding it again."""
-    about, narrow, limit = metadata(decoder), int8_tensors(model), limits(model, observed)
+    about, narrow, limit = metadata(decoder), set(factors(model)) - formats.wide, limits(model, observed)
     left_out = {node.input[0] for node in model.graph.node if node.op_type in ("Identity", "Split")}
+    clipped = {node.output[0] for node in model.graph.node if node.op_type == "Normalise"}
     forms = {"features": _Format("int16", np.array(about["io"]["features"]["scale"]), INT16_LIMIT)}
     for name in (name for name in observed.tensors if name not in left_out):
         scale = np.array(about["scales"][name])
         if name in narrow:
             forms[name] = _Format("int8", scale, INT8_LIMIT, formats.observer(name))
         else:
-            forms[name] = _Format("int16", scale, limit.get(name, INT16_LIMIT), "min-max")
+            forms[name] = _Format("int16", scale, limit.get(name, INT16_LIMIT), None if name in clipped else "min-max")
     return forms
 
 
@@ -167,6 +168,12 @@ def _weights(
             sqnr_db=_sqnr(exact, stored * scale),
             nrmse_alone=nrmse(float_decoded(replaced, segment.features), decoded),
         )
+
+
+def _saturated(stored: NDArray, exact: NDArray, form: _Format) -> float:
+    """Share of the values at the rail whose float counterparts lie beyond it: z-scores may reach the rail because float clips there."""
+    at_rail = np.abs(stored.astype(np.int64)) >= form.limit
+    return float(np.mean(at_rail & (np.abs(exact) > (form.limit + 0.5) * form.scale)))
 
 
 def _sqnr(exact: NDArray, approximate: ArrayLike) -> float | None:

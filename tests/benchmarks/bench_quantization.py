@@ -6,7 +6,7 @@ features. Printed for each variant: NRMSE of the output against the float decode
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,7 @@ from export.stepgraph import Stepper, load_model, metadata
 from quantization.arithmetic import TABLE_SEGMENTS, round_shift, saturate, wide
 from quantization.calibrate import observe
 from quantization.decoder import quantize_decoder
-from quantization.formats import Formats, int8_tensors
+from quantization.formats import Formats, factors, widenable
 from quantization.golden import Golden
 from quantization.observers import OBSERVERS
 from quantization.selection import float_decoded
@@ -67,13 +67,15 @@ def _hidden(decoder: onnx.ModelProto) -> list[dict]:
     return [state for state in metadata(decoder)["states"] if len(state["shape"]) == 3]
 
 
-def variants(shipped: Formats, narrow: tuple[str, ...]) -> list[Variant]:
+def variants(shipped: Formats, model: onnx.ModelProto) -> list[Variant]:
     """The shipped decoder first."""
     return [
         Variant("shipped", shipped),
-        *(Variant(f"all observers {name}", Formats(dict.fromkeys(narrow, name))) for name in OBSERVERS),
-        Variant("one scale a weight tensor", Formats(shipped.observers, per_channel_weights=False), one_multiplier),
-        *(Variant(f"tables of {n} segments", Formats(shipped.observers, table_segments=n), smaller_tables(n)) for n in (128, 64, 32, 16)),
+        Variant("no int16 factor", replace(shipped, wide=frozenset())),
+        Variant("all factors int16", replace(shipped, wide=frozenset(widenable(model)))),
+        *(Variant(f"all observers {name}", replace(shipped, observers=dict.fromkeys(factors(model), name))) for name in OBSERVERS),
+        Variant("one scale a weight tensor", replace(shipped, per_channel_weights=False), one_multiplier),
+        *(Variant(f"tables of {n} segments", replace(shipped, table_segments=n), smaller_tables(n)) for n in (128, 64, 32, 16)),
         Variant("8-bit state", shipped, one_byte_states, state_bits=8),
     ]
 
@@ -97,15 +99,17 @@ def measure(run: RunDir, stream: Stream) -> None:
     float_decoder, shipped = load_model(stream.float_decoder(run)), load_model(stream.int8_decoder(run))
     observed = observe(float_decoder, stream.inputs(session)[: session.train_end], WARM_UP_BINS)
     scale = metadata(shipped)["io"]["features"]["scale"]
-    narrow = int8_tensors(float_decoder)
-    chosen = {row["tensor"]: row["observer"] for row in read_json(run.file("calibration.json"))[stream.name]["tensors"]}
+    rows = {row["tensor"]: row for row in read_json(run.file("calibration.json"))[stream.name]["tensors"]}
+    read = {name: rows[name] for name in factors(float_decoder)}
+    wide = frozenset(name for name, row in read.items() if row["dtype"] == "int16")
+    chosen = Formats({name: row["observer"] for name, row in read.items() if name not in wide}, wide)
     io, w = metadata(float_decoder)["io"]["decoded"], golden.warm_up
     exact = float_decoded(float_decoder, (golden.features * np.asarray(scale)).astype(np.float32))[w:] * io["scale"] + io["offset"]
     true = session.targets[golden.first_bin + w :][: len(exact)]
     kind = "SYNTHETIC: no evidence about brains" if session.synthetic else "recorded"
     print(f"{stream.name}: float R2 {np.mean(accuracy(true, exact).r2):.4f} over {len(exact)} bins ({kind})")
     print(f"{'variant':<28}{'NRMSE, %':>9}{'R2':>9}{'weights':>9}{'tables':>9}{'constants':>11}{'states':>9}")
-    for variant in variants(Formats({name: chosen[name] for name in narrow}), narrow):
+    for variant in variants(chosen, float_decoder):
         decoder = quantize_decoder(float_decoder, observed, scale, {}, variant.formats)
         codes = decode(decoder, golden.features, variant.state_bits)
         if variant.name == "shipped" and not np.array_equal(codes, golden.decoded):

@@ -11,6 +11,7 @@ import pytest
 from numpy.typing import ArrayLike, NDArray
 from tvm import tirx
 
+from export.functions import INT8, INT16
 from export.tvm.kernels import BUILDERS
 from export.tvm.kernels.exact import Exact, width
 from export.tvm.kernels.interface import Kernel, Node, Value
@@ -86,9 +87,9 @@ def scalars(*values: int) -> tuple[NDArray, ...]:
     return tuple(np.array(v, np.int64) for v in values)
 
 
-def linear(n_in: int, n_out: int, mult: int, k: int, bias: int = 2**30) -> Case:
+def linear(n_in: int, n_out: int, mult: int, k: int, bias: int = 2**30, wide: bool = False) -> Case:
     constants = (const("int8", 127, n_in, n_out), const("int32", bias, n_out), const("int32", mult, n_out))
-    return Case("QLinear", (int8(n_in), *constants, *scalars(2**k)))
+    return Case("QLinear16" if wide else "QLinear", (int16(n_in) if wide else int8(n_in), *constants, *scalars(2**k)))
 
 
 def conv(taps: int, mult: int, k: int, bias: int = 2**30) -> Case:
@@ -116,8 +117,12 @@ def layer_norm(n: int, weight: int, bias: int, eps: int, k: int, to: int) -> Cas
     return Case("QLayerNorm", (int16(n), *scalars(n, 2**g), *constants, *scalars(eps, 2**k)), {"to": to})
 
 
-def gated_norm(n: int, k_v: int, weight: int, eps: int, k: int) -> Case:
-    return Case("QGatedNorm", (int16(n), int16(n), *scalars(2**k_v), const("int32", weight, n), *scalars(eps, 2**k)))
+def normalise(n: int, mult: int, bias: int, k: int, to: int = INT8) -> Case:
+    return Case("QNormalise", (int16(n), const("int32", mult, n), const("int64", bias, n), *scalars(2**k)), {"to": to})
+
+
+def gated_norm(n: int, k_v: int, weight: int, eps: int, k: int, to: int = INT8) -> Case:
+    return Case("QGatedNorm", (int16(n), int16(n), *scalars(2**k_v), const("int32", weight, n), *scalars(eps, 2**k)), {"to": to})
 
 
 def selective(heads: int, headdim: int, d_state: int, k_u: int, mult: int, k_y: int) -> Case:
@@ -178,19 +183,24 @@ HIGHPASS = np.array([[8000, -16000, 8000, 16100, -7900]])
 UNIT_HIGHPASS = np.array([[1, -2, 1, 2, -1]]) * 2**14 + [0, 0, 0, -1455, 1393]
 
 CASES = {
-    "normalise": Case("QNormalise", (int16(9), const("int32", 2**30 - 1, 9), const("int64", 2**46, 9), *scalars(2**38))),
-    "normalise-32-bit": Case("QNormalise", (int16(9), const("int32", 300, 9), const("int64", 5000, 9), *scalars(2**16))),
-    "normalise-no-shift": Case("QNormalise", (int16(1), const("int32", 3, 1), const("int64", 1, 1), *scalars(1))),
+    "normalise": normalise(9, 2**30 - 1, 2**46, 38),
+    "normalise-int16": normalise(9, 2**30 - 1, 2**46, 30, INT16),
+    "normalise-32-bit": normalise(9, 300, 5000, 16),
+    "normalise-no-shift": normalise(1, 3, 1, 0),
     "linear": linear(40, 7, 2**30 - 1, 46),
     "linear-many-rows": linear(33, 131, 2**30 - 1, 36, bias=4000),
     "linear-two-rows": linear(64, 2, 2**20, 24, bias=4000),
     "linear-32-bit": linear(16, 4, 7, 5, bias=100),
     "linear-no-shift": linear(3, 1, 3, 0, bias=100),
+    "linear-int16": linear(40, 7, 2**30 - 1, 54, wide=True),
+    "linear-int16-64-bit": linear(600, 5, 2**30 - 1, 58, wide=True),
+    "linear-int16-32-bit": linear(3, 2, 7, 20, bias=100, wide=True),
     "layer-norm-8": layer_norm(24, 2**15 - 1, 2**30, 1, 23, 3),
     "layer-norm-16": layer_norm(64, 2**14, 2**28, 1000, 15, 5),
     "layer-norm-large-eps": layer_norm(24, 2**15 - 1, 1, 2**46, 0, 5),
     "layer-norm-wide-weight": layer_norm(7, 2**30, 2**30, 3, 30, 5),
     "gated-norm": gated_norm(48, 15, 2**15 - 1, 1, 23),
+    "gated-norm-int16": gated_norm(48, 15, 2**15 - 1, 1, 15, INT16),
     "gated-norm-saturating": gated_norm(5, 0, 2**15 - 1, 77, 20),
     "gated-norm-large-eps": gated_norm(24, 12, 2**29, 2**46, 30),
     "add": Case("QAdd", (int16(9), int16(9))),

@@ -6,8 +6,9 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from export.functions import INT8, INT16
 from export.stepgraph import GraphBuilder
-from quantization.functions import INT8, INT16, functions
+from quantization.functions import functions
 
 CHANNELS, TICKS, BANDS = 6, 5, 2
 FEATURES, D_MODEL, HEADS, HEADDIM, D_STATE, TAPS, DIMS = CHANNELS * (1 + BANDS), 12, 3, 8, 16, 4, 2
@@ -36,7 +37,7 @@ class Sketch:
 def decoder() -> onnx.ModelProto:
     s = Sketch(GraphBuilder("decoder", functions()))
     s.graph.input("features", np.int16, (FEATURES,), unit="front-end features", scale=[0.5] * FEATURES, offset=0.0)
-    s.add("QNormalise", "normalise", ["features"], ["x8"], s.ints(np.int32, 2**20, FEATURES), s.ints(np.int64, 2**32, FEATURES), 2**26)
+    standardise(s)
     linear(s, "tokenizer", "x8", "tokens", FEATURES, D_MODEL)
     norm(s, "token_norm", "tokens", "stream0", INT16)
     for i in range(2):
@@ -51,7 +52,7 @@ def gru_decoder() -> onnx.ModelProto:
     """A gated recurrent unit, whose state two nodes read, and a filter behind it."""
     s, units = Sketch(GraphBuilder("decoder", functions())), 10
     s.graph.input("features", np.int16, (FEATURES,), unit="front-end features", scale=[0.5] * FEATURES, offset=0.0)
-    s.add("QNormalise", "normalise", ["features"], ["x8"], s.ints(np.int32, 2**20, FEATURES), s.ints(np.int64, 2**32, FEATURES), 2**26)
+    standardise(s)
     linear(s, "input", "x8", "entering", FEATURES, 3 * units)
     h_in, h_out = s.state("gru.h", np.int16, units)
     narrow(s, "before", h_in, "before8", units)
@@ -67,13 +68,18 @@ def gru_decoder() -> onnx.ModelProto:
     return s.graph.build(rate_hz=50.0, kind="decoder")
 
 
+def standardise(s: Sketch) -> None:
+    constants = (s.ints(np.int32, 2**20, FEATURES), s.ints(np.int64, 2**32, FEATURES), 2**26)
+    s.add("QNormalise", "normalise", ["features"], ["x8"], *constants, to=INT8)
+
+
 def narrow(s: Sketch, name: str, x: str, y: str, n: int) -> None:
-    s.add("QNormalise", name, [x], [y], np.full(n, 20000, np.int32), np.zeros(n, np.int64), 2**22)
+    s.add("QNormalise", name, [x], [y], np.full(n, 20000, np.int32), np.zeros(n, np.int64), 2**22, to=INT8)
 
 
-def linear(s: Sketch, name: str, x: str, y: str, n_in: int, n_out: int) -> None:
+def linear(s: Sketch, name: str, x: str, y: str, n_in: int, n_out: int, op: str = "QLinear") -> None:
     s.add(
-        "QLinear",
+        op,
         name,
         [x],
         [y],
@@ -119,8 +125,9 @@ def block(s: Sketch, name: str, x: str, y: str) -> None:
     two_u, two_y = (s.graph.constant(tensor(f"two_{w}"), 2**k, np.int64) for w, k in (("u", 15), ("y", 25)))
     s.graph.node("QSelectiveStep", [*names, h_in, two_u, *mults, two_y], [tensor("y"), h_out], tensor("ssm"))
     table("gate", "z", 32767)
-    s.add("QGatedNorm", tensor("gated"), [tensor("y"), tensor("gate")], [tensor("g8")], 2**14, s.ints(np.int32, 2**14, D_INNER), 50, 2**21)
-    linear(s, tensor("out_proj"), tensor("g8"), tensor("mixed"), D_INNER, D_MODEL)
+    weight = s.ints(np.int32, 2**14, D_INNER)
+    s.add("QGatedNorm", tensor("gated"), [tensor("y"), tensor("gate")], [tensor("g16")], 2**14, weight, 50, 2**13, to=INT16)
+    linear(s, tensor("out_proj"), tensor("g16"), tensor("mixed"), D_INNER, D_MODEL, "QLinear16")
     s.add("QAdd", tensor("residual"), [x, tensor("mixed")], [y])
 
 

@@ -8,19 +8,22 @@ import pytest
 from onnx import numpy_helper
 
 from export.stepgraph import metadata
+from quantization import selection
 from quantization.calibrate import Observed, observe
 from quantization.decoder import quantize_decoder
-from quantization.fixedpoint import INT8_LIMIT, table
-from quantization.formats import Formats, int8_tensors
+from quantization.fixedpoint import INT8_LIMIT, INT16_LIMIT, table
+from quantization.formats import Formats, factors, widenable
 from quantization.golden import run_decoder
+from quantization.ladder import compare
 from quantization.observers import DEFAULT, OBSERVERS, least_squares, min_max, percentile_99_9, percentile_99_99
 from quantization.output import SHOWN, show
-from quantization.selection import Segment, choose_observers, float_decoded
+from quantization.selection import Segment, choose_formats, float_decoded
 from quantization.sizes import sizes
 from quantization.tensor_table import Row, tensor_table
 from quantization.warnings import warnings
 from realm_edge.files import write_json
 from realm_edge.metrics import nrmse
+from realm_edge.models.student import CLIP
 
 WARM_UP = 50  # bins
 SCORES = {"r2": {"float": 0.7, "int8": 0.699}, "nrmse_int8_float": 0.015, "nrmse_frontend": 0.001, "nrmse_decoder": 0.015}
@@ -37,9 +40,13 @@ class Calibrated:
 def chosen(request):
     """A chain and what it was calibrated with."""
     chain = request.getfixturevalue(request.param)
+    return chain, calibrated(chain)
+
+
+def calibrated(chain):
     scale = metadata(chain.frontend_int8)["io"]["features"]["scale"]
     observed = observe(chain.decoder, chain.features, WARM_UP)
-    return chain, Calibrated(observed, scale, Segment.of(chain.features[-160:], scale))
+    return Calibrated(observed, scale, Segment.of(chain.features[-160:], scale))
 
 
 def squared_error(values, peak):
@@ -77,15 +84,49 @@ def test_segment_covers_the_training_part_and_rounds_what_float_reads():
 def test_a_better_observer_replaces_the_default_and_nothing_else_does(chosen):
     chain, c = chosen
     spoilt = dict(c.observed.tensors)
-    target = int8_tensors(chain.decoder)[1]
+    target = factors(chain.decoder)[1]
     spoilt[target] = spoilt[target].copy()
     spoilt[target][0] *= 50  # a bin in 550: more than the default leaves out
-    choice = choose_observers(chain.decoder, Observed(spoilt, c.observed.state_peaks), c.scale, c.segment)
+    choice = choose_formats(chain.decoder, Observed(spoilt, c.observed.state_peaks), c.scale, c.segment)
     assert choice.formats.observer(target) != DEFAULT
-    assert set(choice.tried) == set(int8_tensors(chain.decoder))
-    for name, tried in choice.tried.items():
+    assert set(choice.observers) == set(factors(chain.decoder))
+    for name, tried in choice.observers.items():
         kept = choice.formats.observer(name)
         assert tried[kept] == min(tried.values()) or (kept == DEFAULT and tried[kept] * 0.98 <= min(tried.values()))
+
+
+def test_tensors_become_int16_until_the_output_is_close_enough(chosen, monkeypatch):
+    chain, c = chosen
+
+    def choose(aim):
+        monkeypatch.setattr(selection, "AIM", aim)
+        return choose_formats(chain.decoder, c.observed, c.scale, c.segment)
+
+    none, every = choose(1.0), choose(0.0)
+    assert none.formats.wide == frozenset() and none.widened == {}
+    assert every.formats.wide == set(every.widened) <= set(widenable(chain.decoder)) and len(every.widened) > 2
+    least = min(min(tried.values()) for tried in every.observers.values())
+    errors = list(every.widened.values())
+    assert errors[-1] < 0.95 * least
+    some = choose(1.02 * errors[1])
+    assert list(some.widened) == list(every.widened)[:2]
+    decoder = quantize_decoder(chain.decoder, c.observed, c.scale, {}, some.formats)
+    assert {node.input[0] for node in decoder.graph.node if node.op_type == "QLinear16"} == some.formats.wide
+    compare(decoder, c.segment.stored[:100])
+
+
+def test_z_scores_in_int16_clip_where_float_clips(chain):
+    c, formats = calibrated(chain), Formats(wide=frozenset(["normalised"]))
+    decoder = quantize_decoder(chain.decoder, c.observed, c.scale, {}, formats)
+    assert metadata(decoder)["scales"]["normalised"] * INT16_LIMIT == pytest.approx(CLIP)
+    far = Segment(c.segment.features + 100 * c.segment.features.std(axis=0), np.full_like(c.segment.stored, 32767))
+    narrow = quantize_decoder(chain.decoder, c.observed, c.scale, {})
+    wide_row, narrow_row = (
+        next(row for row in tensor_table(chain.decoder, graph, c.observed, chosen, far) if row.tensor == "normalised")
+        for graph, chosen in ((decoder, formats), (narrow, Formats()))
+    )
+    assert (wide_row.dtype, wide_row.observer, wide_row.saturated) == ("int16", None, 0.0)  # at the rail, as float is
+    assert narrow_row.dtype == "int8" and narrow_row.saturated > 0.3
 
 
 def test_the_table_shows_formats_noise_and_contributions(chosen):
@@ -99,7 +140,7 @@ def test_the_table_shows_formats_noise_and_contributions(chosen):
     assert rows["decoded"].sqnr_db == pytest.approx(10 * np.log10(np.sum(exact**2) / np.sum(difference**2)), abs=1e-4)
     # Small independent errors add up in squares.
     assert np.sqrt(sum(row.nrmse_alone**2 for row in rows.values())) == pytest.approx(total, rel=0.35)
-    assert {row.tensor for row in rows.values() if row.dtype == "int8" and row.kind == "activation"} == set(int8_tensors(chain.decoder))
+    assert {row.tensor for row in rows.values() if row.dtype == "int8" and row.kind == "activation"} == set(factors(chain.decoder))
     assert {row.tensor for row in rows.values() if row.kind == "state"} == {s["out"] for s in metadata(chain.decoder_int8)["states"]}
     int8 = {i.name for i in chain.decoder_int8.graph.initializer if i.data_type == 3}
     assert {row.tensor for row in rows.values() if row.kind == "weight"} == int8

@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import expit
 
+from export.functions import INT8, INT16
 from export.stepgraph import GraphBuilder, Stepper
 from quantization import arithmetic, fixedpoint, frontend_arithmetic
-from quantization.functions import INT8, INT16, functions
+from quantization.functions import functions
 from quantization.operators import OPERATORS
 from realm_edge.frontend import ZSCORE_FLOOR
 from realm_edge.frontend import running_z as float_running_z
@@ -31,9 +32,13 @@ def power(rng: np.random.Generator, low: int, high: int) -> np.int64:
     return np.int64(2 ** int(rng.integers(low, high + 1)))
 
 
+def result(rng):
+    return {"to": int(rng.choice([INT8, INT16]))}
+
+
 def normalise(rng):
     mult = draw(rng, np.int32, (9,), 2**30 - 1)
-    return [draw(rng, np.int16, (9,), 32767), mult, draw(rng, np.int64, (9,), 2**46), power(rng, 0, 46)], {}
+    return [draw(rng, np.int16, (9,), 32767), mult, draw(rng, np.int64, (9,), 2**46), power(rng, 0, 46)], result(rng)
 
 
 def linear(rng):
@@ -41,16 +46,22 @@ def linear(rng):
     return [draw(rng, np.int8, (40,), 127), weight, bias, draw(rng, np.int32, (7,), 2**30 - 1), power(rng, 0, 46)], {}
 
 
+def linear16(rng):
+    (_, *constants), attributes = linear(rng)
+    return [draw(rng, np.int16, (40,), 32767), *constants], attributes
+
+
 def layer_norm(rng):
     x = draw(rng, np.int16, (24,), int(rng.choice([1, 50, 32767])))
     weight, bias = draw(rng, np.int32, (24,), 2**15 - 1), draw(rng, np.int32, (24,), 2**30)
     eps = np.int64(rng.choice([1, 1000, 2**46]))
-    return [x, np.int64(24), np.int64(64), weight, bias, eps, power(rng, 0, 30)], {"to": int(rng.choice([INT8, INT16]))}
+    return [x, np.int64(24), np.int64(64), weight, bias, eps, power(rng, 0, 30)], result(rng)
 
 
 def gated_norm(rng):
     y, gate = draw(rng, np.int16, (24,), int(rng.choice([3, 32767]))), draw(rng, np.int16, (24,), 32767)
-    return [y, gate, power(rng, 0, 15), draw(rng, np.int32, (24,), 2**15 - 1), np.int64(rng.choice([1, 2**46])), power(rng, 0, 30)], {}
+    weight, eps = draw(rng, np.int32, (24,), 2**15 - 1), np.int64(rng.choice([1, 2**46]))
+    return [y, gate, power(rng, 0, 15), weight, eps, power(rng, 0, 30)], result(rng)
 
 
 def add(rng):
@@ -159,6 +170,7 @@ def running_z(rng):
 CASES = {
     "QNormalise": normalise,
     "QLinear": linear,
+    "QLinear16": linear16,
     "QLayerNorm": layer_norm,
     "QGatedNorm": gated_norm,
     "QAdd": add,

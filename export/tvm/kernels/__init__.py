@@ -10,7 +10,7 @@ from export.tvm.kernels.channels import q_channel_attention, q_channel_conv, q_c
 from export.tvm.kernels.elementwise import q_add, q_normalise, q_table
 from export.tvm.kernels.filters import q_biquad, q_common_average
 from export.tvm.kernels.interface import Kernel, Node
-from export.tvm.kernels.linear import q_conv, q_linear
+from export.tvm.kernels.linear import q_conv, q_linear, q_linear16
 from export.tvm.kernels.norms import q_gated_norm, q_layer_norm
 from export.tvm.kernels.readout import q_bin_features, q_spike_count
 from export.tvm.kernels.selective import q_selective_step
@@ -19,6 +19,7 @@ from export.tvm.kernels.zscore import q_running_z
 BUILDERS: dict[str, Callable[[Node], Kernel]] = {
     "QNormalise": q_normalise,
     "QLinear": q_linear,
+    "QLinear16": q_linear16,
     "QLayerNorm": q_layer_norm,
     "QGatedNorm": q_gated_norm,
     "QAdd": q_add,

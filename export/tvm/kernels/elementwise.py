@@ -15,23 +15,27 @@ SEGMENTS = 1 << 8
 
 
 def q_normalise(node: Node) -> Kernel:
-    """sat8(round_shift(x * mult + bias, k))."""
+    """sat(round_shift(x * mult + bias, k))."""
     node.expect(4, 1)
     x = node.tensor(0, "int16", None)
     n = x.shape[0]
     mult, bias, k = stored(node.constant(1, "int32", n)), stored(node.constant(2, "int64", n)), node.shift(3)
+    bits = node.element_bits()
 
     def normalised(value: Any, factor: Any, offset: Any) -> Any:
-        return (Exact(value, x.bound) * Exact(factor, peak(mult)) + Exact(offset, peak(bias))).round_shift(k).saturate(8)
+        return (Exact(value, x.bound) * Exact(factor, peak(mult)) + Exact(offset, peak(bias))).round_shift(k).saturate(bits)
 
     @T.prim_func(s_tir=True)
     def kernel(
-        x: T.Buffer((n,), "int16"), mult: T.Buffer((n,), mult.dtype.name), bias: T.Buffer((n,), bias.dtype.name), y: T.Buffer((n,), "int8")
+        x: T.Buffer((n,), "int16"),
+        mult: T.Buffer((n,), mult.dtype.name),
+        bias: T.Buffer((n,), bias.dtype.name),
+        y: T.Buffer((n,), f"int{bits}"),
     ):
         for i in range(n):
             y[i] = normalised(x[i], mult[i], bias[i])
 
-    y = node.output(0, "int8", (n,), 127)
+    y = node.output(0, f"int{bits}", (n,), (1 << (bits - 1)) - 1)
     return Kernel(kernel, (x.name, mult, bias, y.name), (y,))
 
 

@@ -6,9 +6,12 @@ from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
+from onnx import TensorProto
 from tvm.tirx import PrimFunc
 
 from realm_edge.errors import UserError
+
+_ELEMENT_BITS = {int(TensorProto.INT8): 8, int(TensorProto.INT16): 16}
 
 
 @dataclass(frozen=True)
@@ -95,6 +98,17 @@ class Node:
         if value & (value - 1):
             raise self.refuse(f"input {i} is {value}, not a power of two")
         return value.bit_length() - 1
+
+    def element_bits(self) -> int:
+        """Of the result, by the attribute ``to``, an ONNX element type.
+
+        Raises:
+            UserError: it is neither int8 nor int16.
+        """
+        to = self.attributes.get("to")
+        if to not in _ELEMENT_BITS:
+            raise self.refuse(f"attribute 'to' is {to}, not {TensorProto.INT8} (int8) or {TensorProto.INT16} (int16)")
+        return _ELEMENT_BITS[to]
 
     def output(self, i: int, dtype: str, shape: tuple[int, ...], bound: int) -> Value:
         """Output ``i`` with its type; the bound cannot exceed that of the type."""

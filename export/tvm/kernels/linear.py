@@ -17,8 +17,17 @@ ROWS = 4  # output channels that share one load of x: as many accumulators as 13
 
 def q_linear(node: Node) -> Kernel:
     """sat16(round_shift((x W + b) * mult, k)), with the weights stored (out, in)."""
+    return _linear(node, "int8")
+
+
+def q_linear16(node: Node) -> Kernel:
+    """The same of int16: one load and one product a term all the same."""
+    return _linear(node, "int16")
+
+
+def _linear(node: Node, dtype: str) -> Kernel:
     node.expect(5, 1)
-    x = node.tensor(0, "int8", None)
+    x = node.tensor(0, dtype, None)
     n_in = x.shape[0]
     weight = np.ascontiguousarray(node.constant(1, "int8", n_in, None).T)  # (out, in)
     n_out = len(weight)
@@ -33,7 +42,7 @@ def q_linear(node: Node) -> Kernel:
 
     @T.prim_func(s_tir=True)
     def kernel(
-        x: T.Buffer((n_in,), "int8"),
+        x: T.Buffer((n_in,), dtype),
         weight: T.Buffer((n_out, n_in), "int8"),
         bias: T.Buffer((n_out,), bias.dtype.name),
         mult: T.Buffer((n_out,), mult.dtype.name),

@@ -13,7 +13,6 @@ from export.tvm.kernels.exact import Exact, floor_log2, interpolate, peak, store
 from export.tvm.kernels.interface import Kernel, Node
 
 SUM_OF_SQUARES_BITS = 48
-INT8, INT16 = 3, 5  # onnx.TensorProto
 
 
 def rsqrt_table() -> NDArray[np.int16]:
@@ -38,9 +37,7 @@ def q_layer_norm(node: Node) -> Kernel:
     n, g = node.scalar(1, 1), node.shift(2)
     weight, bias = stored(node.constant(3, "int32", size)), stored(node.constant(4, "int32", size))
     eps, k = node.scalar(5, 1), node.shift(6)
-    bits = {INT8: 8, INT16: 16}.get(node.attributes.get("to", 0))
-    if bits is None:
-        raise node.refuse(f"attribute 'to' is {node.attributes.get('to')}, not {INT8} (int8) or {INT16} (int16)")
+    bits = node.element_bits()
     total_bound = size * x.bound
 
     def centred(value: Any, total: Any) -> Exact:
@@ -82,12 +79,13 @@ def q_layer_norm(node: Node) -> Kernel:
 
 
 def q_gated_norm(node: Node) -> Kernel:
-    """v = sat16(round_shift(y * gate, v)); sat8(round_shift(unit_scale(v, eps) * weight, k))."""
+    """v = sat16(round_shift(y * gate, v)); sat(round_shift(unit_scale(v, eps) * weight, k))."""
     node.expect(6, 1)
     x = node.tensor(0, "int16", None)
     n = x.shape[0]
     gate = node.tensor(1, "int16", n)
     k_v, weight, eps, k = node.shift(2), stored(node.constant(3, "int32", n)), node.scalar(4, 1), node.shift(5)
+    bits = node.element_bits()
     _check_squares(node, n, 32767, eps)
 
     def gated(value: Any, factor: Any) -> Exact:
@@ -98,7 +96,7 @@ def q_gated_norm(node: Node) -> Kernel:
         return (v * v).to("int64")
 
     def scaled(value: Any, factor: Any, p: Any, r: Any, gain: Any) -> Any:
-        return (_unit(gated(value, factor), p, r) * Exact(gain, peak(weight))).round_shift(k).saturate(8)
+        return (_unit(gated(value, factor), p, r) * Exact(gain, peak(weight))).round_shift(k).saturate(bits)
 
     @T.prim_func(s_tir=True)
     def kernel(
@@ -106,7 +104,7 @@ def q_gated_norm(node: Node) -> Kernel:
         gate: T.Buffer((n,), "int16"),
         weight: T.Buffer((n,), weight.dtype.name),
         rsqrt: T.Buffer((193,), "int16"),
-        y: T.Buffer((n,), "int8"),
+        y: T.Buffer((n,), f"int{bits}"),
     ):
         squares = T.alloc_scalar("int64")
         squares = T.int64(eps)
@@ -117,7 +115,7 @@ def q_gated_norm(node: Node) -> Kernel:
         for i in range(n):
             y[i] = scaled(x[i], gate[i], p, r, weight[i])
 
-    y = node.output(0, "int8", (n,), 127)
+    y = node.output(0, f"int{bits}", (n,), (1 << (bits - 1)) - 1)
     return Kernel(kernel, (x.name, gate.name, weight, rsqrt_table(), y.name), (y,))
 
 
