@@ -175,7 +175,7 @@ def write_bundle(folder: Path, target_name: str, with_frontend: bool, weight: in
             ],
             cwd=folder,
         )
-    metadata = {"stream": "lfp", "target": target_name, "frontend": frontend, "decoder": decoder, "made_from": {}}
+    metadata = {"stream": "lfp", "target": get_target(target_name).build, "frontend": frontend, "decoder": decoder, "made_from": {}}
     (folder / "metadata.json").write_text(json.dumps(metadata))
     return folder
 
