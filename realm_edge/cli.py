@@ -385,7 +385,9 @@ def _compared(summary: dict[str, Any]) -> Iterator[str]:
 def _verdict(result: dict[str, Any]) -> Iterator[str]:
     for name, stream in result["streams"].items():
         differs = "" if stream["bit_exact"] else ": DIFFERS from onnxruntime"
-        yield f"{name}: {stream['steps']} steps, {stream['cycles_per_step']:,.0f} cycles a step, {stream['fit_text']}{differs}"
+        low, high = stream["cycles_per_step_range"]
+        counted = f"{stream['cycles_per_step']:,.0f} cycles a step ({stream['core']['label']}, {low:,.0f} to {high:,.0f})"
+        yield f"{name}: {stream['steps']} steps, {counted}, {stream['fit_text']}{differs}"
     for row in result["budgets"]:
         value = "none" if row["value"] is None else f"{row['value']:,.6g}"
         mark = "ok" if row["ok"] else f"BROKEN: {row['lever']}"

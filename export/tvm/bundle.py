@@ -19,7 +19,7 @@ from elftools.elf.sections import SymbolTableSection
 from export.tvm.driver import DECODER, FRONTEND, check_abi, header, source, weights, weights_header
 from export.tvm.graph import read_graph
 from export.tvm.lower import build_object, tvm_target
-from export.tvm.plan import Plan, make_plan
+from export.tvm.plan import Constant, Plan, make_plan
 from realm_edge.errors import UserError
 from realm_edge.files import sha256_file, write_json, write_text
 
@@ -123,6 +123,7 @@ def _describe(model: CompiledModel) -> dict[str, Any]:
             "op": call.op,
             "macs": call.kernel.macs,
             "code_bytes": _function_bytes(model.objects, call.symbol),
+            "constant_bytes": sum({a.place.symbol: a.place.array.nbytes for a in call.arguments if isinstance(a.place, Constant)}.values()),
         }
         for call in plan.calls
     ]

@@ -70,6 +70,7 @@ class _Stages:
     def _simulation(self) -> dict[str, Any]:
         row = {"name": "power_uw", "limit": 10.0, "value": 9.5, "unit": "uW", "ok": self.within_budget, "lever": "fewer cycles"}
         stream = {"steps": 1200, "cycles_per_step": 5e4, "fit_text": "fits: 3 of 120 MHz", "bit_exact": True}
+        stream |= {"cycles_per_step_range": [4e4, 6e4], "core": {"label": "table-based"}}
         return {"ok": self.within_budget, "streams": {"lfp": stream}, "budgets": [row]}
 
 
