@@ -12,8 +12,11 @@ from realm_edge.rundir import RunDir
 from realm_edge.streams import present
 
 
-def run(run: RunDir, progress: Progress, target: str) -> dict[str, Any]:
+def run(run: RunDir, progress: Progress, target: str, build: str) -> dict[str, Any]:
     """Write ``firmware/<target>/<stream>/`` for every stream.
+
+    Args:
+        build: the instruction set of the target, an entry of ``export/tvm/builds.toml``; targets may share one.
 
     Returns:
         By stream: bytes of weights, state and scratch of front end and decoder, in all and by tensor, and the multiply-accumulates of
@@ -27,7 +30,7 @@ def run(run: RunDir, progress: Progress, target: str) -> dict[str, Any]:
     for stream in progress.track(present(run), f"compile for {target}"):
         folder = run.file("firmware", target, stream.name)
         frontend = stream.int8_frontend(run)
-        write_bundle(folder, stream.name, target, frontend if frontend.exists() else None, stream.int8_decoder(run))
+        write_bundle(folder, stream.name, build, frontend if frontend.exists() else None, stream.int8_decoder(run))
         outputs += sorted(path for path in folder.rglob("*") if path.is_file())
         summary[stream.name] = _summary(read_json(folder / "metadata.json"))
     run.complete(f"compile.{target}", outputs, summary)

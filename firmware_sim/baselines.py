@@ -132,8 +132,9 @@ def _simulated(decoder: onnx.ModelProto, stream: Stream, golden: Golden, expecte
     with tempfile.TemporaryDirectory(prefix="realm-edge-") as name:
         folder = Path(name)
         save_model(decoder, folder / "decoder.onnx")
-        write_bundle(folder / "bundle", stream.name, target, None, folder / "decoder.onnx")
-        return simulate_stream(folder / "bundle", get_target(target), golden.features, expected, folder / "work")
+        part = get_target(target)
+        write_bundle(folder / "bundle", stream.name, part.build, None, folder / "decoder.onnx")
+        return simulate_stream(folder / "bundle", part, golden.features, expected, folder / "work")
 
 
 def _cost(result: StreamResult) -> dict[str, Any]:

@@ -33,7 +33,8 @@ class Budget:
 
 @dataclass(frozen=True)
 class Measured:
-    """What the budgets are held against. Power and latency hold None where the work does not fit; ``fit_text`` then says what would."""
+    """What the budgets are held against. Power and latency hold None where the work does not fit, power also where the part has no
+    figure; ``fit_text`` then says what is missing."""
 
     power_uw: dict[str, float | None]  # by part, and "total"
     bandwidth_bps: float | None
@@ -100,7 +101,7 @@ def _budget(name: str, row: object, source: str) -> Budget:
 
 
 def evaluate(budgets: list[Budget], measured: Measured) -> list[Row]:
-    """Hold each budget against what was measured. What does not fit the clock or the link breaks its budget."""
+    """Hold each budget against what was measured. What does not fit the clock or the link, or has no figure, breaks its budget."""
     return [_row(budget, measured) for budget in budgets]
 
 

@@ -7,6 +7,7 @@ from importlib.resources import as_file, files
 from pathlib import Path
 from string import Template
 
+from export.armv6m import check_armv6m
 from firmware_sim.bundle import Bundle
 from firmware_sim.elf import MemoryUse, check_kernel_origin, memory_use
 from firmware_sim.targets import Target
@@ -43,10 +44,9 @@ def build_firmware(bundle: Bundle, target: Target, folder: Path) -> Path:
     tvm_objects = sorted((bundle.path / "lib").glob("*.o"))
     if not tvm_objects:
         raise UserError(f"{bundle.path}/lib: holds no object file; rerun 'realm-edge compile --target {target.name}'")
-    if bundle.target != target.name:
-        raise UserError(
-            f"{bundle.path}: was compiled for '{bundle.target}', not for '{target.name}'; rerun 'realm-edge compile --target {target.name}'"
-        )
+    if bundle.target != target.build:
+        remedy = f"rerun 'realm-edge compile --target {target.name}'"
+        raise UserError(f"{bundle.path}: was compiled for '{bundle.target}', not for '{target.build}'; {remedy}")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     names = copy_firmware(("main.c", "regions.c", "board_sim.c", target.compiler.startup), folder)
@@ -66,6 +66,8 @@ def build_firmware(bundle: Bundle, target: Target, folder: Path) -> Path:
         have = {"flash": target.machine.flash_length, "ram": target.machine.ram_length}[overflow[1]]
         raise _too_large(bundle.path, target, overflow[1], f"at least {have + int(overflow[2])}") from error
     kernels = tuple(kernel.symbol for stage in bundle.stages for kernel in stage.kernels)
+    if target.compiler.only_armv6m:
+        check_armv6m(elf)
     check_kernel_origin(elf, tuple(stage.prefix for stage in bundle.stages), kernels, tvm_objects, objects)
     return elf
 

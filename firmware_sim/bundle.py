@@ -11,12 +11,13 @@ from realm_edge.files import read_json
 
 @dataclass(frozen=True)
 class Kernel:
-    """One compiled kernel; ``macs`` are multiply-accumulates a call, as the project counts them."""
+    """One compiled kernel; ``macs`` are multiply-accumulates a call, as the project counts them; ``constant_bytes`` lie in flash."""
 
     symbol: str
     node: str
     op: str
     macs: int
+    constant_bytes: int
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ def _stage(values: dict) -> Stage:
         scratch_bytes=int(values["scratch_bytes"]),
         weight_bytes=int(values["weight_bytes"]),
         states=tuple(StateTensor(s["name"], int(s["offset"]), np.dtype(s["dtype"]), tuple(s["shape"])) for s in values["states"]),
-        kernels=tuple(Kernel(k["symbol"], k["node"], k["op"], int(k["macs"])) for k in values["kernels"]),
+        kernels=tuple(Kernel(k["symbol"], k["node"], k["op"], int(k["macs"]), int(k["constant_bytes"])) for k in values["kernels"]),
     )
     for state in stage.states:
         if state.offset < 0 or state.offset + state.nbytes > stage.state_bytes:

@@ -33,7 +33,8 @@ class Workload:
 
 @dataclass(frozen=True)
 class Timeline:
-    """The implant at work. Power is None where the work does not fit the clock or the link; where features come in, sensing and raw are.
+    """The implant at work. Power is None where the work does not fit the clock or the link, and where the part has no power figure;
+    sensing and raw bandwidth are where features come in.
 
     ``latency_ms`` runs from a change at the start of a bin to the end of the packet that shows it: ``bin_wait`` (the whole bin, the
     worst case; half of it is the mean), ``compute`` (from the last sample to the output), ``radio``, and ``output_delay``, by which
@@ -90,9 +91,10 @@ def run_timeline(workload: Workload, target: Target, components: Components, ram
     power = _power(workload, target, components, active_s / seconds, on_air_s)
     parts = {"bin_wait": workload.bin_s, "compute": delay_s, "radio": on_air_s, "output_delay": workload.output_delay_s}
     delays = {name: 1e3 * part for name, part in parts.items()}
+    unpriced = f"; no power figure for {target.part}" if power["total"] is None else ""
     return Timeline(
         True,
-        f"fits: {required / 1e6:.2f} of {clock / 1e6:.0f} MHz",
+        f"fits: {required / 1e6:.2f} of {clock / 1e6:.0f} MHz{unpriced}",
         required,
         clock,
         active_s / seconds,
@@ -169,17 +171,15 @@ def _radio_uw(share: float, components: Components) -> float:
 
 
 def _power(workload: Workload, target: Target, components: Components, duty: float, on_air_s: float) -> dict[str, float | None]:
-    """Mean power by part in microwatts."""
+    """Mean power by part in microwatts; None where the component library has no figure of the part, or features come in."""
     sensing = None if workload.source == "features" else _adc_uw(workload, components)
     if sensing is not None and workload.source == "detector":
         sensing += workload.channels * components.value("sensing.spike-detector", "uW/channel")
-    active = duty * target.clock_hz * components.value(target.components.active, "pJ/cycle") * 1e-6
-    sleep = (1.0 - duty) * components.value(target.components.sleep, "uW")
+    active = sleep = None
+    if target.components.active:
+        active = duty * target.clock_hz * components.value(target.components.active, "pJ/cycle") * 1e-6
+    if target.components.sleep:
+        sleep = (1.0 - duty) * components.value(target.components.sleep, "uW")
     radio = _radio_uw(on_air_s / workload.bin_s, components)
-    return {
-        "sensing": sensing,
-        "mcu_active": active,
-        "mcu_sleep": sleep,
-        "radio": radio,
-        "total": (sensing or 0.0) + active + sleep + radio,
-    }
+    total = None if active is None or sleep is None else (sensing or 0.0) + active + sleep + radio
+    return {"sensing": sensing, "mcu_active": active, "mcu_sleep": sleep, "radio": radio, "total": total}

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from firmware_sim.elf import read_symbols
 from firmware_sim.plugin import plugin_library
+from firmware_sim.profile import VISITS
 from firmware_sim.targets import Target
 from realm_edge.errors import UserError
 
@@ -68,14 +69,14 @@ def run_firmware(elf: Path, target: Target, samples: NDArray[np.int16], folder: 
 
     Args:
         samples: (ticks, values a tick).
-        folder: working folder of the emulator; receives profile.txt, and while it runs samples.bin and dump.bin.
+        folder: working folder of the emulator; receives profile.txt and visits.bin, and while it runs samples.bin and dump.bin.
 
     Raises:
         UserError: QEMU is missing or of the wrong version, the run took longer than ``timeout_s``, or the firmware ended with an error.
     """
     folder.mkdir(parents=True, exist_ok=True)
     dump, profile = folder / "dump.bin", folder / "profile.txt"
-    for stale in (dump, profile):
+    for stale in (dump, profile, folder / VISITS):
         stale.unlink(missing_ok=True)
     np.ascontiguousarray(samples, dtype="<i2").tofile(folder / "samples.bin")
     emulator = execute(elf, target, folder, timeout_s)
@@ -86,13 +87,13 @@ def run_firmware(elf: Path, target: Target, samples: NDArray[np.int16], folder: 
 
 
 def execute(elf: Path, target: Target, folder: Path, timeout_s: float) -> Emulator:
-    """Run ``elf`` in ``folder`` until it ends; leaves ``profile.txt`` there. Raises as :func:`run_firmware`."""
+    """Run ``elf`` in ``folder`` until it ends; leaves ``profile.txt`` and ``visits.bin`` there. Raises as :func:`run_firmware`."""
     emulator = find_emulator(target.machine.emulator)
     symbols = read_symbols(elf)
     markers = ",".join(f"{name}={symbols[f'realm_region_{name}'].address:x}" for name in REGIONS if f"realm_region_{name}" in symbols)
     library = str(plugin_library()).replace(",", ",,")
     command = [emulator.path, *target.machine.arguments, "-display", "none", "-monitor", "none", "-serial", "none"]
-    command += ["-semihosting-config", "enable=on,target=native", "-plugin", f"{library},profile=profile.txt,{markers}"]
+    command += ["-semihosting-config", "enable=on,target=native", "-plugin", f"{library},profile=profile.txt,visits={VISITS},{markers}"]
     command += ["-kernel", str(elf.resolve())]
     try:
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=timeout_s, check=False, stdin=subprocess.DEVNULL)

@@ -1,18 +1,19 @@
 """Runs one stream's firmware on one target: equal to the reference or not, and what it costs."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from firmware_sim.attribution import FunctionCost, RegionCost, VisitCosts, count_cycles
 from firmware_sim.build import build_firmware, check_fit
 from firmware_sim.bundle import Bundle, load_bundle
 from firmware_sim.compare import Expected, Mismatch, first_mismatch, split_dump
 from firmware_sim.cores import CoreTable, load_core
 from firmware_sim.elf import MemoryUse, SymbolMap, read_symbols
-from firmware_sim.profile import RegionCost, Visits, count_cycles, read_profile
+from firmware_sim.profile import read_profile
 from firmware_sim.qemu import run_firmware
 from firmware_sim.targets import Target
 from firmware_sim.timing import ZERO, Cycles
@@ -34,15 +35,31 @@ class KernelRow:
     cycles: float
     cycles_low: float
     cycles_high: float
+    stall_cycles: float  # of ``cycles``: flash wait states
+    loaded_bytes: float
+
+
+@dataclass(frozen=True)
+class Visits:
+    """The visits to a region over the whole run: the one that half of them do not exceed by cycles, that 99 % do not, and the longest."""
+
+    count: int
+    least_instructions: int
+    most_instructions: int
+    p50: Cycles
+    p99: Cycles
+    longest: Cycles
 
 
 @dataclass(frozen=True)
 class RegionStep:
-    """A region's cost in one step, and its visits over the whole run."""
+    """A region's cost in one step, and its visits; ``cycles`` include ``stalls`` by flash wait states."""
 
     cycles: Cycles
     instructions: float
     visits: Visits | None  # None for the loop, which has no marker of its own, and where there is no front end
+    stalls: Cycles = ZERO
+    loaded_bytes: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -105,7 +122,8 @@ def simulate_stream(
     run = run_firmware(elf, target, samples, folder / "run", timeout_s)
     mismatch = first_mismatch(split_dump(run.dump, bundle, symbols), expected)
     core = load_core(target.core)
-    costs = count_cycles(read_profile(run.profile), core, SymbolMap(symbols))
+    constants = {kernel.symbol: kernel.constant_bytes for stage in bundle.stages for kernel in stage.kernels}
+    costs = count_cycles(read_profile(run.profile), core, SymbolMap(symbols), target.flash, constants)
     steps = samples.shape[0] // bundle.ticks_per_bin
     return StreamResult(
         bundle=bundle,
@@ -124,19 +142,29 @@ def simulate_stream(
 
 
 def _regions(costs: dict[str, RegionCost], steps: int) -> dict[str, RegionStep]:
-    found = {
-        name: RegionStep(cost.cycles.times(1 / steps), cost.visits.instructions / steps, cost.visits)
-        for name, cost in costs.items()
-        if name != "outside"
-    }
+    found = {name: _region(cost, steps) for name, cost in costs.items() if name != "outside"}
     found.setdefault("frontend", RegionStep(ZERO, 0.0, None))  # its marker is not linked where the bundle has no front end
     # What the main loop itself does outside the regions; the simulator's board layer is left out.
-    loop, instructions = ZERO, 0
-    for name in MAIN_LOOP & costs["outside"].functions.keys():
-        loop = loop.plus(costs["outside"].functions[name].cycles)
-        instructions += costs["outside"].functions[name].instructions
-    found["loop"] = RegionStep(loop.times(1 / steps), instructions / steps, None)
+    loop = [cost for name, cost in costs["outside"].functions.items() if name in MAIN_LOOP]
+    found["loop"] = _step(loop, steps)
     return found
+
+
+def _region(cost: RegionCost, steps: int) -> RegionStep:
+    return replace(_step(list(cost.functions.values()), steps), visits=_visits(cost.visits) if cost.region.visits else None)
+
+
+def _step(functions: list[FunctionCost], steps: int) -> RegionStep:
+    cycles, stalls = ZERO, ZERO
+    for function in functions:
+        cycles, stalls = cycles.plus(function.cycles), stalls.plus(function.stalls)
+    instructions, loaded = sum(f.instructions for f in functions), sum(f.loaded_bytes for f in functions)
+    return RegionStep(cycles.times(1 / steps), instructions / steps, None, stalls.times(1 / steps), loaded / steps)
+
+
+def _visits(costs: VisitCosts) -> Visits:
+    least, most = int(costs.instructions.min()), int(costs.instructions.max())
+    return Visits(len(costs.instructions), least, most, costs.at(0.5), costs.at(0.99), costs.at(1.0))
 
 
 def _kernel_rows(bundle: Bundle, costs: dict[str, RegionCost], steps: int) -> Iterator[KernelRow]:
@@ -146,10 +174,13 @@ def _kernel_rows(bundle: Bundle, costs: dict[str, RegionCost], steps: int) -> It
         functions = dict(costs[name].functions)
         per_step = bundle.ticks_per_bin if name == "frontend" else 1
         for kernel in stage.kernels:
-            cost = functions.pop(kernel.symbol, None)
-            cycles = cost.cycles.times(1 / steps) if cost else ZERO
-            instructions = cost.instructions / steps if cost else 0.0
-            yield KernelRow(name, kernel.symbol, kernel.node, kernel.op, kernel.macs * per_step, instructions, *cycles)
+            cost = functions.pop(kernel.symbol, FunctionCost())
+            yield _row(name, kernel.symbol, kernel.node, kernel.op, kernel.macs * per_step, cost, steps)
         for symbol, cost in sorted(functions.items()):
             op = "driver" if symbol in MAIN_LOOP or symbol.startswith(stage.prefix) else "helper"
-            yield KernelRow(name, symbol, "", op, 0, cost.instructions / steps, *cost.cycles.times(1 / steps))
+            yield _row(name, symbol, "", op, 0, cost, steps)
+
+
+def _row(stage: str, symbol: str, node: str, op: str, macs: int, cost: FunctionCost, steps: int) -> KernelRow:
+    cycles, stalls = cost.cycles.times(1 / steps), cost.stalls.cycles / steps
+    return KernelRow(stage, symbol, node, op, macs, cost.instructions / steps, *cycles, stalls, cost.loaded_bytes / steps)

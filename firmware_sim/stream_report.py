@@ -53,12 +53,14 @@ def stream_report(
         decoder_only=work.source == "features",
     )
     cycles, macs = result.cycles_per_step, result.macs_per_step
-    decoder = result.regions["decoder"].cycles
+    step = result.regions["decoder"]
+    decoder = step.cycles
     report: dict[str, Any] = {
         "stream": result.bundle.stream,
         "target": target.name,
         "part": target.part,
         "assumed": [f"{name} of {target.part}: {target.source}" for name in target.assumed],
+        "flash": asdict(target.flash),
         "core": {"name": result.core.name, "label": result.core.label, "validation": result.core.validation, "source": result.core.source},
         "emulator": result.emulator,
         "frontend": FRONTENDS[work.source],
@@ -67,10 +69,13 @@ def stream_report(
         "mismatch": asdict(result.mismatch) if result.mismatch else None,
         "cycles_per_step": cycles.cycles,
         "cycles_per_step_range": [cycles.low, cycles.high],
+        "stall_cycles_per_step": sum(result.regions[name].stalls.cycles for name in ("frontend", "decoder")),
         "regions": {name: _region_json(region, result.steps) for name, region in result.regions.items()},
         "macs_per_step": macs,
         "cycles_per_mac": decoder.cycles / macs if macs else None,  # of the decoder: a front end has no MAC as they are counted here
         "cycles_per_mac_range": [decoder.low / macs, decoder.high / macs] if macs else None,
+        "instructions_per_mac": step.instructions / macs if macs else None,
+        "loaded_bytes_per_mac": step.loaded_bytes / macs if macs else None,
         "kernels": [asdict(row) for row in result.kernels],
         "flash_bytes": memory.flash,
         "ram_bytes": ram,
@@ -104,9 +109,8 @@ def workload(result: StreamResult, adc_rate_hz: float, output_delay_s: float, bo
     per_step = {name: getattr(region.cycles, bound) for name, region in result.regions.items()}
     frontend, ticks = result.regions["frontend"], result.bundle.ticks_per_bin
     tick_cycles = per_step["frontend"] / ticks
-    # The tick that ends a bin is the one with most instructions; its cycles are taken in proportion.
-    visits = frontend.visits
-    longest = visits.most * per_step["frontend"] / frontend.instructions if visits and frontend.instructions else 0.0
+    # The tick that ends a bin is the longest.
+    longest = getattr(frontend.visits.longest, bound) if frontend.visits else 0.0
     return Workload(
         channels=result.tick_values,
         sample_rate_hz=adc_rate_hz,
@@ -138,10 +142,16 @@ def _region_json(region: RegionStep, steps: int) -> dict[str, float | None]:
         "cycles": region.cycles.cycles,
         "cycles_low": region.cycles.low,
         "cycles_high": region.cycles.high,
+        "stall_cycles": region.stalls.cycles,
         "instructions": region.instructions,
+        "loaded_bytes": region.loaded_bytes,
         "visits_per_step": visits.count / steps if visits else None,
-        "least_instructions_of_a_visit": visits.least if visits else None,
-        "most_instructions_of_a_visit": visits.most if visits else None,
+        "least_instructions_of_a_visit": visits.least_instructions if visits else None,
+        "most_instructions_of_a_visit": visits.most_instructions if visits else None,
+        "p50_cycles_of_a_visit": visits.p50.cycles if visits else None,
+        "p99_cycles_of_a_visit": visits.p99.cycles if visits else None,
+        "longest_visit_cycles": visits.longest.cycles if visits else None,
+        "longest_visit_cycles_high": visits.longest.high if visits else None,
     }
 
 

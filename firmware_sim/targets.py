@@ -15,6 +15,7 @@ class Compiler:
     triple: str
     cpu: str
     startup: str  # file in firmware_sim/firmware
+    only_armv6m: bool = False  # the simulated machine has more instructions than the part
 
 
 @dataclass(frozen=True)
@@ -31,12 +32,28 @@ class Machine:
 
 @dataclass(frozen=True)
 class McuComponents:
-    """Identifiers of the part's entries in ``components.toml``."""
+    """Identifiers of the part's entries in ``components.toml``; ``active`` or ``sleep`` None: there is no power figure."""
 
-    active: str
-    sleep: str
     wakeup: str
     interrupt: str
+    active: str | None = None
+    sleep: str | None = None
+
+
+@dataclass(frozen=True)
+class Flash:
+    """Flash memory at the part's clock, and the caches in front of it (0 bytes: none).
+
+    A read brings ``line_bytes`` and stalls the core for ``wait_states`` cycles where no cache holds the line. Where ``unified``, constants
+    share the instruction cache with code.
+    """
+
+    wait_states: int
+    line_bytes: int
+    instruction_cache_bytes: int
+    data_cache_bytes: int
+    source: str
+    unified: bool = False
 
 
 @dataclass(frozen=True)
@@ -46,11 +63,13 @@ class Target:
     name: str
     part: str
     core: str
+    build: str
     clock_hz: int
     flash_bytes: int
     ram_bytes: int
     source: str
     assumed: tuple[str, ...]
+    flash: Flash
     compiler: Compiler
     machine: Machine
     components: McuComponents
@@ -59,8 +78,8 @@ class Target:
 @cache
 def targets() -> dict[str, Target]:
     """All targets by name, in the order of the file."""
-    table = tomllib.loads(files("firmware_sim").joinpath("data/targets.toml").read_text(encoding="utf-8"))
-    return {name: _target(name, row) for name, row in table.items()}
+    builds = _read("builds")
+    return {name: _target(name, row, builds[row["build"]]) for name, row in _read("targets").items()}
 
 
 def get_target(name: str) -> Target:
@@ -75,13 +94,18 @@ def get_target(name: str) -> Target:
     return known[name]
 
 
-def _target(name: str, row: dict) -> Target:
-    plain = {key: value for key, value in row.items() if key not in ("assumed", "compiler", "machine", "components")}
-    machine = row["machine"] | {"arguments": tuple(row["machine"]["arguments"])}
+def _read(name: str) -> dict[str, dict]:
+    return tomllib.loads(files("firmware_sim").joinpath(f"data/{name}.toml").read_text(encoding="utf-8"))
+
+
+def _target(name: str, row: dict, build: dict) -> Target:
+    plain = {key: value for key, value in row.items() if key not in ("assumed", "flash", "components")}
+    machine = build["machine"] | {"arguments": tuple(build["machine"]["arguments"])}
     return Target(
         name=name,
         assumed=tuple(row["assumed"]),
-        compiler=Compiler(**row["compiler"]),
+        flash=Flash(**row["flash"]),
+        compiler=Compiler(**build["compiler"]),
         machine=Machine(**machine),
         components=McuComponents(**row["components"]),
         **plain,

@@ -27,11 +27,32 @@ ZERO = Cycles(0, 0, 0)
 
 def block_cycles(table: CoreTable, instructions: Sequence[Instruction]) -> Cycles:
     """Cycles of a block in straight line. A conditional transfer counts as not taken: :func:`edge_cycles` adds the rest."""
-    total, previous = ZERO, None
+    total, previous, second = ZERO, None, False
     for instruction in instructions:
-        total = total.plus(_instruction_cycles(table, instruction, previous))
+        alone = _instruction_cycles(table, instruction, previous)
+        second = previous is not None and not second and _issues_with(table, previous, instruction)
+        total = total.plus(_overlapped(table, alone, previous if second else None, instruction))
         previous = instruction
     return total
+
+
+def _overlapped(table: CoreTable, alone: Cycles, first: Instruction | None, instruction: Instruction) -> Cycles:
+    """Cycles that ``instruction`` adds where the core may issue two at once; ``first`` is the one that it issues with.
+
+    At best all that can pair does, dependent or not: half the cycles each. At worst nothing pairs.
+    """
+    dual = table.dual_issue
+    if dual is None or instruction.kind not in dual.kinds:
+        return alone
+    hidden = _lookup(table, first.kind, first).cycles if first else 0.0
+    return Cycles(max(0.0, alone.cycles - hidden), alone.low / 2, alone.high)
+
+
+def _issues_with(table: CoreTable, first: Instruction, second: Instruction) -> bool:
+    dual = table.dual_issue
+    if dual is None or (first.kind, second.kind) not in dual.pairs:
+        return False
+    return not first.writes & second.reads
 
 
 def edge_cycles(table: CoreTable, last: Instruction, first: Instruction) -> Cycles:

@@ -127,7 +127,7 @@ def run(
     work.resume("export")
     work.resume("quantize")
     for target in chosen:
-        work.resume(f"compile.{target}", target)
+        work.resume(f"compile.{target}", target, _build(target))
     results = {target: work.resume(f"simulate.{target}", target, budget, request=limits) for target in chosen}
     work.resume("report", chosen, request=report_request(made, chosen))
     _finish(results, as_json, report=str(made.file("report.html")))
@@ -231,7 +231,7 @@ def compile_(targets: tuple[str, ...], out: Path, as_json: bool) -> None:
     """Compile the int8 step graphs with TVM into one bundle a target."""
     chosen = _known(targets) or DEFAULT_TARGETS
     work = _open(out)
-    _tell({"targets": {target: work.perform(f"compile.{target}", target) for target in chosen}}, as_json)
+    _tell({"targets": {target: work.perform(f"compile.{target}", target, _build(target)) for target in chosen}}, as_json)
 
 
 @main.command(epilog="Example: realm-edge simulate --target rv32imc --budget limits.toml --out runs/demo --json")
@@ -307,7 +307,8 @@ def targets_(as_json: bool) -> None:
     for target in targets().values():
         size = f"{target.clock_hz / 1e6:g} MHz, {target.flash_bytes // 1024} KiB flash, {target.ram_bytes // 1024} KiB RAM"
         assumed = f" (assumed: {', '.join(target.assumed)})" if target.assumed else ""
-        click.echo(f"{target.name:<12} {target.part}, {size}{assumed}")
+        power = "" if target.components.active and target.components.sleep else "; no power figure"
+        click.echo(f"{target.name:<12} {target.part}, {size}{power}{assumed}")
 
 
 @main.command(epilog="Example: realm-edge presets --json")
@@ -347,6 +348,12 @@ def _known(names: Sequence[str]) -> tuple[str, ...]:
     from firmware_sim.targets import get_target
 
     return tuple(dict.fromkeys(get_target(name).name for name in names))
+
+
+def _build(target: str) -> str:
+    from firmware_sim.targets import get_target
+
+    return get_target(target).build
 
 
 def _open(out: Path) -> "Workflow":

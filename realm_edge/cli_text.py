@@ -23,7 +23,9 @@ def verdict(result: dict[str, Any]) -> Iterator[str]:
     """Of one target's simulate stage."""
     for name, stream in result["streams"].items():
         differs = "" if stream["bit_exact"] else ": DIFFERS from onnxruntime"
-        yield f"{name}: {stream['steps']} steps, {stream['cycles_per_step']:,.0f} cycles a step, {stream['fit_text']}{differs}"
+        low, high = stream["cycles_per_step_range"]
+        counted = f"{stream['cycles_per_step']:,.0f} cycles a step ({stream['core']['label']}, {low:,.0f} to {high:,.0f})"
+        yield f"{name}: {stream['steps']} steps, {counted}, {stream['fit_text']}{differs}"
         if stream["frontend"] != "run":
             yield f"{name}: front end {stream['frontend']}"
     for row in result["budgets"]:

@@ -1,4 +1,4 @@
-"""Bundles: headers, readable driver, const weights, TVM objects and metadata of one stream for one target."""
+"""Bundles: headers, readable driver, const weights, TVM objects and metadata of one stream for one build."""
 
 import contextlib
 import io
@@ -19,7 +19,7 @@ from elftools.elf.sections import SymbolTableSection
 from export.tvm.driver import DECODER, FRONTEND, check_abi, header, source, weights, weights_header
 from export.tvm.graph import read_graph
 from export.tvm.lower import build_object, tvm_target
-from export.tvm.plan import Plan, make_plan
+from export.tvm.plan import Constant, Plan, make_plan
 from realm_edge.errors import UserError
 from realm_edge.files import sha256_file, write_json, write_text
 
@@ -32,18 +32,18 @@ class CompiledModel:
     objects: dict[str, bytes]
 
 
-def compile_model(onnx_path: Path, prefix: str, target: str) -> CompiledModel:
+def compile_model(onnx_path: Path, prefix: str, build: str) -> CompiledModel:
     """Compile a step graph.
 
     Args:
         onnx_path: int8 step graph.
         prefix: "realm_frontend" or "realm_decoder"; begins every C symbol.
-        target: a key of :data:`export.tvm.lower.TVM_TARGETS`.
+        build: an entry of ``builds.toml``.
 
     Raises:
-        UserError: an unknown target, or a graph that is damaged or holds what cannot be compiled.
+        UserError: an unknown build, or a graph that is damaged or holds what cannot be compiled.
     """
-    machine = tvm_target(target)
+    machine = tvm_target(build)
     return _compiled(_plan(onnx_path, prefix), machine)
 
 
@@ -63,19 +63,19 @@ def _compiled(plan: Plan, machine: tvm.target.Target) -> CompiledModel:
     return CompiledModel(plan, objects)
 
 
-def write_bundle(directory: Path, stream: str, target: str, frontend_onnx: Path | None, decoder_onnx: Path) -> None:
+def write_bundle(directory: Path, stream: str, build: str, frontend_onnx: Path | None, decoder_onnx: Path) -> None:
     """Write the bundle ``directory``, replacing what was there; it appears whole or not at all, and the same bytes each time.
 
     Args:
         stream: "lfp" or "spike".
-        target: a key of :data:`export.tvm.lower.TVM_TARGETS`.
+        build: an entry of ``builds.toml``.
         frontend_onnx: None where spike counts or features come from elsewhere.
         decoder_onnx: int8 decoder step graph.
 
     Raises:
         UserError: see :func:`compile_model`; also a decoder that does not take the front end's features.
     """
-    machine = tvm_target(target)
+    machine = tvm_target(build)
     plans = {FRONTEND: _plan(frontend_onnx, FRONTEND)} if frontend_onnx else {}
     plans[DECODER] = _plan(decoder_onnx, DECODER)
     (taken,) = plans[DECODER].graph.inputs[0].shape
@@ -91,7 +91,7 @@ def write_bundle(directory: Path, stream: str, target: str, frontend_onnx: Path 
         _archive(partial / "lib")
         metadata = {
             "stream": stream,
-            "target": target,
+            "target": build,
             "frontend": _describe(models[FRONTEND]) if frontend_onnx else None,
             "decoder": _describe(models[DECODER]),
             "made_from": {prefix.removeprefix("realm_"): plan.graph.sha256 for prefix, plan in plans.items()},
@@ -123,6 +123,7 @@ def _describe(model: CompiledModel) -> dict[str, Any]:
             "op": call.op,
             "macs": call.kernel.macs,
             "code_bytes": _function_bytes(model.objects, call.symbol),
+            "constant_bytes": sum({a.place.symbol: a.place.array.nbytes for a in call.arguments if isinstance(a.place, Constant)}.values()),
         }
         for call in plan.calls
     ]

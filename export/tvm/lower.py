@@ -1,5 +1,8 @@
 """TIR functions to objects whose functions are plain ``void name(int8_t *, ...)``: no TVM runtime, no packed calls."""
 
+import tomllib
+from functools import cache
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -8,26 +11,26 @@ from tvm import IRModule, s_tir, tirx
 from tvm.tirx.buffer import buffer_data_pointer_type
 from tvm.tirx.stmt import DeclBuffer, SeqStmt
 
+from export.armv6m import check_armv6m
 from realm_edge.errors import UserError
 
 HOST = "host"
-# vector-width only silences a warning: the kernels are scalar. The host build must run on any x86-64, QEMU's included.
-TVM_TARGETS: dict[str, dict[str, Any]] = {
-    "cortex-m4": {"kind": "llvm", "mtriple": "thumbv7em-none-eabihf", "mcpu": "cortex-m4", "mfloat-abi": "hard", "vector-width": 128},
-    "rv32imc": {"kind": "llvm", "mtriple": "riscv32-unknown-elf", "mcpu": "generic-rv32", "mattr": ["+m", "+c"], "vector-width": 128},
-    HOST: {"kind": "llvm", "mtriple": "x86_64-unknown-linux-gnu", "mcpu": "x86-64", "vector-width": 128},
-}
+
+
+@cache
+def _builds() -> dict[str, dict[str, Any]]:
+    return tomllib.loads(files("export.tvm").joinpath("builds.toml").read_text(encoding="utf-8"))
 
 
 def tvm_target(name: str) -> tvm.target.Target:
-    """The TVM target of a name.
+    """The TVM target of a build, an entry of ``builds.toml``.
 
     Raises:
         UserError: unknown; the message lists those there are.
     """
-    if name not in TVM_TARGETS:
-        raise UserError(f"unknown target '{name}': the compiler knows {', '.join(TVM_TARGETS)}")
-    return tvm.target.Target(TVM_TARGETS[name])
+    if name not in _builds():
+        raise UserError(f"unknown target '{name}': the compiler knows {', '.join(_builds())}")
+    return tvm.target.Target(_builds()[name])
 
 
 def build_object(function: tirx.PrimFunc, symbol: str, target: tvm.target.Target, path: Path) -> None:
@@ -38,6 +41,8 @@ def build_object(function: tirx.PrimFunc, symbol: str, target: tvm.target.Target
     named = function.with_attr("global_symbol", symbol).with_attr("tirx.noalias", True)
     module = _lower(IRModule({symbol: named}), target)
     tvm.get_global_func("target.build.llvm")(module, target).write_to_file(str(path), "o")
+    if str(target.attrs.get("mtriple", "")).startswith("thumbv6m"):
+        check_armv6m(path)
 
 
 def _lower(module: IRModule, target: tvm.target.Target) -> IRModule:

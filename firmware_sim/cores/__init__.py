@@ -10,14 +10,26 @@ from realm_edge.errors import UserError
 
 @dataclass(frozen=True)
 class Cost:
-    """Cycles of one instruction class; ``low`` and ``high`` bound what the source leaves open."""
+    """Cycles of one instruction class; ``low`` and ``high`` bound what the source leaves open (half a cycle: two issue at once)."""
 
-    cycles: int
+    cycles: float
     source: str
-    low: int
-    high: int
+    low: float
+    high: float
     per_register: int = 0  # more cycles for each register that is moved
     refill: bool = False  # the pipeline refill comes on top
+
+
+@dataclass(frozen=True)
+class DualIssue:
+    """Which neighbours issue together: ``pairs`` of classes, older first."""
+
+    pairs: frozenset[tuple[str, str]]
+    source: str
+
+    @property
+    def kinds(self) -> frozenset[str]:
+        return frozenset(kind for pair in self.pairs for kind in pair)
 
 
 @dataclass(frozen=True)
@@ -30,6 +42,7 @@ class CoreTable:
     validation: str
     source: str
     cycles: dict[str, Cost]
+    dual_issue: DualIssue | None = None
 
 
 def core_names() -> list[str]:
@@ -60,7 +73,8 @@ def parse_core(text: str, source: str) -> CoreTable:
     try:
         values = tomllib.loads(text)
         costs = {kind: _cost(row) for kind, row in values.pop("cycles").items()}
-        table = CoreTable(cycles=costs, **values)
+        dual = values.pop("dual_issue", None)
+        table = CoreTable(cycles=costs, dual_issue=_dual_issue(dual) if dual else None, **values)
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{source}: not a core table ({type(error).__name__}: {error})") from error
     for kind, cost in costs.items():
@@ -68,7 +82,14 @@ def parse_core(text: str, source: str) -> CoreTable:
             raise UserError(f"{source}: entry '{kind}' has no source")
         if not 0 <= cost.low <= cost.cycles <= cost.high:
             raise UserError(f"{source}: entry '{kind}' has low {cost.low}, cycles {cost.cycles}, high {cost.high}: they must not fall")
+    for kind in sorted(table.dual_issue.kinds - costs.keys() if table.dual_issue else ()):
+        raise UserError(f"{source}: dual_issue names '{kind}', which has no entry")
     return table
+
+
+def _dual_issue(row: dict) -> DualIssue:
+    pairs = frozenset((first, second) for first, second in (pair.split() for pair in row["pairs"]))
+    return DualIssue(**(row | {"pairs": pairs}))
 
 
 def _cost(row: dict) -> Cost:

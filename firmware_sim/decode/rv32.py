@@ -37,7 +37,7 @@ def _full(word: int, address: int) -> Instruction:
     rs1, rs2, funct7 = word >> 15 & 31, word >> 20 & 31, word >> 25
     match opcode:
         case 0x03:
-            return Instruction(address, 4, "load", loads=_registers(rd), reads=_registers(rs1))
+            return Instruction(address, 4, "load", loads=_registers(rd), reads=_registers(rs1), loaded=1 << (funct3 & 3))
         case 0x23:
             return Instruction(address, 4, "store", reads=_registers(rs1, rs2))
         case 0x63:
@@ -72,7 +72,7 @@ def _compressed(word: int, address: int) -> Instruction:
         case 0, 0 if word:  # c.addi4spn
             return Instruction(address, 2, "alu", reads=_registers(_STACK_POINTER))
         case 0, 2:  # c.lw
-            return Instruction(address, 2, "load", loads=_registers(rs2_short), reads=_registers(rd_short))
+            return Instruction(address, 2, "load", loads=_registers(rs2_short), reads=_registers(rd_short), loaded=4)
         case 0, 6:  # c.sw
             return Instruction(address, 2, "store", reads=_registers(rd_short, rs2_short))
         case 1, 0:  # c.addi, c.nop
@@ -91,7 +91,7 @@ def _compressed(word: int, address: int) -> Instruction:
         case 2, 0:  # c.slli
             return Instruction(address, 2, "alu", reads=_registers(rd))
         case 2, 2:  # c.lwsp
-            return Instruction(address, 2, "load", loads=_registers(rd), reads=_registers(_STACK_POINTER))
+            return Instruction(address, 2, "load", loads=_registers(rd), reads=_registers(_STACK_POINTER), loaded=4)
         case 2, 4:
             return _compressed_register(word, address, rd, rs2)
         case 2, 6:  # c.swsp

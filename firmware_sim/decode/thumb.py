@@ -1,4 +1,6 @@
-"""Thumb-2 (ARMv7E-M with single-precision floating point) to timing classes, decoded by capstone."""
+"""Thumb (ARMv6-M to ARMv8-M mainline with DSP and single-precision floating point) to timing classes, decoded by capstone."""
+
+from dataclasses import replace
 
 import capstone
 from capstone import arm
@@ -6,7 +8,8 @@ from capstone import arm
 from firmware_sim.decode.instruction import Instruction, UnknownInstruction
 
 _MULTIPLY_LONG = ("umull", "smull", "umlal", "smlal", "umaal")
-_BRANCHES = {"b", "bl", "bx", "blx", "bxj"}
+_LINKS = ("bl", "blx")
+_JUMPS = ("bx", "bxj", "bxns")
 _FLOAT_ONE = ("vadd", "vsub", "vmul", "vnmul", "vabs", "vneg", "vcmp", "vcvt", "vmov", "vmrs", "vmsr", "vmax", "vmin", "vrint", "vsel")
 _FLOAT_MAC = ("vmla", "vmls", "vnmla", "vnmls", "vfma", "vfms", "vfnma", "vfnms")
 
@@ -22,10 +25,10 @@ def decode_thumb(code: bytes, address: int, count: int | None = None) -> list[In
     Raises:
         UnknownInstruction: capstone or the classes below do not know an encoding.
     """
-    found = [_classify(instruction) for instruction in _disassembler().disasm(code, address, count or 0)]
+    found = [_with_registers(instruction) for instruction in _disassembler().disasm(code, address, count or 0)]
     at = sum(instruction.size for instruction in found)
     if len(found) < count if count is not None else at != len(code):
-        raise UnknownInstruction(f"{code[at : at + 4].hex()} at {address + at:#x} is not Thumb-2 of a Cortex-M4")
+        raise UnknownInstruction(f"{code[at : at + 4].hex()} at {address + at:#x} is not Thumb-2 of a Cortex-M without Helium")
     return found
 
 
@@ -34,6 +37,11 @@ def _disassembler() -> capstone.Cs:
     engine = capstone.Cs(capstone.CS_ARCH_ARM, capstone.CS_MODE_THUMB | capstone.CS_MODE_MCLASS)
     engine.detail = True
     return engine
+
+
+def _with_registers(instruction: capstone.CsInsn) -> Instruction:
+    reads, writes = instruction.regs_access()
+    return replace(_classify(instruction), reads=frozenset(reads), writes=frozenset(writes))
 
 
 def _classify(instruction: capstone.CsInsn) -> Instruction:
@@ -47,10 +55,12 @@ def _classify(instruction: capstone.CsInsn) -> Instruction:
         return Instruction(address, size, "branch", transfer=True, conditional=conditional)
     if name in ("cbz", "cbnz"):
         return Instruction(address, size, "branch", transfer=True, conditional=True)
-    if name in _BRANCHES:
+    if name in _LINKS:
+        return Instruction(address, size, "branch_link", transfer=True, conditional=conditional)
+    if name in _JUMPS:
         return Instruction(address, size, "branch", transfer=True, conditional=conditional)
     if name in ("tbb", "tbh"):
-        return Instruction(address, size, "table_branch", transfer=True)
+        return Instruction(address, size, "table_branch", transfer=True, loaded=1 if name == "tbb" else 2)
     if name.startswith("v"):
         return _float(instruction, name)
     if name.startswith(("ldr", "ldm", "pop", "str", "stm", "push")):
@@ -74,31 +84,35 @@ def _memory(instruction: capstone.CsInsn, name: str, conditional: bool) -> Instr
     address, size = instruction.address, instruction.size
     registers = [o.reg for o in instruction.operands if o.type == arm.ARM_OP_REG]
     memory = next((o.mem for o in instruction.operands if o.type == arm.ARM_OP_MEM), None)
-    base = frozenset(r for r in (memory.base, memory.index) if r) if memory else frozenset()
     is_load = name.startswith(("ld", "pop"))
     to_pc = is_load and arm.ARM_REG_PC in registers
     if name.startswith(("push", "pop", "ldm", "stm")):
         count = len(registers) - (0 if name.startswith(("push", "pop")) else 1)
         kind = ("load_multiple_pc" if to_pc else "load_multiple") if is_load else "store_multiple"
-        return Instruction(address, size, kind, to_pc, conditional and to_pc, count)
+        return Instruction(address, size, kind, to_pc, conditional and to_pc, count, loaded=4 * count if is_load else 0)
     if name in ("ldrd", "strd"):
-        return Instruction(address, size, "load_multiple" if is_load else "store_multiple", registers=2, reads=base)
+        return Instruction(address, size, "load_multiple" if is_load else "store_multiple", registers=2, loaded=8 if is_load else 0)
     if to_pc:
         # capstone gives "pop {pc}" in 32 bits as "ldr pc, [sp], #4"
-        return Instruction(address, size, "load_pc", True, conditional, reads=base)
+        return Instruction(address, size, "load_pc", True, conditional, loaded=4)
     if is_load:
-        return Instruction(address, size, "load", loads=frozenset(registers[:1]), reads=base)
+        width = 1 if name.endswith("b") else 2 if name.endswith("h") else 4
+        literal = memory is not None and memory.base == arm.ARM_REG_PC
+        return Instruction(address, size, "load", loads=frozenset(registers[:1]), loaded=width, literal=literal)
     indexed = memory is not None and memory.index != 0
-    return Instruction(address, size, "store_register_offset" if indexed else "store", reads=base)
+    return Instruction(address, size, "store_register_offset" if indexed else "store")
 
 
 def _float(instruction: capstone.CsInsn, name: str) -> Instruction:
     address, size = instruction.address, instruction.size
     registers = sum(o.type == arm.ARM_OP_REG for o in instruction.operands)
     if name in ("vldr", "vstr"):
-        return Instruction(address, size, "float_load" if name == "vldr" else "float_store")
+        wide = arm.ARM_REG_D0 <= instruction.operands[0].reg <= arm.ARM_REG_D31
+        return Instruction(
+            address, size, "float_load" if name == "vldr" else "float_store", loaded=0 if name == "vstr" else 8 if wide else 4
+        )
     if name.startswith(("vldm", "vpop")):
-        return Instruction(address, size, "load_multiple", registers=registers)
+        return Instruction(address, size, "load_multiple", registers=registers, loaded=4 * registers)
     if name.startswith(("vstm", "vpush")):
         return Instruction(address, size, "store_multiple", registers=registers)
     if name in ("vdiv", "vsqrt"):

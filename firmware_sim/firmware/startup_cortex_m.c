@@ -1,14 +1,20 @@
-/* Reset of an ARMv7-M core: vector table, .data, .bss, painted stack, floating-point unit on, main. */
+/* Reset of a Cortex-M core: vector table, .data, .bss, painted stack, floating-point unit on, main. */
 #include "board.h"
 
 extern uint32_t realm_data_load[], realm_data_start[], realm_data_end[], realm_bss_start[], realm_bss_end[];
 extern uint32_t realm_stack_bottom[], realm_stack_top[];
 int main(void);
 
-#define CPACR (*(volatile uint32_t *)0xE000ED88u) /* ARMv7-M ARM, B3.2.20: coprocessor access */
+/* ARMv7-M ARM, B3.2: configuration and control, coprocessor access */
+#define CCR (*(volatile uint32_t *)0xE000ED14u)
+#define CPACR (*(volatile uint32_t *)0xE000ED88u)
 
 void realm_reset(void) {
+#if !defined(__ARM_ARCH_6M__)
     CPACR |= 0xFu << 20;
+#else
+    CCR |= 1u << 3; /* the simulated core would allow unaligned accesses, an ARMv6-M one faults */
+#endif
     __asm__ volatile("dsb\n\tisb" ::: "memory");
     const uint32_t *from = realm_data_load;
     for (uint32_t *to = realm_data_start; to < realm_data_end; to++) *to = *from++;

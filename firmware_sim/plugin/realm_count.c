@@ -1,18 +1,22 @@
-/* QEMU TCG plugin: how often each block of instructions ran, and which block followed it, by firmware region.
+/* QEMU TCG plugin: how often each block of instructions ran, and which block followed it, by firmware region and visit.
  *
  * QEMU translates guest code in blocks that have one entry and one exit. For each block this plugin counts executions, and for each pair
  * of blocks how often the second followed the first, separately for the region that the firmware was in. Regions begin when a marker
  * function is entered (firmware/regions.c). No cycles are computed here: firmware_sim/profile.py does that from the counts.
  *
- * Arguments: profile=<file>, and one <region name>=<address of its marker> each, in the order of the regions' indices.
+ * Arguments: profile=<file>, visits=<file>, and one <region name>=<address of its marker> each, in the order of the regions' indices.
  * What runs before the first marker belongs to no region and is not counted.
  *
  * The profile is text, one record a line:
- *   realm-count 2
- *   region <index> <name> <visits> <instructions> <min instructions a visit> <max instructions a visit>
- *   block <index> <address> <instructions> <their bytes> <executions in region 0> <... in region 1> ...
- *   edge <block> <next block> <count in region 0> ...
+ *   realm-count 3
+ *   region <index> <name> <visits> <instructions>
+ *   block <counter> <address> <instructions> <their bytes> <executions in region 0> <... in region 1> ...
+ *   edge <counter> <block's counter> <next block's counter> <count in region 0> ...
  *   end
+ *
+ * A visit lasts from a marker to the next. How often each block and edge ran in it goes to the second file, as the difference from the
+ * visit to the same region before: most visits take the same way, so that few counters differ. It holds records of four little-endian
+ * 32-bit words: region, visit (from 0), counter, difference (signed).
  *
  * Debian ships no plugin header: the declarations below are the part of QEMU's plugin API, version 1, that is used
  * (docs/devel/tcg-plugins).
@@ -45,23 +49,33 @@ EXPORT int qemu_plugin_version = 1;
 
 enum { MAX_REGIONS = 4, BUCKETS = 4096, NO_REGION = -1 };
 
+struct counter {
+    uint32_t now;               /* in this visit */
+    uint32_t last[MAX_REGIONS]; /* in the visit to the region before */
+    uint32_t index;
+    unsigned member; /* bit r: in the list of region r */
+    uint64_t total[MAX_REGIONS];
+};
+
 struct region {
     char name[32];
-    uint64_t marker, visits, instructions, min, max;
+    uint64_t marker, visits, instructions;
+    struct counter **counters; /* all that ever ran in this region */
+    size_t n_counters, room;
 };
 
 struct edge {
+    struct counter counter;
     struct block *to;
-    uint64_t count[MAX_REGIONS];
     struct edge *next;
 };
 
 struct block {
+    struct counter counter;
     uint64_t address;
-    size_t bytes, instructions, index;
+    size_t bytes, instructions;
     uint8_t *code;
     int marks; /* the region that begins here, or NO_REGION */
-    uint64_t count[MAX_REGIONS];
     struct edge *edges, *last_edge;
     struct block *next_in_bucket, *next;
 };
@@ -69,8 +83,8 @@ struct block {
 static struct region regions[MAX_REGIONS];
 static int n_regions;
 static struct block *buckets[BUCKETS], *first_block, **append_block = &first_block;
-static size_t n_blocks;
-static FILE *profile;
+static uint32_t n_counters;
+static FILE *profile, *visits;
 
 static int current = NO_REGION;
 static uint64_t visit_instructions;
@@ -85,13 +99,41 @@ static void *allocate(size_t bytes) {
     return memory;
 }
 
+/* Writes what differs from the visit before and begins to count anew. */
 static void end_visit(void) {
     if (current == NO_REGION) return;
     struct region *r = &regions[current];
+    for (size_t i = 0; i < r->n_counters; i++) {
+        struct counter *c = r->counters[i];
+        if (c->now != c->last[current]) {
+            const uint32_t record[4] = {(uint32_t)current, (uint32_t)r->visits, c->index, c->now - c->last[current]};
+            fwrite(record, sizeof record, 1, visits);
+            c->last[current] = c->now;
+        }
+        c->total[current] += c->now;
+        c->now = 0;
+    }
     r->visits++;
     r->instructions += visit_instructions;
-    if (visit_instructions < r->min) r->min = visit_instructions;
-    if (visit_instructions > r->max) r->max = visit_instructions;
+}
+
+static void join(struct counter *c) {
+    struct region *r = &regions[current];
+    c->member |= 1u << current;
+    if (r->n_counters == r->room) {
+        r->room = r->room ? 2 * r->room : 1024;
+        r->counters = realloc(r->counters, r->room * sizeof *r->counters);
+        if (!r->counters) {
+            fprintf(stderr, "realm_count: out of memory\n");
+            exit(1);
+        }
+    }
+    r->counters[r->n_counters++] = c;
+}
+
+static inline void count(struct counter *c) {
+    if (!(c->member & 1u << current)) join(c);
+    c->now++;
 }
 
 static void count_edge(struct block *from, struct block *to) {
@@ -101,13 +143,14 @@ static void count_edge(struct block *from, struct block *to) {
         }
         if (!e) {
             e = allocate(sizeof *e);
+            e->counter.index = n_counters++;
             e->to = to;
             e->next = from->edges;
             from->edges = e;
         }
         from->last_edge = e;
     }
-    e->count[current]++;
+    count(&e->counter);
 }
 
 static void on_block(unsigned int cpu, void *data) {
@@ -121,7 +164,7 @@ static void on_block(unsigned int cpu, void *data) {
         return;
     }
     if (current == NO_REGION) return;
-    b->count[current]++;
+    count(&b->counter);
     visit_instructions += b->instructions;
     if (previous) count_edge(previous, b);
     previous = b;
@@ -153,7 +196,7 @@ static struct block *block_of(const struct qemu_plugin_tb *tb) {
     b->address = address;
     b->bytes = bytes;
     b->instructions = n;
-    b->index = n_blocks++;
+    b->counter.index = n_counters++;
     b->code = allocate(bytes);
     memcpy(b->code, code, bytes);
     b->marks = NO_REGION;
@@ -171,8 +214,8 @@ static void on_translation(qemu_plugin_id_t id, struct qemu_plugin_tb *tb) {
     qemu_plugin_register_vcpu_tb_exec_cb(tb, on_block, QEMU_PLUGIN_CB_NO_REGS, block_of(tb));
 }
 
-static void print_counts(const uint64_t *count) {
-    for (int r = 0; r < n_regions; r++) fprintf(profile, " %" PRIu64, count[r]);
+static void print_totals(const struct counter *c) {
+    for (int r = 0; r < n_regions; r++) fprintf(profile, " %" PRIu64, c->total[r]);
     fputc('\n', profile);
 }
 
@@ -180,25 +223,25 @@ static void on_exit_write(qemu_plugin_id_t id, void *data) {
     (void)id;
     (void)data;
     end_visit();
-    fprintf(profile, "realm-count 2\n");
+    fprintf(profile, "realm-count 3\n");
     for (int r = 0; r < n_regions; r++) {
         const struct region *x = &regions[r];
-        fprintf(profile, "region %d %s %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 "\n", r, x->name, x->visits, x->instructions,
-                x->visits ? x->min : 0, x->max);
+        fprintf(profile, "region %d %s %" PRIu64 " %" PRIu64 "\n", r, x->name, x->visits, x->instructions);
     }
     for (const struct block *b = first_block; b; b = b->next) {
-        fprintf(profile, "block %zu %" PRIx64 " %zu ", b->index, b->address, b->instructions);
+        fprintf(profile, "block %" PRIu32 " %" PRIx64 " %zu ", b->counter.index, b->address, b->instructions);
         for (size_t i = 0; i < b->bytes; i++) fprintf(profile, "%02x", b->code[i]);
-        print_counts(b->count);
+        print_totals(&b->counter);
     }
     for (const struct block *b = first_block; b; b = b->next) {
         for (const struct edge *e = b->edges; e; e = e->next) {
-            fprintf(profile, "edge %zu %zu", b->index, e->to->index);
-            print_counts(e->count);
+            fprintf(profile, "edge %" PRIu32 " %" PRIu32 " %" PRIu32, e->counter.index, b->counter.index, e->to->counter.index);
+            print_totals(&e->counter);
         }
     }
     fprintf(profile, "end\n");
-    if (fclose(profile)) fprintf(stderr, "realm_count: the profile could not be written\n");
+    const int broken = ferror(visits);
+    if (fclose(visits) || broken || fclose(profile)) fprintf(stderr, "realm_count: the profile could not be written\n");
 }
 
 EXPORT int qemu_plugin_install(qemu_plugin_id_t id, const qemu_info_t *info, int argc, char **argv) {
@@ -212,18 +255,19 @@ EXPORT int qemu_plugin_install(qemu_plugin_id_t id, const qemu_info_t *info, int
         *value++ = 0;
         if (!strcmp(argv[i], "profile")) {
             profile = fopen(value, "w");
+        } else if (!strcmp(argv[i], "visits")) {
+            visits = fopen(value, "wb");
         } else if (n_regions < MAX_REGIONS && strlen(argv[i]) < sizeof regions[0].name) {
             struct region *r = &regions[n_regions++];
             strcpy(r->name, argv[i]);
             r->marker = strtoull(value, NULL, 16);
-            r->min = UINT64_MAX;
         } else {
             fprintf(stderr, "realm_count: region '%s' is one too many, or its name is too long\n", argv[i]);
             return 1;
         }
     }
-    if (!profile || !n_regions) {
-        fprintf(stderr, "realm_count: needs profile=<file that can be written> and at least one region\n");
+    if (!profile || !visits || !n_regions) {
+        fprintf(stderr, "realm_count: needs profile= and visits=<file that can be written> and at least one region\n");
         return 1;
     }
     qemu_plugin_register_vcpu_tb_trans_cb(id, on_translation);

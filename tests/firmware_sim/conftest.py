@@ -131,7 +131,7 @@ def write_bundle(folder: Path, target_name: str, with_frontend: bool, weight: in
         "inputs": [{"name": "features", "dtype": "int16", "shape": [CHANNELS]}],
         "outputs": [{"name": "output", "dtype": "int16", "shape": [OUTPUTS]}],
         "states": [{"name": "state.block0.h", "offset": 0, "dtype": "int32", "shape": [OUTPUTS]}],
-        "kernels": [{"symbol": "realm_decoder_k00_linear", "node": "head", "op": "QLinear", "macs": MACS}],
+        "kernels": [{"symbol": "realm_decoder_k00_linear", "node": "head", "op": "QLinear", "macs": MACS, "constant_bytes": MACS}],
         "rate_hz": 50,
     }
     frontend = None
@@ -152,8 +152,8 @@ def write_bundle(folder: Path, target_name: str, with_frontend: bool, weight: in
                 {"name": "state.phase", "offset": 24, "dtype": "int32", "shape": []},
             ],
             "kernels": [
-                {"symbol": "realm_frontend_k00_filter", "node": "filter", "op": "Biquad", "macs": 0},
-                {"symbol": "realm_frontend_k01_features", "node": "features", "op": "Shift", "macs": 0},
+                {"symbol": "realm_frontend_k00_filter", "node": "filter", "op": "Biquad", "macs": 0, "constant_bytes": 0},
+                {"symbol": "realm_frontend_k01_features", "node": "features", "op": "Shift", "macs": 0, "constant_bytes": 0},
             ],
             "rate_hz": 50 * TICKS,
         }
@@ -175,7 +175,7 @@ def write_bundle(folder: Path, target_name: str, with_frontend: bool, weight: in
             ],
             cwd=folder,
         )
-    metadata = {"stream": "lfp", "target": target_name, "frontend": frontend, "decoder": decoder, "made_from": {}}
+    metadata = {"stream": "lfp", "target": get_target(target_name).build, "frontend": frontend, "decoder": decoder, "made_from": {}}
     (folder / "metadata.json").write_text(json.dumps(metadata))
     return folder
 

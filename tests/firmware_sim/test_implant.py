@@ -114,6 +114,15 @@ def test_a_link_that_is_too_slow_gets_no_power_figure():
     assert timeline.bandwidth_bps["decoded"] == 1_500_000.0
 
 
+def test_a_part_without_power_figures_gets_cycles_and_latency_and_says_so():
+    timeline = run_timeline(WORK, get_target("nrf52840"), load_components(), 50_000)
+    assert timeline.fits and timeline.duty_cycle > 0 and timeline.latency_ms["total"] > 20
+    assert timeline.text.endswith("of 64 MHz; no power figure for nRF52840")
+    power = timeline.power_uw
+    assert power["sensing"] > 0 and power["radio"] > 0
+    assert (power["mcu_active"], power["mcu_sleep"], power["total"]) == (None, None, None)
+
+
 def test_raw_streaming_of_lfp_is_carried_and_of_broadband_is_not():
     lfp = raw_streaming(WORK, round_components())
     # 1280 bytes a bin in six packets

@@ -11,7 +11,7 @@ from export.tvm.bundle import write_bundle
 from firmware_sim.compare import Expected
 from firmware_sim.qemu import find_emulator
 from firmware_sim.simulate import simulate_stream
-from firmware_sim.targets import get_target, targets
+from firmware_sim.targets import get_target
 from quantization.calibrate import observe
 from quantization.decoder import quantize_decoder
 from quantization.frontend import quantize_frontend
@@ -52,7 +52,7 @@ def test_the_student_of_a_preset_is_bit_exact_and_fits_the_memory(name, tmp_path
     assert len(np.unique(outputs)) > BINS // 2  # an output that stands still would agree too easily
     expected = Expected(outputs, frontend_states | decoder_states, int_features)
 
-    for target in sorted(targets()):
+    for target in ("cortex-m4", "rv32imc"):
         try:
             find_emulator(get_target(target).machine.emulator)
         except UserError as error:

@@ -70,6 +70,7 @@ class _Stages:
     def _simulation(self) -> dict[str, Any]:
         row = {"name": "power_uw", "limit": 10.0, "value": 9.5, "unit": "uW", "ok": self.within_budget, "lever": "fewer cycles"}
         stream = {"steps": 1200, "cycles_per_step": 5e4, "fit_text": "fits: 3 of 120 MHz", "bit_exact": True, "frontend": "run"}
+        stream |= {"cycles_per_step_range": [4e4, 6e4], "core": {"label": "table-based"}}
         return {"ok": self.within_budget, "streams": {"lfp": stream}, "budgets": [row]}
 
 
@@ -264,9 +265,11 @@ def test_help_loads_nothing_heavy() -> None:
 
 def test_targets_are_listed_with_what_is_assumed() -> None:
     lines = _invoke("targets").stdout.splitlines()
-    assert [line.split()[0] for line in lines] == list(TARGETS)
-    assert "assumed" in lines[1]
-    assert [row["name"] for row in json.loads(_invoke("targets", "--json").stdout)] == list(TARGETS)
+    names = [line.split()[0] for line in lines]
+    assert names[:2] == list(TARGETS) and "stm32g0b1" in names
+    assert "assumed" in lines[1] and "no power figure" not in lines[1]
+    assert "no power figure" in lines[names.index("nrf52840")]
+    assert [row["name"] for row in json.loads(_invoke("targets", "--json").stdout)] == names
 
 
 def test_doctor_is_content_here_and_names_the_remedy_where_qemu_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -300,7 +303,7 @@ def test_doctor_wants_the_qemu_that_the_plugin_works_with(tmp_path: Path, monkey
         ("train", ()),
         ("export", ()),
         ("quantize", ()),
-        ("compile", ("cortex-m4",)),
+        ("compile", ("cortex-m4", "cortex-m4")),
         ("simulate", ("cortex-m4", None)),
         ("report", (TARGETS,)),
         ("baselines", (TARGETS,)),

@@ -16,8 +16,7 @@ from firmware_sim.compare import Mismatch
 from firmware_sim.components import load_components
 from firmware_sim.cores import load_core
 from firmware_sim.elf import MemoryUse
-from firmware_sim.profile import Visits
-from firmware_sim.simulate import KernelRow, RegionStep, StreamResult
+from firmware_sim.simulate import KernelRow, RegionStep, StreamResult, Visits
 from firmware_sim.stream_report import stream_report
 from firmware_sim.targets import get_target
 from firmware_sim.timing import Cycles
@@ -219,7 +218,8 @@ def _stream(name: str, target: str, mismatch: Mismatch | None) -> dict:
 
 
 def _kernel(stage: str, node: str, macs: int) -> KernelRow:
-    return KernelRow(stage, f"realm_{node}", node, "QLinear", macs, 4.0 * macs + 500, 6.0 * macs + 900, 5.0 * macs + 900, 7.0 * macs + 900)
+    cycles = (6.0 * macs + 900, 5.0 * macs + 900, 7.0 * macs + 900)
+    return KernelRow(stage, f"realm_{node}", node, "QLinear", macs, 4.0 * macs + 500, *cycles, 0.5 * macs, 2.0 * macs)
 
 
 def _region(cycles: float, visits: int) -> RegionStep:
@@ -227,7 +227,7 @@ def _region(cycles: float, visits: int) -> RegionStep:
     return RegionStep(
         Cycles(cycles, 0.9 * cycles, 1.1 * cycles),
         visits * instructions,
-        Visits("r", 1200 * visits, 1200 * visits * instructions, instructions, instructions),
+        Visits(1200 * visits, instructions, instructions, *[Cycles(cycles / visits, 0.9 * cycles / visits, 1.1 * cycles / visits)] * 3),
     )
 
 

@@ -1,0 +1,136 @@
+"""Cycles, instructions and loaded bytes of each region, of each function in it, and of each visit, from counts and a core's table."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from firmware_sim.cores import CoreTable
+from firmware_sim.decode import DECODERS, Instruction, UnknownInstruction
+from firmware_sim.elf import SymbolMap
+from firmware_sim.flash import flash_stalls
+from firmware_sim.profile import Profile, Region
+from firmware_sim.targets import Flash
+from firmware_sim.timing import ZERO, Cycles, block_cycles, edge_cycles
+from realm_edge.errors import UserError
+
+
+@dataclass
+class FunctionCost:
+    """Totals of one function inside one region; ``cycles`` include ``stalls`` by flash wait states."""
+
+    instructions: int = 0
+    loaded_bytes: int = 0
+    cycles: Cycles = ZERO
+    stalls: Cycles = ZERO
+
+
+@dataclass(frozen=True)
+class VisitCosts:
+    """What each visit took: ``cycles`` (visits, 3) nominal, low and high, ``instructions`` (visits,)."""
+
+    cycles: NDArray[np.float64]
+    instructions: NDArray[np.float64]
+
+    def at(self, quantile: float) -> Cycles:
+        """The visit below or at which this share of the visits lies, by nominal cycles (1: the longest)."""
+        order = np.argsort(self.cycles[:, 0], kind="stable")
+        rank = max(0, int(np.ceil(quantile * len(order))) - 1)
+        return Cycles(*(float(value) for value in self.cycles[order[rank]]))
+
+
+@dataclass
+class RegionCost:
+    """Totals of one region over the whole run, and its visits one by one."""
+
+    region: Region
+    visits: VisitCosts
+    cycles: Cycles = ZERO
+    stalls: Cycles = ZERO
+    functions: dict[str, FunctionCost] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Price:
+    """What one execution of a block or edge costs."""
+
+    function: str
+    counts: tuple[int, ...]
+    instructions: int
+    loaded_bytes: int
+    cycles: Cycles
+    stalls: Cycles
+
+
+def count_cycles(
+    profile: Profile, table: CoreTable, symbols: SymbolMap, flash: Flash | None = None, constant_bytes: Mapping[str, int] | None = None
+) -> dict[str, RegionCost]:
+    """Price a profile.
+
+    A block belongs to the function that it starts in, an edge to the function that it leaves.
+
+    Args:
+        flash: memory that code and constants lie in; None: memory without wait states.
+        constant_bytes: by function, bytes of constants that one call reads.
+
+    Raises:
+        UserError: an instruction has no entry in the table, or the blocks' instructions do not add up to the visits' (a damaged profile).
+    """
+    prices = _prices(profile, table, symbols, flash, constant_bytes or {})
+    visits = _visit_costs(profile, prices)
+    costs = {region.name: RegionCost(region, visits[r]) for r, region in enumerate(profile.regions)}
+    for price in prices:
+        for region, count in zip(profile.regions, price.counts, strict=True):
+            if count:
+                _add(costs[region.name], price, count)
+    for cost in costs.values():
+        total = sum(function.instructions for function in cost.functions.values())
+        if total != cost.region.instructions or total != round(cost.visits.instructions.sum()):
+            entered = cost.region
+            raise UserError(f"profile: region '{entered.name}' has {entered.instructions} instructions, its blocks {total}: it is damaged")
+    return costs
+
+
+def _add(cost: RegionCost, price: _Price, count: int) -> None:
+    row = cost.functions.setdefault(price.function, FunctionCost())
+    row.instructions += price.instructions * count
+    row.loaded_bytes += price.loaded_bytes * count
+    for one in (row, cost):
+        one.cycles = one.cycles.plus(price.cycles.times(count))
+        one.stalls = one.stalls.plus(price.stalls.times(count))
+
+
+def _prices(profile: Profile, table: CoreTable, symbols: SymbolMap, flash: Flash | None, constant_bytes: Mapping[str, int]) -> list[_Price]:
+    """By counter."""
+    decode = DECODERS[table.isa]
+    try:
+        decoded: list[list[Instruction]] = [decode(b.code, b.address, b.instructions) if any(b.counts) else [] for b in profile.blocks]
+    except UnknownInstruction as error:
+        raise UserError(f"core table '{table.name}': {error}") from error
+    functions = [symbols.function_at(block.address) for block in profile.blocks]
+    bytes_of = {name: constant_bytes.get(name, 0) for name in functions}
+    stalls = flash_stalls(flash, profile.blocks, decoded, functions, bytes_of) if flash else [ZERO] * len(profile.blocks)
+    found: dict[int, _Price] = {}
+    ends: dict[int, tuple[Instruction, Instruction, str]] = {}
+    for block, instructions, function, stall in zip(profile.blocks, decoded, functions, stalls, strict=True):
+        cycles = block_cycles(table, instructions).plus(stall)
+        found[block.counter] = _Price(function, block.counts, len(instructions), sum(i.loaded for i in instructions), cycles, stall)
+        if instructions:
+            ends[block.counter] = (instructions[0], instructions[-1], function)
+    for edge in profile.edges:
+        _, last, function = ends[edge.source]
+        found[edge.counter] = _Price(function, edge.counts, 0, 0, edge_cycles(table, last, ends[edge.target][0]), ZERO)
+    return [found[counter] for counter in range(len(found))]
+
+
+def _visit_costs(profile: Profile, prices: list[_Price]) -> list[VisitCosts]:
+    """By region: the differences from visit to visit, priced and summed up."""
+    values = np.array([(*price.cycles, price.instructions) for price in prices], np.float64).reshape(-1, 4)
+    found = []
+    for r, region in enumerate(profile.regions):
+        records = profile.visits[profile.visits["region"] == r]
+        changes = [np.bincount(records["visit"], records["difference"] * column[records["counter"]], region.visits) for column in values.T]
+        totals = np.cumsum(np.asarray(changes, np.float64).reshape(4, region.visits), axis=1)
+        found.append(VisitCosts(totals[:3].T, totals[3]))
+    return found
