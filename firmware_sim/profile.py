@@ -6,7 +6,7 @@ from pathlib import Path
 from firmware_sim.cores import CoreTable
 from firmware_sim.decode import DECODERS, Instruction, UnknownInstruction
 from firmware_sim.elf import SymbolMap
-from firmware_sim.timing import ZERO, Cycles, block_cycles, edge_cycles
+from firmware_sim.timing import ZERO, Cycles, block_cycles, crossing_cycles, edge_cycles
 from realm_edge.errors import UserError
 
 
@@ -33,11 +33,12 @@ class Visits:
 
 @dataclass(frozen=True)
 class Profile:
-    """What the plugin counted. ``edges`` holds (block, next block, counts (regions,))."""
+    """What the plugin counted. ``edges`` holds (block, next block, counts (regions,)), ``crossings`` (block, counts (regions,))."""
 
     regions: tuple[Visits, ...]
     blocks: tuple[Block, ...]
     edges: tuple[tuple[int, int, tuple[int, ...]], ...]
+    crossings: tuple[tuple[int, tuple[int, ...]], ...]
 
 
 @dataclass
@@ -66,6 +67,7 @@ def read_profile(path: Path) -> Profile:
     regions: list[Visits] = []
     blocks: list[Block] = []
     edges: list[tuple[int, int, tuple[int, ...]]] = []
+    crossings: list[tuple[int, tuple[int, ...]]] = []
     try:
         lines = path.read_text(encoding="ascii").splitlines()
         if lines[0] != "realm-count 2" or lines[-1] != "end":
@@ -79,11 +81,13 @@ def read_profile(path: Path) -> Profile:
                     blocks.append(Block(int(fields[1], 16), int(fields[2]), bytes.fromhex(fields[3]), tuple(map(int, fields[4:]))))
                 case "edge":
                     edges.append((int(fields[0]), int(fields[1]), tuple(map(int, fields[2:]))))
+                case "crossing":
+                    crossings.append((int(fields[0]), tuple(map(int, fields[1:]))))
                 case _:
                     raise ValueError(f"record '{record}'")
     except (OSError, ValueError, IndexError, TypeError) as error:
         raise UserError(f"{path}: not a profile of this version ({error}); rerun 'realm-edge simulate'") from error
-    return Profile(tuple(regions), tuple(blocks), tuple(edges))
+    return Profile(tuple(regions), tuple(blocks), tuple(edges), tuple(crossings))
 
 
 def count_cycles(profile: Profile, table: CoreTable, symbols: SymbolMap) -> dict[str, RegionCost]:
@@ -111,6 +115,9 @@ def count_cycles(profile: Profile, table: CoreTable, symbols: SymbolMap) -> dict
     for source, target, counts in profile.edges:
         extra = edge_cycles(table, decoded[source][-1], decoded[target][0])
         _add(costs, profile, functions[source], counts, 0, extra)
+    for index, counts in profile.crossings:
+        if any(counts):
+            _add(costs, profile, functions[index], counts, 0, crossing_cycles(table, decoded[index][0]))
     for cost in costs.values():
         total = sum(function.instructions for function in cost.functions.values())
         if total != cost.visits.instructions:

@@ -265,6 +265,32 @@ def baselines(targets: tuple[str, ...], out: Path, as_json: bool) -> None:
         click.get_current_context().exit(1)
 
 
+@main.command(epilog="Example: realm-edge validate --core ibex-small")
+@options(
+    click.option("--core", "cores", metavar="NAME", multiple=True, help="Core, repeatable (default: all whose RTL is public)."),
+    click.option("--out", type=PATH, help="Where to write the result (default: validation.json in the user's cache folder)."),
+    AS_JSON,
+)
+def validate(cores: tuple[str, ...], out: Path | None, as_json: bool) -> None:
+    """Hold the cycle tables of RISC-V cores against their RTL (status 1 when an error is too large). Needs Verilator."""
+    from firmware_sim.plugin import cache_folder
+    from firmware_sim.validation.output import print_table
+    from firmware_sim.validation.rtl import get_rtl, rtl_cores
+    from firmware_sim.validation.run import validate
+    from realm_edge.files import write_json
+    from realm_edge.progress import Terminal
+
+    chosen = [get_rtl(name).core for name in dict.fromkeys(cores or rtl_cores())]
+    result = validate(chosen, Terminal())
+    write_json(out or cache_folder() / "validation.json", result)
+    if as_json:
+        click.echo(json.dumps(result, indent=2))
+    else:
+        print_table(result)
+    if not all(one["summary"]["ok"] for one in result["cores"].values()):
+        click.get_current_context().exit(1)
+
+
 main.add_command(evaluate)
 main.add_command(study)
 

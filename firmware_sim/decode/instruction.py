@@ -21,4 +21,5 @@ class Instruction:
     conditional: bool = False
     registers: int = 0  # how many a multiple load or store moves
     loads: frozenset[int] = frozenset()  # registers that memory data arrive in
+    writes: frozenset[int] = frozenset()  # registers that get any other result (RISC-V only)
     reads: frozenset[int] = frozenset()  # registers that are read (a load: its address registers)
