@@ -1,5 +1,6 @@
 """The validation as a table on the terminal."""
 
+import sys
 from typing import Any
 
 from rich.console import Console
@@ -8,7 +9,7 @@ from rich.table import Table
 
 def print_table(result: dict[str, Any]) -> None:
     """Every row of every core, then the worst of each."""
-    console = Console(highlight=False)
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
     for core, one in result["cores"].items():
         table = Table(title=f"{core}: clock cycles on the RTL and by the table")
         for heading in ("program", "part", "RTL", "table", "error", "one wait state on fetches", "on data"):
