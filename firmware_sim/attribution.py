@@ -1,6 +1,6 @@
 """Cycles, instructions and loaded bytes of each region, of each function in it, and of each visit, from counts and a core's table."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,7 +12,7 @@ from firmware_sim.elf import SymbolMap
 from firmware_sim.flash import flash_stalls
 from firmware_sim.profile import Profile, Region
 from firmware_sim.targets import Flash
-from firmware_sim.timing import ZERO, Cycles, block_cycles, edge_cycles
+from firmware_sim.timing import ZERO, Cycles, block_cycles, crossing_cycles, edge_cycles
 from realm_edge.errors import UserError
 
 
@@ -84,6 +84,10 @@ def count_cycles(
         for region, count in zip(profile.regions, price.counts, strict=True):
             if count:
                 _add(costs[region.name], price, count)
+    for function, counts, cycles in _crossings(profile, table, symbols):
+        for region, count in zip(profile.regions, counts, strict=True):
+            if count:
+                _add(costs[region.name], _Price(function, counts, 0, 0, cycles, ZERO), count)
     for cost in costs.values():
         total = sum(function.instructions for function in cost.functions.values())
         if total != cost.region.instructions or total != round(cost.visits.instructions.sum()):
@@ -122,6 +126,16 @@ def _prices(profile: Profile, table: CoreTable, symbols: SymbolMap, flash: Flash
         _, last, function = ends[edge.source]
         found[edge.counter] = _Price(function, edge.counts, 0, 0, edge_cycles(table, last, ends[edge.target][0]), ZERO)
     return [found[counter] for counter in range(len(found))]
+
+
+def _crossings(profile: Profile, table: CoreTable, symbols: SymbolMap) -> Iterator[tuple[str, tuple[int, ...], Cycles]]:
+    """Function, counts and cycles of the accesses across word boundaries, where they were counted. Visits leave them out."""
+    blocks = {block.counter: block for block in profile.blocks}
+    for counter, counts in profile.crossings:
+        if any(counts):
+            block = blocks[counter]
+            first = DECODERS[table.isa](block.code, block.address, block.instructions)[0]
+            yield symbols.function_at(block.address), counts, crossing_cycles(table, first)
 
 
 def _visit_costs(profile: Profile, prices: list[_Price]) -> list[VisitCosts]:

@@ -29,11 +29,12 @@ FLAGS = (
 )
 
 
-def build_firmware(bundle: Bundle, target: Target, folder: Path) -> Path:
+def build_firmware(bundle: Bundle, target: Target, folder: Path, board: Sequence[Path] = ()) -> Path:
     """Compile the bundle's driver and the main loop, link them with the bundle's TVM objects.
 
     Args:
         folder: receives copies of the C sources, the objects, ``firmware.elf`` and ``firmware.map``; what it held before is removed.
+        board: C files and headers of a board layer, in place of the simulator's.
 
     Returns:
         The path of ``firmware.elf``.
@@ -49,8 +50,8 @@ def build_firmware(bundle: Bundle, target: Target, folder: Path) -> Path:
         raise UserError(f"{bundle.path}: was compiled for '{bundle.target}', not for '{target.build}'; {remedy}")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    names = copy_firmware(("main.c", "regions.c", "board_sim.c", target.compiler.startup), folder)
-    for source in sorted((bundle.path / "src").glob("*.[ch]")):
+    names = copy_firmware(("main.c", "regions.c", *(() if board else ("board_sim.c",)), target.compiler.startup), folder)
+    for source in [*board, *sorted((bundle.path / "src").glob("*.[ch]"))]:
         shutil.copyfile(source, folder / source.name)
         names += [source.name] if source.suffix == ".c" else []
     shutil.copytree(bundle.path / "include", folder / "include")

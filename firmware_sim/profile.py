@@ -44,12 +44,13 @@ class Region:
 
 @dataclass(frozen=True)
 class Profile:
-    """What the plugin counted. ``visits``: :data:`VISIT_RECORD`, in the order of time."""
+    """What the plugin counted. ``visits``: :data:`VISIT_RECORD`, in the order of time; ``crossings``: (block's counter, counts)."""
 
     regions: tuple[Region, ...]
     blocks: tuple[Block, ...]
     edges: tuple[Edge, ...]
     visits: NDArray
+    crossings: tuple[tuple[int, tuple[int, ...]], ...] = ()
 
 
 def read_profile(path: Path) -> Profile:
@@ -61,6 +62,7 @@ def read_profile(path: Path) -> Profile:
     regions: list[Region] = []
     blocks: list[Block] = []
     edges: list[Edge] = []
+    crossings: list[tuple[int, tuple[int, ...]]] = []
     visits = path.with_name(VISITS)
     try:
         lines = path.read_text(encoding="ascii").splitlines()
@@ -76,6 +78,8 @@ def read_profile(path: Path) -> Profile:
                     blocks.append(Block(int(fields[0]), int(fields[1], 16), int(fields[2]), bytes.fromhex(fields[3]), counts))
                 case "edge":
                     edges.append(Edge(int(fields[0]), int(fields[1]), int(fields[2]), tuple(map(int, fields[3:]))))
+                case "crossing":
+                    crossings.append((int(fields[0]), tuple(map(int, fields[1:]))))
                 case _:
                     raise ValueError(f"record '{record}'")
         if visits.stat().st_size % VISIT_RECORD.itemsize:
@@ -84,7 +88,7 @@ def read_profile(path: Path) -> Profile:
         _check(regions, blocks, edges, records)
     except (OSError, ValueError, IndexError, TypeError) as error:
         raise UserError(f"{path}: not a profile of this version ({error}); rerun 'realm-edge simulate'") from error
-    return Profile(tuple(regions), tuple(blocks), tuple(edges), records)
+    return Profile(tuple(regions), tuple(blocks), tuple(edges), records, tuple(crossings))
 
 
 def _check(regions: list[Region], blocks: list[Block], edges: list[Edge], records: NDArray) -> None:

@@ -9,13 +9,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from firmware_sim.elf import read_symbols
+from firmware_sim.elf import Symbol, read_symbols
 from firmware_sim.plugin import plugin_library
 from firmware_sim.profile import VISITS
 from firmware_sim.targets import Target
 from realm_edge.errors import UserError
 
-REGIONS = ("outside", "frontend", "decoder", "send")  # markers of firmware/regions.c, in the order of the profile's columns
+# Markers in the order of the profile's columns: those of firmware/regions.c, and the one of validation/programs.
+REGIONS = ("outside", "frontend", "decoder", "send", "program")
 DEBIAN_PACKAGES = "qemu-system-arm qemu-system-misc"
 VERSIONS = ((7, 2), (8, 2))  # plugin API version 1, which the plugin declares: QEMU 7.2 up to 8.2
 EXIT_TEXT = {
@@ -86,14 +87,28 @@ def run_firmware(elf: Path, target: Target, samples: NDArray[np.int16], folder: 
     return Run(content[:-4], int(content[-4:].view("<u4")[0]), profile, emulator)
 
 
-def execute(elf: Path, target: Target, folder: Path, timeout_s: float) -> Emulator:
-    """Run ``elf`` in ``folder`` until it ends; leaves ``profile.txt`` and ``visits.bin`` there. Raises as :func:`run_firmware`."""
+def present_markers(symbols: dict[str, Symbol]) -> dict[str, Symbol]:
+    """The region markers that were linked, by region, in the order of :data:`REGIONS`."""
+    return {name: symbols[f"realm_region_{name}"] for name in REGIONS if f"realm_region_{name}" in symbols}
+
+
+def execute(
+    elf: Path, target: Target, folder: Path, timeout_s: float, *, serial: str = "none", crossings: bool = False, single_step: bool = False
+) -> Emulator:
+    """Run ``elf`` in ``folder`` until it ends; leaves ``profile.txt`` and ``visits.bin`` there. Raises as :func:`run_firmware`.
+
+    Args:
+        serial: where QEMU sends what the firmware writes to its UART.
+        crossings: count data accesses across word boundaries, at a call an access.
+        single_step: end each block after one instruction, so that none is counted that WFI kept from running.
+    """
     emulator = find_emulator(target.machine.emulator)
-    symbols = read_symbols(elf)
-    markers = ",".join(f"{name}={symbols[f'realm_region_{name}'].address:x}" for name in REGIONS if f"realm_region_{name}" in symbols)
+    markers = ",".join(f"{name}={symbol.address:x}" for name, symbol in present_markers(read_symbols(elf)).items())
     library = str(plugin_library()).replace(",", ",,")
-    command = [emulator.path, *target.machine.arguments, "-display", "none", "-monitor", "none", "-serial", "none"]
-    command += ["-semihosting-config", "enable=on,target=native", "-plugin", f"{library},profile=profile.txt,visits={VISITS},{markers}"]
+    counted = f"profile=profile.txt,visits={VISITS},{markers}{',crossings=on' if crossings else ''}"
+    command = [emulator.path, *target.machine.arguments, "-display", "none", "-monitor", "none", "-serial", serial]
+    command += ["-semihosting-config", "enable=on,target=native", "-plugin", f"{library},{counted}"]
+    command += ["-singlestep"] if single_step else []
     command += ["-kernel", str(elf.resolve())]
     try:
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=timeout_s, check=False, stdin=subprocess.DEVNULL)

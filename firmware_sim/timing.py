@@ -27,12 +27,12 @@ ZERO = Cycles(0, 0, 0)
 
 def block_cycles(table: CoreTable, instructions: Sequence[Instruction]) -> Cycles:
     """Cycles of a block in straight line. A conditional transfer counts as not taken: :func:`edge_cycles` adds the rest."""
-    total, previous, second = ZERO, None, False
+    total, previous, before, second = ZERO, None, None, False
     for instruction in instructions:
-        alone = _instruction_cycles(table, instruction, previous)
+        alone = _instruction_cycles(table, instruction, previous, before)
         second = previous is not None and not second and _issues_with(table, previous, instruction)
         total = total.plus(_overlapped(table, alone, previous if second else None, instruction))
-        previous = instruction
+        previous, before = instruction, previous
     return total
 
 
@@ -57,10 +57,12 @@ def _issues_with(table: CoreTable, first: Instruction, second: Instruction) -> b
 
 def edge_cycles(table: CoreTable, last: Instruction, first: Instruction) -> Cycles:
     """Cycles that following ``last`` (the end of a block) by ``first`` (the begin of the next) adds to both blocks' own."""
+    if not last.transfer and first.address != last.address + last.size:
+        return _lookup(table, "interrupt", first)  # nothing else leads from one to the other
     if not last.transfer:  # a block that was cut: the pair acts as if it stood in one block
         alone = _instruction_cycles(table, first, None)
         return _instruction_cycles(table, first, last).plus(alone.times(-1))
-    if first.address == last.address + last.size:
+    if last.conditional and first.address == last.address + last.size:
         return ZERO
     extra = _lookup(table, _taken_kind(last), last).plus(_instruction_cycles(table, last, None).times(-1)) if last.conditional else ZERO
     if "unaligned_target" in table.cycles and first.address & 3 == 2 and first.size == 4:
@@ -68,10 +70,15 @@ def edge_cycles(table: CoreTable, last: Instruction, first: Instruction) -> Cycl
     return extra
 
 
-def _instruction_cycles(table: CoreTable, instruction: Instruction, previous: Instruction | None) -> Cycles:
-    if instruction.conditional:
-        return _lookup(table, "branch", instruction)
-    kind = _taken_kind(instruction) if instruction.transfer else instruction.kind
+def crossing_cycles(table: CoreTable, first: Instruction) -> Cycles:
+    """Cycles that one access across a word boundary, in the block of ``first``, adds."""
+    return _lookup(table, "crossing", first)
+
+
+def _instruction_cycles(
+    table: CoreTable, instruction: Instruction, previous: Instruction | None, before: Instruction | None = None
+) -> Cycles:
+    kind = "branch" if instruction.conditional else _taken_kind(instruction) if instruction.transfer else instruction.kind
     after_load = previous is not None and previous.kind == "load"
     depends = previous is not None and bool(previous.loads & instruction.reads)
     if kind == "load" and after_load and not depends and "load_pipelined" in table.cycles:
@@ -79,7 +86,16 @@ def _instruction_cycles(table: CoreTable, instruction: Instruction, previous: In
     total = _lookup(table, kind, instruction)
     if after_load and depends and "load_use" in table.cycles:
         total = total.plus(_lookup(table, "load_use", instruction))
+    if instruction.kind == "jump" and "jump_use" in table.cycles:
+        total = total.plus(_jump_wait(table, instruction, previous, before))
     return total
+
+
+def _jump_wait(table: CoreTable, jump: Instruction, previous: Instruction | None, before: Instruction | None) -> Cycles:
+    """A core that jumps from decode waits for the register: one instruction behind a result, two behind a load."""
+    late = [i.loads | i.writes for i in (previous,) if i] + [i.loads for i in (before,) if i]
+    total = _lookup(table, "jump_use", jump) if jump.reads & frozenset().union(*late) else ZERO
+    return total.plus(_lookup(table, "link_use", jump)) if jump.reads & jump.writes else total
 
 
 def _taken_kind(instruction: Instruction) -> str:

@@ -15,6 +15,7 @@ import click
 from click.core import ParameterSource
 
 from realm_edge import __version__
+from realm_edge.cli_cores import targets_, validate
 from realm_edge.cli_evaluate import evaluate, study
 from realm_edge.cli_options import (
     AS_JSON,
@@ -291,24 +292,8 @@ def verify(bins: int | None, out: Path, as_json: bool) -> None:
         click.get_current_context().exit(1)
 
 
-main.add_command(evaluate)
-main.add_command(study)
-
-
-@main.command(name="targets", epilog="Example: realm-edge targets --json")
-@AS_JSON
-def targets_(as_json: bool) -> None:
-    """List the parts that firmware can be made for."""
-    from firmware_sim.targets import targets
-
-    if as_json:
-        click.echo(json.dumps([asdict(target) for target in targets().values()], indent=2))
-        return
-    for target in targets().values():
-        size = f"{target.clock_hz / 1e6:g} MHz, {target.flash_bytes // 1024} KiB flash, {target.ram_bytes // 1024} KiB RAM"
-        assumed = f" (assumed: {', '.join(target.assumed)})" if target.assumed else ""
-        power = "" if target.components.active and target.components.sleep else "; no power figure"
-        click.echo(f"{target.name:<12} {target.part}, {size}{power}{assumed}")
+for command in (evaluate, study, targets_, validate):
+    main.add_command(command)
 
 
 @main.command(epilog="Example: realm-edge presets --json")

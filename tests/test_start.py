@@ -97,9 +97,13 @@ def test_a_failing_check_fails_the_whole(machine: Machine) -> None:
     assert machine.calls("pytest") == []
 
 
-def test_ci_runs_the_same_command(machine: Machine) -> None:
+def test_ci_runs_the_same_command_and_the_tests_on_rtl_for_which_verilator_is_installed(machine: Machine) -> None:
+    machine.fake("apt-get")
+    assert machine.run("test").returncode == 0
+    assert machine.calls("apt-get") == []
     assert machine.run(program=".ci/run").returncode == 0
-    assert machine.calls("pytest") == ["pytest "]
+    assert machine.calls("apt-get") == ["apt-get update -q", "apt-get install -y -q --no-install-recommends verilator g++ make"]
+    assert machine.calls("pytest") == ["pytest -m rtl or not oracle"]
 
 
 @pytest.mark.parametrize("missing", QEMU)

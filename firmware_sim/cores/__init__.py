@@ -1,9 +1,11 @@
 """Timing tables of cores: one TOML file each in this folder, every entry with its source."""
 
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from types import MappingProxyType
 
 from realm_edge.errors import UserError
 
@@ -34,7 +36,8 @@ class DualIssue:
 
 @dataclass(frozen=True)
 class CoreTable:
-    """A core's table. ``label`` goes beside every cycle count that it gives."""
+    """A core's table. ``label`` goes beside every cycle count that it gives; ``validation`` says how far it was checked: in the file, or
+    measured against RTL (``data/validation.toml``)."""
 
     name: str
     isa: str
@@ -61,11 +64,25 @@ def load_core(name: str) -> CoreTable:
     """
     if name not in core_names():
         raise UserError(f"unknown core '{name}': use one of {', '.join(core_names())}")
-    return parse_core(files("firmware_sim").joinpath(f"cores/{name}.toml").read_text(encoding="utf-8"), f"cores/{name}.toml")
+    text = files("firmware_sim").joinpath(f"cores/{name}.toml").read_text(encoding="utf-8")
+    return parse_core(text, f"cores/{name}.toml", measured_validation(name))
 
 
-def parse_core(text: str, source: str) -> CoreTable:
-    """Parse a table from TOML.
+def measured_validation(name: str) -> dict[str, str]:
+    """What ``data/validation.toml`` tells of a core: {"validation": a sentence}, or {} where nothing was measured."""
+    measured = tomllib.loads(files("firmware_sim").joinpath("data/validation.toml").read_text(encoding="utf-8"))
+    if name not in measured["cores"]:
+        return {}
+    core = measured["cores"][name]
+    rtl = ", ".join(f"{package} {version}" for package, version in core["versions"].items())
+    counted = f"{core['programs']} programs of {core['sources']} sources and {core['kernels']} kernels"
+    worst = f"worst error {core['worst_error_percent']:.3f} % ({core['worst_program']})"
+    how = f"'{measured['command']}', {measured['date']}; not validated: {measured['not_validated']}"
+    return {"validation": f"measured against RTL ({rtl}): {worst} over {counted}; {how}"}
+
+
+def parse_core(text: str, source: str, measured: Mapping[str, str] = MappingProxyType({})) -> CoreTable:
+    """Parse a table from TOML; ``measured`` are fields that do not stand in it.
 
     Raises:
         UserError: broken TOML, a missing field, or an entry without a source or with low > cycles or cycles > high; names ``source``.
@@ -74,7 +91,7 @@ def parse_core(text: str, source: str) -> CoreTable:
         values = tomllib.loads(text)
         costs = {kind: _cost(row) for kind, row in values.pop("cycles").items()}
         dual = values.pop("dual_issue", None)
-        table = CoreTable(cycles=costs, dual_issue=_dual_issue(dual) if dual else None, **values)
+        table = CoreTable(cycles=costs, dual_issue=_dual_issue(dual) if dual else None, **values, **measured)
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{source}: not a core table ({type(error).__name__}: {error})") from error
     for kind, cost in costs.items():

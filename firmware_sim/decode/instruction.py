@@ -22,6 +22,6 @@ class Instruction:
     registers: int = 0  # how many a multiple load or store moves
     loads: frozenset[int] = frozenset()  # registers that memory data arrive in
     reads: frozenset[int] = frozenset()  # registers that are read (a load: its address registers)
-    writes: frozenset[int] = frozenset()  # registers that are written; only what tables with dual issue need: Thumb
+    writes: frozenset[int] = frozenset()  # registers that are written (RISC-V: by anything but a load); Thumb: where dual issue asks
     loaded: int = 0  # bytes that come from memory
     literal: bool = False  # a load from the code's own constants

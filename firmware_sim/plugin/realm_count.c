@@ -5,13 +5,15 @@
  * function is entered (firmware/regions.c). No cycles are computed here: firmware_sim/profile.py does that from the counts.
  *
  * Arguments: profile=<file>, visits=<file>, and one <region name>=<address of its marker> each, in the order of the regions' indices.
- * What runs before the first marker belongs to no region and is not counted.
+ * What runs before the first marker belongs to no region and is not counted. With crossings=on, data accesses across a word boundary
+ * are counted too, at a call an access; they are not divided by visit.
  *
  * The profile is text, one record a line:
  *   realm-count 3
  *   region <index> <name> <visits> <instructions>
  *   block <counter> <address> <instructions> <their bytes> <executions in region 0> <... in region 1> ...
  *   edge <counter> <block's counter> <next block's counter> <count in region 0> ...
+ *   crossing <block's counter> <accesses across a word boundary in region 0> ...
  *   end
  *
  * A visit lasts from a marker to the next. How often each block and edge ran in it goes to the second file, as the difference from the
@@ -36,9 +38,15 @@ struct qemu_plugin_insn;
 enum qemu_plugin_cb_flags { QEMU_PLUGIN_CB_NO_REGS };
 typedef void (*tb_translated)(qemu_plugin_id_t id, struct qemu_plugin_tb *tb);
 typedef void (*tb_executed)(unsigned int cpu, void *data);
+typedef uint32_t qemu_plugin_meminfo_t;
+enum qemu_plugin_mem_rw { QEMU_PLUGIN_MEM_RW = 3 };
+typedef void (*memory_accessed)(unsigned int cpu, qemu_plugin_meminfo_t info, uint64_t address, void *data);
 typedef void (*at_exit)(qemu_plugin_id_t id, void *data);
 void qemu_plugin_register_vcpu_tb_trans_cb(qemu_plugin_id_t id, tb_translated callback);
 void qemu_plugin_register_vcpu_tb_exec_cb(struct qemu_plugin_tb *tb, tb_executed callback, enum qemu_plugin_cb_flags flags, void *data);
+void qemu_plugin_register_vcpu_mem_cb(struct qemu_plugin_insn *insn, memory_accessed callback, enum qemu_plugin_cb_flags flags,
+                                      enum qemu_plugin_mem_rw which, void *data);
+unsigned int qemu_plugin_mem_size_shift(qemu_plugin_meminfo_t info);
 void qemu_plugin_register_atexit_cb(qemu_plugin_id_t id, at_exit callback, void *data);
 size_t qemu_plugin_tb_n_insns(const struct qemu_plugin_tb *tb);
 struct qemu_plugin_insn *qemu_plugin_tb_get_insn(const struct qemu_plugin_tb *tb, size_t index);
@@ -47,7 +55,7 @@ size_t qemu_plugin_insn_size(const struct qemu_plugin_insn *insn);
 uint64_t qemu_plugin_insn_vaddr(const struct qemu_plugin_insn *insn);
 EXPORT int qemu_plugin_version = 1;
 
-enum { MAX_REGIONS = 4, BUCKETS = 4096, NO_REGION = -1 };
+enum { MAX_REGIONS = 5, BUCKETS = 4096, NO_REGION = -1 };
 
 struct counter {
     uint32_t now;               /* in this visit */
@@ -76,6 +84,7 @@ struct block {
     size_t bytes, instructions;
     uint8_t *code;
     int marks; /* the region that begins here, or NO_REGION */
+    uint64_t crossings[MAX_REGIONS];
     struct edge *edges, *last_edge;
     struct block *next_in_bucket, *next;
 };
@@ -85,6 +94,7 @@ static int n_regions;
 static struct block *buckets[BUCKETS], *first_block, **append_block = &first_block;
 static uint32_t n_counters;
 static FILE *profile, *visits;
+static int count_crossings;
 
 static int current = NO_REGION;
 static uint64_t visit_instructions;
@@ -209,9 +219,18 @@ static struct block *block_of(const struct qemu_plugin_tb *tb) {
     return b;
 }
 
+static void on_memory(unsigned int cpu, qemu_plugin_meminfo_t info, uint64_t address, void *data) {
+    (void)cpu;
+    struct block *b = data;
+    if (current != NO_REGION && (address & 3) + (1u << qemu_plugin_mem_size_shift(info)) > 4) b->crossings[current]++;
+}
+
 static void on_translation(qemu_plugin_id_t id, struct qemu_plugin_tb *tb) {
     (void)id;
-    qemu_plugin_register_vcpu_tb_exec_cb(tb, on_block, QEMU_PLUGIN_CB_NO_REGS, block_of(tb));
+    struct block *b = block_of(tb);
+    qemu_plugin_register_vcpu_tb_exec_cb(tb, on_block, QEMU_PLUGIN_CB_NO_REGS, b);
+    for (size_t i = 0; count_crossings && i < b->instructions; i++)
+        qemu_plugin_register_vcpu_mem_cb(qemu_plugin_tb_get_insn(tb, i), on_memory, QEMU_PLUGIN_CB_NO_REGS, QEMU_PLUGIN_MEM_RW, b);
 }
 
 static void print_totals(const struct counter *c) {
@@ -239,6 +258,11 @@ static void on_exit_write(qemu_plugin_id_t id, void *data) {
             print_totals(&e->counter);
         }
     }
+    for (const struct block *b = first_block; b && count_crossings; b = b->next) {
+        fprintf(profile, "crossing %" PRIu32, b->counter.index);
+        for (int r = 0; r < n_regions; r++) fprintf(profile, " %" PRIu64, b->crossings[r]);
+        fputc('\n', profile);
+    }
     fprintf(profile, "end\n");
     const int broken = ferror(visits);
     if (fclose(visits) || broken || fclose(profile)) fprintf(stderr, "realm_count: the profile could not be written\n");
@@ -257,6 +281,8 @@ EXPORT int qemu_plugin_install(qemu_plugin_id_t id, const qemu_info_t *info, int
             profile = fopen(value, "w");
         } else if (!strcmp(argv[i], "visits")) {
             visits = fopen(value, "wb");
+        } else if (!strcmp(argv[i], "crossings")) {
+            count_crossings = !strcmp(value, "on");
         } else if (n_regions < MAX_REGIONS && strlen(argv[i]) < sizeof regions[0].name) {
             struct region *r = &regions[n_regions++];
             strcpy(r->name, argv[i]);

@@ -20,11 +20,11 @@ FLASH = Flash(wait_states=5, line_bytes=8, instruction_cache_bytes=8, data_cache
 
 
 def loop_profile() -> Profile:
-    """Two visits: a block of two instructions, then a load and a branch that loops: 3 times in the first visit, 7 in the second."""
-    blocks = (Block(0, 0x100, 2, bytes.fromhex(ADDS + ADDS), (2,)), Block(1, 0x108, 2, bytes.fromhex(LDRB + BNE), (10,)))
+    """Two visits: a block of four instructions, then a load and a branch that loops: 3 times in the first visit, 7 in the second."""
+    blocks = (Block(0, 0x100, 4, bytes.fromhex(4 * ADDS), (2,)), Block(1, 0x108, 2, bytes.fromhex(LDRB + BNE), (10,)))
     edges = (Edge(2, 0, 1, (2,)), Edge(3, 1, 1, (8,)))
     records = [(0, 0, 0, 1), (0, 0, 1, 3), (0, 0, 2, 1), (0, 0, 3, 2), (0, 1, 1, 4), (0, 1, 3, 4)]
-    return Profile((Region("decoder", 2, 24),), blocks, edges, np.array(records, VISIT_RECORD))
+    return Profile((Region("decoder", 2, 28),), blocks, edges, np.array(records, VISIT_RECORD))
 
 
 SYMBOLS = SymbolMap({"kernel": Symbol("kernel", 0x100, 16, True)})
@@ -32,13 +32,13 @@ SYMBOLS = SymbolMap({"kernel": Symbol("kernel", 0x100, 16, True)})
 
 def test_each_visit_is_priced_by_hand():
     cost = count_cycles(loop_profile(), load_core("cortex-m4"), SYMBOLS)["decoder"]
-    # two adds, a load 2 and a branch 1 each time round, a taken branch the refill of 1 to 3 on top
-    first, second = 2 + 3 * 3 + 2 * 2, 2 + 7 * 3 + 6 * 2
+    # four adds, a load 2 and a branch 1 each time round, a taken branch the refill of 1 to 3 on top
+    first, second = 4 + 3 * 3 + 2 * 2, 4 + 7 * 3 + 6 * 2
     assert cost.visits.cycles[:, 0].tolist() == [first, second]
-    assert cost.visits.cycles[:, 1].tolist() == [2 + 9 + 2, 2 + 21 + 6]
-    assert cost.visits.cycles[:, 2].tolist() == [2 + 9 + 6, 2 + 21 + 18]
-    assert cost.visits.instructions.tolist() == [2 + 6, 2 + 14]
-    assert (cost.visits.at(0.5), cost.visits.at(0.99)) == (Cycles(first, 13, 17), Cycles(second, 29, 41))
+    assert cost.visits.cycles[:, 1].tolist() == [4 + 9 + 2, 4 + 21 + 6]
+    assert cost.visits.cycles[:, 2].tolist() == [4 + 9 + 6, 4 + 21 + 18]
+    assert cost.visits.instructions.tolist() == [4 + 6, 4 + 14]
+    assert (cost.visits.at(0.5), cost.visits.at(0.99)) == (Cycles(first, 15, 19), Cycles(second, 31, 43))
     assert cost.cycles.cycles == first + second
     assert cost.functions["kernel"].loaded_bytes == 10
 

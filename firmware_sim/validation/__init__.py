@@ -1,0 +1,1 @@
+"""Cycle tables against RTL: programs, test benches, and the error of each."""

@@ -1,0 +1,163 @@
+"""Model against RTL: every program and every kernel of a whole firmware, on each core."""
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from firmware_sim.cores import load_core
+from firmware_sim.targets import get_target
+from firmware_sim.validation.firmware import TOKENIZERS, build_reference
+from firmware_sim.validation.frozen import written_after_freeze
+from firmware_sim.validation.measure import ModelRun, RtlRun, run_emulator, run_rtl
+from firmware_sim.validation.programs import OPTIMISATIONS, SLEEPING, build_harness, build_program, source_names
+from firmware_sim.validation.rtl import build_rtl, get_rtl, versions
+from realm_edge.errors import UserError
+from realm_edge.progress import Progress
+
+TARGET = "rv32imc"  # every core here runs its code
+WAIT_STATES = {"instruction": (1, 0), "data": (0, 1)}
+WITH_WAIT_STATES = "-O2"
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Something that runs: one program at one optimisation, or the firmware of one tokenizer."""
+
+    name: str
+    source: str
+    elf: Path
+    model: ModelRun
+    parts: tuple[tuple[str, str], ...]  # (region, function); function "" is the whole region
+    with_wait_states: bool
+
+
+@dataclass(frozen=True)
+class Row:
+    """Clock cycles of one part on one core: counted on the RTL, and by the table from the emulator's profile.
+
+    ``range`` says that the table leaves the cycles open (division): ``low`` to ``high``. ``waits`` are the RTL's cycles with one wait
+    state on one port, which the table does not cover.
+    """
+
+    core: str
+    subject: str
+    source: str
+    part: str
+    rtl: int
+    cycles: float
+    low: float
+    high: float
+    error_percent: float
+    range: bool
+    after_freeze: bool
+    waits: dict[str, int]
+
+    @property
+    def holds(self) -> bool:
+        """Whether a range holds the RTL's cycles; of a plain count the error is judged, not this."""
+        return not self.range or self.low <= self.rtl <= self.high
+
+
+def validate(cores: Sequence[str], progress: Progress) -> dict[str, Any]:
+    """Build, run and compare.
+
+    Returns:
+        By core: summary (see :func:`summary`) and rows; JSON.
+
+    Raises:
+        UserError: an unknown core, a tool is missing, a program fails, or RTL and emulator do not execute the same.
+    """
+    benches = {core: build_rtl(core) for core in progress.track(cores, "build the RTL")}
+    rows: list[Row] = []
+    with tempfile.TemporaryDirectory(prefix="realm-edge-") as folder:
+        total = len(source_names()) * len(OPTIMISATIONS) + len(TOKENIZERS)
+        for subject in progress.track(_subjects(Path(folder)), "programs", total):
+            for core, bench in benches.items():
+                rows += _compare(subject, core, bench)
+    return {
+        "date": datetime.now(UTC).date().isoformat(),
+        "cores": {core: {"summary": summary(core, rows), "rows": [asdict(row) for row in rows if row.core == core]} for core in cores},
+    }
+
+
+def summary(core: str, rows: Sequence[Row]) -> dict[str, Any]:
+    """What is quoted of a core: the worst error of its plain counts, and whether it and every range hold."""
+    own = [row for row in rows if row.core == core]
+    plain = [row for row in own if not row.range]
+    worst = max(plain, key=lambda row: abs(row.error_percent))
+    limit, outside = get_rtl(core).limit_percent, [f"{row.subject} {row.part}".strip() for row in own if not row.holds]
+    return {
+        "programs": len({row.subject for row in own}),
+        "sources": len({row.source for row in own}),
+        "programs_after_freeze": len({row.subject for row in own if row.after_freeze}),
+        "kernels": sum(row.part.startswith("realm_") for row in own),
+        "worst_error_percent": worst.error_percent,
+        "worst_program": f"{worst.subject} {worst.part}".strip(),
+        "limit_percent": limit,
+        "ranges": sum(row.range for row in own),
+        "outside_range": outside,
+        "ok": abs(worst.error_percent) <= limit and not outside,
+        "versions": versions(get_rtl(core)),
+    }
+
+
+def _subjects(folder: Path) -> Iterator[Subject]:
+    target = get_target(TARGET)
+    harness = build_harness(target, folder / "harness")
+    for source in source_names():
+        for optimisation in OPTIMISATIONS:
+            work = folder / f"{source}{optimisation}"
+            elf = build_program(source, optimisation, harness, target, work)
+            model = run_emulator(elf, target, work, single_step=source in SLEEPING)
+            yield Subject(f"{source} {optimisation}", source, elf, model, (("program", ""),), optimisation == WITH_WAIT_STATES)
+    for tokenizer in TOKENIZERS:
+        bundle, elf = build_reference(tokenizer, target, folder / tokenizer)
+        model = run_emulator(elf, target, folder / tokenizer)
+        parts = [("frontend", ""), ("decoder", ""), ("send", "")]
+        for region, stage in zip(("frontend", "decoder"), bundle.stages, strict=True):
+            parts += [(region, kernel.symbol) for kernel in stage.kernels]
+        yield Subject(f"firmware, {tokenizer} tokenizer", f"firmware {tokenizer}", elf, model, tuple(parts), True)
+
+
+def _compare(subject: Subject, core: str, bench: Path) -> Iterator[Row]:
+    folder = subject.model.profile.parent
+    rtl = run_rtl(bench, subject.elf, folder)
+    waits = WAIT_STATES if subject.with_wait_states else {}
+    waiting = {name: run_rtl(bench, subject.elf, folder, *states) for name, states in waits.items()}
+    model = subject.model.price(load_core(core))
+    if rtl.text != subject.model.text:
+        raise UserError(f"{subject.name}: {core}'s RTL answers {rtl.text.strip()!r}, the emulator {subject.model.text.strip()!r}")
+    for region, function in subject.parts:
+        priced = model[region].functions[function].cycles if function else model[region].cycles
+        executed = model[region].functions[function].instructions if function else model[region].region.instructions
+        counted = _instructions(rtl, region, function)
+        if counted != executed:
+            raise UserError(f"{subject.name}: {counted} instructions of {function or region} on {core}'s RTL, {executed} in the emulator")
+        cycles, low, high = priced
+        took = _cycles(rtl, region, function)
+        yield Row(
+            core=core,
+            subject=subject.name,
+            source=subject.source,
+            part=function or ("" if region == "program" else region),
+            rtl=took,
+            cycles=cycles,
+            low=low,
+            high=high,
+            error_percent=100 * (cycles - took) / took,
+            range=low < high,
+            after_freeze=written_after_freeze(subject.source),
+            waits={name: _cycles(run, region, function) for name, run in waiting.items()},
+        )
+
+
+def _cycles(run: RtlRun, region: str, function: str) -> int:
+    return run.regions[region].functions[function].cycles if function else run.regions[region].cycles
+
+
+def _instructions(run: RtlRun, region: str, function: str) -> int:
+    functions = run.regions[region].functions
+    return functions[function].instructions if function else sum(cost.instructions for cost in functions.values())

@@ -1,0 +1,116 @@
+"""Model against RTL: what is refused at once, and (marker rtl) the whole validation against the numbers that are quoted."""
+
+import shutil
+import tomllib
+from dataclasses import replace
+from importlib.resources import files
+
+import pytest
+from click.testing import CliRunner
+
+from firmware_sim.cores import load_core
+from firmware_sim.targets import get_target
+from firmware_sim.validation import rtl
+from firmware_sim.validation.measure import run_emulator, run_rtl
+from firmware_sim.validation.output import print_table
+from firmware_sim.validation.programs import build_harness, build_program
+from firmware_sim.validation.rtl import build_rtl, get_rtl, rtl_cores
+from firmware_sim.validation.run import Row, summary, validate
+from realm_edge.cli import main
+from realm_edge.errors import UserError
+from realm_edge.progress import Silent
+
+RECORDED = tomllib.loads(files("firmware_sim").joinpath("data/validation.toml").read_text(encoding="utf-8"))
+
+
+def test_a_core_without_rtl_is_refused():
+    done = CliRunner().invoke(main, ["validate", "--core", "cortex-m4"])
+    assert done.exit_code == 2
+    assert "core 'cortex-m4': no public RTL to validate it against; use one of ibex-small, ibex-maxperf, cv32e40p" in done.stderr
+
+
+def test_missing_verilator_is_named_with_its_package(monkeypatch):
+    monkeypatch.setattr(shutil, "which", lambda program: None if program == "verilator" else f"/usr/bin/{program}")
+    with pytest.raises(UserError, match="verilator is not installed: on Debian 'apt-get install verilator'"):
+        build_rtl("ibex-small")
+
+
+def test_a_missing_package_is_named_with_its_extra(monkeypatch):
+    monkeypatch.setattr(rtl, "distribution", lambda name: (_ for _ in ()).throw(rtl.PackageNotFoundError(name)))
+    with pytest.raises(UserError, match=r"pythondata-cpu-ibex \(the RTL of ibex-small\) is not installed: pip install 'realm-edge\[rtl\]'"):
+        rtl._package(get_rtl("ibex-small"))
+
+
+def row(cycles: float, taken: int, low: float | None = None, high: float | None = None) -> Row:
+    low, high = cycles if low is None else low, cycles if high is None else high
+    error = 100 * (cycles - taken) / taken
+    return Row("ibex-small", f"p{taken}", "p", "", taken, cycles, low, high, error, low < high, False, {})
+
+
+def test_the_worst_error_decides_and_a_range_must_hold(monkeypatch):
+    monkeypatch.setattr("firmware_sim.validation.run.versions", lambda rtl: {})
+    good = summary("ibex-small", [row(1005, 1000), row(991, 1001), row(37, 2, 2, 37)])
+    assert good["ok"] and good["worst_program"] == "p1001" and good["ranges"] == 1
+    assert good["worst_error_percent"] == pytest.approx(-0.999, abs=1e-3)
+    assert not summary("ibex-small", [row(1005, 1000), row(989, 1000)])["ok"]
+    outside = summary("ibex-small", [row(1000, 1000), row(37, 38, 2, 37)])
+    assert not outside["ok"] and outside["outside_range"] == ["p38"]
+
+
+@pytest.mark.parametrize("core", sorted(rtl_cores()))
+def test_the_measured_error_is_quoted_with_the_table(core):
+    recorded, text = RECORDED["cores"][core], load_core(core).validation
+    assert f"worst error {recorded['worst_error_percent']:.3f} % ({recorded['worst_program']})" in text
+    assert "not validated" in text and "realm-edge validate" in text
+
+
+@pytest.fixture(scope="module")
+def asked_for(request):
+    if "rtl" not in request.config.option.markexpr:  # such as -m "not slow", which replaces the default
+        pytest.skip("builds RTL: only with -m rtl")
+
+
+@pytest.fixture(scope="module")
+def measured(asked_for):
+    return validate(list(rtl_cores()), Silent())
+
+
+@pytest.mark.rtl
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("core", sorted(rtl_cores()))
+def test_the_validation_gives_the_recorded_result(core, measured, capsys):
+    found, recorded = measured["cores"][core]["summary"], RECORDED["cores"][core]
+    assert found["ok"], found
+    assert found["programs"] >= 40 and found["sources"] >= 12 and found["programs_after_freeze"] >= 20
+    assert abs(found["worst_error_percent"]) <= abs(recorded["worst_error_percent"]) + 0.01
+    for key in ("programs", "programs_after_freeze", "sources", "kernels", "ranges", "limit_percent"):
+        assert found[key] == recorded[key], key
+    regions = {row["part"] for row in measured["cores"][core]["rows"]}
+    assert {"frontend", "decoder", "send"} <= regions
+    print_table(measured)
+    assert "written after the table was frozen" in capsys.readouterr().out
+
+
+@pytest.mark.rtl
+@pytest.mark.timeout(1800)
+def test_wait_states_cost_cycles_and_change_no_result(asked_for, tmp_path):
+    target = get_target("rv32imc")
+    elf = build_program("matvec", "-O2", build_harness(target, tmp_path / "harness"), target, tmp_path / "program")
+    runs = {waits: run_rtl(build_rtl("ibex-small"), elf, tmp_path, *waits) for waits in ((0, 0), (1, 0), (0, 1), (0, 2))}
+    cycles = {waits: run.regions["program"].cycles for waits, run in runs.items()}
+    assert len({run.text for run in runs.values()}) == 1
+    assert cycles[1, 0] > cycles[0, 0]
+    assert cycles[0, 2] - cycles[0, 1] == cycles[0, 1] - cycles[0, 0] > 0  # Ibex small waits for each access, and for nothing else
+
+
+@pytest.mark.rtl
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("kind", ["alu", "load", "mul", "branch_taken", "unaligned_target"])
+def test_a_change_of_one_constant_is_seen_against_the_rtl(kind, asked_for, tmp_path):
+    target, table = get_target("rv32imc"), load_core("ibex-small")
+    elf = build_program("conv_crc", "-Os", build_harness(target, tmp_path / "harness"), target, tmp_path / "program")
+    took = run_rtl(build_rtl("ibex-small"), elf, tmp_path).regions["program"].cycles
+    model, cost = run_emulator(elf, target, tmp_path), table.cycles[kind]
+    dearer = replace(table, cycles=table.cycles | {kind: replace(cost, cycles=cost.cycles + 1, high=cost.high + 1)})
+    assert model.price(table)["program"].cycles.cycles == took
+    assert model.price(dearer)["program"].cycles.cycles > took
