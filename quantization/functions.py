@@ -31,11 +31,7 @@ _BODIES = (
         products = MatMulInteger (row, weight)
         sums = Squeeze (products, axis)
         acc = Add (sums, bias)
-        acc64 = Cast <to: int = {INT64}> (acc)
-        m64 = Cast <to: int = {INT64}> (mult)
-        scaled = Mul (acc64, m64)
-        rounded = {DOMAIN}.RoundShift (scaled, two_k)
-        y = {DOMAIN}.Saturate16 (rounded)
+        y = {DOMAIN}.Requantise (acc, mult, two_k)
     }}""",
     # x = 256 high + (low + 128), with high and low in int8: two products of int8 with int8
     f"""QLinear16 (x, weight, bias, mult, two_k) => (y) {{
@@ -65,10 +61,7 @@ _BODIES = (
         sums = Add (shifted, low_sums64)
         b64 = Cast <to: int = {INT64}> (bias)
         acc = Add (sums, b64)
-        m64 = Cast <to: int = {INT64}> (mult)
-        scaled = Mul (acc, m64)
-        rounded = {DOMAIN}.RoundShift (scaled, two_k)
-        y = {DOMAIN}.Saturate16 (rounded)
+        y = {DOMAIN}.Requantise (acc, mult, two_k)
     }}""",
     f"""QLayerNorm <to> (x, n, two_g, weight, bias, eps, two_k) => (y) {{
         x64 = Cast <to: int = {INT64}> (x)
@@ -124,10 +117,7 @@ _BODIES = (
         sums = ReduceSum <keepdims: int = 0> (products, axis)
         b64 = Cast <to: int = {INT64}> (bias)
         acc = Add (sums, b64)
-        m64 = Cast <to: int = {INT64}> (mult)
-        scaled = Mul (acc, m64)
-        rounded = {DOMAIN}.RoundShift (scaled, two_k)
-        y = {DOMAIN}.Saturate16 (rounded)
+        y = {DOMAIN}.Requantise (acc, mult, two_k)
         from = Constant <value_ints: ints = [1]> ()
         end = Constant <value_ints: ints = [100]> ()
         next = Slice (window, from, end, axis)
@@ -147,11 +137,7 @@ _BODIES = (
         by_channel = Transpose <perm: ints = [1, 0]> (values)
         products = MatMulInteger (by_channel, weight)
         acc = Add (products, bias)
-        acc64 = Cast <to: int = {INT64}> (acc)
-        m64 = Cast <to: int = {INT64}> (mult)
-        scaled = Mul (acc64, m64)
-        rounded = {DOMAIN}.RoundShift (scaled, two_k)
-        y16 = {DOMAIN}.Saturate16 (rounded)
+        y16 = {DOMAIN}.Requantise (acc, mult, two_k)
         y = Reshape (y16, flat)
     }}""",
     f"""QChannelAttention (x, mean, two_f, two_leak, two_r, weight, mult, two_k) => (y, next) {{
@@ -268,11 +254,7 @@ _BODIES = (
         newest = Slice (sums, axis, one, axis)
         now = Squeeze (newest, axis)
         acc = Add (now, bias)
-        acc64 = Cast <to: int = {INT64}> (acc)
-        m64 = Cast <to: int = {INT64}> (mult)
-        scaled = Mul (acc64, m64)
-        rounded = {DOMAIN}.RoundShift (scaled, two_k)
-        y = {DOMAIN}.Saturate16 (rounded)
+        y = {DOMAIN}.Requantise (acc, mult, two_k)
     }}""",
     f"""QGruStep (x, recurrent, h, sigmoid, tanh) => (next) {{
         none = Constant <value_int: int = 0> ()

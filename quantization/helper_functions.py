@@ -45,6 +45,13 @@ HELPER_BODIES = (
         clipped = Clip (x, lo, hi)
         y = Cast <to: int = @to> (clipped)
     }}""",
+    f"""Requantise (acc, mult, two_k) => (y) {{
+        acc64 = Cast <to: int = {INT64}> (acc)
+        m64 = Cast <to: int = {INT64}> (mult)
+        scaled = Mul (acc64, m64)
+        rounded = {DOMAIN}.RoundShift (scaled, two_k)
+        y = {DOMAIN}.Saturate16 (rounded)
+    }}""",
     f"""Interpolate (table, segment, fraction, width) => (y) {{
         one = Constant <value_int: int = 1> ()
         after = Add (segment, one)
