@@ -15,6 +15,7 @@ from export.frontend_graph import lfp_frontend_graph
 from export.stepgraph import metadata
 from quantization.calibrate import observe
 from quantization.decoder import quantize_decoder
+from quantization.formats import Formats, widenable
 from quantization.frontend import quantize_frontend
 from realm_edge.baselines.recurrent import Recurrent
 from realm_edge.frontend import design, lfp_features
@@ -58,6 +59,12 @@ def channel_chain() -> Chain:
 
 
 @pytest.fixture(scope="session")
+def wide_chain(chain) -> Chain:
+    """The same float decoder with int16 into every linear layer."""
+    return _with_decoder(chain, chain.decoder, Formats(wide=frozenset(widenable(chain.decoder))))
+
+
+@pytest.fixture(scope="session")
 def wiener_chain(chain) -> Chain:
     """The same recording decoded by a Wiener filter, fitted on the sum of some features and their past."""
     statistics = _statistics(chain)
@@ -85,9 +92,9 @@ def _statistics(chain: Chain) -> Statistics:
     return Statistics(settled.mean(axis=0), inv_std, np.zeros(2, np.float32), np.ones(2, np.float32))
 
 
-def _with_decoder(chain: Chain, decoder: onnx.ModelProto) -> Chain:
+def _with_decoder(chain: Chain, decoder: onnx.ModelProto, formats: Formats | None = None) -> Chain:
     scale = metadata(chain.frontend_int8)["io"]["features"]["scale"]
-    integers = quantize_decoder(decoder, observe(decoder, chain.features, WARM_UP), scale, {})
+    integers = quantize_decoder(decoder, observe(decoder, chain.features, WARM_UP), scale, {}, formats)
     return dataclasses.replace(chain, decoder=decoder, decoder_int8=integers)
 
 

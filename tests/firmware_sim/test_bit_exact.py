@@ -68,6 +68,14 @@ def test_firmware_with_a_running_z_score_equals_onnxruntime(scored_chain, target
     assert {"QBinFeatures", "QRunningZ"} <= {row.op for row in result.kernels if row.cycles > 0}
 
 
+@pytest.mark.parametrize("target", ["cortex-m4", "rv32imc"])
+def test_firmware_with_int16_into_linear_layers_equals_onnxruntime(wide_chain, target, tmp_path):
+    result = simulate(wide_chain, wide_chain.decoder_int8, target, tmp_path)
+    assert result.mismatch is None and result.bit_exact
+    ran = {row.op for row in result.kernels if row.cycles > 0}
+    assert "QLinear16" in ran and "QLinear" not in ran
+
+
 @pytest.mark.parametrize("target", PARTS)
 def test_firmware_of_the_channel_tokenizer_equals_onnxruntime(channel_chain, target, tmp_path):
     result = simulate(channel_chain, channel_chain.decoder_int8, target, tmp_path)

@@ -40,7 +40,7 @@ def test_spike_frontend_reference_equals_onnxruntime():
     assert len(np.unique(run_frontend(model, samples)[0])) > 10
 
 
-@pytest.mark.parametrize("name", ["chain", "channel_chain", "wiener_chain", "gru_chain"])
+@pytest.mark.parametrize("name", ["chain", "wide_chain", "channel_chain", "wiener_chain", "gru_chain"])
 def test_decoder_reference_equals_onnxruntime(name, request):
     chain = request.getfixturevalue(name)
     features, _ = run_frontend(chain.frontend_int8, chain.samples)
@@ -65,7 +65,7 @@ def test_integer_z_scores_are_close_to_float(scored_chain):
     assert not features[:, 2::6].any()  # the dead channel
 
 
-@pytest.mark.parametrize("name", ["chain", "channel_chain", "wiener_chain", "gru_chain"])
+@pytest.mark.parametrize("name", ["chain", "wide_chain", "channel_chain", "wiener_chain", "gru_chain"])
 def test_int8_decoder_is_close_to_float(name, request):
     chain = request.getfixturevalue(name)
     scale = np.array(metadata(chain.frontend_int8)["io"]["features"]["scale"])

@@ -25,7 +25,8 @@ def digest(*command: str) -> str:
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="emulates an x86-64 CPU with this interpreter")
 @pytest.mark.skipif(shutil.which(HASWELL[0]) is None, reason="qemu-x86_64 is not installed: apt-get install qemu-user")
 @pytest.mark.parametrize(
-    ("name", "part"), [("chain", "frontend"), ("chain", "decoder"), ("wiener_chain", "decoder"), ("gru_chain", "decoder")]
+    ("name", "part"),
+    [("chain", "frontend"), *((name, "decoder") for name in ("chain", "wide_chain", "wiener_chain", "gru_chain"))],
 )
 def test_same_bits_without_vnni(name, part, request, tmp_path):
     chain = request.getfixturevalue(name)
