@@ -14,9 +14,10 @@ from quantization.calibrate import observe
 from quantization.decoder import quantize_decoder
 from quantization.drive import decoded_rows, feature_rows
 from quantization.frontend import quantize_frontend
+from quantization.inputs import input_scale, stored
 from quantization.ladder import SideBySide, compare
 from quantization.recorded import Recorded
-from realm_edge.evaluation import feature_table
+from realm_edge import feature_table
 from realm_edge.frontend import design
 from realm_edge.models.student import Student
 from realm_edge.preparation import prepare
@@ -61,9 +62,9 @@ def test_ten_thousand_steps_of_the_rodent_recording():
     not (SHARED / "human_grip_force_features.nwb").exists(), reason="human_grip_force_features.nwb is not in ../shared/data"
 )
 def test_all_steps_of_the_human_recording():
-    """It holds features: they enter at the decoder, on a scale that leaves the largest half of the range."""
-    session, _ = feature_table.read(SHARED / "human_grip_force_features.nwb", "features", "grip_force", Settings())
-    features = LFP.inputs(session)
-    scale = 2 * np.abs(features).max(axis=0) / 32767
-    rows = np.rint(features / scale).astype(np.int16)
-    assert compare(decoder_of(features[: session.train_end], scale), rows) == len(rows) == 2810
+    """It holds features: they enter at the decoder."""
+    path = SHARED / "human_grip_force_features.nwb"
+    session, _ = feature_table.read(path, "features", "grip_force", Settings(), lambda bins: (2000, 2250))
+    training = LFP.inputs(session)[:2000]
+    scale = np.asarray(input_scale(LFP, Settings(), training))
+    assert compare(decoder_of(training, scale), stored(LFP.inputs(session), scale)) == session.bins == 2810
