@@ -52,7 +52,8 @@ def examine(emulators: Sequence[str], qemu_versions: Versions) -> list[Item]:
     """
     packages = [_package(name, purpose, required=True) for name, purpose in REQUIRED_PACKAGES.items()]
     machines = [_qemu(name, qemu_versions) for name in dict.fromkeys(emulators)]
-    return [_python(), *packages, *machines, _gpu(), _package("mamba-ssm", "its kernels scan on a GPU", required=False)]
+    useful = [_gpu(), _package("mamba-ssm", "its kernels scan on a GPU", required=False), _verilator()]
+    return [_python(), *packages, *machines, *useful]
 
 
 def _python() -> Item:
@@ -82,6 +83,15 @@ def _qemu(program: str, versions: Versions) -> Item:
         return Item(program, purpose, True, False, "unknown", remedy)
     found = versions[0] <= (int(match[2]), int(match[3])) <= versions[1]
     return Item(program, purpose, True, found, match[1], "" if found else remedy)
+
+
+def _verilator() -> Item:
+    purpose, remedy = "realm-edge validate: cycle tables against RTL", "apt-get install verilator g++ make (Debian 12 has 5.006)"
+    path = shutil.which("verilator")
+    if path is None:
+        return Item("verilator", purpose, False, False, "", remedy)
+    shown = subprocess.run([path, "--version"], capture_output=True, text=True, check=False, timeout=30).stdout.split()
+    return Item("verilator", purpose, False, True, shown[1] if len(shown) > 1 else "unknown", "")
 
 
 def _gpu() -> Item:
