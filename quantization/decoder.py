@@ -1,9 +1,8 @@
 """Float decoder step graph to integer decoder step graph, node by node.
 
 Every tensor gets one symmetric scale (value = stored * scale): int8 where a matrix product reads it, but for those that the
-selection widens, int16 elsewhere. The
-residual stream keeps a single scale, so that adding needs no requantisation; the state of the selective state space has
-one scale a head; what leaves a projection in parts (z, xBC, dt) has one scale a part.
+selection widens, int16 elsewhere. The residual stream keeps a single scale, so that adding needs no requantisation; the state of
+the selective state space has one scale a head; what leaves a projection in parts (z, xBC, dt) has one scale a part.
 """
 
 from collections.abc import Callable
@@ -21,7 +20,7 @@ from quantization.activations import gelu, silu
 from quantization.arithmetic import DECAY_SHIFT, SUM_OF_SQUARES_BITS, TABLE_SEGMENTS
 from quantization.calibrate import Observed
 from quantization.fixedpoint import INT8_LIMIT, INT16_LIMIT, fixed_point, stored_scale, table
-from quantization.formats import Formats, factors, limits
+from quantization.formats import Formats, int8_tensors, limits
 from quantization.functions import functions
 from quantization.observers import OBSERVERS
 from realm_edge.errors import UserError
@@ -82,7 +81,7 @@ def quantize_decoder(
         feature_scale=np.broadcast_to(
             np.asarray(feature_scale, np.float64), (model.graph.input[0].type.tensor_type.shape.dim[0].dim_value,)
         ),
-        narrow=frozenset(factors(model)) - formats.wide,
+        narrow=int8_tensors(model, formats),
     )
     n_features = len(context.feature_scale)
     context.graph.input("features", np.int16, (n_features,), unit="front-end features", scale=context.feature_scale.tolist(), offset=0.0)
@@ -99,7 +98,7 @@ def quantize_decoder(
 
 def _tensor_scales(model: onnx.ModelProto, observed: Observed, limit: dict[str, int], formats: Formats) -> dict[str, float | NDArray]:
     """One scale a tensor; tensors that an addition or an identity ties share theirs, split tensors carry those of their parts."""
-    narrow = set(factors(model)) - formats.wide
+    narrow = int8_tensors(model, formats)
     scale: dict[str, float | NDArray] = {}
     for name, values in observed.tensors.items():
         if name in narrow:

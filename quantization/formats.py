@@ -32,6 +32,11 @@ def factors(model: onnx.ModelProto) -> tuple[str, ...]:
     return tuple(dict.fromkeys(node.input[0] for node in model.graph.node if node.op_type in ("Linear", "ChannelConv", "Fir")))
 
 
+def int8_tensors(model: onnx.ModelProto, formats: Formats) -> frozenset[str]:
+    """Those of :func:`factors` that stay int8."""
+    return frozenset(factors(model)) - formats.wide
+
+
 def widenable(model: onnx.ModelProto) -> tuple[str, ...]:
     """Those of :func:`factors` that may be int16: what makes them can, and only linear layers read them."""
     made = {name for node in model.graph.node if node.op_type in ("Normalise", "Narrow", "LayerNorm", "GatedNorm") for name in node.output}

@@ -13,7 +13,7 @@ from export.stepgraph import Stepper, metadata, with_outputs
 from quantization.calibrate import Observed
 from quantization.decoder import weight_scale
 from quantization.fixedpoint import INT8_LIMIT, INT16_LIMIT
-from quantization.formats import Formats, factors, limits
+from quantization.formats import Formats, int8_tensors, limits
 from quantization.selection import Segment, float_decoded
 from realm_edge.metrics import nrmse
 
@@ -83,7 +83,7 @@ def tensor_table(
 
 def _activations(model: onnx.ModelProto, decoder: onnx.ModelProto, observed: Observed, formats: Formats) -> dict[str, _Format]:
     """Formats in graph order. Left out is what a split or an identity gives another name without rounding it again."""
-    about, narrow, limit = metadata(decoder), set(factors(model)) - formats.wide, limits(model, observed)
+    about, narrow, limit = metadata(decoder), int8_tensors(model, formats), limits(model, observed)
     left_out = {node.input[0] for node in model.graph.node if node.op_type in ("Identity", "Split")}
     clipped = {node.output[0] for node in model.graph.node if node.op_type == "Normalise"}
     forms = {"features": _Format("int16", np.array(about["io"]["features"]["scale"]), INT16_LIMIT)}

@@ -17,6 +17,7 @@ from firmware_sim.bundle import Bundle, load_bundle
 from firmware_sim.targets import Target
 from quantization.calibrate import observe
 from quantization.decoder import quantize_decoder
+from quantization.formats import Formats, widenable
 from quantization.frontend import quantize_frontend
 from realm_edge.frontend import design, lfp_features
 from realm_edge.models.student import Student
@@ -57,7 +58,10 @@ def _write_graphs(settings: Settings, tokenizer: str, folder: Path) -> NDArray[n
     student.feature_inv_std.copy_(torch.from_numpy(1 / np.maximum(features[WARM_UP:].std(axis=0), 1e-9)))
     int_frontend = quantize_frontend(lfp_frontend_graph(frontend, {}), plain[WARM_UP:], {})
     decoder = decoder_graph(student, 1000 / settings.bin_ms, ("vx", "vy"), "cm/s", {})
-    int_decoder = quantize_decoder(decoder, observe(decoder, features, WARM_UP), metadata(int_frontend)["io"]["features"]["scale"], {})
+    # int16 into the linear layers of one of the two, so that the kernels of both kinds run.
+    formats = Formats(wide=frozenset(widenable(decoder)) if tokenizer == "linear" else frozenset())
+    scale = metadata(int_frontend)["io"]["features"]["scale"]
+    int_decoder = quantize_decoder(decoder, observe(decoder, features, WARM_UP), scale, {}, formats)
     folder.mkdir(parents=True, exist_ok=True)
     for name, graph in (("frontend", int_frontend), ("decoder", int_decoder)):
         save_model(graph, folder / f"{name}.onnx")
