@@ -21,7 +21,7 @@ from realm_edge.errors import UserError
 from realm_edge.files import write_bytes
 
 DOMAIN = "realm.edge"
-OPSET = 21
+OPSET = 21  # what the oldest onnxruntime of pyproject.toml reads; tests/quantization/test_opsets.py: the same bits at the newest
 IR_VERSION = 10
 _ELEMENT = helper.np_dtype_to_tensor_dtype
 Arrays = dict[str, NDArray]

@@ -11,16 +11,17 @@ from numpy.typing import NDArray
 
 from export.baseline_graphs import gru_graph, wiener_graph
 from export.decoder_graph import decoder_graph
-from export.frontend_graph import lfp_frontend_graph
+from export.frontend_graph import lfp_frontend_graph, spike_frontend_graph
 from export.stepgraph import metadata
 from quantization.calibrate import observe
 from quantization.decoder import quantize_decoder
 from quantization.formats import Formats, widenable
 from quantization.frontend import quantize_frontend
+from quantization.golden import run_frontend
 from realm_edge.baselines.recurrent import Recurrent
-from realm_edge.frontend import design, lfp_features
+from realm_edge.frontend import design, design_spike, lfp_features
 from realm_edge.models.student import Student
-from realm_edge.settings import LfpSettings, ModelSettings, Settings
+from realm_edge.settings import LfpSettings, ModelSettings, Settings, SpikeSettings
 from realm_edge.training.segments import Statistics
 from realm_edge.wiener import fit
 
@@ -83,6 +84,29 @@ def gru_chain(chain) -> Chain:
     for weight in decoder.cell.parameters():
         weight.data *= 2
     return _with_decoder(chain, gru_graph(decoder, _statistics(chain), 50.0, ("vx", "vy"), "mm/s", {}))
+
+
+@pytest.fixture(scope="session")
+def spike_frontend() -> tuple[onnx.ModelProto, NDArray[np.int16]]:
+    """An int8 spike front end with a running z-score, and noise (ticks, channels) that crosses its thresholds now and then."""
+    graph = spike_frontend_graph(design_spike(Settings(spike=SpikeSettings(zscore_bins=4)), np.full(6, -250, np.int32)), {})
+    samples = np.random.default_rng(0).normal(0, 150, (5000, 6)).astype(np.int16)
+    return quantize_frontend(graph, np.zeros((1, 6), np.float32), {}), samples
+
+
+DECODERS = ("chain", "channel_chain", "wide_chain", "wiener_chain", "gru_chain")
+
+
+@pytest.fixture(scope="session", params=["LFP front end", "spike front end", *DECODERS])
+def int8_graph(request) -> tuple[onnx.ModelProto, NDArray[np.int16]]:
+    """Each kind of int8 step graph, and rows of its data input."""
+    if request.param == "spike front end":
+        return request.getfixturevalue("spike_frontend")
+    if request.param == "LFP front end":
+        scored = request.getfixturevalue("scored_chain")
+        return scored.frontend_int8, scored.samples[:1200]
+    chain = request.getfixturevalue(request.param)
+    return chain.decoder_int8, run_frontend(chain.frontend_int8, chain.samples[:6000])[0]
 
 
 def _statistics(chain: Chain) -> Statistics:

@@ -13,7 +13,7 @@ from quantization.golden import Golden, run_decoder, run_frontend
 from quantization.ladder import compare
 from realm_edge.errors import UserError
 from realm_edge.frontend import design_spike, spike_counts
-from realm_edge.settings import Settings, SpikeSettings, preset
+from realm_edge.settings import Settings, preset
 
 WARM_UP = 50  # bins; the front end settles
 
@@ -30,11 +30,8 @@ def test_frontend_reference_equals_onnxruntime(name, request):
     assert compare(chain.frontend_int8, rows) == len(rows) == 1500 + 7 * 60
 
 
-def test_spike_frontend_reference_equals_onnxruntime():
-    settings = Settings(spike=SpikeSettings(zscore_bins=4))
-    graph = spike_frontend_graph(design_spike(settings, np.full(6, -250, np.int32)), {})
-    samples = np.random.default_rng(0).normal(0, 150, (5000, 6)).astype(np.int16)
-    model = quantize_frontend(graph, np.zeros((1, 6), np.float32), {})
+def test_spike_frontend_reference_equals_onnxruntime(spike_frontend):
+    model, samples = spike_frontend
     assert metadata(model)["io"]["features"]["scale"] == [2.0**-10] * 6
     assert compare(model, samples) == len(samples)
     assert len(np.unique(run_frontend(model, samples)[0])) > 10

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from export.stepgraph import save_model
-from quantization.golden import run_frontend
 
 SCRIPT = Path(__file__).with_name("drive_and_hash.py")
 HASWELL = ("qemu-x86_64", "-cpu", "Haswell")  # AVX2, no VNNI
@@ -24,16 +23,8 @@ def digest(*command: str) -> str:
 
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="emulates an x86-64 CPU with this interpreter")
 @pytest.mark.skipif(shutil.which(HASWELL[0]) is None, reason="qemu-x86_64 is not installed: apt-get install qemu-user")
-@pytest.mark.parametrize(
-    ("name", "part"),
-    [("chain", "frontend"), *((name, "decoder") for name in ("chain", "wide_chain", "wiener_chain", "gru_chain"))],
-)
-def test_same_bits_without_vnni(name, part, request, tmp_path):
-    chain = request.getfixturevalue(name)
-    model = chain.frontend_int8 if part == "frontend" else chain.decoder_int8
-    rows = chain.samples[:1200]
-    if part == "decoder":
-        rows, _ = run_frontend(chain.frontend_int8, chain.samples[:6000])
+def test_same_bits_without_vnni(int8_graph, tmp_path):
+    model, rows = int8_graph
     save_model(model, tmp_path / "model.onnx")
     np.save(tmp_path / "rows.npy", rows)
     arguments = (sys.executable, str(SCRIPT), str(tmp_path / "model.onnx"), str(tmp_path / "rows.npy"))
