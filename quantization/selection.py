@@ -47,10 +47,10 @@ class Choice:
 
     formats: Formats
     observers: dict[str, dict[str, float]]  # int8 tensor: {observer: NRMSE}
-    widened: dict[str, float]  # in the order in which tensors became int16: tensor: NRMSE since then
+    alone: dict[str, float]  # where int8 alone did not do: tensor: NRMSE with it as the only one in int8 of those that may be int16
 
     def as_json(self) -> dict[str, dict]:
-        return {"observers": self.observers, "widened": self.widened}
+        return {"observers": self.observers, "alone": self.alone}
 
 
 def choose_formats(
@@ -58,8 +58,9 @@ def choose_formats(
 ) -> Choice:
     """Observers first, one tensor after the other in graph order, those before it as they were chosen and those after it with the default.
 
-    While the output then errs by more than :data:`AIM`, the next tensor becomes int16, in the order of what each alone takes from
-    the error.
+    Where the output then errs by more than :data:`AIM`, all tensors that may become int16, and as many of them int8 again as the aim
+    allows, those first that harm least. In this order, and not from int8 on: errors of int8 tensors that happen to cancel on these bins
+    would hide which of them are large.
 
     Args: as :func:`quantization.decoder.quantize_decoder`; ``segment`` is what the decoders run over.
     """
@@ -86,18 +87,17 @@ def choose_formats(
             formats = dataclasses.replace(formats, observers={**formats.observers, name: best})
     if least <= AIM:
         return Choice(formats, tried, {})
-    names, widened = widenable(model), {}
-    alone = {name: error(_wider(formats, name)) for name in track(names, "choose what is int16", len(names))}
-    for name in sorted((name for name in names if alone[name] < least), key=alone.__getitem__):
-        if least <= AIM:
-            break
-        formats = _wider(formats, name)
-        least = widened[name] = error(formats)
-    return Choice(formats, tried, widened)
+    names = widenable(model)
+    formats = dataclasses.replace(formats, wide=frozenset(names))
+    alone = {name: error(_narrower(formats, name)) for name in track(names, "choose what is int16", len(names))}
+    for name in sorted(names, key=alone.__getitem__):
+        if error(_narrower(formats, name)) <= AIM:
+            formats = _narrower(formats, name)
+    return Choice(formats, tried, alone)
 
 
-def _wider(formats: Formats, tensor: str) -> Formats:
-    return dataclasses.replace(formats, wide=formats.wide | {tensor})
+def _narrower(formats: Formats, tensor: str) -> Formats:
+    return dataclasses.replace(formats, wide=formats.wide - {tensor})
 
 
 def float_decoded(model: onnx.ModelProto, features: Iterable[NDArray[np.float32]]) -> NDArray[np.float32]:

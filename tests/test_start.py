@@ -10,6 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 QEMU = ("qemu-system-arm", "qemu-system-riscv32", "qemu-x86_64")
+WORKERS = "-n auto --maxprocesses 4 --dist loadfile"
 CHECKS = ("ruff", "mypy", "lint-imports", "pytest")
 
 
@@ -87,7 +88,7 @@ def test_run_passes_options_on_and_keeps_the_working_directory(machine: Machine)
 
 def test_test_runs_every_check_in_the_checkout(machine: Machine) -> None:
     done = machine.run("test", "-k", "rundir")
-    assert machine.calls(*CHECKS) == ["ruff check .", "ruff format --check .", "mypy ", "lint-imports ", "pytest -k rundir"]
+    assert machine.calls(*CHECKS) == ["ruff check .", "ruff format --check .", "mypy ", "lint-imports ", f"pytest {WORKERS} -k rundir"]
     assert set(done.stdout.split()) == {str(machine.checkout)}
 
 
@@ -103,7 +104,7 @@ def test_ci_runs_the_same_command_and_the_tests_on_rtl_for_which_verilator_is_in
     assert machine.calls("apt-get") == []
     assert machine.run(program=".ci/run").returncode == 0
     assert machine.calls("apt-get") == ["apt-get update -q", "apt-get install -y -q --no-install-recommends verilator g++ make"]
-    assert machine.calls("pytest") == ["pytest -m rtl or not oracle"]
+    assert machine.calls("pytest") == [f"pytest {WORKERS} -m rtl or not oracle"]
 
 
 @pytest.mark.parametrize("missing", QEMU)
