@@ -58,7 +58,7 @@ class Flash:
 
 @dataclass(frozen=True)
 class Target:
-    """One row of ``data/targets.toml``; ``assumed`` names the fields that no data sheet stands behind."""
+    """One row of ``data/targets.toml``; ``assumed`` names the fields, of the part or of its flash, that no document was read for."""
 
     name: str
     part: str
@@ -73,6 +73,10 @@ class Target:
     compiler: Compiler
     machine: Machine
     components: McuComponents
+
+    def source_of(self, field: str) -> str:
+        """Where the value of a field, of the part or of its flash, comes from."""
+        return self.flash.source if hasattr(self.flash, field) else self.source
 
 
 @cache
