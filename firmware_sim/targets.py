@@ -45,7 +45,7 @@ class Flash:
     """Flash memory at the part's clock, and the caches in front of it (0 bytes: none).
 
     A read brings ``line_bytes`` and stalls the core for ``wait_states`` cycles where no cache holds the line. Where ``unified``, constants
-    share the instruction cache with code.
+    share the instruction cache with code. Where ``prefetch``, the flash reads the next line of code while the core executes one.
     """
 
     wait_states: int
@@ -54,6 +54,7 @@ class Flash:
     data_cache_bytes: int
     source: str
     unified: bool = False
+    prefetch: bool = False
 
 
 @dataclass(frozen=True)
