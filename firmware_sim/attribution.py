@@ -114,7 +114,7 @@ def _prices(profile: Profile, table: CoreTable, symbols: SymbolMap, flash: Flash
         raise UserError(f"core table '{table.name}': {error}") from error
     functions = [symbols.function_at(block.address) for block in profile.blocks]
     bytes_of = {name: constant_bytes.get(name, 0) for name in functions}
-    stalls = flash_stalls(flash, profile.blocks, decoded, functions, bytes_of) if flash else [ZERO] * len(profile.blocks)
+    stalls = flash_stalls(flash, table, profile, decoded, functions, bytes_of) if flash else [ZERO] * len(profile.blocks)
     found: dict[int, _Price] = {}
     ends: dict[int, tuple[Instruction, Instruction, str]] = {}
     for block, instructions, function, stall in zip(profile.blocks, decoded, functions, stalls, strict=True):

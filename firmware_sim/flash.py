@@ -2,22 +2,39 @@
 
 Low: no access stalls. High: every block of instructions fetches all its lines from flash, and every load that may read a constant stalls.
 Nominal: a call finds the caches cold, unless all code of the region fits; within a call, the blocks that run most are held, as many as
-fit, and miss once; what is not held misses each time. Constants are read once a call, a line at a time where a cache holds lines.
+fit, and miss once; what is not held misses each time that the core comes from another line. Constants are read once a call, a line at a
+time where a cache holds lines.
+
+Prefetch reads the next line while the core executes one, so that lines follow each other at least wait states + 1 cycles apart. The
+instruction cache then takes only the lines that the core still waits for, above all those that it jumps to.
 """
 
 import math
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
+from firmware_sim.cores import CoreTable
 from firmware_sim.decode import Instruction
-from firmware_sim.profile import Block
+from firmware_sim.profile import Block, Profile
 from firmware_sim.targets import Flash
-from firmware_sim.timing import ZERO, Cycles
+from firmware_sim.timing import ZERO, Cycles, block_cycles
+
+
+@dataclass(frozen=True)
+class _Code:
+    """One block that ran. ``waits`` (lines,) are the mean stalls for its lines where no cache holds them."""
+
+    block: Block
+    executions: int
+    lines: range
+    waits: tuple[float, ...]
 
 
 def flash_stalls(
     flash: Flash,
-    blocks: Sequence[Block],
+    table: CoreTable,
+    profile: Profile,
     decoded: Sequence[Sequence[Instruction]],
     functions: Sequence[str],
     constant_bytes: Mapping[str, int],
@@ -25,10 +42,12 @@ def flash_stalls(
     """Stall cycles of one execution of each block.
 
     Args:
+        table: says for how long the core executes a line while prefetch reads the next.
         decoded: instructions of each block; none where it did not run.
         functions: the function that each block belongs to.
         constant_bytes: by function, bytes in flash that one call reads.
     """
+    blocks = profile.blocks
     found = [ZERO] * len(blocks)
     if not flash.wait_states:
         return found
@@ -36,15 +55,17 @@ def flash_stalls(
     for i, function in enumerate(functions):
         if decoded[i]:
             members[function].append(i)
+    codes = _codes(flash, table, profile, decoded)
     warm = _warm_regions(flash, blocks, decoded, functions, constant_bytes)
+    unused = 1 if flash.prefetch else 0  # a line that prefetch reads in vain while the core waits for another
     for function, indices in members.items():
-        fetches = _fetch_misses(flash, [blocks[i] for i in indices], warm)
+        fetches = _fetch_stalls(flash, [codes[i] for i in indices], warm)
         nominal_loads, high_loads = _load_misses(
             flash, [blocks[i] for i in indices], [decoded[i] for i in indices], constant_bytes[function]
         )
         for i, fetch, load, high_load in zip(indices, fetches, nominal_loads, high_loads, strict=True):
-            high = len(_lines(flash, blocks[i])) + high_load
-            found[i] = Cycles(min(fetch + load, high), 0.0, high).times(flash.wait_states)
+            high = (len(codes[i].lines) + unused + high_load) * flash.wait_states
+            found[i] = Cycles(min(fetch + load * flash.wait_states, high), 0.0, high)  # min: rounding
     return found
 
 
@@ -54,6 +75,38 @@ def _lines(flash: Flash, block: Block) -> range:
 
 def _executions(block: Block) -> int:
     return sum(block.counts)
+
+
+def _codes(flash: Flash, table: CoreTable, profile: Profile, decoded: Sequence[Sequence[Instruction]]) -> dict[int, _Code]:
+    """By the index of the block, of those that ran."""
+    place = {block.counter: i for i, block in enumerate(profile.blocks)}
+    lines = [_lines(flash, block) for block in profile.blocks]
+    behind = [_waits_behind(flash, table, of, instructions) for of, instructions in zip(lines, decoded, strict=True)]
+    jumps = [_executions(block) for block in profile.blocks]  # entries that find neither the line that is read nor the one that follows
+    first = [0.0] * len(profile.blocks)  # stalls for the first line by the other entries
+    for edge in profile.edges:
+        source, target, count = place[edge.source], place[edge.target], sum(edge.counts)
+        block = profile.blocks[source]
+        if lines[source][-1] == lines[target][0]:
+            jumps[target] -= count
+        elif block.address + len(block.code) == profile.blocks[target].address:
+            jumps[target] -= count
+            first[target] += count * behind[source][-1]
+    found = {}
+    for i, block in enumerate(profile.blocks):
+        if decoded[i]:
+            mean = (first[i] + jumps[i] * flash.wait_states) / _executions(block)
+            found[i] = _Code(block, _executions(block), lines[i], (mean, *behind[i][:-1]))
+    return found
+
+
+def _waits_behind(flash: Flash, table: CoreTable, lines: range, instructions: Sequence[Instruction]) -> list[float]:
+    """By line of a block: stall cycles for the line that follows it."""
+    if not flash.prefetch:
+        return [float(flash.wait_states)] * len(lines)
+    executed = [[i for i in instructions if i.address // flash.line_bytes == line] for line in lines]
+    waits = (flash.wait_states + 1 - block_cycles(table, part).cycles for part in executed)
+    return [float(min(flash.wait_states, max(0.0, wait))) for wait in waits]
 
 
 def _warm_regions(
@@ -77,21 +130,22 @@ def _warm_regions(
     return frozenset(region for region, needed in size.items() if needed <= flash.instruction_cache_bytes)
 
 
-def _fetch_misses(flash: Flash, blocks: Sequence[Block], warm: frozenset[int]) -> list[float]:
-    """Nominal line misses of one execution of each block of one function."""
-    calls = _executions(min(blocks, key=lambda block: block.address))
-    holder: dict[int, Block] = {}  # line -> the block that runs most of those that it holds code of
-    for block in sorted(blocks, key=_executions, reverse=True):
-        new = [line for line in _lines(flash, block) if line not in holder]
+def _fetch_stalls(flash: Flash, codes: Sequence[_Code], warm: frozenset[int]) -> list[float]:
+    """Nominal stall cycles by fetches of one execution of each block of one function."""
+    calls = min(codes, key=lambda code: code.block.address).executions
+    holder: dict[int, _Code] = {}  # line -> the block that runs most of those that wait for it
+    for code in sorted(codes, key=lambda code: code.executions, reverse=True):
+        new = [line for line, wait in zip(code.lines, code.waits, strict=True) if wait and line not in holder]
         if (len(holder) + len(new)) * flash.line_bytes <= flash.instruction_cache_bytes:
-            holder |= dict.fromkeys(new, block)
-    misses = []
-    for block in blocks:
-        cold = sum(count for region, count in enumerate(block.counts) if region not in warm) / _executions(block)
-        brought = sum(holder.get(line) is block for line in _lines(flash, block))
-        absent = sum(line not in holder for line in _lines(flash, block))
-        misses.append(cold * (absent + brought * min(1.0, calls / _executions(block))))
-    return misses
+            holder |= dict.fromkeys(new, code)
+    stalls = []
+    for code in codes:
+        cold = sum(count for region, count in enumerate(code.block.counts) if region not in warm) / code.executions
+        once = flash.wait_states * min(1.0, calls / code.executions)
+        held = (min(wait, once) for line, wait in zip(code.lines, code.waits, strict=True) if holder.get(line) is code)
+        absent = (wait for line, wait in zip(code.lines, code.waits, strict=True) if line not in holder)
+        stalls.append(cold * (sum(held) + sum(absent)))
+    return stalls
 
 
 def _load_misses(

@@ -59,7 +59,7 @@ def stream_report(
         "stream": result.bundle.stream,
         "target": target.name,
         "part": target.part,
-        "assumed": [f"{name} of {target.part}: {target.source}" for name in target.assumed],
+        "assumed": [f"{name} of {target.part}: {target.source_of(name)}" for name in target.assumed],
         "flash": asdict(target.flash),
         "core": {"name": result.core.name, "label": result.core.label, "validation": result.core.validation, "source": result.core.source},
         "emulator": result.emulator,

@@ -45,7 +45,7 @@ class Flash:
     """Flash memory at the part's clock, and the caches in front of it (0 bytes: none).
 
     A read brings ``line_bytes`` and stalls the core for ``wait_states`` cycles where no cache holds the line. Where ``unified``, constants
-    share the instruction cache with code.
+    share the instruction cache with code. Where ``prefetch``, the flash reads the next line of code while the core executes one.
     """
 
     wait_states: int
@@ -54,11 +54,12 @@ class Flash:
     data_cache_bytes: int
     source: str
     unified: bool = False
+    prefetch: bool = False
 
 
 @dataclass(frozen=True)
 class Target:
-    """One row of ``data/targets.toml``; ``assumed`` names the fields that no data sheet stands behind."""
+    """One row of ``data/targets.toml``; ``assumed`` names the fields, of the part or of its flash, that no document was read for."""
 
     name: str
     part: str
@@ -73,6 +74,10 @@ class Target:
     compiler: Compiler
     machine: Machine
     components: McuComponents
+
+    def source_of(self, field: str) -> str:
+        """Where the value of a field, of the part or of its flash, comes from."""
+        return self.flash.source if hasattr(self.flash, field) else self.source
 
 
 @cache

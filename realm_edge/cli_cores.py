@@ -12,7 +12,7 @@ from realm_edge.cli_options import AS_JSON, PATH, options
 @click.command(name="targets", epilog="Example: realm-edge targets --json")
 @AS_JSON
 def targets_(as_json: bool) -> None:
-    """List the parts that firmware can be made for."""
+    """List the parts that firmware can be made for; --json adds the source of every value."""
     from firmware_sim.targets import targets
 
     if as_json:

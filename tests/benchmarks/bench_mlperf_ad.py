@@ -16,6 +16,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from export.functions import INT8
 from export.stepgraph import GraphBuilder, save_model
 from export.tvm.bundle import write_bundle
 from firmware_sim.compare import Expected
@@ -62,7 +63,7 @@ def _narrow(graph: GraphBuilder, name: str, x: str, n: int, zero_point: int) -> 
     """int16 to int8: x / 64 + zero_point, saturated to [-127, 127]; with the zero point -127 that is a ReLU."""
     mult, bias = np.full(n, 2**14, np.int32), np.full(n, zero_point * 2**20, np.int64)
     constants = [graph.constant(f"{name}.mult", mult, np.int32), graph.constant(f"{name}.bias", bias, np.int64)]
-    graph.node("QNormalise", [x, *constants, graph.constant(f"{name}.two_k", 2**20, np.int64)], [f"{name}.q"], name)
+    graph.node("QNormalise", [x, *constants, graph.constant(f"{name}.two_k", 2**20, np.int64)], [f"{name}.q"], name, to=INT8)
     return f"{name}.q"
 
 

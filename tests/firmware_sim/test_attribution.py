@@ -1,15 +1,11 @@
 """Attribution by visit, and flash stalls, of hand-made profiles."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
 from firmware_sim.attribution import count_cycles
 from firmware_sim.cores import load_core
-from firmware_sim.decode import decode_thumb
 from firmware_sim.elf import Symbol, SymbolMap
-from firmware_sim.flash import flash_stalls
 from firmware_sim.profile import VISIT_RECORD, Block, Edge, Profile, Region, read_profile
 from firmware_sim.targets import Flash
 from firmware_sim.timing import Cycles
@@ -41,44 +37,6 @@ def test_each_visit_is_priced_by_hand():
     assert (cost.visits.at(0.5), cost.visits.at(0.99)) == (Cycles(first, 15, 19), Cycles(second, 31, 43))
     assert cost.cycles.cycles == first + second
     assert cost.functions["kernel"].loaded_bytes == 10
-
-
-def stalls(flash: Flash, constant_bytes: int) -> list[Cycles]:
-    blocks = loop_profile().blocks
-    decoded = [decode_thumb(block.code, block.address, block.instructions) for block in blocks]
-    return flash_stalls(flash, blocks, decoded, ["kernel", "kernel"], {"kernel": constant_bytes})
-
-
-def test_the_loop_is_held_and_what_does_not_fit_misses_each_time():
-    entry, loop = stalls(FLASH, 0)
-    assert entry == Cycles(5, 0, 5)
-    assert loop == Cycles(pytest.approx(5 * 2 / 10), 0, 5)  # its line is brought once a call, of two
-
-
-def test_code_that_fits_the_cache_stays_from_visit_to_visit():
-    assert stalls(replace(FLASH, instruction_cache_bytes=16), 0) == [Cycles(0, 0, 5), Cycles(0, 0, 5)]
-
-
-def test_without_a_cache_every_line_misses():
-    assert stalls(replace(FLASH, instruction_cache_bytes=0), 0) == [Cycles(5, 0, 5), Cycles(5, 0, 5)]
-
-
-@pytest.mark.parametrize(
-    ("flash", "reads"),
-    [
-        (FLASH, 2),  # 16 bytes are two lines a call
-        (replace(FLASH, data_cache_bytes=0), 5),  # 16 loads of one byte a call, but no more than there are: all stall
-        (replace(FLASH, data_cache_bytes=0, unified=True, instruction_cache_bytes=8), 2),
-    ],
-)
-def test_constants_are_read_once_a_call(flash, reads):
-    entry, loop = stalls(flash, 16)
-    assert entry.cycles == 5
-    assert loop == Cycles(pytest.approx(5 * (0.2 + reads * 2 / 10)), 0, 10)
-
-
-def test_no_wait_states_no_stalls():
-    assert stalls(replace(FLASH, wait_states=0), 16) == [Cycles(0, 0, 0)] * 2
 
 
 def test_stalls_are_part_of_the_cycles():

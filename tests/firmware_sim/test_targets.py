@@ -13,7 +13,7 @@ def test_the_two_targets_name_part_core_and_memory():
     assert (m4.part, m4.clock_hz, m4.flash_bytes, m4.ram_bytes) == ("STM32L4R5", 120_000_000, 2 * 1024**2, 640 * 1024)
     assert ibex.core == "ibex-small"
     assert set(ibex.assumed) == {"clock_hz", "flash_bytes", "ram_bytes", "wait_states"}
-    assert m4.assumed == ("wait_states_and_caches",)
+    assert m4.assumed == ("line_bytes",)
     assert (m4.flash.wait_states, ibex.flash.wait_states) == (5, 0)
 
 
@@ -32,15 +32,40 @@ def test_every_target_has_a_core_table_a_decoder_and_priced_components(name):
     assert target.machine.flash_length >= target.flash_bytes
     assert tvm_target(target.build).kind.name == "llvm"
     assert target.source and target.flash.source
+    for field in target.assumed:
+        assert hasattr(target, field) != hasattr(target.flash, field)
 
 
 def test_parts_that_no_source_prices_have_no_power_figure():
     unpriced = {name for name, target in targets().items() if not (target.components.active and target.components.sleep)}
-    assert unpriced == {"stm32u385", "stm32h7a3", "nrf52840", "nrf5340", "apollo3", "stm32g0b1", "cortex-m55"}
+    assert unpriced == {"stm32h7a3", "nrf52840", "nrf5340", "apollo3", "stm32g0b1", "cortex-m55"}
 
 
 def test_each_cortex_m_has_a_target():
     assert {load_core(target.core).name for target in targets().values()} >= {f"cortex-m{n}" for n in ("0plus", "4", "7", "33", "55")}
+
+
+def test_flash_of_each_part_is_as_its_source_says():
+    # wait states, bytes a read brings, instruction cache, data cache: to change one is a decision that renews this pin and its source
+    parts = {name: target.flash for name, target in targets().items() if target.core.startswith("cortex")}
+    assert {name: (f.wait_states, f.line_bytes, f.instruction_cache_bytes, f.data_cache_bytes) for name, f in parts.items()} == {
+        "cortex-m4": (5, 8, 1024, 256),
+        "stm32u575": (4, 16, 8192, 0),
+        "stm32u385": (2, 16, 8192, 0),
+        "stm32h7a3": (6, 16, 16384, 16384),
+        "nrf52840": (2, 16, 2048, 0),
+        "nrf5340": (4, 16, 8192, 0),
+        "apollo3": (1, 16, 16384, 0),
+        "stm32g0b1": (2, 8, 16, 0),
+        "cortex-m55": (0, 16, 0, 0),
+    }
+    assert {name for name, flash in parts.items() if flash.unified} == {"stm32u575", "stm32u385", "nrf5340", "apollo3"}
+
+
+def test_a_field_of_the_flash_has_the_source_of_the_flash():
+    part = get_target("stm32g0b1")
+    assert "RM0490" in part.source_of("instruction_cache_bytes")
+    assert "512 KiB flash" in part.source_of("flash_bytes")
 
 
 def test_an_unknown_target_lists_those_there_are():
