@@ -16,6 +16,8 @@ from quantization.functions import functions
 POWER_FRACTION_BITS = 3  # of the band-passed signal before it is squared
 LMP_HEADROOM = 2.0  # over the largest mean seen in calibration
 IMPULSE_SAMPLES = 2**18  # of a filter's response: 9 s at 30 kHz
+SPIKE_THRESHOLDS = 16  # beyond which a filtered sample saturates: it is an artefact
+MAX_SPIKE_GUARD = 10  # of a sample of 17 bits (after the common average), four of which add up in int32
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,7 @@ class SignalFormat:
 
     guard: int  # fraction bits
     limit: int  # largest stored value
-    accumulator_bits: int  # of a filter's sum of products less whole multiples: 31 lets 32-bit cores stay in one register
+    accumulator_bits: int  # of a filter's sums of products: 31 lets 32-bit cores stay in one register
     rounding: float  # ADC counts that first-order feedback may let a section's rounding errors add up to
 
 
@@ -35,8 +37,14 @@ def lfp_format(ticks: int) -> SignalFormat:
     return SignalFormat(guard, min(limit, 2 ** (17 + guard)), accumulator_bits=62, rounding=0.25)
 
 
-# Guard and coefficient bits share 31: with four, rounding noise and rounded poles move the output alike, by 0.05 counts each.
-SPIKE_FORMAT = SignalFormat(guard=4, limit=2**19 - 1, accumulator_bits=31, rounding=2.0)
+def spike_format(threshold: NDArray[np.float64]) -> SignalFormat:
+    """20 bits for at least :data:`SPIKE_THRESHOLDS` times the largest threshold, in counts at the filter's output, and at most full scale.
+
+    How many crossings are counted otherwise than in float depends on rounding noise over the signal's own: so the signal sets the unit.
+    """
+    counts = min(15, int(np.ceil(np.log2(SPIKE_THRESHOLDS * np.max(np.abs(threshold))))))
+    guard = min(MAX_SPIKE_GUARD, 19 - counts)
+    return SignalFormat(guard, 2**19 - 1, accumulator_bits=31, rounding=2.0)
 
 
 def quantize_frontend(model: onnx.ModelProto, features: NDArray[np.float32], made_from: dict[str, str]) -> onnx.ModelProto:
@@ -50,9 +58,11 @@ def quantize_frontend(model: onnx.ModelProto, features: NDArray[np.float32], mad
     constants = {i.name: numpy_helper.to_array(i) for i in model.graph.initializer}
     ticks = int(constants["bins.ticks"])
     is_lfp = any(node.op_type == "BinFeatures" for node in model.graph.node)
-    fmt = lfp_format(ticks) if is_lfp else SPIKE_FORMAT
-    if not is_lfp:
+    if is_lfp:
+        fmt = lfp_format(ticks)
+    else:
         constants = _gain_in_threshold(constants)
+        fmt = spike_format(constants["bins.threshold"])
     graph = GraphBuilder(model.graph.name, functions())
     channels = len(constants["reference.good"])
     graph.input("sample", np.int16, (channels,), unit="ADC counts", scale=1.0, offset=0.0)
@@ -118,27 +128,44 @@ def _feedback(real: NDArray[np.float64], fmt: SignalFormat) -> tuple[int, ...]:
 
 
 def _coefficients(real: NDArray[np.float64], fmt: SignalFormat, errors: int) -> tuple[NDArray[np.int64], int]:
-    """Coefficients and shift: as fine as int32 and the accumulator allow.
+    """Coefficients and shift: as fine as int32 and the accumulator allow, the sum of the poles' taps more so than each of them.
 
-    What is a whole multiple of 2^k in a coefficient needs no accumulator (:mod:`export.tvm.kernels.filters`), so only the rest counts,
-    and ``errors`` times an error of at most 2^k.
+    Above the passband it is that sum, the gain at 0 Hz, whose rounding moves the response most.
     """
-    _, k = fixed_point(real, 30, "filter coefficients", max_shift=29)
-    coef = _rounded(real, k)
-    largest = max(fmt.limit, 2 ** (15 + fmt.guard))
-    while np.max(np.sum(np.abs(coef - round_shift(coef, 2**k) * 2**k), axis=1)) * largest + errors * 2**k >= 2**fmt.accumulator_bits:
-        k -= 1
-        coef = _rounded(real, k)
-    return coef, k
+    _, most = fixed_point(real, 30, "filter coefficients", max_shift=29)
+    for k in range(most, 0, -1):
+        for j in range(k):
+            coef = _rounded(real, k, j)
+            if _fits(coef, k, j, fmt, errors):
+                return coef, k
+    raise ValueError(f"no filter coefficients whose products stay below 2^{fmt.accumulator_bits}")
 
 
-def _rounded(real: NDArray[np.float64], k: int) -> NDArray[np.int64]:
-    """Sections (n, 5) times 2^k, each polynomial's sum rounded as one number.
+def _fits(coef: NDArray[np.int64], k: int, j: int, fmt: SignalFormat, errors: int) -> bool:
+    """Whether a kernel's sums stay within the accumulator (:mod:`export.tvm.kernels.filters`), whatever comes in.
+
+    What is a whole multiple of 2^k in a coefficient needs no accumulator. Of the rest r, r1 y1 + r2 y2 = (r1 + r2) y1 + r2 (y2 - y1),
+    and with r2 a multiple of 2^j the second product is added without its j lowest bits. ``errors`` is how often an error of at most 2^k
+    is fed back.
+    """
+    rest = coef - round_shift(coef, 2**k) * 2**k
+    fine = np.abs(rest[:, :3]).sum(axis=1) * 2 ** (16 + fmt.guard) + errors * 2**k
+    if j == 0:
+        largest = fine + np.abs(rest[:, 3:]).sum(axis=1) * fmt.limit
+    else:
+        fine += np.abs(rest[:, 3:].sum(axis=1)) * fmt.limit
+        largest = np.maximum(fine, (np.abs(rest[:, 4]) >> j) * 2 * fmt.limit + (fine >> j) + 1)
+    return bool(np.max(largest) < 2**fmt.accumulator_bits)
+
+
+def _rounded(real: NDArray[np.float64], k: int, j: int) -> NDArray[np.int64]:
+    """Sections (n, 5) times 2^k, each polynomial's sum rounded as one number, the last tap to a multiple of 2^j.
 
     The sums are the gains at 0 Hz. Taps rounded one by one can let what a high-pass has to stop leak: of a constant, 10 % at 350 Hz
     and 30 kHz with 11 bits.
     """
     coef = np.rint(real * 2.0**k).astype(np.int64)
+    coef[:, 4] = np.rint(real[:, 4] * 2.0 ** (k - j)).astype(np.int64) << j
     for middle, rest in ((1, (0, 2)), (3, (4,))):
         taps = [middle, *rest]
         coef[:, middle] = np.rint(real[:, taps].sum(axis=1) * 2.0**k).astype(np.int64) - coef[:, list(rest)].sum(axis=1)

@@ -12,7 +12,7 @@ from export.stepgraph import metadata
 from quantization.frontend import quantize_frontend
 from quantization.frontend_arithmetic import q_biquad
 
-AMPLITUDE = 8192  # of the sines that the response is measured with, ADC counts
+AMPLITUDE = 8192  # of the sines that the response is measured with, ADC counts; half of where the filters saturate, if that is less
 NOISE_SD = 100  # of the broadband input, ADC counts
 FALLS_SILENT_SD = (1, 10, 100, 3000)  # of the noises that give way to zeros
 CONSTANTS = (1, -3, 1000)
@@ -57,8 +57,9 @@ def responses(frontend: onnx.ModelProto, ticks: int = 40_000) -> list[Response]:
     rate = float(metadata(frontend)["rate_hz"])
     exact = _constants(frontend)
     frequencies = _frequencies(exact, rate, ticks)
-    samples = _stimuli(frequencies / rate, ticks)
     unit = _unit(frontend, model)
+    limit = min(int(_constants(model)[n.input[4]]) for n in model.graph.node if n.op_type == "QBiquad")
+    samples = _stimuli(frequencies / rate, ticks, min(AMPLITUDE, limit * unit / 2))
     integer = _run_integer(model, samples)
     found = []
     values = {next(n for n in frontend.graph.node if n.op_type == "Biquad").input[0]: samples.astype(np.float64)}
@@ -99,13 +100,13 @@ def _frequencies(constants: dict[str, NDArray], rate: float, ticks: int) -> NDAr
     return np.union1d(np.geomspace(low, high, 32), corners[(corners > low) & (corners < high)])
 
 
-def _stimuli(cycles: NDArray[np.float64], ticks: int) -> NDArray[np.int64]:
+def _stimuli(cycles: NDArray[np.float64], ticks: int, amplitude: float) -> NDArray[np.int64]:
     """(ticks, n + n + 1 + 4 + 3): large sines, sines of one count, noise, noises that fall silent, constants; ADC counts."""
     sines = np.sin(2 * np.pi * np.outer(np.arange(ticks), cycles))
     noise = np.random.default_rng(0).normal(0, (NOISE_SD, *FALLS_SILENT_SD), (ticks, 1 + len(FALLS_SILENT_SD)))
     noise[ticks // 4 :, 1:] = 0
     constants = np.broadcast_to(np.array(CONSTANTS), (ticks, len(CONSTANTS)))
-    return np.rint(np.concatenate([AMPLITUDE * sines, sines, noise, constants], axis=1)).astype(np.int64)
+    return np.rint(np.concatenate([amplitude * sines, sines, noise, constants], axis=1)).astype(np.int64)
 
 
 def _run_integer(model: onnx.ModelProto, samples: NDArray[np.int64]) -> dict[str, NDArray[np.int32]]:

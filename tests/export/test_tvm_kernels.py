@@ -181,6 +181,7 @@ def running_z(window: int, floor: ArrayLike) -> Case:
 BANDPASS = np.array([[2**20, 0, -(2**20), 2**29 + 12345, -(2**28) - 7], [3, 0, -3, -(2**30), 2**30 - 1], [0, 0, 0, 1, -1]])
 HIGHPASS = np.array([[8000, -16000, 8000, 16100, -7900]])
 UNIT_HIGHPASS = np.array([[1, -2, 1, 2, -1]]) * 2**14 + [0, 0, 0, -1455, 1393]
+FINE_HIGHPASS = np.array([[1, -2, 1, 2, -1]]) * 2**20 + [0, 0, 0, -1394 * 64 - 3963, 1394 * 64]
 
 CASES = {
     "normalise": normalise(9, 2**30 - 1, 2**46, 38),
@@ -237,6 +238,9 @@ CASES = {
     "biquad-apart-second-order": biquad(UNIT_HIGHPASS, 2**19, 14, 2**19 - 1, (2, -1)),
     "biquad-apart-bank": biquad(np.concatenate([UNIT_HIGHPASS, UNIT_HIGHPASS + 300]), 2**18, 14, 2**18),
     "biquad-apart-no-rest": biquad(UNIT_HIGHPASS >> 14 << 14, 2**17, 14, 2**17),
+    "biquad-apart-fine": biquad(FINE_HIGHPASS, 2**23, 20, 2**19 - 1),
+    "biquad-apart-fine-second-order": biquad(FINE_HIGHPASS, 2**23, 20, 2**19 - 1, (2, -1)),
+    "biquad-apart-fine-bank": biquad(np.concatenate([FINE_HIGHPASS, FINE_HIGHPASS + np.array([0, 0, 0, 35, -64])]), 2**23, 20, 2**19 - 1),
     "biquad-differing-multiples": biquad(np.concatenate([UNIT_HIGHPASS, -UNIT_HIGHPASS]), 2**19, 14, 2**19 - 1),
     "bin-features": bin_features(2**25, 20, 2**23 + 1, 30, 6, 64),
     "bin-features-wrapping-total": bin_features(2**31 - 1, 3, 2**20, 40, 8, 1),
@@ -311,7 +315,9 @@ def test_kernel_equals_reference(name, compiled):
     assert len(reached) > 1 or name == "average-all-bad"  # the inputs matter, so that equality says something
 
 
-@pytest.mark.parametrize("name, bits", [("biquad-apart", 32), ("biquad-apart-bank", 32), ("biquad-differing-multiples", 64)])
+@pytest.mark.parametrize(
+    "name, bits", [("biquad-apart", 32), ("biquad-apart-bank", 32), ("biquad-apart-fine-bank", 32), ("biquad-differing-multiples", 64)]
+)
 def test_whole_multiples_pass_a_filter_by(name, bits):
     """Its sum of products then fits 32 bits."""
     assert ("int64" in build(CASES[name]).function.script()) == (bits == 64)
