@@ -62,7 +62,8 @@ def _narrow(graph: GraphBuilder, name: str, x: str, n: int, zero_point: int) -> 
     """int16 to int8: x / 64 + zero_point, saturated to [-127, 127]; with the zero point -127 that is a ReLU."""
     mult, bias = np.full(n, 2**14, np.int32), np.full(n, zero_point * 2**20, np.int64)
     constants = [graph.constant(f"{name}.mult", mult, np.int32), graph.constant(f"{name}.bias", bias, np.int64)]
-    graph.node("QNormalise", [x, *constants, graph.constant(f"{name}.two_k", 2**20, np.int64)], [f"{name}.q"], name)
+    two_k = graph.constant(f"{name}.two_k", 2**20, np.int64)
+    graph.node("QNormalise", [x, *constants, two_k], [f"{name}.q"], name, to=onnx.TensorProto.INT8)
     return f"{name}.q"
 
 
