@@ -77,17 +77,17 @@ def issue_cycles(model: IssueModel, instructions: Sequence[Instruction], alone: 
     for instruction, cycles in zip(instructions, alone, strict=True):
         issue = model.issue_class(instruction)
         latency = issue.latency if issue else cycles
+        latencies = {register: model.update_latency if register in instruction.updates else latency for register in instruction.writes}
         start = max([now, *_operand_times(model, instruction, ready)])
         if model.write_back_in_order:
-            start = max(start, written - latency)
+            start = max(start, written - min(latencies.values(), default=latency))
         if start == now and started and not _joins(model, width, started, instruction):
             start += 1
         if start > now:
             now, started = start, []
         started.append(instruction)
         written = max(written, start + latency)
-        for register in instruction.writes:
-            ready[register] = (start + (model.update_latency if register in instruction.updates else latency), instruction.form)
+        ready |= {register: (start + wait, instruction.form) for register, wait in latencies.items()}
         if issue is None:
             now, started = start + cycles, []
     return now + bool(started)

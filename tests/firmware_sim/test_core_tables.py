@@ -19,7 +19,7 @@ PINS = {
     "cortex-m33": "dfec4aee8befb828",
     "cortex-m4": "f50226ca5f93b33d",
     "cortex-m55": "ee2933d4e932306c",
-    "cortex-m7": "d301bf61a6865025",
+    "cortex-m7": "3813cecfaf7f5905",
 }
 
 
@@ -99,6 +99,7 @@ SXTB, CMP, BNE = "4ab2", "9142", "fdd1"  # sxtb r2,r1; cmp r1,r2; bne
         (LDRB + "421c", Cycles(3, 1, 3)),  # a byte one later;
         (LDR + "6843", Cycles(3, 1, 3)),  # muls r0,r5,r0 has no word of the cycle before
         ("491c" + LDR, Cycles(3, 1, 3)),  # adds r1,r1,#1: an address is read a cycle early,
+        ("0068" * 2, Cycles(4, 1, 4)),  # ldr r0,[r0]: three cycles from a word to an address
         (ADDS + "02eb4302", Cycles(3, 1, 3)),  # as is the shifted operand of add r2,r2,r3,lsl #1
         (ADDS + "0b60", Cycles(1, 1, 2)),  # str r3,[r1]: what is stored a cycle late
         (LDR + STR, Cycles(1, 1, 2)),
