@@ -39,14 +39,18 @@ def block_cycles(table: CoreTable, instructions: Sequence[Instruction]) -> Cycle
 
 
 def _issued(table: CoreTable, model: IssueModel, instructions: Sequence[Instruction]) -> Cycles:
-    """Nominal: as the model issues. Low: what has a class waits for nothing and fills every slot. High: nothing pairs, entries' high."""
+    """Nominal: as the model issues. Low: what has a class waits for nothing and fills every slot. High: nothing pairs, entries' high.
+
+    What the entry of an instruction with a class has beyond the cycle that it issues in, the refill of a branch, comes on top.
+    """
     entries = [_instruction_cycles(table, instruction, None) for instruction in instructions]
     alone = [math.ceil(entry.cycles) for entry in entries]
-    widths = [model.width if model.issue_class(instruction) else 1 for instruction in instructions]
+    classed = [model.issue_class(instruction) is not None for instruction in instructions]
+    refills = sum(entry.cycles - 1 for entry, has_class in zip(entries, classed, strict=True) if has_class)
     return Cycles(
-        issue_cycles(model, instructions, alone, model.width),
-        sum(entry.low / width for entry, width in zip(entries, widths, strict=True)),
-        issue_cycles(model, instructions, alone, 1) + sum(entry.high - entry.cycles for entry in entries),
+        issue_cycles(model, instructions, alone, model.width) + refills,
+        sum(entry.low / (model.width if has_class else 1) for entry, has_class in zip(entries, classed, strict=True)),
+        issue_cycles(model, instructions, alone, 1) + refills + sum(entry.high - entry.cycles for entry in entries),
     )
 
 

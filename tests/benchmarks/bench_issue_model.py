@@ -1,10 +1,10 @@
 """The Cortex-M7's issue model beside llvm-mca's: python tests/benchmarks/bench_issue_model.py
 
-The hottest loop of every kernel of an untrained 96-channel LFP implant, preset implant-m, compiled for a Cortex-M7 and run in QEMU for a
-second: cycles of one round of the loop, by this project's model as it prices blocks (every register ready at the begin) and in a long
-run, by the model with LLVM's rules alone, and by llvm-mca (Debian's llvm; it has to be on the PATH). Model and llvm-mca rest on the same
-scheduling model of LLVM: the last two columns check this project's code, not the model. Beside them the Cortex-M4's table on the same
-loops and llvm-mca's Cortex-M4.
+The hottest block of every kernel of an untrained 96-channel LFP implant, preset implant-m, compiled for a Cortex-M7 and run in QEMU for a
+second: most are inner loops. Cycles of one round by this project's model as it prices blocks (every register ready at the begin), the
+same where the block repeats, by the model with LLVM's rules alone, and by llvm-mca (Debian's llvm; it has to be on the PATH). The last two
+rest on the same scheduling model of LLVM: they check this project's code, not the model. Beside them the Cortex-M4's table on the same
+instructions and llvm-mca's Cortex-M4.
 
 For the comparison IT and the conditions that it sets are left out, which llvm-mca does not know. LLVM's rules are here those of llvm-mca:
 results are written in order, the flags of narrow instructions at once.
@@ -35,25 +35,23 @@ from firmware_sim.qemu import run_firmware
 from firmware_sim.targets import get_target
 from firmware_sim.timing import block_cycles
 
-TARGET, BINS = "stm32h7a3", 50
+TARGET, BINS = "stm32h7a3", 50  # of 20 ms
 ROUNDS = (20, 60)  # a long run is the difference between these
 
 
-def hottest_loops(profile: Profile, symbols: SymbolMap, bundle: Bundle) -> dict[str, Block]:
-    """By operator, the block that jumps to itself and ran most instructions."""
+def hottest_blocks(profile: Profile, symbols: SymbolMap, bundle: Bundle) -> dict[str, Block]:
+    """By operator, the block that ran most instructions."""
     operators = {kernel.symbol: kernel.op for stage in bundle.stages for kernel in stage.kernels}
-    blocks = {block.counter: block for block in profile.blocks}
     found: dict[str, Block] = {}
-    for edge in profile.edges:
-        block = blocks[edge.source]
+    for block in profile.blocks:
         operator = operators.get(symbols.function_at(block.address))
-        if edge.source == edge.target and operator and sum(edge.counts):
+        if operator:
             found[operator] = max(found.get(operator, block), block, key=lambda b: sum(b.counts) * b.instructions)
     return found
 
 
 def without_conditions(block: Block) -> tuple[list[Instruction], str]:
-    """A loop's instructions and their assembly, without IT and what it guards by."""
+    """A block's instructions and their assembly, without IT and what it guards by."""
     engine = capstone.Cs(capstone.CS_ARCH_ARM, capstone.CS_MODE_THUMB | capstone.CS_MODE_MCLASS)
     engine.detail = True
     instructions, lines = [], [".syntax unified", ".thumb"]
@@ -115,11 +113,11 @@ def main() -> None:
         elf = build_firmware(bundle, target, folder / "build")
         samples = rng.normal(0, 300, (BINS * ticks, CHANNELS)).astype(np.int16)
         profile = read_profile(run_firmware(elf, target, samples, folder / "run", timeout_s=600).profile)
-        loops = hottest_loops(profile, SymbolMap(read_symbols(elf)), bundle)
+        blocks = hottest_blocks(profile, SymbolMap(read_symbols(elf)), bundle)
     table, m4 = load_core("cortex-m7"), load_core("cortex-m4")
     print("| kernel | instructions | M7: a block | M7: long run | LLVM's rules | llvm-mca | M4: long run | llvm-mca |")
     print("|---|---|---|---|---|---|---|---|")
-    for operator, block in sorted(loops.items()):
+    for operator, block in sorted(blocks.items()):
         instructions, assembly = without_conditions(block)
         alike = [flags_at_once(instruction) for instruction in instructions]
         ours = [block_cycles(table, instructions).cycles, long_run(table, instructions), long_run(llvm_rules(table), alike)]

@@ -84,7 +84,7 @@ def test_cortex_m0plus_branches_by_hand():
 
 ADDS_R2_R1, ADDS_R5_R1 = "4a1c", "4d1c"  # adds r2,r1,#1; adds r5,r1,#1
 ADD_W = "03eb0103"  # add.w r3,r3,r1: leaves the flags alone
-SXTB, CMP, BNE = "4ab2", "9142", "fdd1"  # sxtb r2,r1; cmp r1,r2; bne
+SXTB, CMP, BNE, B = "4ab2", "9142", "fdd1", "fee7"  # sxtb r2,r1; cmp r1,r2; bne; b
 
 
 @pytest.mark.parametrize(
@@ -134,6 +134,8 @@ def test_cortex_m7_by_hand(code, expected):
         ("cortex-m33", SMLAD + MULS, Cycles(3, 2, 3)),
         ("cortex-m33", PUSH + ADDS, Cycles(2 + 1, 2 + 0.5, 3 + 1)),
         ("cortex-m33", SDIV, Cycles(7, 2, 12)),
+        ("cortex-m33", ADDS + B, Cycles(1 + 3, 0.5 + 1, 1 + 4)),  # always taken
+        ("cortex-m33", BL, Cycles(3, 2, 4)),
         ("cortex-m55", LDR + "421c", Cycles(3, 1.5, 3 + 1)),
         ("cortex-m55", SMLAD + SMLAD, Cycles(3, 2, 3)),  # no forwarding to a sum
         ("cortex-m55", PUSH + ADDS, Cycles(3 + 1, 3 + 0.5, 3 + 1)),
@@ -167,7 +169,7 @@ def test_bytes_loaded_by_hand():
 
 # Among them: loads and stores of all addressing modes, products, shifts, DSP and bit field instructions, LDRD, and an IT block.
 SOME = [LDR, LDRB, STR, ADDS, MULS, PUSH, SMLAD, SDIV, ADDS_R2_R1, SXTB, CMP, ADD_W, "4a68", "1a68", "02eb4302", "11f90200", "11f9014b"]
-SOME += ["84fb0523", "c4fb0523", "02f30703", "c3f34302", "1aba", "63f34202", "b2fa82f3", "01f8013b", "d1e90023", "da10", "08bf1a44"]
+SOME += ["84fb0523", "c4fb0523", "02f30703", "c3f34302", "1aba", "63f34202", "b2fa82f3", "01f8013b", "d1e90023", "da10", "08bf1a44", BL]
 
 
 @given(st.lists(st.sampled_from(SOME), min_size=1, max_size=30).map("".join))
