@@ -1,10 +1,12 @@
 """Cycles of blocks and of the steps between them, from a core's table."""
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from firmware_sim.cores import CoreTable
 from firmware_sim.decode import Instruction
+from firmware_sim.issue import IssueModel, issue_cycles
 from realm_edge.errors import UserError
 
 
@@ -27,32 +29,29 @@ ZERO = Cycles(0, 0, 0)
 
 def block_cycles(table: CoreTable, instructions: Sequence[Instruction]) -> Cycles:
     """Cycles of a block in straight line. A conditional transfer counts as not taken: :func:`edge_cycles` adds the rest."""
-    total, previous, before, second = ZERO, None, None, False
+    if table.issue is not None:
+        return _issued(table, table.issue, instructions)
+    total, previous, before = ZERO, None, None
     for instruction in instructions:
-        alone = _instruction_cycles(table, instruction, previous, before)
-        second = previous is not None and not second and _issues_with(table, previous, instruction)
-        total = total.plus(_overlapped(table, alone, previous if second else None, instruction))
+        total = total.plus(_instruction_cycles(table, instruction, previous, before))
         previous, before = instruction, previous
     return total
 
 
-def _overlapped(table: CoreTable, alone: Cycles, first: Instruction | None, instruction: Instruction) -> Cycles:
-    """Cycles that ``instruction`` adds where the core may issue two at once; ``first`` is the one that it issues with.
+def _issued(table: CoreTable, model: IssueModel, instructions: Sequence[Instruction]) -> Cycles:
+    """Nominal: as the model issues. Low: what has a class waits for nothing and fills every slot. High: nothing pairs, entries' high.
 
-    At best all that can pair does, dependent or not: half the cycles each. At worst nothing pairs.
+    What the entry of an instruction with a class has beyond the cycle that it issues in, the refill of a branch, comes on top.
     """
-    dual = table.dual_issue
-    if dual is None or instruction.kind not in dual.kinds:
-        return alone
-    hidden = _lookup(table, first.kind, first).cycles if first else 0.0
-    return Cycles(max(0.0, alone.cycles - hidden), alone.low / 2, alone.high)
-
-
-def _issues_with(table: CoreTable, first: Instruction, second: Instruction) -> bool:
-    dual = table.dual_issue
-    if dual is None or (first.kind, second.kind) not in dual.pairs:
-        return False
-    return not first.writes & second.reads
+    entries = [_instruction_cycles(table, instruction, None) for instruction in instructions]
+    alone = [math.ceil(entry.cycles) for entry in entries]
+    classed = [model.issue_class(instruction) is not None for instruction in instructions]
+    refills = sum(entry.cycles - 1 for entry, has_class in zip(entries, classed, strict=True) if has_class)
+    return Cycles(
+        issue_cycles(model, instructions, alone, model.width) + refills,
+        sum(entry.low / (model.width if has_class else 1) for entry, has_class in zip(entries, classed, strict=True)),
+        issue_cycles(model, instructions, alone, 1) + refills + sum(entry.high - entry.cycles for entry in entries),
+    )
 
 
 def edge_cycles(table: CoreTable, last: Instruction, first: Instruction) -> Cycles:

@@ -7,6 +7,7 @@ from functools import cache
 from importlib.resources import files
 from types import MappingProxyType
 
+from firmware_sim.issue import IssueClass, IssueModel, LoadBanks, OperandTiming
 from realm_edge.errors import UserError
 
 
@@ -18,20 +19,8 @@ class Cost:
     source: str
     low: float
     high: float
-    per_register: int = 0  # more cycles for each register that is moved
+    per_register: float = 0  # more cycles for each register that is moved
     refill: bool = False  # the pipeline refill comes on top
-
-
-@dataclass(frozen=True)
-class DualIssue:
-    """Which neighbours issue together: ``pairs`` of classes, older first."""
-
-    pairs: frozenset[tuple[str, str]]
-    source: str
-
-    @property
-    def kinds(self) -> frozenset[str]:
-        return frozenset(kind for pair in self.pairs for kind in pair)
 
 
 @dataclass(frozen=True)
@@ -45,7 +34,7 @@ class CoreTable:
     validation: str
     source: str
     cycles: dict[str, Cost]
-    dual_issue: DualIssue | None = None
+    issue: IssueModel | None = None
 
 
 def core_names() -> list[str]:
@@ -90,8 +79,8 @@ def parse_core(text: str, source: str, measured: Mapping[str, str] = MappingProx
     try:
         values = tomllib.loads(text)
         costs = {kind: _cost(row) for kind, row in values.pop("cycles").items()}
-        dual = values.pop("dual_issue", None)
-        table = CoreTable(cycles=costs, dual_issue=_dual_issue(dual) if dual else None, **values, **measured)
+        issue = values.pop("issue", None)
+        table = CoreTable(cycles=costs, issue=_issue(issue) if issue else None, **values, **measured)
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{source}: not a core table ({type(error).__name__}: {error})") from error
     for kind, cost in costs.items():
@@ -99,14 +88,17 @@ def parse_core(text: str, source: str, measured: Mapping[str, str] = MappingProx
             raise UserError(f"{source}: entry '{kind}' has no source")
         if not 0 <= cost.low <= cost.cycles <= cost.high:
             raise UserError(f"{source}: entry '{kind}' has low {cost.low}, cycles {cost.cycles}, high {cost.high}: they must not fall")
-    for kind in sorted(table.dual_issue.kinds - costs.keys() if table.dual_issue else ()):
-        raise UserError(f"{source}: dual_issue names '{kind}', which has no entry")
     return table
 
 
-def _dual_issue(row: dict) -> DualIssue:
-    pairs = frozenset((first, second) for first, second in (pair.split() for pair in row["pairs"]))
-    return DualIssue(**(row | {"pairs": pairs}))
+def _issue(row: dict) -> IssueModel:
+    classes = {name: IssueClass(**(values | {"pipes": tuple(values["pipes"])})) for name, values in row["classes"].items()}
+    for name, issue_class in classes.items():
+        if missing := set(issue_class.pipes) - set(row["pipes"]):
+            raise ValueError(f"issue class '{name}' needs a pipe '{missing.pop()}', which [issue] lacks")
+    operands = {role: OperandTiming(**values) for role, values in row["operands"].items()}
+    banks = LoadBanks(**row["banks"]) if "banks" in row else None
+    return IssueModel(**(row | {"classes": classes, "operands": operands, "banks": banks}))
 
 
 def _cost(row: dict) -> Cost:

@@ -6,6 +6,7 @@ import capstone
 from capstone import arm
 
 from firmware_sim.decode.instruction import Instruction, UnknownInstruction
+from firmware_sim.decode.thumb_operands import form, operands
 
 _MULTIPLY_LONG = ("umull", "smull", "umlal", "smlal", "umaal")
 _LINKS = ("bl", "blx")
@@ -40,17 +41,22 @@ def _disassembler() -> capstone.Cs:
 
 
 def _with_registers(instruction: capstone.CsInsn) -> Instruction:
-    reads, writes = instruction.regs_access()
-    return replace(_classify(instruction), reads=frozenset(reads), writes=frozenset(writes))
+    name = _name(instruction)
+    found = _classify(instruction, name)
+    of_kind = form(instruction, name.removesuffix("s") if instruction.update_flags else name, found.kind)
+    return replace(found, form=of_kind, **operands(instruction, name, found.kind, of_kind)._asdict())
 
 
-def _classify(instruction: capstone.CsInsn) -> Instruction:
+def _name(instruction: capstone.CsInsn) -> str:
+    """The mnemonic without width and condition: "addeq.w" is "add"."""
+    name = instruction.mnemonic.split(".")[0]
+    conditional = instruction.cc not in (arm.ARM_CC_AL, arm.ARM_CC_INVALID)
+    return name[:-2] if conditional and len(name) > 3 and name.endswith(_CONDITIONS[instruction.cc]) else name
+
+
+def _classify(instruction: capstone.CsInsn, name: str) -> Instruction:
     address, size = instruction.address, instruction.size
     conditional = instruction.cc not in (arm.ARM_CC_AL, arm.ARM_CC_INVALID)
-    # The mnemonic without width and condition: "addeq.w" is "add".
-    name = instruction.mnemonic.split(".")[0]
-    if conditional and len(name) > 3 and name.endswith(_CONDITIONS[instruction.cc]):
-        name = name[:-2]
     if name == "b" or (conditional and instruction.id == arm.ARM_INS_B):
         return Instruction(address, size, "branch", transfer=True, conditional=conditional)
     if name in ("cbz", "cbnz"):

@@ -1,8 +1,9 @@
 """Blocks decode alone, whatever was decoded before."""
 
 import pytest
+from capstone import arm
 
-from firmware_sim.decode import UnknownInstruction
+from firmware_sim.decode import Instruction, UnknownInstruction
 from firmware_sim.decode.thumb import decode_thumb
 
 
@@ -22,3 +23,46 @@ def test_lookahead_over_a_page_is_not_part_of_the_block():
     assert [i.kind for i in decode_thumb(move + load, 0x5FFA, 2)] == ["alu", "load"]
     with pytest.raises(UnknownInstruction, match="at 0x5ffc"):
         decode_thumb(move + half_a_load, 0x5FFA, 2)
+
+
+def decoded(code: str) -> Instruction:
+    (instruction,) = decode_thumb(bytes.fromhex(code), 0x100)
+    return instruction
+
+
+R = [arm.ARM_REG_R0, arm.ARM_REG_R1, arm.ARM_REG_R2, arm.ARM_REG_R3, arm.ARM_REG_R4, arm.ARM_REG_R5]
+
+
+@pytest.mark.parametrize(
+    ("code", "form", "reads", "writes", "roles"),
+    [
+        ("5b18", "alu", {R[3], R[1]}, {R[3], arm.ARM_REG_CPSR}, {}),  # adds r3,r3,r1
+        ("da10", "shift", {R[3]}, {R[2], arm.ARM_REG_CPSR}, {}),  # asrs r2,r3,#3
+        ("02eb4302", "shifted", {R[2], R[3]}, {R[2]}, {R[2]: "beside_shifted", R[3]: "shifted"}),  # add r2,r2,r3,lsl #1
+        ("02f30703", "saturate", {R[2]}, {R[3]}, {R[2]: "shifted"}),  # ssat r3,#8,r2
+        ("21fb0233", "mul", {R[1], R[2], R[3]}, {R[3]}, {R[1]: "factor", R[2]: "factor", R[3]: "accumulator"}),  # smlad r3,r1,r2,r3
+        ("84fb0523", "mul_long", {R[4], R[5]}, {R[2], R[3]}, {R[4]: "factor", R[5]: "factor"}),  # smull r2,r3,r4,r5
+        (
+            "c4fb0523",  # smlal r2,r3,r4,r5
+            "mul_long",
+            {R[2], R[3], R[4], R[5]},
+            {R[2], R[3]},
+            {R[2]: "accumulator", R[3]: "accumulator", R[4]: "factor", R[5]: "factor"},
+        ),
+        ("11f90200", "load_narrow", {R[1], R[2]}, {R[0]}, {R[1]: "address", R[2]: "address"}),  # ldrsb r0,[r1,r2]
+        ("0860", "store", {R[0], R[1]}, set(), {R[0]: "stored", R[1]: "address"}),  # str r0,[r1]
+        ("fdd1", "branch", {arm.ARM_REG_CPSR}, {arm.ARM_REG_PC}, {}),  # bne
+    ],
+)
+def test_what_is_read_and_written(code, form, reads, writes, roles):
+    found = decoded(code)
+    assert (found.form, found.reads, found.writes, found.roles) == (form, reads, writes, roles)
+
+
+def test_addresses_and_what_changes_them():
+    plain, indexed, after = decoded("4a68"), decoded("11f90200"), decoded("11f9014b")  # ldr r2,[r1,#4]; as above; ldrsb r4,[r1],#1
+    assert [(i.base, i.offset, i.updates) for i in (plain, indexed, after)] == [
+        (R[1], 4, set()),
+        (0, None, set()),
+        (0, None, {R[1]}),
+    ]
