@@ -9,7 +9,7 @@ from typing import Any
 
 from firmware_sim.cores import load_core
 from firmware_sim.targets import get_target
-from firmware_sim.validation.firmware import TOKENIZERS, build_reference
+from firmware_sim.validation.firmware import FIRMWARES, build_reference
 from firmware_sim.validation.frozen import written_after_freeze
 from firmware_sim.validation.measure import ModelRun, RtlRun, run_emulator, run_rtl
 from firmware_sim.validation.programs import OPTIMISATIONS, SLEEPING, build_harness, build_program, source_names
@@ -24,7 +24,7 @@ WITH_WAIT_STATES = "-O2"
 
 @dataclass(frozen=True)
 class Subject:
-    """Something that runs: one program at one optimisation, or the firmware of one tokenizer."""
+    """Something that runs: one program at one optimisation, or a firmware."""
 
     name: str
     source: str
@@ -73,7 +73,7 @@ def validate(cores: Sequence[str], progress: Progress) -> dict[str, Any]:
     benches = {core: build_rtl(core) for core in progress.track(cores, "build the RTL")}
     rows: list[Row] = []
     with tempfile.TemporaryDirectory(prefix="realm-edge-") as folder:
-        total = len(source_names()) * len(OPTIMISATIONS) + len(TOKENIZERS)
+        total = len(source_names()) * len(OPTIMISATIONS) + len(FIRMWARES)
         for subject in progress.track(_subjects(Path(folder)), "programs", total):
             for core, bench in benches.items():
                 rows += _compare(subject, core, bench)
@@ -113,13 +113,13 @@ def _subjects(folder: Path) -> Iterator[Subject]:
             elf = build_program(source, optimisation, harness, target, work)
             model = run_emulator(elf, target, work, single_step=source in SLEEPING)
             yield Subject(f"{source} {optimisation}", source, elf, model, (("program", ""),), optimisation == WITH_WAIT_STATES)
-    for tokenizer in TOKENIZERS:
-        bundle, elf = build_reference(tokenizer, target, folder / tokenizer)
-        model = run_emulator(elf, target, folder / tokenizer)
-        parts = [("frontend", ""), ("decoder", ""), ("send", "")]
-        for region, stage in zip(("frontend", "decoder"), bundle.stages, strict=True):
-            parts += [(region, kernel.symbol) for kernel in stage.kernels]
-        yield Subject(f"firmware, {tokenizer} tokenizer", f"firmware {tokenizer}", elf, model, tuple(parts), True)
+    for name in FIRMWARES:
+        bundle, elf = build_reference(name, target, folder / name)
+        model = run_emulator(elf, target, folder / name)
+        stages = {stage.prefix.removeprefix("realm_"): stage for stage in bundle.stages}
+        parts = [(region, "") for region in (*stages, "send")]
+        parts += [(region, kernel.symbol) for region, stage in stages.items() for kernel in stage.kernels]
+        yield Subject(f"firmware {name}", f"firmware {name}", elf, model, tuple(parts), True)
 
 
 def _compare(subject: Subject, core: str, bench: Path) -> Iterator[Row]:

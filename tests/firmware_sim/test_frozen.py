@@ -2,7 +2,7 @@
 
 import pytest
 
-from firmware_sim.validation.firmware import TOKENIZERS
+from firmware_sim.validation.firmware import FIRMWARES
 from firmware_sim.validation.frozen import lock, table_hash, written_after_freeze
 from firmware_sim.validation.programs import OPTIMISATIONS, source_names
 from firmware_sim.validation.rtl import rtl_cores
@@ -14,6 +14,6 @@ def test_the_table_is_the_one_that_was_frozen(core):
 
 
 def test_the_programs_of_the_freeze_are_still_there():
-    assert set(lock()["programs"]) <= {*source_names(), *(f"firmware {tokenizer}" for tokenizer in TOKENIZERS)}
+    assert set(lock()["programs"]) <= {*source_names(), *(f"firmware {name}" for name in FIRMWARES)}
     assert not written_after_freeze(lock()["programs"][0]) and written_after_freeze("a program of tomorrow")
     assert len(OPTIMISATIONS) <= 5

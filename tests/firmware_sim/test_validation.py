@@ -8,9 +8,12 @@ from importlib.resources import files
 import pytest
 from click.testing import CliRunner
 
+from export.stepgraph import DOMAIN
+from export.tvm.kernels import BUILDERS
 from firmware_sim.cores import load_core
 from firmware_sim.targets import get_target
 from firmware_sim.validation import rtl
+from firmware_sim.validation.firmware import FIRMWARES
 from firmware_sim.validation.measure import run_emulator, run_rtl
 from firmware_sim.validation.output import print_table
 from firmware_sim.validation.programs import build_harness, build_program
@@ -39,6 +42,12 @@ def test_a_missing_package_is_named_with_its_extra(monkeypatch):
     monkeypatch.setattr(rtl, "distribution", lambda name: (_ for _ in ()).throw(rtl.PackageNotFoundError(name)))
     with pytest.raises(UserError, match=r"pythondata-cpu-ibex \(the RTL of ibex-small\) is not installed: pip install 'realm-edge\[rtl\]'"):
         rtl._package(get_rtl("ibex-small"))
+
+
+def test_every_kernel_that_the_compiler_has_is_in_a_validated_firmware():
+    built = [build() for build in FIRMWARES.values()]
+    graphs = [graph for one in built for graph in (one.frontend, one.decoder) if graph]
+    assert {node.op_type for graph in graphs for node in graph.graph.node if node.domain == DOMAIN} == set(BUILDERS)
 
 
 def row(cycles: float, taken: int, low: float | None = None, high: float | None = None) -> Row:
