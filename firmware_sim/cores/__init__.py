@@ -2,7 +2,7 @@
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
 from types import MappingProxyType
@@ -35,6 +35,29 @@ class DualIssue:
 
 
 @dataclass(frozen=True)
+class Prefetch:
+    """A RISC-V core's prefetch buffer (:mod:`firmware_sim.prefetch`)."""
+
+    buffer_words: int  # words of 4 bytes that are held or under way
+    refetch: frozenset[str]  # classes behind which the core fetches anew, as behind a jump
+    source: str
+    takes_whole_words: bool = False  # a half that is left does not stay in the buffer
+    executes_long: frozenset[str] = frozenset()  # classes that execute behind the decode stage, which is not filled meanwhile
+    rereads_load: bool = False  # nor is it, for a cycle, behind a load into its own address register
+
+
+@dataclass(frozen=True)
+class Access:
+    """What a RISC-V core does while a data access waits: ``hides`` {class: cycles of the next instruction, which does not need the data};
+    ``hides_later``: the same, with another instruction between."""
+
+    hides: dict[str, int]
+    source: str
+    behind_decode: bool = False  # the next instruction stands in the decode stage meanwhile
+    hides_later: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class CoreTable:
     """A core's table. ``label`` goes beside every cycle count that it gives; ``validation`` says how far it was checked: in the file, or
     measured against RTL (``data/validation.toml``)."""
@@ -46,6 +69,8 @@ class CoreTable:
     source: str
     cycles: dict[str, Cost]
     dual_issue: DualIssue | None = None
+    fetch: Prefetch | None = None
+    access: Access | None = None
 
 
 def core_names() -> list[str]:
@@ -91,7 +116,9 @@ def parse_core(text: str, source: str, measured: Mapping[str, str] = MappingProx
         values = tomllib.loads(text)
         costs = {kind: _cost(row) for kind, row in values.pop("cycles").items()}
         dual = values.pop("dual_issue", None)
-        table = CoreTable(cycles=costs, dual_issue=_dual_issue(dual) if dual else None, **values, **measured)
+        fetch = _prefetch(row) if (row := values.pop("fetch", None)) else None
+        access = Access(**row) if (row := values.pop("access", None)) else None
+        table = CoreTable(cycles=costs, dual_issue=_dual_issue(dual) if dual else None, fetch=fetch, access=access, **values, **measured)
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{source}: not a core table ({type(error).__name__}: {error})") from error
     for kind, cost in costs.items():
@@ -107,6 +134,10 @@ def parse_core(text: str, source: str, measured: Mapping[str, str] = MappingProx
 def _dual_issue(row: dict) -> DualIssue:
     pairs = frozenset((first, second) for first, second in (pair.split() for pair in row["pairs"]))
     return DualIssue(**(row | {"pairs": pairs}))
+
+
+def _prefetch(row: dict) -> Prefetch:
+    return Prefetch(**(row | {key: frozenset(row.get(key, ())) for key in ("refetch", "executes_long")}))
 
 
 def _cost(row: dict) -> Cost:

@@ -53,7 +53,7 @@ def test_every_kernel_that_the_compiler_has_is_in_a_validated_firmware():
 def row(cycles: float, taken: int, low: float | None = None, high: float | None = None) -> Row:
     low, high = cycles if low is None else low, cycles if high is None else high
     error = 100 * (cycles - taken) / taken
-    return Row("ibex-small", f"p{taken}", "p", "", taken, cycles, low, high, error, low < high, False, {})
+    return Row("ibex-small", f"p{taken}", "p", "", taken, cycles, low, high, error, low < high, False, False, ())
 
 
 def test_the_worst_error_decides_and_a_range_must_hold(monkeypatch):

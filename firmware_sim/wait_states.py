@@ -1,0 +1,49 @@
+"""Stalls of a RISC-V core by memories with wait states and no cache: of fetches (:mod:`firmware_sim.prefetch`) and of data accesses."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from firmware_sim.cores import CoreTable
+from firmware_sim.data_waits import access_waits, hidden_by_jump
+from firmware_sim.decode import Instruction
+from firmware_sim.prefetch import Bus, fetch_stalls, jumps
+from firmware_sim.profile import Profile
+from firmware_sim.timing import Cycles
+from realm_edge.errors import UserError
+
+
+@dataclass(frozen=True)
+class Waits:
+    """Wait states of the two ports. A memory takes the next access when it has answered; the two do not disturb each other."""
+
+    fetch: int = 0
+    data: int = 0
+
+
+def wait_stalls(
+    table: CoreTable, waits: Waits, profile: Profile, decoded: Sequence[Sequence[Instruction]]
+) -> tuple[list[Cycles], list[Cycles]]:
+    """Stall cycles of one execution of each block and of each edge, in their order; accesses across word boundaries wait once.
+
+    Args:
+        decoded: instructions of each block; none where it did not run.
+
+    Raises:
+        UserError: the core's table does not say how it fetches and waits.
+    """
+    if table.fetch is None or table.access is None:
+        raise UserError(f"core table '{table.name}' has no sections 'fetch' and 'access': wait states without a cache need both")
+    access, last = table.access, {block.counter: instructions for block, instructions in zip(profile.blocks, decoded, strict=True)}
+    waiting = [access_waits(access, instructions, waits.data) for instructions in decoded]
+    fetches = fetch_stalls(table, Bus(table.fetch, waits.fetch), profile, decoded, waiting)
+    blocks = [stall.plus(_exactly(sum(each))) for stall, each in zip(fetches.blocks, waiting, strict=True)]
+    edges = []
+    for edge, stall in zip(profile.edges, fetches.edges, strict=True):
+        source, first = last[edge.source], last[edge.target][0]
+        hidden = hidden_by_jump(access, source, first, waits.data) if source[-1].transfer and jumps(source[-1], first) else 0
+        edges.append(stall.plus(_exactly(-hidden)))
+    return blocks, edges
+
+
+def _exactly(cycles: int) -> Cycles:
+    return Cycles(cycles, cycles, cycles)
