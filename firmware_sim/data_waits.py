@@ -27,10 +27,9 @@ def hidden_by_jump(access: Access, source: Sequence[Instruction], first: Instruc
 
 
 def _hidden(access: Access, instructions: Sequence[Instruction], here: int, kind: str, wait: int) -> Iterator[tuple[int, int]]:
-    """The access whose wait states pass while the instruction at ``here`` does what its ``kind`` can do meanwhile, and how many do."""
+    """Accesses whose wait states pass while the instruction at ``here`` does what its ``kind`` can do meanwhile, and how many do."""
     for hides, distance in ((access.hides, 1), (access.hides_later, 2)):
         there = here - distance
-        if there >= 0 and instructions[there].kind in ACCESSES:
-            if kind in hides and not instructions[there].loads & instructions[here].reads:
-                yield there, min(wait, hides[kind])
-            return
+        waits = there >= 0 and instructions[there].kind in ACCESSES and not instructions[there].loads & instructions[here].reads
+        if waits and kind in hides:
+            yield there, min(wait, hides[kind])
