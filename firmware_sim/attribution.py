@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 from firmware_sim.cores import CoreTable
 from firmware_sim.decode import DECODERS, Instruction, UnknownInstruction
 from firmware_sim.elf import SymbolMap
-from firmware_sim.flash import flash_stalls
+from firmware_sim.flash import constant_loads, flash_stalls
 from firmware_sim.profile import Profile, Region
 from firmware_sim.targets import Flash
 from firmware_sim.timing import ZERO, Cycles, block_cycles, crossing_cycles, edge_cycles
-from firmware_sim.wait_states import Waits, wait_stalls
+from firmware_sim.wait_states import Waits, bare_flash_stalls, wait_stalls
 from realm_edge.errors import UserError
 
 
@@ -77,7 +77,8 @@ def count_cycles(
     A block belongs to the function that it starts in, an edge to the function that it leaves.
 
     Args:
-        flash: memory that code and constants lie in; None: memory without wait states.
+        flash: memory that code and constants lie in; None: memory without wait states. Without a cache, a core whose prefetch buffer the
+            table describes is simulated (:mod:`firmware_sim.wait_states`).
         constant_bytes: by function, bytes of constants that one call reads.
         waits: of a core's two ports, in place of ``flash``; every data access waits.
 
@@ -123,10 +124,14 @@ def _prices(
         raise UserError(f"core table '{table.name}': {error}") from error
     functions = [symbols.function_at(block.address) for block in profile.blocks]
     bytes_of = {name: constant_bytes.get(name, 0) for name in functions}
-    stalls = flash_stalls(flash, profile.blocks, decoded, functions, bytes_of) if flash else [ZERO] * len(profile.blocks)
-    edge_stalls = [ZERO] * len(profile.edges)
+    stalls, edge_stalls = [ZERO] * len(profile.blocks), [ZERO] * len(profile.edges)
     if waits:
         stalls, edge_stalls = wait_stalls(table, waits, profile, decoded)
+    elif flash and flash.wait_states and table.fetch and not flash.instruction_cache_bytes:
+        constants = constant_loads(flash, profile.blocks, decoded, functions, bytes_of)
+        stalls, edge_stalls = bare_flash_stalls(table, flash.wait_states, profile, decoded, constants)
+    elif flash:
+        stalls = flash_stalls(flash, profile.blocks, decoded, functions, bytes_of)
     found: dict[int, _Price] = {}
     ends: dict[int, tuple[Instruction, Instruction, str]] = {}
     for block, instructions, function, stall in zip(profile.blocks, decoded, functions, stalls, strict=True):

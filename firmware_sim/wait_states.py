@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from firmware_sim.cores import CoreTable
-from firmware_sim.data_waits import access_waits, hidden_by_jump
+from firmware_sim.data_waits import ACCESSES, access_waits, hidden_by_jump
 from firmware_sim.decode import Instruction
 from firmware_sim.prefetch import Bus, fetch_stalls, jumps
 from firmware_sim.profile import Profile
@@ -43,6 +43,34 @@ def wait_stalls(
         hidden = hidden_by_jump(access, source, first, waits.data) if source[-1].transfer and jumps(source[-1], first) else 0
         edges.append(stall.plus(_exactly(-hidden)))
     return blocks, edges
+
+
+def bare_flash_stalls(
+    table: CoreTable, wait: int, profile: Profile, decoded: Sequence[Sequence[Instruction]], constants: Sequence[float]
+) -> tuple[list[Cycles], list[Cycles]]:
+    """Stalls as :func:`wait_stalls`, where code and constants lie in one memory of ``wait`` wait states and nothing else does.
+
+    Nominal: as many accesses wait as read constants. Low and high: none, and every access of the block.
+
+    Args:
+        constants: by block, loads of constants in one execution.
+    """
+    shares = {
+        block.counter: count / max(1, sum(instruction.kind in ACCESSES for instruction in instructions))
+        for block, instructions, count in zip(profile.blocks, decoded, constants, strict=True)
+    }
+    without, every = (wait_stalls(table, Waits(wait, data), profile, decoded) for data in (0, wait))
+    of_blocks = [shares[block.counter] for block in profile.blocks]
+    of_edges = [shares[edge.source] for edge in profile.edges]
+    blocks, edges = (
+        [_between(a, b, share) for a, b, share in zip(low, high, each, strict=True)]
+        for low, high, each in zip(without, every, (of_blocks, of_edges), strict=True)
+    )
+    return blocks, edges
+
+
+def _between(a: Cycles, b: Cycles, share: float) -> Cycles:
+    return Cycles(a.cycles + share * (b.cycles - a.cycles), min(a.low, b.low), max(a.high, b.high))
 
 
 def _exactly(cycles: int) -> Cycles:
