@@ -18,12 +18,18 @@ def access_waits(access: Access, instructions: Sequence[Instruction], wait: int)
     return waits
 
 
-def hidden_by_jump(access: Access, source: Sequence[Instruction], first: Instruction, wait: int) -> int:
-    """Cycles of these waits that pass when the transfer at the end of ``source`` leads to ``first`` instead of straight on."""
+def hidden_on_edge(access: Access, source: Sequence[Instruction], first: Instruction, jumped: bool, wait: int) -> int:
+    """Cycles of the waits of ``source`` that pass besides when its last instruction ``jumped`` to ``first``, or leads straight there."""
     last, here = source[-1], len(source) - 1
+    straight = [min(wait, cycles) for _, cycles in _hidden(access, source, here, straight_kind(last), wait)]
+    if not jumped:  # one branch behind another, in the next block
+        more = access.hides.get("branch", 0) if straight and last.conditional and first.conditional else 0
+        return min(more, max(0, wait - sum(straight)))
+    if not last.transfer:
+        return 0
+    taken = [min(wait, cycles) for _, cycles in _hidden(access, source, here, taken_kind(last), wait)]
     unaligned = first.address & 3 == 2 and first.size == 4  # a cycle longer
-    taken = sum(min(wait, cycles + unaligned) for _, cycles in _hidden(access, source, here, taken_kind(last), wait))
-    return taken - sum(cycles for _, cycles in _hidden(access, source, here, straight_kind(last), wait))
+    return min(wait * len(taken), sum(taken) + unaligned) - sum(straight)
 
 
 def _hidden(access: Access, instructions: Sequence[Instruction], here: int, kind: str, wait: int) -> Iterator[tuple[int, int]]:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from firmware_sim.cores import CoreTable
-from firmware_sim.data_waits import ACCESSES, access_waits, hidden_by_jump
+from firmware_sim.data_waits import ACCESSES, access_waits, hidden_on_edge
 from firmware_sim.decode import Instruction
 from firmware_sim.prefetch import Bus, fetch_stalls, jumps
 from firmware_sim.profile import Profile
@@ -40,7 +40,7 @@ def wait_stalls(
     edges = []
     for edge, stall in zip(profile.edges, fetches.edges, strict=True):
         source, first = last[edge.source], last[edge.target][0]
-        hidden = hidden_by_jump(access, source, first, waits.data) if source[-1].transfer and jumps(source[-1], first) else 0
+        hidden = hidden_on_edge(access, source, first, jumps(source[-1], first), waits.data)
         edges.append(stall.plus(_exactly(-hidden)))
     return blocks, edges
 

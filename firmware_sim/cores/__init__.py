@@ -102,8 +102,12 @@ def measured_validation(name: str) -> dict[str, str]:
     rtl = ", ".join(f"{package} {version}" for package, version in core["versions"].items())
     counted = f"{core['programs']} programs of {core['sources']} sources and {core['kernels']} kernels"
     worst = f"worst error {core['worst_error_percent']:.3f} % ({core['worst_program']})"
+    waits = "".join(
+        f"; with wait states on {port} {one['worst_error_percent']:.3f} % ({one['worst_program']})"
+        for port, one in sorted(core["wait_states"].items(), reverse=True)
+    )
     how = f"'{measured['command']}', {measured['date']}; not validated: {measured['not_validated']}"
-    return {"validation": f"measured against RTL ({rtl}): {worst} over {counted}; {how}"}
+    return {"validation": f"measured against RTL ({rtl}): {worst} over {counted}{waits}; {how}"}
 
 
 def parse_core(text: str, source: str, measured: Mapping[str, str] = MappingProxyType({})) -> CoreTable:

@@ -7,7 +7,7 @@ import pytest
 
 from firmware_sim.attribution import count_cycles
 from firmware_sim.cores import Prefetch, load_core, parse_core
-from firmware_sim.data_waits import access_waits, hidden_by_jump
+from firmware_sim.data_waits import access_waits, hidden_on_edge
 from firmware_sim.decode import Instruction, decode_rv32
 from firmware_sim.elf import Symbol, SymbolMap
 from firmware_sim.prefetch import Bus, Code, State
@@ -81,9 +81,17 @@ def test_a_taken_branch_hides_a_wait_state_and_one_more_before_an_unaligned_targ
     access = load_core("ibex-maxperf").access
     assert access is not None
     source = instructions(SW + BNE)
-    assert hidden_by_jump(access, source, instructions(CADD, 0x102)[0], 3) == 1
-    assert hidden_by_jump(access, source, instructions(ADD, 0x102)[0], 3) == 2
-    assert hidden_by_jump(access, source, instructions(ADD, 0x102)[0], 1) == 1
+    assert hidden_on_edge(access, source, instructions(CADD, 0x102)[0], True, 3) == 1
+    assert hidden_on_edge(access, source, instructions(ADD, 0x102)[0], True, 3) == 2
+    assert hidden_on_edge(access, source, instructions(ADD, 0x102)[0], True, 1) == 1
+
+
+def test_branches_behind_each_other_hide_a_wait_state_each():
+    access = load_core("cv32e40p").access
+    assert access is not None
+    source, branch = instructions(SW + BNE), instructions(BNE, 0x108)[0]
+    assert [hidden_on_edge(access, source, branch, False, wait) for wait in (1, 2, 3)] == [0, 1, 1]
+    assert hidden_on_edge(access, source, instructions(ADD, 0x108)[0], False, 3) == 0
 
 
 def loop(body: str = MULH + LW + BNE) -> Profile:
