@@ -9,10 +9,11 @@ from numpy.typing import NDArray
 from firmware_sim.cores import CoreTable
 from firmware_sim.decode import DECODERS, Instruction, UnknownInstruction
 from firmware_sim.elf import SymbolMap
-from firmware_sim.flash import flash_stalls
+from firmware_sim.flash import constant_loads, flash_stalls
 from firmware_sim.profile import Profile, Region
 from firmware_sim.targets import Flash
 from firmware_sim.timing import ZERO, Cycles, block_cycles, crossing_cycles, edge_cycles
+from firmware_sim.wait_states import Waits, bare_flash_stalls, wait_stalls
 from realm_edge.errors import UserError
 
 
@@ -64,27 +65,34 @@ class _Price:
 
 
 def count_cycles(
-    profile: Profile, table: CoreTable, symbols: SymbolMap, flash: Flash | None = None, constant_bytes: Mapping[str, int] | None = None
+    profile: Profile,
+    table: CoreTable,
+    symbols: SymbolMap,
+    flash: Flash | None = None,
+    constant_bytes: Mapping[str, int] | None = None,
+    waits: Waits | None = None,
 ) -> dict[str, RegionCost]:
     """Price a profile.
 
     A block belongs to the function that it starts in, an edge to the function that it leaves.
 
     Args:
-        flash: memory that code and constants lie in; None: memory without wait states.
+        flash: memory that code and constants lie in; None: memory without wait states. Without a cache, a core whose prefetch buffer the
+            table describes is simulated (:mod:`firmware_sim.wait_states`).
         constant_bytes: by function, bytes of constants that one call reads.
+        waits: of a core's two ports, in place of ``flash``; every data access waits.
 
     Raises:
         UserError: an instruction has no entry in the table, or the blocks' instructions do not add up to the visits' (a damaged profile).
     """
-    prices = _prices(profile, table, symbols, flash, constant_bytes or {})
+    prices = _prices(profile, table, symbols, flash, constant_bytes or {}, waits)
     visits = _visit_costs(profile, prices)
     costs = {region.name: RegionCost(region, visits[r]) for r, region in enumerate(profile.regions)}
     for price in prices:
         for region, count in zip(profile.regions, price.counts, strict=True):
             if count:
                 _add(costs[region.name], price, count)
-    for function, counts, cycles in _crossings(profile, table, symbols):
+    for function, counts, cycles in _crossings(profile, table, symbols, waits.data if waits else 0):
         for region, count in zip(profile.regions, counts, strict=True):
             if count:
                 _add(costs[region.name], _Price(function, counts, 0, 0, cycles, ZERO), count)
@@ -105,7 +113,9 @@ def _add(cost: RegionCost, price: _Price, count: int) -> None:
         one.stalls = one.stalls.plus(price.stalls.times(count))
 
 
-def _prices(profile: Profile, table: CoreTable, symbols: SymbolMap, flash: Flash | None, constant_bytes: Mapping[str, int]) -> list[_Price]:
+def _prices(
+    profile: Profile, table: CoreTable, symbols: SymbolMap, flash: Flash | None, constant_bytes: Mapping[str, int], waits: Waits | None
+) -> list[_Price]:
     """By counter."""
     decode = DECODERS[table.isa]
     try:
@@ -114,7 +124,14 @@ def _prices(profile: Profile, table: CoreTable, symbols: SymbolMap, flash: Flash
         raise UserError(f"core table '{table.name}': {error}") from error
     functions = [symbols.function_at(block.address) for block in profile.blocks]
     bytes_of = {name: constant_bytes.get(name, 0) for name in functions}
-    stalls = flash_stalls(flash, table, profile, decoded, functions, bytes_of) if flash else [ZERO] * len(profile.blocks)
+    stalls, edge_stalls = [ZERO] * len(profile.blocks), [ZERO] * len(profile.edges)
+    if waits:
+        stalls, edge_stalls = wait_stalls(table, waits, profile, decoded)
+    elif flash and flash.wait_states and table.fetch and not flash.instruction_cache_bytes:
+        constants = constant_loads(flash, profile.blocks, decoded, functions, bytes_of)
+        stalls, edge_stalls = bare_flash_stalls(table, flash.wait_states, profile, decoded, constants)
+    elif flash:
+        stalls = flash_stalls(flash, table, profile, decoded, functions, bytes_of)
     found: dict[int, _Price] = {}
     ends: dict[int, tuple[Instruction, Instruction, str]] = {}
     for block, instructions, function, stall in zip(profile.blocks, decoded, functions, stalls, strict=True):
@@ -122,20 +139,24 @@ def _prices(profile: Profile, table: CoreTable, symbols: SymbolMap, flash: Flash
         found[block.counter] = _Price(function, block.counts, len(instructions), sum(i.loaded for i in instructions), cycles, stall)
         if instructions:
             ends[block.counter] = (instructions[0], instructions[-1], function)
-    for edge in profile.edges:
+    for edge, stall in zip(profile.edges, edge_stalls, strict=True):
         _, last, function = ends[edge.source]
-        found[edge.counter] = _Price(function, edge.counts, 0, 0, edge_cycles(table, last, ends[edge.target][0]), ZERO)
+        cycles = edge_cycles(table, last, ends[edge.target][0]).plus(stall)
+        found[edge.counter] = _Price(function, edge.counts, 0, 0, cycles, stall)
     return [found[counter] for counter in range(len(found))]
 
 
-def _crossings(profile: Profile, table: CoreTable, symbols: SymbolMap) -> Iterator[tuple[str, tuple[int, ...], Cycles]]:
-    """Function, counts and cycles of the accesses across word boundaries, where they were counted. Visits leave them out."""
+def _crossings(profile: Profile, table: CoreTable, symbols: SymbolMap, wait: int) -> Iterator[tuple[str, tuple[int, ...], Cycles]]:
+    """Function, counts and cycles of the accesses across word boundaries, where they were counted; their second transfers ``wait``.
+
+    Visits leave them out.
+    """
     blocks = {block.counter: block for block in profile.blocks}
     for counter, counts in profile.crossings:
         if any(counts):
             block = blocks[counter]
             first = DECODERS[table.isa](block.code, block.address, block.instructions)[0]
-            yield symbols.function_at(block.address), counts, crossing_cycles(table, first)
+            yield symbols.function_at(block.address), counts, crossing_cycles(table, first).plus(Cycles(wait, wait, wait))
 
 
 def _visit_costs(profile: Profile, prices: list[_Price]) -> list[VisitCosts]:

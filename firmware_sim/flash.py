@@ -69,6 +69,23 @@ def flash_stalls(
     return found
 
 
+def constant_loads(
+    flash: Flash,
+    blocks: Sequence[Block],
+    decoded: Sequence[Sequence[Instruction]],
+    functions: Sequence[str],
+    constant_bytes: Mapping[str, int],
+) -> list[float]:
+    """Loads from flash in one execution of each block, nominal; see :func:`flash_stalls`."""
+    found = [0.0] * len(blocks)
+    for function in {function for function, instructions in zip(functions, decoded, strict=True) if instructions}:
+        own = [i for i, name in enumerate(functions) if name == function and decoded[i]]
+        loads, _ = _load_misses(flash, [blocks[i] for i in own], [decoded[i] for i in own], constant_bytes[function])
+        for i, count in zip(own, loads, strict=True):
+            found[i] = count
+    return found
+
+
 def _lines(flash: Flash, block: Block) -> range:
     return range(block.address // flash.line_bytes, (block.address + len(block.code) - 1) // flash.line_bytes + 1)
 

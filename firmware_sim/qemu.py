@@ -100,7 +100,8 @@ def execute(
     Args:
         serial: where QEMU sends what the firmware writes to its UART.
         crossings: count data accesses across word boundaries, at a call an access.
-        single_step: end each block after one instruction, so that none is counted that WFI kept from running.
+        single_step: end each block after one instruction, so that none is counted that WFI kept from running, and let virtual time
+            pass by instructions (128 ns each), so that a timer interrupts each run at the same places.
     """
     emulator = find_emulator(target.machine.emulator)
     markers = ",".join(f"{name}={symbol.address:x}" for name, symbol in present_markers(read_symbols(elf)).items())
@@ -108,7 +109,7 @@ def execute(
     counted = f"profile=profile.txt,visits={VISITS},{markers}{',crossings=on' if crossings else ''}"
     command = [emulator.path, *target.machine.arguments, "-display", "none", "-monitor", "none", "-serial", serial]
     command += ["-semihosting-config", "enable=on,target=native", "-plugin", f"{library},{counted}"]
-    command += ["-singlestep"] if single_step else []
+    command += ["-singlestep", "-icount", "shift=7,sleep=off"] if single_step else []
     command += ["-kernel", str(elf.resolve())]
     try:
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=timeout_s, check=False, stdin=subprocess.DEVNULL)

@@ -1,7 +1,8 @@
 """Cycles of blocks and of the steps between them, from a core's table."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import reduce
 from typing import NamedTuple
 
 from firmware_sim.cores import CoreTable
@@ -31,11 +32,15 @@ def block_cycles(table: CoreTable, instructions: Sequence[Instruction]) -> Cycle
     """Cycles of a block in straight line. A conditional transfer counts as not taken: :func:`edge_cycles` adds the rest."""
     if table.issue is not None:
         return _issued(table, table.issue, instructions)
-    total, previous, before = ZERO, None, None
+    return reduce(Cycles.plus, each_instructions_cycles(table, instructions), ZERO)
+
+
+def each_instructions_cycles(table: CoreTable, instructions: Sequence[Instruction]) -> Iterator[Cycles]:
+    """What each instruction of a block adds to :func:`block_cycles`, of a core that starts one at a time."""
+    previous, before = None, None
     for instruction in instructions:
-        total = total.plus(_instruction_cycles(table, instruction, previous, before))
+        yield _instruction_cycles(table, instruction, previous, before)
         previous, before = instruction, previous
-    return total
 
 
 def _issued(table: CoreTable, model: IssueModel, instructions: Sequence[Instruction]) -> Cycles:
@@ -63,7 +68,7 @@ def edge_cycles(table: CoreTable, last: Instruction, first: Instruction) -> Cycl
         return _instruction_cycles(table, first, last).plus(alone.times(-1))
     if last.conditional and first.address == last.address + last.size:
         return ZERO
-    extra = _lookup(table, _taken_kind(last), last).plus(_instruction_cycles(table, last, None).times(-1)) if last.conditional else ZERO
+    extra = _lookup(table, taken_kind(last), last).plus(_instruction_cycles(table, last, None).times(-1)) if last.conditional else ZERO
     if "unaligned_target" in table.cycles and first.address & 3 == 2 and first.size == 4:
         extra = extra.plus(_lookup(table, "unaligned_target", first))
     return extra
@@ -77,27 +82,46 @@ def crossing_cycles(table: CoreTable, first: Instruction) -> Cycles:
 def _instruction_cycles(
     table: CoreTable, instruction: Instruction, previous: Instruction | None, before: Instruction | None = None
 ) -> Cycles:
-    kind = "branch" if instruction.conditional else _taken_kind(instruction) if instruction.transfer else instruction.kind
-    after_load = previous is not None and previous.kind == "load"
-    depends = previous is not None and bool(previous.loads & instruction.reads)
-    if kind == "load" and after_load and not depends and "load_pipelined" in table.cycles:
+    kind = straight_kind(instruction)
+    if kind == "load" and _after_load(previous) and not _depends(previous, instruction) and "load_pipelined" in table.cycles:
         kind = "load_pipelined"
-    total = _lookup(table, kind, instruction)
-    if after_load and depends and "load_use" in table.cycles:
+    hazards = hazard_cycles(table, instruction, previous, before).plus(link_cycles(table, instruction))
+    return _lookup(table, kind, instruction).plus(hazards)
+
+
+def hazard_cycles(table: CoreTable, instruction: Instruction, previous: Instruction | None, before: Instruction | None = None) -> Cycles:
+    """Cycles that ``instruction`` waits in the decode stage for what the one or two before it bring."""
+    total = ZERO
+    if _after_load(previous) and _depends(previous, instruction) and "load_use" in table.cycles:
         total = total.plus(_lookup(table, "load_use", instruction))
-    if instruction.kind == "jump" and "jump_use" in table.cycles:
-        total = total.plus(_jump_wait(table, instruction, previous, before))
+    # A core that jumps from decode waits for the register: one instruction behind a result, two behind a load.
+    late = [i.loads | i.writes for i in (previous,) if i] + [i.loads for i in (before,) if i]
+    if instruction.kind == "jump" and "jump_use" in table.cycles and instruction.reads & frozenset().union(*late):
+        total = total.plus(_lookup(table, "jump_use", instruction))
     return total
 
 
-def _jump_wait(table: CoreTable, jump: Instruction, previous: Instruction | None, before: Instruction | None) -> Cycles:
-    """A core that jumps from decode waits for the register: one instruction behind a result, two behind a load."""
-    late = [i.loads | i.writes for i in (previous,) if i] + [i.loads for i in (before,) if i]
-    total = _lookup(table, "jump_use", jump) if jump.reads & frozenset().union(*late) else ZERO
-    return total.plus(_lookup(table, "link_use", jump)) if jump.reads & jump.writes else total
+def link_cycles(table: CoreTable, instruction: Instruction) -> Cycles:
+    """Cycles in which a core that jumps from decode takes no target, because the jump writes the register that it read."""
+    jumps = instruction.kind == "jump" and "link_use" in table.cycles and instruction.reads & instruction.writes
+    return _lookup(table, "link_use", instruction) if jumps else ZERO
 
 
-def _taken_kind(instruction: Instruction) -> str:
+def _after_load(previous: Instruction | None) -> bool:
+    return previous is not None and previous.kind == "load"
+
+
+def _depends(previous: Instruction | None, instruction: Instruction) -> bool:
+    return previous is not None and bool(previous.loads & instruction.reads)
+
+
+def straight_kind(instruction: Instruction) -> str:
+    """Class of an instruction that, where it is conditional, is not taken."""
+    return "branch" if instruction.conditional else taken_kind(instruction) if instruction.transfer else instruction.kind
+
+
+def taken_kind(instruction: Instruction) -> str:
+    """Class of a transfer that is taken."""
     return "branch_taken" if instruction.kind == "branch" else instruction.kind
 
 

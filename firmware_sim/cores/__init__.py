@@ -2,7 +2,7 @@
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
 from types import MappingProxyType
@@ -24,6 +24,29 @@ class Cost:
 
 
 @dataclass(frozen=True)
+class Prefetch:
+    """A RISC-V core's prefetch buffer (:mod:`firmware_sim.prefetch`)."""
+
+    buffer_words: int  # words of 4 bytes that are held or under way
+    refetch: frozenset[str]  # classes behind which the core fetches anew, as behind a jump
+    source: str
+    takes_whole_words: bool = False  # a half that is left does not stay in the buffer
+    executes_long: frozenset[str] = frozenset()  # classes that execute behind the decode stage, which is not filled meanwhile
+    rereads_load: bool = False  # nor is it, for a cycle, behind a load into its own address register
+
+
+@dataclass(frozen=True)
+class Access:
+    """What a RISC-V core does while a data access waits: ``hides`` {class: cycles of the next instruction, which does not need the data};
+    ``hides_later``: the same, with another instruction between."""
+
+    hides: dict[str, int]
+    source: str
+    behind_decode: bool = False  # the next instruction stands in the decode stage meanwhile
+    hides_later: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class CoreTable:
     """A core's table. ``label`` goes beside every cycle count that it gives; ``validation`` says how far it was checked: in the file, or
     measured against RTL (``data/validation.toml``)."""
@@ -35,6 +58,8 @@ class CoreTable:
     source: str
     cycles: dict[str, Cost]
     issue: IssueModel | None = None
+    fetch: Prefetch | None = None
+    access: Access | None = None
 
 
 def core_names() -> list[str]:
@@ -66,8 +91,12 @@ def measured_validation(name: str) -> dict[str, str]:
     rtl = ", ".join(f"{package} {version}" for package, version in core["versions"].items())
     counted = f"{core['programs']} programs of {core['sources']} sources and {core['kernels']} kernels"
     worst = f"worst error {core['worst_error_percent']:.3f} % ({core['worst_program']})"
+    waits = "".join(
+        f"; with wait states on {port} {one['worst_error_percent']:.3f} % ({one['worst_program']})"
+        for port, one in sorted(core["wait_states"].items(), reverse=True)
+    )
     how = f"'{measured['command']}', {measured['date']}; not validated: {measured['not_validated']}"
-    return {"validation": f"measured against RTL ({rtl}): {worst} over {counted}; {how}"}
+    return {"validation": f"measured against RTL ({rtl}): {worst} over {counted}{waits}; {how}"}
 
 
 def parse_core(text: str, source: str, measured: Mapping[str, str] = MappingProxyType({})) -> CoreTable:
@@ -79,8 +108,10 @@ def parse_core(text: str, source: str, measured: Mapping[str, str] = MappingProx
     try:
         values = tomllib.loads(text)
         costs = {kind: _cost(row) for kind, row in values.pop("cycles").items()}
-        issue = values.pop("issue", None)
-        table = CoreTable(cycles=costs, issue=_issue(issue) if issue else None, **values, **measured)
+        issue = _issue(row) if (row := values.pop("issue", None)) else None
+        fetch = _prefetch(row) if (row := values.pop("fetch", None)) else None
+        access = Access(**row) if (row := values.pop("access", None)) else None
+        table = CoreTable(cycles=costs, issue=issue, fetch=fetch, access=access, **values, **measured)
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{source}: not a core table ({type(error).__name__}: {error})") from error
     for kind, cost in costs.items():
@@ -99,6 +130,10 @@ def _issue(row: dict) -> IssueModel:
     operands = {role: OperandTiming(**values) for role, values in row["operands"].items()}
     banks = LoadBanks(**row["banks"]) if "banks" in row else None
     return IssueModel(**(row | {"classes": classes, "operands": operands, "banks": banks}))
+
+
+def _prefetch(row: dict) -> Prefetch:
+    return Prefetch(**(row | {key: frozenset(row.get(key, ())) for key in ("refetch", "executes_long")}))
 
 
 def _cost(row: dict) -> Cost:

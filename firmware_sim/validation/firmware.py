@@ -1,15 +1,18 @@
-"""A whole firmware for the validation: front end and decoder of an untrained student, compiled by this project, on synthetic noise."""
+"""Whole firmwares for the validation: what this project compiles, with random weights, on synthetic noise."""
 
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from importlib.resources import as_file, files
 from pathlib import Path
 
 import numpy as np
+import onnx
 import torch
 from numpy.typing import NDArray
 
+from export.baseline_graphs import gru_graph, wiener_graph
 from export.decoder_graph import decoder_graph
-from export.frontend_graph import lfp_frontend_graph
+from export.frontend_graph import lfp_frontend_graph, spike_frontend_graph
 from export.stepgraph import metadata, save_model
 from export.tvm.bundle import write_bundle
 from firmware_sim.build import build_firmware
@@ -19,50 +22,134 @@ from quantization.calibrate import observe
 from quantization.decoder import quantize_decoder
 from quantization.formats import Formats, widenable
 from quantization.frontend import quantize_frontend
-from realm_edge.frontend import design, lfp_features
+from quantization.golden import run_frontend
+from realm_edge.baselines.recurrent import Recurrent
+from realm_edge.frontend import design, design_spike, lfp_features, spike_counts, spike_threshold
 from realm_edge.models.student import Student
 from realm_edge.settings import Settings, preset
+from realm_edge.training.segments import Statistics
+from realm_edge.wiener import Wiener
 
 CHANNELS, BINS, WARM_UP, RUN_BINS = 8, 200, 50, 3
-TOKENIZERS = ("linear", "channel")
+GRU_WIDTH, WIENER_LAGS = 24, 8
+BIN_RATE, TARGETS, UNIT = 50.0, ("vx", "vy"), "cm/s"
 BOARD = ("bench_stream.c", "bench_board.c", "bench_board.h")
 
 
-def build_reference(tokenizer: str, target: Target, folder: Path) -> tuple[Bundle, Path]:
-    """Bundle and ELF of a student with ``tokenizer``; the ELF holds ``RUN_BINS`` bins of samples. Weights and samples are random."""
-    settings = preset("implant-s")
-    settings = settings.model_copy(update={"lfp": settings.lfp.model_copy(update={"power_bins": 4, "zscore_bins": 64})})
-    samples = _write_graphs(settings, tokenizer, folder)
-    write_bundle(folder / "bundle", "lfp", target.name, folder / "frontend.onnx", folder / "decoder.onnx")
+@dataclass(frozen=True)
+class Graphs:
+    """Integer step graphs of one firmware, and ``samples`` (ticks, values) of its first bins; without a front end these are features."""
+
+    stream: str
+    frontend: onnx.ModelProto | None
+    decoder: onnx.ModelProto
+    samples: NDArray[np.int16]
+
+
+@dataclass(frozen=True)
+class _Input:
+    """A stream's front end: its noise, the float features of all bins, and the integer graph."""
+
+    settings: Settings
+    samples: NDArray[np.int16]
+    features: NDArray[np.float32]
+    frontend: onnx.ModelProto
+
+    @property
+    def statistics(self) -> Statistics:
+        settled, dims = self.features[WARM_UP:], len(TARGETS)
+        inv_std = (1 / np.maximum(settled.std(axis=0), 1e-9)).astype(np.float32)
+        return Statistics(settled.mean(axis=0), inv_std, np.zeros(dims, np.float32), np.ones(dims, np.float32))
+
+
+def build_reference(name: str, target: Target, folder: Path) -> tuple[Bundle, Path]:
+    """Bundle and ELF of one of :data:`FIRMWARES`, by its name; the ELF holds ``RUN_BINS`` bins of samples."""
+    folder.mkdir(parents=True, exist_ok=True)
+    graphs = FIRMWARES[name]()
+    frontend = folder / "frontend.onnx" if graphs.frontend else None
+    for path, graph in ((frontend, graphs.frontend), (folder / "decoder.onnx", graphs.decoder)):
+        if path and graph:
+            save_model(graph, path)
+    write_bundle(folder / "bundle", graphs.stream, target.name, frontend, folder / "decoder.onnx")
     bundle = load_bundle(folder / "bundle")
-    counts = ",".join(map(str, samples[: RUN_BINS * bundle.ticks_per_bin].ravel()))
-    text = f"#include <stdint.h>\nconst int16_t realm_bench_samples[] = {{{counts}}};\n"
-    text += f"const uint32_t realm_bench_blocks = {RUN_BINS}, realm_bench_block_len = {bundle.ticks_per_bin * CHANNELS};\n"
+    samples = graphs.samples[: RUN_BINS * bundle.ticks_per_bin]
+    text = f"#include <stdint.h>\nconst int16_t realm_bench_samples[] = {{{','.join(map(str, samples.ravel()))}}};\n"
+    text += f"const uint32_t realm_bench_blocks = {RUN_BINS}, realm_bench_block_len = {samples.size // RUN_BINS};\n"
     (folder / "bench_samples.c").write_text(text, encoding="ascii")
     with as_file(files("firmware_sim").joinpath("validation/programs")) as programs:
-        board = [*(programs / name for name in BOARD), folder / "bench_samples.c"]
+        board = [*(programs / source for source in BOARD), folder / "bench_samples.c"]
         return bundle, build_firmware(bundle, target, folder / "build", board)
 
 
-def _write_graphs(settings: Settings, tokenizer: str, folder: Path) -> NDArray[np.int16]:
-    rng = np.random.default_rng(5)
+def _settings() -> Settings:
+    settings = preset("implant-s")
+    lfp = settings.lfp.model_copy(update={"power_bins": 4, "zscore_bins": 64})
+    return settings.model_copy(update={"lfp": lfp, "spike": settings.spike.model_copy(update={"zscore_bins": 64})})
+
+
+def _lfp() -> _Input:
+    settings, rng = _settings(), np.random.default_rng(5)
     shape = (BINS * settings.lfp_samples_per_bin, CHANNELS)
     samples = (rng.normal(0, 15, shape).cumsum(axis=0) + rng.normal(0, 60, shape)).clip(-32768, 32767).astype(np.int16)
     frontend = design(settings, np.ones(CHANNELS, bool))
-    features = lfp_features(frontend, samples)
     plain = lfp_features(replace(frontend, zscore_bins=0), samples)
+    integers = quantize_frontend(lfp_frontend_graph(frontend, {}), plain[WARM_UP:], {})
+    return _Input(settings, samples, lfp_features(frontend, samples), integers)
+
+
+def _spikes() -> _Input:
+    """Noise with a spike of one sample a channel every 10 ms or so."""
+    settings, rng = _settings(), np.random.default_rng(6)
+    shape = (BINS * settings.spike_samples_per_bin, CHANNELS)
+    samples = (rng.normal(0, 60, shape) - 900 * (rng.random(shape) < 100 / settings.spike.rate_hz)).astype(np.int16)
+    frontend = design_spike(settings, spike_threshold(settings, samples))
+    plain = spike_counts(replace(frontend, zscore_bins=0), [samples])
+    integers = quantize_frontend(spike_frontend_graph(frontend, {}), plain[WARM_UP:], {})
+    return _Input(settings, samples, spike_counts(frontend, [samples]), integers)
+
+
+def _student(stream: str, taken: _Input, tokenizer: str, wide: bool) -> Graphs:
+    """``wide``: int16 into the linear layers, int8 otherwise, so that the kernels of both kinds run."""
     torch.manual_seed(0)
-    model = settings.student.model_copy(update={"tokenizer": tokenizer})
-    student = Student(model, features.shape[1], 2, kinds=features.shape[1] // CHANNELS).eval()
-    student.feature_mean.copy_(torch.from_numpy(features[WARM_UP:].mean(axis=0)))
-    student.feature_inv_std.copy_(torch.from_numpy(1 / np.maximum(features[WARM_UP:].std(axis=0), 1e-9)))
-    int_frontend = quantize_frontend(lfp_frontend_graph(frontend, {}), plain[WARM_UP:], {})
-    decoder = decoder_graph(student, 1000 / settings.bin_ms, ("vx", "vy"), "cm/s", {})
-    # int16 into the linear layers of one of the two, so that the kernels of both kinds run.
-    formats = Formats(wide=frozenset(widenable(decoder)) if tokenizer == "linear" else frozenset())
-    scale = metadata(int_frontend)["io"]["features"]["scale"]
-    int_decoder = quantize_decoder(decoder, observe(decoder, features, WARM_UP), scale, {}, formats)
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, graph in (("frontend", int_frontend), ("decoder", int_decoder)):
-        save_model(graph, folder / f"{name}.onnx")
-    return samples
+    model, inputs = taken.settings.student.model_copy(update={"tokenizer": tokenizer}), taken.features.shape[1]
+    student = Student(model, inputs, len(TARGETS), kinds=inputs // CHANNELS).eval()
+    student.feature_mean.copy_(torch.from_numpy(taken.statistics.input_mean))
+    student.feature_inv_std.copy_(torch.from_numpy(taken.statistics.input_inv_std))
+    graph = decoder_graph(student, BIN_RATE, TARGETS, UNIT, {})
+    return Graphs(stream, taken.frontend, _integers(graph, taken, wide), taken.samples)
+
+
+def _baseline(graph: onnx.ModelProto, taken: _Input) -> Graphs:
+    """As the baselines stage compiles it: the decoder alone, on the integer front end's features."""
+    features, _ = run_frontend(taken.frontend, taken.samples[: RUN_BINS * taken.settings.lfp_samples_per_bin])
+    return Graphs("lfp", None, _integers(graph, taken, wide=False), features)
+
+
+def _integers(graph: onnx.ModelProto, taken: _Input, wide: bool) -> onnx.ModelProto:
+    scale = metadata(taken.frontend)["io"]["features"]["scale"]
+    formats = Formats(wide=frozenset(widenable(graph)) if wide else frozenset())
+    return quantize_decoder(graph, observe(graph, taken.features, WARM_UP), scale, {}, formats)
+
+
+def _wiener() -> Graphs:
+    taken, rng = _lfp(), np.random.default_rng(7)
+    shape = (WIENER_LAGS * taken.features.shape[1], len(TARGETS))
+    fitted = Wiener(WIENER_LAGS, 1.0, 0.0, rng.normal(0, 0.1, shape).astype(np.float32), np.zeros(len(TARGETS), np.float32))
+    return _baseline(wiener_graph(fitted, taken.statistics, BIN_RATE, TARGETS, UNIT, {}), taken)
+
+
+def _gru() -> Graphs:
+    torch.manual_seed(0)
+    taken = _lfp()
+    decoder = Recurrent("gru", GRU_WIDTH, taken.features.shape[1], len(TARGETS)).eval()
+    return _baseline(gru_graph(decoder, taken.statistics, BIN_RATE, TARGETS, UNIT, {}), taken)
+
+
+# Students by tokenizer, the student on spike counts with its front end, and the baselines: every kernel that the compiler has is in one.
+FIRMWARES: dict[str, Callable[[], Graphs]] = {
+    "linear": lambda: _student("lfp", _lfp(), "linear", wide=True),
+    "channel": lambda: _student("lfp", _lfp(), "channel", wide=False),
+    "spike": lambda: _student("spike", _spikes(), "linear", wide=False),
+    "wiener": _wiener,
+    "gru": _gru,
+}

@@ -10,6 +10,7 @@ from firmware_sim.elf import Symbol, SymbolMap, read_symbols
 from firmware_sim.profile import read_profile
 from firmware_sim.qemu import execute, present_markers
 from firmware_sim.targets import Target
+from firmware_sim.wait_states import Waits
 from realm_edge.errors import UserError
 
 CYCLE_LIMIT = 50_000_000
@@ -87,9 +88,9 @@ class ModelRun:
     profile: Path
     text: str
 
-    def price(self, table: CoreTable) -> dict[str, RegionCost]:
+    def price(self, table: CoreTable, waits: Waits | None = None) -> dict[str, RegionCost]:
         """Cycles of each region by ``table``."""
-        return count_cycles(read_profile(self.profile), table, SymbolMap(read_symbols(self.elf)))
+        return count_cycles(read_profile(self.profile), table, SymbolMap(read_symbols(self.elf)), waits=waits)
 
 
 def run_emulator(elf: Path, target: Target, folder: Path, single_step: bool = False) -> ModelRun:

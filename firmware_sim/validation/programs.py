@@ -10,7 +10,7 @@ from firmware_sim.targets import Target
 
 OPTIMISATIONS = ("-O0", "-O2", "-Os")
 HARNESS = ("bench.c", "bench_board.c")
-SLEEPING = frozenset({"idle_loop", "timer_sleep"})  # they execute WFI
+TIMED = frozenset({"idle_loop", "interrupted", "timer_sleep"})  # a timer interrupts them, or wakes them from WFI
 
 
 def source_names() -> list[str]:

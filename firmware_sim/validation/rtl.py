@@ -32,6 +32,7 @@ class Rtl:
     package: str  # on PyPI
     bench: str  # file in testbench/
     limit_percent: float  # of the worst error that is accepted
+    wait_limits_percent: dict[str, float]  # the same with wait states, by port
     defines: tuple[str, ...]
     sources: tuple[str, ...]
     libraries: tuple[str, ...]
@@ -49,7 +50,7 @@ def rtl_cores() -> dict[str, Rtl]:
 def _rtl(name: str, row: dict, package: dict) -> Rtl:
     paths = {key: tuple(package[key]) for key in ("sources", "libraries", "includes")}
     defines = (*package["defines"], *row["defines"])
-    return Rtl(name, row["package"], row["bench"], row["limit_percent"], defines, **paths)
+    return Rtl(name, row["package"], row["bench"], row["limit_percent"], row["wait_limits_percent"], defines, **paths)
 
 
 def get_rtl(core: str) -> Rtl:

@@ -2,18 +2,21 @@
 
 import pytest
 
-from firmware_sim.validation.firmware import TOKENIZERS
-from firmware_sim.validation.frozen import lock, table_hash, written_after_freeze
+from firmware_sim.validation.firmware import FIRMWARES
+from firmware_sim.validation.frozen import SECTIONS, lock, table_hash, written_after_freeze
 from firmware_sim.validation.programs import OPTIMISATIONS, source_names
 from firmware_sim.validation.rtl import rtl_cores
 
 
+@pytest.mark.parametrize("part", SECTIONS)
 @pytest.mark.parametrize("core", sorted(rtl_cores()))
-def test_the_table_is_the_one_that_was_frozen(core):
-    assert table_hash(core) == lock()["tables"][core], f"cores/{core}.toml changed: validate it anew, then freeze it (docs/cycles.md)"
+def test_the_table_is_the_one_that_was_frozen(core, part):
+    assert table_hash(core, part) == lock()[part]["tables"][core], f"cores/{core}.toml changed: validate, then freeze (docs/cycles.md)"
 
 
-def test_the_programs_of_the_freeze_are_still_there():
-    assert set(lock()["programs"]) <= {*source_names(), *(f"firmware {tokenizer}" for tokenizer in TOKENIZERS)}
-    assert not written_after_freeze(lock()["programs"][0]) and written_after_freeze("a program of tomorrow")
+@pytest.mark.parametrize("part", SECTIONS)
+def test_the_programs_of_the_freeze_are_still_there(part):
+    programs = lock()[part]["programs"]
+    assert set(programs) <= {*source_names(), *(f"firmware {name}" for name in FIRMWARES)}
+    assert not written_after_freeze(programs[0], part) and written_after_freeze("a program of tomorrow", part)
     assert len(OPTIMISATIONS) <= 5

@@ -8,14 +8,18 @@ from importlib.resources import files
 import pytest
 from click.testing import CliRunner
 
+from export.stepgraph import DOMAIN
+from export.tvm.kernels import BUILDERS
 from firmware_sim.cores import load_core
 from firmware_sim.targets import get_target
 from firmware_sim.validation import rtl
+from firmware_sim.validation.firmware import FIRMWARES
 from firmware_sim.validation.measure import run_emulator, run_rtl
 from firmware_sim.validation.output import print_table
 from firmware_sim.validation.programs import build_harness, build_program
 from firmware_sim.validation.rtl import build_rtl, get_rtl, rtl_cores
-from firmware_sim.validation.run import Row, summary, validate
+from firmware_sim.validation.run import Row, Waited, summary, validate
+from firmware_sim.wait_states import Waits
 from realm_edge.cli import main
 from realm_edge.errors import UserError
 from realm_edge.progress import Silent
@@ -41,10 +45,16 @@ def test_a_missing_package_is_named_with_its_extra(monkeypatch):
         rtl._package(get_rtl("ibex-small"))
 
 
-def row(cycles: float, taken: int, low: float | None = None, high: float | None = None) -> Row:
+def test_every_kernel_that_the_compiler_has_is_in_a_validated_firmware():
+    built = [build() for build in FIRMWARES.values()]
+    graphs = [graph for one in built for graph in (one.frontend, one.decoder) if graph]
+    assert {node.op_type for graph in graphs for node in graph.graph.node if node.domain == DOMAIN} == set(BUILDERS)
+
+
+def row(cycles: float, taken: int, low: float | None = None, high: float | None = None, waits: tuple[Waited, ...] = ()) -> Row:
     low, high = cycles if low is None else low, cycles if high is None else high
     error = 100 * (cycles - taken) / taken
-    return Row("ibex-small", f"p{taken}", "p", "", taken, cycles, low, high, error, low < high, False, {})
+    return Row("ibex-small", f"p{taken}", "p", "", taken, cycles, low, high, error, low < high, False, taken > 1000, waits)
 
 
 def test_the_worst_error_decides_and_a_range_must_hold(monkeypatch):
@@ -57,10 +67,26 @@ def test_the_worst_error_decides_and_a_range_must_hold(monkeypatch):
     assert not outside["ok"] and outside["outside_range"] == ["p38"]
 
 
+def test_the_worst_error_with_wait_states_is_judged_by_port(monkeypatch):
+    monkeypatch.setattr("firmware_sim.validation.run.versions", lambda rtl: {})
+
+    def waited(port: str, error: float) -> Waited:
+        return Waited(port, 3, 100, 100 + error, 100, 110, error)
+
+    rows = [row(1000, 1000, waits=(waited("fetch", 1.5), waited("data", -0.5))), row(1001, 1001, waits=(waited("fetch", -0.2),))]
+    found = summary("ibex-small", rows)["wait_states"]
+    assert (found["fetch"]["worst_error_percent"], found["fetch"]["worst_program"]) == (1.5, "p1000, 3")
+    assert (found["fetch"]["programs"], found["fetch"]["programs_after_freeze"]) == (2, 1)
+    assert found["fetch"]["worst_error_after_freeze_percent"] == -0.2 and found["data"]["worst_error_after_freeze_percent"] is None
+    assert summary("ibex-small", rows)["ok"]
+    assert not summary("ibex-small", [row(1000, 1000, waits=(waited("data", 1.5),))])["ok"]
+
+
 @pytest.mark.parametrize("core", sorted(rtl_cores()))
 def test_the_measured_error_is_quoted_with_the_table(core):
     recorded, text = RECORDED["cores"][core], load_core(core).validation
     assert f"worst error {recorded['worst_error_percent']:.3f} % ({recorded['worst_program']})" in text
+    assert f"fetch {recorded['wait_states']['fetch']['worst_error_percent']:.3f} %" in text
     assert "not validated" in text and "realm-edge validate" in text
 
 
@@ -85,6 +111,11 @@ def test_the_validation_gives_the_recorded_result(core, measured, capsys):
     assert abs(found["worst_error_percent"]) <= abs(recorded["worst_error_percent"]) + 0.01
     for key in ("programs", "programs_after_freeze", "sources", "kernels", "ranges", "limit_percent"):
         assert found[key] == recorded[key], key
+    for port, waited in found["wait_states"].items():
+        assert waited["programs"] >= 20 and waited["programs_after_freeze"] >= 3
+        assert abs(waited["worst_error_percent"]) <= abs(recorded["wait_states"][port]["worst_error_percent"]) + 0.01
+        for key in ("programs", "programs_after_freeze", "limit_percent"):
+            assert waited[key] == recorded["wait_states"][port][key], (port, key)
     regions = {row["part"] for row in measured["cores"][core]["rows"]}
     assert {"frontend", "decoder", "send"} <= regions
     print_table(measured)
@@ -101,6 +132,19 @@ def test_wait_states_cost_cycles_and_change_no_result(asked_for, tmp_path):
     assert len({run.text for run in runs.values()}) == 1
     assert cycles[1, 0] > cycles[0, 0]
     assert cycles[0, 2] - cycles[0, 1] == cycles[0, 1] - cycles[0, 0] > 0  # Ibex small waits for each access, and for nothing else
+
+
+@pytest.mark.rtl
+@pytest.mark.timeout(1800)
+def test_a_smaller_prefetch_buffer_is_seen_against_the_rtl(asked_for, tmp_path):
+    target, table = get_target("rv32imc"), load_core("ibex-small")
+    assert table.fetch is not None
+    elf = build_program("fft", "-O2", build_harness(target, tmp_path / "harness"), target, tmp_path / "program")
+    took = run_rtl(build_rtl("ibex-small"), elf, tmp_path, 1, 0).regions["program"].cycles
+    model = run_emulator(elf, target, tmp_path)
+    smaller = replace(table, fetch=replace(table.fetch, buffer_words=2))
+    assert abs(model.price(table, Waits(fetch=1))["program"].cycles.cycles - took) < 0.001 * took
+    assert model.price(smaller, Waits(fetch=1))["program"].cycles.cycles > took
 
 
 @pytest.mark.rtl
