@@ -73,7 +73,12 @@ def variants(shipped: Formats, model: onnx.ModelProto) -> list[Variant]:
         Variant("shipped", shipped),
         Variant("no int16 factor", replace(shipped, wide=frozenset())),
         Variant("all factors int16", replace(shipped, wide=frozenset(widenable(model)))),
-        *(Variant(f"all observers {name}", replace(shipped, observers=dict.fromkeys(factors(model), name))) for name in OBSERVERS),
+        *(
+            Variant(
+                f"no int16 factor, all observers {name}", replace(shipped, observers=dict.fromkeys(factors(model), name), wide=frozenset())
+            )
+            for name in OBSERVERS
+        ),
         Variant("one scale a weight tensor", replace(shipped, per_channel_weights=False), one_multiplier),
         *(Variant(f"tables of {n} segments", replace(shipped, table_segments=n), smaller_tables(n)) for n in (128, 64, 32, 16)),
         Variant("8-bit state", shipped, one_byte_states, state_bits=8),
@@ -108,7 +113,7 @@ def measure(run: RunDir, stream: Stream) -> None:
     true = session.targets[golden.first_bin + w :][: len(exact)]
     kind = "SYNTHETIC: no evidence about brains" if session.synthetic else "recorded"
     print(f"{stream.name}: float R2 {np.mean(accuracy(true, exact).r2):.4f} over {len(exact)} bins ({kind})")
-    print(f"{'variant':<28}{'NRMSE, %':>9}{'R2':>9}{'weights':>9}{'tables':>9}{'constants':>11}{'states':>9}")
+    print(f"{'variant':<40}{'NRMSE, %':>9}{'R2':>9}{'weights':>9}{'tables':>9}{'constants':>11}{'states':>9}")
     for variant in variants(chosen, float_decoder):
         decoder = quantize_decoder(float_decoder, observed, scale, {}, variant.formats)
         codes = decode(decoder, golden.features, variant.state_bits)
@@ -117,7 +122,7 @@ def measure(run: RunDir, stream: Stream) -> None:
         int8 = codes[w:] * np.asarray(metadata(decoder)["scales"]["decoded"]) * io["scale"] + io["offset"]
         listed = variant.bytes_of(decoder, sizes(decoder)["bytes"])
         scored = f"{100 * nrmse(int8, exact):>9.2f}{np.mean(accuracy(true, int8).r2):>9.4f}"
-        print(f"{variant.name:<28}{scored}{listed['weights']:>9,}{listed['tables']:>9,}{listed['constants']:>11,}{listed['states']:>9,}")
+        print(f"{variant.name:<40}{scored}{listed['weights']:>9,}{listed['tables']:>9,}{listed['constants']:>11,}{listed['states']:>9,}")
     print()
 
 
