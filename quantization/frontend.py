@@ -130,7 +130,7 @@ def _feedback(real: NDArray[np.float64], fmt: SignalFormat) -> tuple[int, ...]:
 def _coefficients(real: NDArray[np.float64], fmt: SignalFormat, errors: int) -> tuple[NDArray[np.int64], int]:
     """Coefficients and shift: as fine as int32 and the accumulator allow, the sum of the poles' taps more so than each of them.
 
-    Above the passband it is that sum, the gain at 0 Hz, whose rounding moves the response most.
+    Where poles lie near 1 it is that sum that sets the corner, and its rounding that moves the response most.
     """
     _, most = fixed_point(real, 30, "filter coefficients", max_shift=29)
     for k in range(most, 0, -1):
