@@ -1,7 +1,7 @@
 """What the implant computes from ADC samples: LFP features and threshold crossings, causal and in float64.
 
 These are the definitions that the step graphs of the firmware reproduce: every filter is a second-order section
-``b0 b1 b2 a1 a2`` (``a0 = 1``) that starts at rest with the recording's first sample.
+``b0 b1 b2 a1 a2`` (``a0 = 1``) that starts at rest with the first sample of each segment.
 """
 
 from collections.abc import Iterable
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import signal
 
+from realm_edge.segments import Starts, bounds, within
 from realm_edge.settings import Settings
 
 ZSCORE_SD = float(np.sqrt(np.pi / 2))  # standard deviation over mean absolute deviation, for Gaussian x
@@ -77,17 +78,28 @@ def design(settings: Settings, good_channels: NDArray[np.bool_]) -> LfpFrontend:
     )
 
 
-def lfp_features(frontend: LfpFrontend, lfp: NDArray[np.int16]) -> NDArray[np.float32]:
-    """Compute the features of every whole bin, from rest.
+def lfp_features(frontend: LfpFrontend, lfp: NDArray[np.int16], starts: Starts = (0,)) -> NDArray[np.float32]:
+    """Compute the features of every whole bin, each segment from rest.
 
     Args:
         frontend: from :func:`design`.
         lfp: ``(samples, channels)`` ADC counts at ``frontend.rate_hz``; a last, incomplete bin is left out.
+        starts: bins at which segments start (:mod:`realm_edge.segments`).
 
     Returns:
         ``(bins, n_features)``, feature-major: the mean of all channels in ADC counts, then for each band the log2 power
         of all channels; z-scores of these where ``frontend.zscore_bins`` is not 0.
     """
+    bins = len(lfp) // frontend.samples_per_bin
+    features = np.empty((bins, frontend.n_features), np.float32)
+    for start, stop in bounds(starts, bins):
+        samples = lfp[start * frontend.samples_per_bin : stop * frontend.samples_per_bin]
+        features[start:stop] = running_z(_segment_features(frontend, samples), frontend.zscore_bins)
+    return features
+
+
+def _segment_features(frontend: LfpFrontend, lfp: NDArray[np.int16]) -> NDArray[np.float32]:
+    """Features of one segment, before the running z-score."""
     channels = len(frontend.good)
     bins = len(lfp) // frontend.samples_per_bin
     features = np.empty((bins, frontend.n_features), np.float32)
@@ -109,7 +121,7 @@ def lfp_features(frontend: LfpFrontend, lfp: NDArray[np.int16]) -> NDArray[np.fl
             power = _by_bin(np.square(z, out=z), frontend.samples_per_bin).sum(axis=1)
             power, power_states[i] = signal.lfilter([leak], [1.0, leak - 1.0], power, axis=0, zi=power_states[i])
             features[start:stop, (i + 1) * channels : (i + 2) * channels] = np.log2(1.0 + power)
-    return running_z(features, frontend.zscore_bins)
+    return features
 
 
 def spike_threshold(settings: Settings, broadband: NDArray[np.int16]) -> NDArray[np.int32]:
@@ -133,14 +145,15 @@ def design_spike(settings: Settings, threshold: NDArray[np.int32]) -> SpikeFront
     return SpikeFrontend(spike.rate_hz, settings.spike_samples_per_bin, _highpass(settings), threshold, spike.zscore_bins)
 
 
-def spike_counts(frontend: SpikeFrontend, blocks: Iterable[NDArray[np.int16]]) -> NDArray[np.float32]:
-    """Count threshold crossings a bin over consecutive blocks of one recording, from rest.
+def spike_counts(frontend: SpikeFrontend, blocks: Iterable[NDArray[np.int16]], starts: Starts = (0,)) -> NDArray[np.float32]:
+    """Count threshold crossings a bin over consecutive blocks of one recording, each segment from rest.
 
     A crossing is a filtered sample below the threshold whose predecessor (0 before the first) is not.
 
     Args:
         frontend: from :func:`design_spike`.
         blocks: ``(samples, channels)`` ADC counts at ``frontend.rate_hz``, each a whole number of bins long.
+        starts: bins at which segments start (:mod:`realm_edge.segments`).
 
     Returns:
         ``(bins, channels)`` counts; z-scores of these where ``frontend.zscore_bins`` is not 0.
@@ -148,17 +161,29 @@ def spike_counts(frontend: SpikeFrontend, blocks: Iterable[NDArray[np.int16]]) -
     Raises:
         ValueError: a block does not hold a whole number of bins.
     """
-    state = np.zeros((1, 2, len(frontend.threshold)))
+    state = at_rest = np.zeros((1, 2, len(frontend.threshold)))
     below = np.zeros((1, len(frontend.threshold)), bool)  # the sample before the block
     counts = [np.empty((0, len(frontend.threshold)), np.float32)]
+    bin_ = 0
     for block in blocks:
         if len(block) % frontend.samples_per_bin:
             raise ValueError(f"a block of {len(block)} samples does not hold whole bins of {frontend.samples_per_bin}")
-        y, state = signal.sosfilt(_sos(frontend.highpass), block.astype(np.float64), axis=0, zi=state)
-        below = np.concatenate([below[-1:], y < frontend.threshold])
-        crossings = below[1:] & ~below[:-1]
-        counts.append(_by_bin(crossings, frontend.samples_per_bin).sum(axis=1, dtype=np.float32))
-    return running_z(np.concatenate(counts), frontend.zscore_bins)
+        bins = len(block) // frontend.samples_per_bin
+        for start, stop in bounds(within(starts, bin_, bin_ + bins), bins):
+            if bin_ + start in starts:
+                state, below = at_rest, np.zeros_like(below[-1:])
+            samples = block[start * frontend.samples_per_bin : stop * frontend.samples_per_bin].astype(np.float64)
+            y, state = signal.sosfilt(_sos(frontend.highpass), samples, axis=0, zi=state)
+            below = np.concatenate([below[-1:], y < frontend.threshold])
+            crossings = below[1:] & ~below[:-1]
+            counts.append(_by_bin(crossings, frontend.samples_per_bin).sum(axis=1, dtype=np.float32))
+        bin_ += bins
+    return segments_z(np.concatenate(counts), frontend.zscore_bins, starts)
+
+
+def segments_z(x: NDArray[np.float32], bins: int, starts: Starts) -> NDArray[np.float32]:
+    """:func:`running_z` of each segment by itself."""
+    return np.concatenate([running_z(x[start:stop], bins) for start, stop in bounds(starts, len(x))])
 
 
 def running_z(x: NDArray[np.float32], bins: int) -> NDArray[np.float32]:
@@ -169,7 +194,7 @@ def running_z(x: NDArray[np.float32], bins: int) -> NDArray[np.float32]:
     the start, and the implant divides by shifts.
 
     Args:
-        x: ``(bins, n)``, from the recording's first bin.
+        x: ``(bins, n)``, from a segment's first bin.
         bins: time constant, a power of two; 0 returns ``x``.
     """
     if bins == 0:

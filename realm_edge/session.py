@@ -13,16 +13,17 @@ from realm_edge import broadband
 from realm_edge.broadband import Broadband
 from realm_edge.errors import UserError
 from realm_edge.files import replacing
+from realm_edge.segments import one_segment
 from realm_edge.settings import Settings
 
 _PLAIN = ("name", "heldout", "synthetic", "target_unit", "train_end", "validation_end", "spike_source", "resampling_delay_s", "provenance")
-_ARRAYS = ("targets", "lfp", "good_channels", "features", "counts", "spike_threshold")
+_ARRAYS = ("targets", "starts", "lfp", "good_channels", "features", "counts", "spike_threshold")
 _BROADBAND_ARRAYS = ("noise", "live", "spike_times", "spike_units", "unit_channels", "waveforms")
 
 
 @dataclass(frozen=True)
 class Session:
-    """One recording on the bins of ``settings.bin_ms``; bin ``k`` covers ``[k, k + 1)`` bin lengths from its start."""
+    """One recording on the bins of ``settings.bin_ms``; bin ``k`` of a segment covers ``[k, k + 1)`` bin lengths from its start."""
 
     name: str
     heldout: bool  # the session that is decoded; the others pretrain
@@ -40,6 +41,7 @@ class Session:
     spike_threshold: NDArray[np.int32] | None  # (channels,), ADC counts, negative; only for "broadband"
     broadband: Broadband | None  # what makes the synthetic 30 kHz signal; see broadband_block
     provenance: dict[str, str] = field(default_factory=dict)
+    starts: NDArray[np.int64] = field(default_factory=one_segment)  # (segments,), bins at which filters, lags and states start anew
     resampling_delay_s: float = 0.0  # by which ``lfp`` is late, on top of what the implant adds
 
     @property
@@ -118,6 +120,7 @@ def describe(session: Session, settings: Settings) -> dict[str, Any]:
         "synthetic": session.synthetic,
         "seconds": session.bins * settings.bin_ms / 1000,
         "bins": session.bins,
+        "segments": len(session.starts),
         "channels": len(session.good_channels),
         "bad_channels": np.flatnonzero(~session.good_channels).tolist(),
         "spike_source": session.spike_source,
