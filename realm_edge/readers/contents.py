@@ -1,24 +1,41 @@
-"""What every reader takes and gives."""
+"""What every reader gives: all that is in a file, and nothing of its voltage read yet."""
 
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from realm_edge.recording import Recording
+from realm_edge.readers.clock import Clock
+from realm_edge.table import Table
 
 
 @dataclass(frozen=True)
 class Request:
-    """What is wanted of a file."""
+    """Which of several things in a file is wanted."""
 
-    pick: Callable[[Collection[str]], Collection[str]]  # names of the behaviour series there are -> those to read
-    rate_hz: int  # to which broadband is brought while it is read
-    max_gap_s: float  # longer gaps of the LFP's clock are refused
-    lfp_series: str | None = None  # which of several LFP series; None: the reader's rule
-    session: int | None = None  # which session of a file that holds several, from 1
+    max_gap_s: float  # longer gaps of the LFP's clock are pauses; shorter ones are filled
+    lfp_series: tuple[str, ...] = ()  # LFP series, one or several in a row; none: the reader's rule
+    session: int | None = None  # of a file that holds several, from 1
+
+
+@dataclass(frozen=True)
+class Signal:
+    """LFP or broadband voltage, as a file holds it.
+
+    A value ``x`` of channel ``c`` is ``x * gain[c] + offset[c]`` in ``unit``.
+    """
+
+    series: str  # its name in the file
+    data: Table  # (samples, channels), integers or floats; nothing of it has been looked at
+    clock: Clock
+    gain: NDArray[np.float64]  # (channels,)
+    offset: NDArray[np.float64]  # (channels,)
+    unit: str  # "V" or "a.u."
+    channels: tuple[str, ...]  # (channels,) names: electrodes' labels, or numbers
+    good: NDArray[np.bool_]  # (channels,), False where the file calls the channel bad
+    columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # of the electrodes table: name -> (channels,) cells as text
+    delay_s: float = 0.0  # by which it is late, where it was resampled before
 
 
 @dataclass(frozen=True)
@@ -31,18 +48,23 @@ class BehaviorSeries:
     unit: str
 
 
-class Contents(NamedTuple):
-    """What a reader found: the signals, and the behaviour series that were picked."""
+@dataclass(frozen=True)
+class Units:
+    """Spike times of sorted units on the recording's clock."""
 
-    signals: Recording  # without behaviour
-    behaviors: dict[str, BehaviorSeries]
+    times: tuple[NDArray[np.float64], ...]  # one array a unit, s, increasing
+    observed: tuple[NDArray[np.float64], ...] = ()  # (intervals, 2) s a unit, outside of which nobody looked; none: all the time
 
 
-def without_behavior() -> dict:
-    """The behaviour fields of a :class:`Recording` whose behaviour has not been chosen yet."""
-    return {
-        "behavior": np.zeros((0, 0), np.float32),
-        "behavior_times": np.zeros(0),
-        "behavior_names": (),
-        "behavior_unit": "",
-    }
+@dataclass(frozen=True)
+class Contents:
+    """What is in a file. Nothing is read before it is asked for, so that what is broken stands in nobody's way."""
+
+    name: str
+    lfp: Mapping[str, Callable[[], Signal]]  # by name, the one to take first; each raises UserError where it cannot be used
+    behaviors: Mapping[str, Callable[[], BehaviorSeries]]  # by name; each raises UserError where it cannot be used
+    units: Callable[[], Units] = lambda: Units(())
+    intervals: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)  # (intervals, 2) s: trials, epochs and other tables
+    invalid: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 2)))  # (intervals, 2) s, in which nothing holds
+    synthetic: bool = False
+    provenance: Mapping[str, str] = field(default_factory=dict)

@@ -1,0 +1,131 @@
+"""Arrays of rows that need not be in memory: voltage is read a block of rows at a time, wherever it lies."""
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import IO, Any, Protocol
+from zipfile import ZIP_STORED, ZipFile
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+BLOCK_VALUES = 1 << 21  # rows times channels that are in memory at once: 16 MiB as float64
+
+
+class Table(Protocol):
+    """Rows and columns of which a slice of rows can be had: an array in memory, an HDF5 dataset, or :class:`Rows`."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    @property
+    def dtype(self) -> np.dtype: ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, part: slice, /) -> Any: ...
+
+
+class Rows:
+    """A table ``(rows, columns)`` whose rows a function reads; as an array where numpy asks for one."""
+
+    def __init__(self, shape: tuple[int, ...], dtype: DTypeLike, read: Callable[[int, int], NDArray]) -> None:
+        self.shape, self.dtype, self._read = shape, np.dtype(dtype), read
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, part: slice) -> NDArray:
+        first, stop, step = part.indices(len(self))
+        return self._read(first, max(first, stop))[::step]
+
+    def __array__(self, dtype: DTypeLike = None, copy: bool | None = None) -> NDArray:
+        whole = self[:]
+        return whole if dtype is None else whole.astype(dtype, copy=False)
+
+
+def rows_in_file(file: IO[bytes], offset: int, shape: tuple[int, ...], dtype: DTypeLike) -> Rows:
+    """A C-ordered array in an open file. Rows are read, not mapped: mapped pages would count as this process's memory."""
+    dtype = np.dtype(dtype)
+    width = dtype.itemsize * int(np.prod(shape[1:]))
+
+    def read(first: int, stop: int) -> NDArray:
+        block = np.empty((stop - first, *shape[1:]), dtype)
+        wanted, at = memoryview(block).cast("B"), offset + first * width
+        while len(wanted):  # the kernel reads at most 2 GiB at a time
+            count = os.preadv(file.fileno(), [wanted], at)
+            if not count:
+                raise OSError(f"{file.name}: cut short at byte {at}")
+            wanted, at = wanted[count:], at + count
+        return block
+
+    return Rows(shape, dtype, read)
+
+
+def rows_of_npy(path: Path) -> Rows:
+    """A ``.npy`` file.
+
+    Raises:
+        ValueError: not such a file, or one of objects or in Fortran's order.
+    """
+    file = path.open("rb")
+    shape, dtype = _npy_header(file)
+    return rows_in_file(file, file.tell(), shape, dtype)
+
+
+def rows_of_npz(path: Path, key: str) -> Rows | None:
+    """An array of an ``.npz``; None where it is compressed, so that it can be read as a whole only.
+
+    Raises:
+        ValueError: as :func:`rows_of_npy`.
+        KeyError: no such array.
+    """
+    with ZipFile(path) as archive:
+        entry = archive.getinfo(f"{key}.npy")
+    if entry.compress_type != ZIP_STORED:
+        return None
+    file = path.open("rb")
+    file.seek(entry.header_offset + 26)  # APPNOTE.TXT, 4.3.7: lengths of the file name and the extra field of a local header
+    lengths = np.frombuffer(file.read(4), "<u2")
+    file.seek(int(lengths.sum()), os.SEEK_CUR)
+    shape, dtype = _npy_header(file)
+    return rows_in_file(file, file.tell(), shape, dtype)
+
+
+def _npy_header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
+    version = np.lib.format.read_magic(file)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, fortran, dtype = read(file)
+    if fortran and len(shape) > 1 or dtype.hasobject:
+        raise ValueError("an array in Fortran's order or of objects")
+    return shape, dtype
+
+
+def write_npy(file: IO[bytes], table: Table) -> None:
+    """Write a table as ``numpy.save`` writes an array, a block at a time."""
+    header = {"descr": np.lib.format.dtype_to_descr(table.dtype), "fortran_order": False, "shape": tuple(table.shape)}
+    np.lib.format.write_array_header_1_0(file, header)
+    for block in blocks(table):
+        file.write(np.ascontiguousarray(block, table.dtype).data)
+
+
+def blocks(table: Table, first: int = 0, stop: int | None = None) -> Iterator[NDArray]:
+    """The rows ``[first, stop)``, a block of :data:`BLOCK_VALUES` values at a time."""
+    stop = len(table) if stop is None else stop
+    rows = block_rows(table.shape)
+    return (np.asarray(table[at : min(at + rows, stop)]) for at in range(first, stop, rows))
+
+
+def block_rows(shape: tuple[int, ...]) -> int:
+    """Rows of a block."""
+    return max(1, BLOCK_VALUES // max(1, int(np.prod(shape[1:]))))
+
+
+def spooled(file: IO[bytes], parts: Iterable[NDArray], columns: int, dtype: DTypeLike) -> Rows:
+    """Append blocks of rows to a file that is open for reading and writing, and give them as a table."""
+    offset, rows = file.seek(0, os.SEEK_END), 0
+    for part in parts:
+        file.write(np.ascontiguousarray(part, dtype).data)
+        rows += len(part)
+    file.flush()
+    return rows_in_file(file, offset, (rows, columns), dtype)
