@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from realm_edge.resample import to_counts
+from realm_edge.table import Table
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class Broadband:
     waveforms: NDArray[np.float32]  # (units, samples), ADC counts at the broadband rate; they begin at the spike time
 
 
-def second(broadband: Broadband, lfp: NDArray[np.int16], lfp_rate: int, rate: int, index: int) -> NDArray[np.int16]:
+def second(broadband: Broadband, lfp: Table, lfp_rate: int, rate: int, index: int) -> NDArray[np.int16]:
     """Make one second; the result depends on nothing but the arguments, so any second can be made alone.
 
     Args:
@@ -43,10 +44,11 @@ def second(broadband: Broadband, lfp: NDArray[np.int16], lfp_rate: int, rate: in
     return to_counts(x)
 
 
-def _add_lfp(x: NDArray[np.float32], lfp: NDArray[np.int16], lfp_rate: int, rate: int, index: int) -> None:
+def _add_lfp(x: NDArray[np.float32], lfp: Table, lfp_rate: int, rate: int, index: int) -> None:
     start = index * lfp_rate
-    wanted = np.minimum(np.arange(start, start + lfp_rate + 1), len(lfp) - 1)
-    known = lfp[wanted].astype(np.float32)  # (lfp_rate + 1, channels)
+    start = min(start, len(lfp) - 1)
+    known = np.asarray(lfp[start : start + lfp_rate + 1], np.float32)
+    known = np.concatenate([known, np.repeat(known[-1:], lfp_rate + 1 - len(known), axis=0)])  # (lfp_rate + 1, channels)
     position, remainder = np.divmod(np.arange(rate) * lfp_rate, rate)
     weight = (remainder / rate).astype(np.float32)[:, None]
     x += known[position]

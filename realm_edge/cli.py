@@ -19,16 +19,16 @@ from realm_edge.cli_cores import targets_, validate
 from realm_edge.cli_evaluate import evaluate, study
 from realm_edge.cli_options import (
     AS_JSON,
-    BEHAVIOR,
     BUDGET,
+    CHOICES,
     CONFIG,
-    LFP,
     MACHINE,
     OUT,
     PATH,
     SESSION,
     SOURCE,
     TARGETS,
+    gathered,
     options,
     settings_of,
 )
@@ -37,6 +37,7 @@ from realm_edge.errors import UserError
 from realm_edge.torchrun import leads, processes
 
 if TYPE_CHECKING:
+    from realm_edge.sources import Recordings
     from realm_edge.workflow import Workflow
 
 DEFAULT_TARGETS = ("cortex-m4", "rv32imc")
@@ -99,13 +100,11 @@ def main(ctx: click.Context) -> None:
 @options(SOURCE, TARGETS, BUDGET, MACHINE)
 @click.option("--out", type=PATH, help="Directory of the run (default: runs/ and the first recording's or the preset's name).")
 @AS_JSON
+@gathered
 def run(
     preset: str | None,
     config: Path | None,
-    recordings: tuple[Path, ...],
-    behavior: str | None,
-    lfp_series: str | None,
-    features: str | None,
+    recordings: "Recordings",
     fresh: bool,
     targets: tuple[str, ...],
     budget: Path | None,
@@ -120,10 +119,10 @@ def run(
     chosen = _known(targets) or DEFAULT_TARGETS
     limits = budget_request(budget)
     settings = settings_of(preset, config)
-    out = out or Path("runs") / (recordings[0].stem if recordings else settings.preset if settings else "demo")
-    made, request = open_for_data(out, settings, recordings, behavior, lfp_series, features, fresh=fresh, may_skip=True)
+    out = out or Path("runs") / (recordings.files[0].stem if recordings.files else settings.preset if settings else "demo")
+    made, request = open_for_data(out, settings, recordings, fresh=fresh, may_skip=True)
     work = _workflow(made)
-    work.resume("data", recordings, behavior, lfp_series, features, request=request)
+    work.resume("data", recordings, request=request)
     work.resume("train", device, precision)
     work.resume("export")
     work.resume("quantize")
@@ -136,15 +135,13 @@ def run(
 
 @main.group(invoke_without_command=True, epilog="Example: realm-edge data --data monday.nwb --behavior hand_velocity --out runs/hand")
 @options(SOURCE, OUT, AS_JSON)
+@gathered
 @click.pass_context
 def data(
     ctx: click.Context,
     preset: str | None,
     config: Path | None,
-    recordings: tuple[Path, ...],
-    behavior: str | None,
-    lfp_series: str | None,
-    features: str | None,
+    recordings: "Recordings",
     fresh: bool,
     out: Path,
     as_json: bool,
@@ -157,39 +154,39 @@ def data(
         return
     from realm_edge.workflow import open_for_data
 
-    made, request = open_for_data(out, settings_of(preset, config), recordings, behavior, lfp_series, features, fresh=fresh, may_skip=False)
-    _tell(_workflow(made).perform("data", recordings, behavior, lfp_series, features, request=request), as_json)
+    made, request = open_for_data(out, settings_of(preset, config), recordings, fresh=fresh, may_skip=False)
+    _tell(_workflow(made).perform("data", recordings, request=request), as_json)
 
 
 @data.command(epilog="Example: realm-edge data inspect monday.nwb --png monday.png")
 @click.argument("file", type=PATH)
-@options(LFP, SESSION)
+@options(CHOICES, SESSION)
 @click.option("--png", type=PATH, help="Draw traces, spectrum and behaviour into this file.")
 @AS_JSON
-def inspect(file: Path, lfp_series: str | None, session: int | None, png: Path | None, as_json: bool) -> None:
-    """Show a recording's channels, rates, units, behaviour, gaps, dead and saturated channels."""
+@gathered
+def inspect(file: Path, recordings: "Recordings", session: int | None, png: Path | None, as_json: bool) -> None:
+    """Show what is in a recording, and what is done about it: channels, rates, units, behaviour, gaps, dead and saturated channels."""
     from realm_edge import inspection
 
-    summary, contents = inspection.inspect(file, lfp_series, session)
+    found = inspection.inspect(file, recordings.of(0), session)
     if png is not None:
         from realm_edge.quicklook import draw
 
-        draw(contents, summary, png)
-    click.echo(json.dumps(summary, indent=2) if as_json else "\n".join(inspection.lines(summary)))
+        draw(found, png)
+    click.echo(json.dumps(found.summary, indent=2) if as_json else "\n".join(inspection.lines(found.summary)))
 
 
 @data.command(epilog="Example: realm-edge data convert monday.nwb monday.realm --behavior hand_velocity")
 @click.argument("file", type=PATH)
 @click.argument("out", type=PATH)
-@options(BEHAVIOR, LFP, SESSION, CONFIG, AS_JSON)
-def convert(
-    file: Path, out: Path, behavior: str | None, lfp_series: str | None, session: int | None, config: Path | None, as_json: bool
-) -> None:
+@options(CHOICES, SESSION, CONFIG, AS_JSON)
+@gathered
+def convert(file: Path, out: Path, recordings: "Recordings", session: int | None, config: Path | None, as_json: bool) -> None:
     """Write a recording as a .realm directory, which opens at once; without --behavior, with all its behaviour series."""
     from realm_edge.inspection import convert as write
     from realm_edge.settings import preset
 
-    _tell(write(file, out, settings_of(None, config) or preset("demo"), behavior, lfp_series, session), as_json)
+    _tell(write(file, out, settings_of(None, config) or preset("demo"), recordings.of(0), session), as_json)
 
 
 @main.command(epilog="Example: realm-edge train --out runs/demo")

@@ -8,10 +8,24 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from realm_edge.cli_options import AS_JSON, BEHAVIOR, CONFIG, FEATURES, MACHINE, PATH, PRESET, RECORDINGS, number, options, settings_of
+from realm_edge.cli_options import (
+    AS_JSON,
+    CHOICES,
+    CONFIG,
+    FEATURES,
+    MACHINE,
+    PATH,
+    PRESET,
+    RECORDINGS,
+    gathered,
+    number,
+    options,
+    settings_of,
+)
 
 if TYPE_CHECKING:
     from realm_edge.evaluation.sweep import Plan
+    from realm_edge.sources import Recordings
 
 HELDOUT = click.option(
     "--heldout", metavar="N|all", default="1", show_default=True, help="Sessions to decode: the last N, or each in turn."
@@ -22,12 +36,13 @@ SEEDS = click.option("--seeds", type=int, default=3, show_default=True, help="Se
 
 
 @click.command(epilog="Example: realm-edge evaluate --seeds 3 --heldout 2 --labels 0.1,0.25,1.0 --out runs/evaluate")
-@options(PRESET, CONFIG, RECORDINGS, BEHAVIOR, FEATURES, SEEDS, HELDOUT)
+@options(PRESET, CONFIG, RECORDINGS, CHOICES, FEATURES, SEEDS, HELDOUT)
 @click.option("--labels", metavar="SHARES", default="1.0", show_default=True, help="Shares of the training part with known behaviour.")
 @click.option("--double", is_flag=True, help="Also the trained baselines with twice the student's parameters.")
 @options(DECODERS, WORKERS, MACHINE)
 @click.option("--out", type=PATH, default=Path("runs/evaluate"), show_default=True, help="Directory of the results.")
 @AS_JSON
+@gathered
 def evaluate(out: Path, as_json: bool, **given: Any) -> None:
     """Compare the student with every baseline over seeds, held-out sessions and shares of labels; goes on where it stopped."""
     from realm_edge.evaluation.sweep import evaluate as compare
@@ -40,11 +55,12 @@ def evaluate(out: Path, as_json: bool, **given: Any) -> None:
 
 @click.command(epilog="Example: realm-edge study delay --seeds 3 --heldout 2 --config examples/compare.toml")
 @click.argument("name")
-@options(PRESET, CONFIG, RECORDINGS, BEHAVIOR, FEATURES, SEEDS, HELDOUT)
+@options(PRESET, CONFIG, RECORDINGS, CHOICES, FEATURES, SEEDS, HELDOUT)
 @click.option("--labels", metavar="SHARES", help="Shares of the training part with known behaviour (default: the study's).")
 @options(DECODERS, WORKERS, MACHINE)
 @click.option("--out", type=PATH, help="Directory of the results (default: runs/study-NAME).")
 @AS_JSON
+@gathered
 def study(name: str, out: Path | None, as_json: bool, **given: Any) -> None:
     """Vary one thing and compare decoders; goes on where it stopped.
 
@@ -68,9 +84,7 @@ def _plan(
     *command: str,
     preset: str | None,
     config: Path | None,
-    recordings: tuple[Path, ...],
-    behavior: str | None,
-    features: str | None,
+    recordings: "Recordings",
     seeds: int,
     heldout: str,
     labels: str | None,
@@ -82,15 +96,12 @@ def _plan(
 ) -> "Plan":
     """What the options ask for; the command that is written into the results leaves out what does not change them."""
     from realm_edge.evaluation.sweep import Plan
-    from realm_edge.evaluation.tasks import Recordings
     from realm_edge.settings import preset as find_preset
 
     flags: list[tuple[str, Any]] = [
         ("--preset", preset),
         ("--config", config),
-        *(("--data", path) for path in recordings),
-        ("--behavior", behavior),
-        ("--features", features),
+        *recordings.flags(),
         ("--seeds", seeds),
         ("--heldout", heldout),
         ("--labels", labels),
@@ -100,7 +111,7 @@ def _plan(
     shares = labels.split(",") if labels else []
     return Plan(
         settings=settings_of(preset, config) or find_preset("demo"),
-        recordings=Recordings(recordings, behavior, features),
+        recordings=recordings,
         seeds=seeds,
         heldout=None if heldout == "all" else number("--heldout", heldout, int, "a number of sessions, or all"),
         labels=tuple(dict.fromkeys(number("--labels", share, float, "shares such as 0.1,0.25,1.0") for share in shares)),

@@ -1,5 +1,6 @@
 """Options that several commands of the command line share, and what is made of their values."""
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,8 +31,18 @@ AS_JSON = click.option("--json", "as_json", is_flag=True, help="Write the result
 OUT = click.option("--out", type=PATH, default=Path("runs/demo"), show_default=True, help="Directory of the run.")
 TARGETS = click.option("--target", "targets", metavar="NAME", multiple=True, help="Target, repeatable (default: both); see `targets`.")
 BUDGET = click.option("--budget", type=PATH, help="TOML file of limits (default: the product's).")
-BEHAVIOR = click.option("--behavior", metavar="NAME", help="Behaviour series to decode, where a recording has several.")
-LFP = click.option("--lfp", "lfp_series", metavar="NAME", help="LFP series to decode from, where an NWB recording has several.")
+CHOICES = options(
+    click.option("--behavior", metavar="NAME", multiple=True, help="Behaviour series to decode; repeatable: several are one target."),
+    click.option("--lfp", metavar="NAME", multiple=True, help="LFP series to decode from; repeatable: several follow one another."),
+    click.option("--channels", metavar="LIST", multiple=True, help="Channels to take: 0-31,40, names, or column=value of the electrodes."),
+    click.option("--without-channels", metavar="LIST", multiple=True, help="Channels to leave out, as with --channels."),
+    click.option("--segments", metavar="TABLE", help="Intervals that are segments: trials, epochs, another table of the file, or a .csv."),
+    click.option(
+        "--behavior-file", type=PATH, multiple=True, help="File with the behaviour (.nwb, .npz, .csv, .parquet); once a recording."
+    ),
+    click.option("--units-file", type=PATH, multiple=True, help="File with the spike times, likewise."),
+    click.option("--sync-offset", type=float, metavar="S", multiple=True, help="Seconds added to the times of those files."),
+)
 FEATURES = click.option("--features", metavar="NAME", help="The recordings hold features instead of voltage: the series they are in.")
 SESSION = click.option("--session", type=int, metavar="N", help="Session to take, from 1, where a file holds several.")
 CONFIG = click.option("--config", type=PATH, help="TOML file of settings; what it leaves out comes from the preset.")
@@ -41,11 +52,41 @@ SOURCE = options(
     PRESET,
     CONFIG,
     RECORDINGS,
-    BEHAVIOR,
-    LFP,
+    CHOICES,
     FEATURES,
     click.option("--fresh", is_flag=True, help="Remove the run in --out first."),
 )
+
+
+def gathered(command: Command) -> Command:
+    """Give a command what :data:`CHOICES` and its recordings say as one :class:`realm_edge.sources.Recordings`."""
+
+    @functools.wraps(command)
+    def gather(
+        behavior: tuple[str, ...],
+        lfp: tuple[str, ...],
+        channels: tuple[str, ...],
+        without_channels: tuple[str, ...],
+        segments: str | None,
+        behavior_file: tuple[Path, ...],
+        units_file: tuple[Path, ...],
+        sync_offset: tuple[float, ...],
+        recordings: tuple[Path, ...] = (),
+        features: str | None = None,
+        **others: Any,
+    ) -> None:
+        from realm_edge.readers.choices import Choices
+        from realm_edge.sources import Recordings
+
+        choices = Choices(behavior, lfp, channels, without_channels, segments)
+        files = (others["file"],) if "file" in others else recordings
+        asked = Recordings(files, choices, behavior_file, units_file, sync_offset, features)
+        if sync_offset and not (behavior_file or units_file):
+            raise UserError(f"--sync-offset {sync_offset[0]:g}: it shifts --behavior-file or --units-file: give one of them")
+        asked.check()
+        command(recordings=asked, **others)
+
+    return gather
 
 
 _DEVICE = click.Choice(["auto", "cpu", "cuda"])

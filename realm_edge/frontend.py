@@ -4,7 +4,7 @@ These are the definitions that the step graphs of the firmware reproduce: every 
 ``b0 b1 b2 a1 a2`` (``a0 = 1``) that starts at rest with the first sample of each segment.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,13 +13,13 @@ from scipy import signal
 
 from realm_edge.segments import Starts, bounds, within
 from realm_edge.settings import Settings
+from realm_edge.table import BLOCK_VALUES, Table
 
 ZSCORE_SD = float(np.sqrt(np.pi / 2))  # standard deviation over mean absolute deviation, for Gaussian x
 ZSCORE_FLOOR = 1 / 32  # smallest mean absolute deviation, in ADC counts, log2 power or spikes: constant features have none
 COMMON_AVERAGE_MIN_CHANNELS = 4  # the mean of fewer channels is mostly the channel itself
 THRESHOLD_SECONDS = 10  # of the recording's start, from which the spike threshold is estimated
 _MEDIAN_TO_SD = 0.6745  # median of |x| over its standard deviation for Gaussian x (Quian Quiroga et al. 2004, eq. 3.1)
-_CHUNK_SECONDS = 20  # bounds the float64 copies
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def design(settings: Settings, good_channels: NDArray[np.bool_]) -> LfpFrontend:
     )
 
 
-def lfp_features(frontend: LfpFrontend, lfp: NDArray[np.int16], starts: Starts = (0,)) -> NDArray[np.float32]:
+def lfp_features(frontend: LfpFrontend, lfp: Table, starts: Starts = (0,)) -> NDArray[np.float32]:
     """Compute the features of every whole bin, each segment from rest.
 
     Args:
@@ -90,38 +90,39 @@ def lfp_features(frontend: LfpFrontend, lfp: NDArray[np.int16], starts: Starts =
         ``(bins, n_features)``, feature-major: the mean of all channels in ADC counts, then for each band the log2 power
         of all channels; z-scores of these where ``frontend.zscore_bins`` is not 0.
     """
-    bins = len(lfp) // frontend.samples_per_bin
-    features = np.empty((bins, frontend.n_features), np.float32)
-    for start, stop in bounds(starts, bins):
-        samples = lfp[start * frontend.samples_per_bin : stop * frontend.samples_per_bin]
-        features[start:stop] = running_z(_segment_features(frontend, samples), frontend.zscore_bins)
-    return features
+    none = np.empty((0, frontend.n_features), np.float32)
+    return np.concatenate([none, *feature_blocks(frontend, lfp, starts)])
 
 
-def _segment_features(frontend: LfpFrontend, lfp: NDArray[np.int16]) -> NDArray[np.float32]:
-    """Features of one segment, before the running z-score."""
+def feature_blocks(frontend: LfpFrontend, lfp: Table, starts: Starts) -> Iterator[NDArray[np.float32]]:
+    """:func:`lfp_features`, a block of bins at a time; ``lfp`` is never in memory as a whole."""
+    for start, stop in bounds(starts, len(lfp) // frontend.samples_per_bin):
+        yield from running_z_blocks(_segment_features(frontend, lfp, start, stop), frontend.zscore_bins)
+
+
+def _segment_features(frontend: LfpFrontend, lfp: Table, first: int, end: int) -> Iterator[NDArray[np.float32]]:
+    """Features of the bins of one segment, before the running z-score."""
     channels = len(frontend.good)
-    bins = len(lfp) // frontend.samples_per_bin
-    features = np.empty((bins, frontend.n_features), np.float32)
     pre_state = np.zeros((len(frontend.pre), 2, channels))
     band_states = [np.zeros((1, 2, channels)) for _ in frontend.bands]
     power_states = np.zeros((len(frontend.bands), 1, channels))
     leak = 1 / frontend.power_bins
-    chunk = max(1, _CHUNK_SECONDS * frontend.rate_hz // frontend.samples_per_bin)
-    for start in range(0, bins, chunk):
-        stop = min(start + chunk, bins)
-        x = lfp[start * frontend.samples_per_bin : stop * frontend.samples_per_bin].astype(np.float64)
+    chunk = max(1, BLOCK_VALUES // channels // frontend.samples_per_bin)
+    for start in range(first, end, chunk):
+        stop = min(start + chunk, end)
+        features = np.empty((stop - start, frontend.n_features), np.float32)
+        x = np.asarray(lfp[start * frontend.samples_per_bin : stop * frontend.samples_per_bin], np.float64)
         if frontend.common_average:
             x -= x[:, frontend.good].mean(axis=1, keepdims=True)
         x[:, ~frontend.good] = 0.0
         y, pre_state = signal.sosfilt(_sos(frontend.pre), x, axis=0, zi=pre_state)
-        features[start:stop, :channels] = _by_bin(y, frontend.samples_per_bin).mean(axis=1)
+        features[:, :channels] = _by_bin(y, frontend.samples_per_bin).mean(axis=1)
         for i, band in enumerate(frontend.bands):
             z, band_states[i] = signal.sosfilt(_sos(band), y, axis=0, zi=band_states[i])
             power = _by_bin(np.square(z, out=z), frontend.samples_per_bin).sum(axis=1)
             power, power_states[i] = signal.lfilter([leak], [1.0, leak - 1.0], power, axis=0, zi=power_states[i])
-            features[start:stop, (i + 1) * channels : (i + 2) * channels] = np.log2(1.0 + power)
-    return features
+            features[:, (i + 1) * channels : (i + 2) * channels] = np.log2(1.0 + power)
+        yield features
 
 
 def spike_threshold(settings: Settings, broadband: NDArray[np.int16]) -> NDArray[np.int32]:
@@ -197,20 +198,31 @@ def running_z(x: NDArray[np.float32], bins: int) -> NDArray[np.float32]:
         x: ``(bins, n)``, from a segment's first bin.
         bins: time constant, a power of two; 0 returns ``x``.
     """
-    if bins == 0:
-        return x
-    wide = x.astype(np.float64)
-    centred = wide - _running_mean(wide, bins)
-    deviation = _running_mean(np.abs(centred), bins)
-    return (centred / (ZSCORE_SD * np.maximum(deviation, ZSCORE_FLOOR))).astype(np.float32)
+    return np.concatenate([x[:0], *running_z_blocks([x], bins)])
 
 
-def _running_mean(x: NDArray[np.float64], bins: int) -> NDArray[np.float64]:
+def running_z_blocks(blocks: Iterable[NDArray[np.float32]], bins: int) -> Iterator[NDArray[np.float32]]:
+    """:func:`running_z` of a segment that comes in blocks ``(bins, n)``."""
+    seen, mean, deviation = 0, np.zeros((1, 1)), np.zeros((1, 1))
+    for x in blocks:
+        if bins == 0 or not len(x):
+            yield x
+            continue
+        wide = x.astype(np.float64)
+        means = _running_mean(wide, bins, seen, mean)
+        centred = wide - means
+        deviations = _running_mean(np.abs(centred), bins, seen, deviation)
+        yield (centred / (ZSCORE_SD * np.maximum(deviations, ZSCORE_FLOOR))).astype(np.float32)
+        seen, mean, deviation = seen + len(x), means[-1:], deviations[-1:]
+
+
+def _running_mean(x: NDArray[np.float64], bins: int, seen: int, last: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The running mean over ``x``, before which ``seen`` bins came with the mean ``last``, (1, n)."""
     mean = np.empty_like(x)
-    last, start = np.zeros((1, x.shape[1])), 0
+    last, start = np.broadcast_to(last, (1, x.shape[1])), 0
     while start < len(x):  # bin k is the (k + 1)-th that is seen: w doubles at bins 1, 3, 7, ...
-        w = min(bins, start + 1)
-        stop = len(x) if w == bins else min(2 * w - 1, len(x))
+        w = min(bins, 1 << (seen + start + 1).bit_length() - 1)
+        stop = len(x) if w == bins else min(2 * w - 1 - seen, len(x))
         keep = 1 - 1 / w
         mean[start:stop], _ = signal.lfilter([1 / w], [1.0, -keep], x[start:stop], axis=0, zi=keep * last)
         last, start = mean[stop - 1 : stop], stop

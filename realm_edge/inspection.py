@@ -1,6 +1,10 @@
-"""What is in a recording, before anything is made of it; and its conversion to the cache format."""
+"""What is in a recording, before anything is made of it; and its conversion to the project's own format."""
 
-from collections.abc import Collection, Iterator
+import dataclasses
+import tempfile
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -8,54 +12,71 @@ import numpy as np
 from numpy.typing import NDArray
 
 from realm_edge.errors import UserError
-from realm_edge.readers import cache, read_contents
-from realm_edge.readers.arrays import choose_behavior
-from realm_edge.readers.contents import BehaviorSeries, Contents, Request
-from realm_edge.readers.rails import rail_share
+from realm_edge.readers import Choices, Contents, Sources, cache, open_sources, signals_of
+from realm_edge.readers.choices import pick, usable
+from realm_edge.readers.clock import Clock
+from realm_edge.readers.contents import BehaviorSeries, Signal, Units
+from realm_edge.readers.rails import Rails, rail_share
 from realm_edge.recording import Recording
+from realm_edge.resample import Resampler, to_counts
 from realm_edge.settings import Settings
+from realm_edge.table import Table, blocks, spooled
 
 SATURATED = 1e-3  # share of samples at an extreme value from which on a channel counts as clipping
-_SHOWN_GAP_S = 60.0  # longer gaps are refused here too: filling them could take any amount of memory
 _WIDE_STEP = 1.5  # periods between two behaviour samples that make a gap
+_NOTES = (
+    *(
+        "lfp_series",
+        "lfp_choices",
+        "lfp_unusable",
+        "channels",
+        "scale",
+        "few_counts",
+        "too_large",
+        "nan_channels",
+        "nan_samples",
+        "resampled",
+    ),
+    *("channel_mask", "trials", "units", "spikes_outside", "left_out"),
+)  # of the provenance, that are shown
+_BROADBAND_HZ = 6000.0  # faster recordings hold spikes; converted, they keep the LFP alone
 
 
-def inspect(path: Path, lfp_series: str | None = None, session: int | None = None) -> tuple[dict[str, Any], Contents]:
-    """Read a recording with all its behaviour series.
+@dataclass(frozen=True)
+class Inspection:
+    """A recording without behaviour, its behaviour series, and what is said about them."""
 
-    Gaps in its clock that would be refused for decoding are shown, up to a minute.
+    recording: Recording
+    behaviors: Mapping[str, BehaviorSeries]
+    summary: dict[str, Any]
+
+
+def inspect(path: Path, choices: Choices = Choices(), session: int | None = None) -> Inspection:  # noqa: B008
+    """Look at a recording with all its behaviour series.
 
     Args:
         path: any recording that :func:`realm_edge.readers.read_recording` takes.
-        lfp_series: name of the LFP series, where there are several.
+        choices: what is taken of it.
         session: number of the session, where the file holds several.
-
-    Returns:
-        What :func:`describe` says, and the contents.
 
     Raises:
         UserError: as :func:`realm_edge.readers.read_recording`.
     """
-    contents = read_contents(path, Request(list, Settings().lfp.rate_hz, _SHOWN_GAP_S, lfp_series, session))
-    return describe(contents), contents
+    settings = Settings()
+    sources = open_sources(path, choices, settings.bin_ms / 1000, session)
+    recording = signals_of(sources, path, choices, settings)
+    behaviors, unusable = _behaviors(sources, choices, path)
+    return Inspection(recording, behaviors, describe(recording, behaviors, unusable, sources.main))
 
 
-def convert(
-    path: Path,
-    out: Path,
-    settings: Settings,
-    behavior: str | None = None,
-    lfp_series: str | None = None,
-    session: int | None = None,
-) -> dict[str, Any]:
-    """Write a recording in the cache format (:mod:`realm_edge.readers.cache`).
+def convert(path: Path, out: Path, settings: Settings, choices: Choices = Choices(), session: int | None = None) -> dict[str, Any]:  # noqa: B008
+    """Write a recording in the project's own format (:mod:`realm_edge.readers.cache`).
 
     Args:
         path: any recording.
         out: directory to make, ``NAME.realm``.
-        settings: ``lfp.rate_hz`` is what broadband is resampled to; gaps longer than a bin are refused.
-        behavior: the behaviour series to keep; None keeps all.
-        lfp_series: name of the LFP series, where there are several.
+        settings: ``lfp.rate_hz`` is what broadband is resampled to; gaps longer than a bin are pauses.
+        choices: what is taken; without a behaviour, all series are kept.
         session: number of the session, where the file holds several.
 
     Returns:
@@ -65,61 +86,144 @@ def convert(
         UserError: as :func:`realm_edge.readers.read_recording`, or ``out`` exists.
     """
     cache.check_free(out)
+    sources = open_sources(path, choices, settings.bin_ms / 1000, session)
+    recording = signals_of(sources, path, choices, settings)
+    behaviors, unusable = _behaviors(sources, choices, path)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=out.parent) as spool:
+        recording, signal = _stored(recording, settings, spool)
+        summary = describe(recording, behaviors, unusable, sources.main)
+        units = Units(recording.spike_times, recording.spike_observed)
+        intervals = sources.main.intervals if recording.trials is None else {**sources.main.intervals, "trials": recording.trials}
+        stored = cache.Stored(signal, behaviors, units, intervals, recording.invalid, recording.synthetic, recording.provenance)
+        cache.write(stored, out)
+    return {"out": str(out), **summary}
 
-    def pick(names: Collection[str]) -> Collection[str]:
-        return names if behavior is None else [choose_behavior(names, behavior, str(path))]
 
-    contents = read_contents(path, Request(pick, settings.lfp.rate_hz, settings.bin_ms / 1000, lfp_series, session))
-    cache.write(contents, out)
-    return {"out": str(out), **describe(contents)}
+def _behaviors(sources: Sources, choices: Choices, path: Path) -> tuple[dict[str, BehaviorSeries], dict[str, str]]:
+    """The behaviour series to show or keep, and why others cannot be used."""
+    source, offset = (sources.main, 0.0) if sources.behavior is None else (sources.behavior, choices.sync_offset)
+    if choices.behavior:
+        wanted = dict(pick(source.behaviors, name, "--behavior", str(choices.behavior_file or path)) for name in choices.behavior)
+        found, unusable = {name: read() for name, read in wanted.items()}, dict[str, str]()
+    else:
+        found, unusable = usable(source.behaviors)
+    return {name: dataclasses.replace(series, times=series.times + offset) for name, series in found.items()}, unusable
 
 
-def describe(contents: Contents) -> dict[str, Any]:
-    """Channels, rates, units, behaviour series, gaps, dead, saturated and masked channels; JSON-able.
+def _stored(recording: Recording, settings: Settings, spool: Any) -> tuple[Recording, Signal]:
+    """The LFP as it is stored: stretch after stretch, and broadband at the front end's rate."""
+    lfp = lfp_of(recording)
+    channels, rate, delay, share = lfp.shape[1], recording.lfp_rate, recording.lfp_delay_s, recording.rail_share
+    resampler = Resampler(rate, settings.lfp.rate_hz) if rate > _BROADBAND_HZ else None
+    starts: list[tuple[int, float]] = []
+    lengths: list[int] = []
+    for first, stop, start in recording.stretches:
+        starts.append((sum(lengths), start))
+        lengths.append(stop - first if resampler is None else resampler.length(first, stop, stop))
+    if resampler is None:
+        parts = (block for first, stop, _ in recording.stretches for block in blocks(lfp, first, stop))
+    else:
+        rails = Rails()
+        for first, stop, _ in recording.stretches:
+            for block in blocks(lfp, first, stop):
+                rails.add(block)
+        share, rate, delay = rails.share(), float(settings.lfp.rate_hz), delay + resampler.delay_s
+        new = resampler
+        parts = (to_counts(part) for first, stop, _ in recording.stretches for part in new.blocks(lfp, first, stop, first, stop))
+        recording.provenance["resampled"] = (
+            f"{recording.lfp_rate:.9g} Hz to {rate:g} Hz as it was converted; a sample looks {1e3 * new.delay_s:.2f} ms ahead"
+        )
+    table = spooled(spool, parts, channels, np.int16)
+    good = np.ones(channels, bool) if recording.good_channels is None else recording.good_channels
+    if share is not None:
+        good = good & (share < 1.0)  # after the low-pass's start a dead channel is not constant any more
+    none = np.zeros(0, np.int64)
+    signal = Signal(
+        series="lfp",
+        data=table,
+        clock=Clock(rate, len(table), tuple(starts), none, none),
+        gain=np.full(channels, recording.lfp_scale),
+        offset=np.zeros(channels) if recording.lfp_offset is None else recording.lfp_offset,
+        unit=recording.lfp_unit,
+        channels=recording.channels or tuple(map(str, range(channels))),
+        good=good,
+        delay_s=delay,
+        gaps=recording.lfp_gaps,
+        rail_share=share,
+    )
+    stretches = signal.clock.stretches
+    changed = dataclasses.replace(
+        recording, lfp=table, lfp_rate=rate, lfp_stretches=stretches, lfp_delay_s=delay, rail_share=share, good_channels=good
+    )
+    return changed, signal
+
+
+def describe(
+    recording: Recording, behaviors: Mapping[str, BehaviorSeries], unusable: Mapping[str, str], contents: Contents
+) -> dict[str, Any]:
+    """Channels, rates, units, behaviour series, pauses, gaps, dead, saturated and masked channels; JSON-able.
 
     Dead is a channel that never changes; saturated one that spends 0.1 % of its samples or more at its largest or
-    smallest value; masked one that the file calls bad. Where LFP was resampled while it was read, dead and saturated tell of
+    smallest value; masked one that the file calls bad. Where LFP was resampled while it was converted, dead and saturated tell of
     the raw signal.
     """
-    signals = contents.signals
-    lfp = lfp_of(signals)
-    share = signals.rail_share if signals.rail_share is not None else rail_share(lfp)
+    lfp = lfp_of(recording)
+    share = recording.rail_share if recording.rail_share is not None else rail_share(lfp)
     dead = share == 1.0
-    good = signals.good_channels if signals.good_channels is not None else np.ones(len(share), bool)
-    seconds = len(lfp) / signals.lfp_rate
-    counts = [len(times) for times in signals.spike_times]
+    good = recording.good_channels if recording.good_channels is not None else np.ones(len(share), bool)
+    stretches = [(start, start + (stop - first) / recording.lfp_rate) for first, stop, start in recording.stretches]
+    seconds = sum(end - start for start, end in stretches)
+    counts = [len(_between(times, stretches)) for times in recording.spike_times]
     return {
-        "file": signals.provenance["file"],
-        "sha256": signals.provenance["sha256"],
+        "file": recording.provenance["file"],
+        "sha256": recording.provenance["sha256"],
         "lfp": {
             "channels": lfp.shape[1],
+            "names": list(recording.channels),
             "samples": len(lfp),
-            "rate_hz": signals.lfp_rate,
-            "start_s": signals.lfp_start,
+            "rate_hz": recording.lfp_rate,
+            "start_s": recording.stretches[0][2],
             "seconds": seconds,
-            "unit_per_count": signals.lfp_scale,
-            "unit": signals.lfp_unit,
-            "delay_ms": 1e3 * signals.lfp_delay_s,
+            "unit_per_count": recording.lfp_scale,
+            "unit": recording.lfp_unit,
+            "delay_ms": 1e3 * recording.lfp_delay_s,
         },
-        "gaps": [{"start_s": start, "length_s": length} for start, length in signals.lfp_gaps],
+        "pauses": [{"start_s": end, "length_s": start - end} for (_, end), (start, _) in pairwise(stretches)],
+        "gaps": [{"start_s": start, "length_s": length} for start, length in recording.lfp_gaps],
         "dead_channels": np.flatnonzero(dead).tolist(),
         "saturated_channels": {str(channel): float(share[channel]) for channel in np.flatnonzero((share >= SATURATED) & ~dead)},
         "masked_channels": np.flatnonzero(~good & ~dead).tolist(),
-        "units": {"count": len(counts), "spikes": sum(counts), "median_rate_hz": float(np.median(counts)) / seconds if counts else None},
-        "behaviors": {name: _describe_behavior(series) for name, series in contents.behaviors.items()},
-        "provenance": {key: value for key, value in signals.provenance.items() if key not in ("file", "sha256")},
+        "units": {
+            "count": len(counts),
+            "spikes": sum(counts),
+            "outside": sum(map(len, recording.spike_times)) - sum(counts),
+            "median_rate_hz": float(np.median(counts)) / seconds if counts else None,
+        },
+        "behaviors": {name: _describe_behavior(series) for name, series in behaviors.items()},
+        "unusable_behaviors": dict(unusable),
+        "intervals": {name: len(table) for name, table in contents.intervals.items()},
+        "invalid_times": contents.invalid.tolist(),
+        "provenance": {key: value for key, value in recording.provenance.items() if key not in ("file", "sha256")},
     }
 
 
-def lfp_of(signals: Recording) -> NDArray[np.int16]:
+def lfp_of(recording: Recording) -> Table:
     """The LFP.
 
     Raises:
         UserError: the recording has none.
     """
-    if signals.lfp is None:
-        raise UserError(f"{signals.name}: no LFP: add the LFP voltage to the recording")
-    return signals.lfp
+    if recording.lfp is None:
+        raise UserError(f"{recording.name}: no LFP: add the LFP voltage to the recording")
+    return recording.lfp
+
+
+def _between(times: NDArray[np.float64], spans: Collection[tuple[float, float]]) -> NDArray[np.float64]:
+    inside = np.zeros(len(times), bool)
+    for start, end in spans:
+        inside |= (times >= start) & (times < end)
+    return times[inside]
 
 
 def _describe_behavior(series: BehaviorSeries) -> dict[str, Any]:
@@ -146,10 +250,14 @@ def lines(summary: dict[str, Any]) -> Iterator[str]:
     late = f", {lfp['delay_ms']:.2f} ms late by resampling" if lfp["delay_ms"] else ""
     yield f"LFP        {lfp['channels']} channel(s), {lfp['rate_hz']:.6g} Hz, {lfp['seconds']:.1f} s from {lfp['start_s']:.3f} s{late}"
     yield f"scale      {lfp['unit_per_count']:.4g} {lfp['unit']} a count"
-    for key in ("lfp_series", "lfp_choices", "resampled", "channel_mask", "trials", "units"):
+    for key in _NOTES:
         if key in summary["provenance"]:
             yield f"{'':<10} {key.replace('_', ' ')}: {summary['provenance'][key]}"
-    gaps = summary["gaps"]
+    pauses, gaps = summary["pauses"], summary["gaps"]
+    if pauses:
+        longest = max(pauses, key=lambda pause: pause["length_s"])
+        at = f"the longest {longest['length_s']:.3f} s at {longest['start_s']:.3f} s"
+        yield f"pauses     {len(pauses)}, {at}: a segment starts after each"
     if gaps:
         longest = max(gaps, key=lambda gap: gap["length_s"])
         yield f"gaps       {len(gaps)}, the longest {1e3 * longest['length_s']:.1f} ms at {longest['start_s']:.3f} s"
@@ -160,14 +268,21 @@ def lines(summary: dict[str, Any]) -> Iterator[str]:
     yield f"saturated  {_listed(saturated)}"
     yield f"masked     {_listed(summary['masked_channels'])}"
     units = summary["units"]
+    outside = f"; {units['outside']} more outside the LFP" if units["outside"] else ""
     yield f"units      {units['count']}" + (
-        f", {units['spikes']} spikes, median {units['median_rate_hz']:.2f} Hz" if units["count"] else ""
+        f", {units['spikes']} spikes, median {units['median_rate_hz']:.2f} Hz{outside}" if units["count"] else ""
     )
     for name, series in summary["behaviors"].items():
         rate = f"{series['rate_hz']:.6g} Hz" if series["rate_hz"] else "one sample"
         jumps = f", {series['gaps']} gap(s), the longest {series['longest_gap_s']:.3f} s" if series["gaps"] else ""
         unknown = f"{100 * series['nan_share']:.2g} % NaN" if series["nan_share"] is not None else "empty"
         yield f"behaviour  {name}: {len(series['columns'])} dim(s), {series['unit']}, {rate}, {unknown}{jumps}"
+    for name, reason in summary["unusable_behaviors"].items():
+        yield f"unusable   {name}: {reason}"
+    for name, count in summary["intervals"].items():
+        yield f"intervals  {name}: {count}; --segments {name} makes them segments"
+    if summary["invalid_times"]:
+        yield f"invalid    {len(summary['invalid_times'])} interval(s): their bins are unknown"
     if not summary["behaviors"]:
         yield "behaviour  none: there is nothing to decode"
 

@@ -1,22 +1,27 @@
-"""From a recording to a session: one grid of bins, causal resampling, LFP features, spike counts, splits."""
+"""From a recording to a session: segments on one grid of bins, resampling, LFP features, spike counts, splits."""
 
 import dataclasses
-import math
+import tempfile
+from collections.abc import Iterator
+from typing import IO, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from realm_edge.behavior import GAP_S, SAME_TIME_S, interpolated, turn_of, wraps
 from realm_edge.broadband import Broadband
+from realm_edge.cutting import Piece, at_front_end_rate, pieces_of, split
 from realm_edge.errors import UserError
-from realm_edge.frontend import THRESHOLD_SECONDS, design, design_spike, lfp_features, running_z, spike_counts, spike_threshold
+from realm_edge.frontend import THRESHOLD_SECONDS, design, design_spike, feature_blocks, segments_z, spike_counts, spike_threshold
+from realm_edge.readers.counts import LIMIT
 from realm_edge.recording import Recording
-from realm_edge.resample import to_counts, to_rate
+from realm_edge.resample import Resampler, same_rate
 from realm_edge.session import Session, broadband_block
-from realm_edge.settings import Settings
+from realm_edge.settings import Settings, preset
+from realm_edge.table import spooled
 
-_GAP_S = 1.0  # unknown behaviour no longer than this is interpolated
 _MAX_UNKNOWN = 0.2  # share of the bins
-_SAME_TIME_S = 1e-6  # two clock readings closer than this are the same
+_SEEN = 0.8  # of the bins in which somebody looked for a unit's spikes, below which the unit is left out
 
 
 def prepare(
@@ -26,14 +31,33 @@ def prepare(
     broadband: Broadband | None = None,
     threshold: NDArray[np.int32] | None = None,
 ) -> Session:
+    """:func:`prepare_in` with LFP and features in memory."""
+    with tempfile.TemporaryFile() as spool:
+        session = prepare_in(spool, recording, settings, heldout, broadband, threshold)
+        if session.lfp is None or session.features is None:
+            return session
+        return dataclasses.replace(session, lfp=np.asarray(session.lfp), features=np.asarray(session.features))
+
+
+def prepare_in(
+    spool: IO[bytes],
+    recording: Recording,
+    settings: Settings,
+    heldout: bool,
+    broadband: Broadband | None = None,
+    threshold: NDArray[np.int32] | None = None,
+) -> Session:
     """Put a recording on the bins of ``settings``.
 
-    The session starts with the first LFP sample or behaviour sample, whichever is later. The held-out session is split
-    as ``settings.split`` says; the others have no test part, and the shares of their training and validation parts are
-    in the same proportion. Behaviour gaps up to 1 s are interpolated; the bins of longer ones carry NaN in all targets.
+    A segment starts with the first LFP sample or behaviour sample, whichever is later, after every pause of the LFP, with every trial
+    where those were chosen, and at both ends of invalid times, whose bins have unknown targets. The held-out session is split as
+    ``settings.split`` says; the others have no test part, and the shares of their training and validation parts are in the same
+    proportion. A split moves to a pause that is near. Behaviour gaps up to 1 s are interpolated, but never across a split or a pause;
+    other bins carry NaN in all targets.
 
     Args:
-        recording: in ADC counts at any rate.
+        spool: an empty file, open for reading and writing, that holds LFP and features as long as the session is used.
+        recording: in ADC counts at any rate; its LFP is read a block at a time.
         settings: front ends, bins, splits, behaviour transform.
         heldout: whether this is the session that is decoded.
         broadband: of a synthetic recording; its threshold crossings replace the sorted spikes.
@@ -45,128 +69,218 @@ def prepare(
     """
     label = recording.provenance.get("file", recording.name)
     bin_s = settings.bin_ms / 1000
-    origin = max(recording.lfp_start if recording.lfp is not None else -math.inf, float(recording.behavior_times[0]))
-    bins = max(0, math.floor((recording.seconds - origin + _SAME_TIME_S) / bin_s))
     notes = dict(recording.provenance)
+    resampler = _resampler(recording, settings, label)
+    slow = [band for band in preset(settings.preset).lfp.bands_hz if band not in settings.lfp.bands_hz and 2 * band[1] > recording.lfp_rate]
+    if recording.lfp is not None and slow:
+        bands = ", ".join(f"{low:g} to {high:g} Hz" for low, high in slow)
+        notes["bands"] = (
+            f"LFP at {recording.lfp_rate:g} Hz has no {bands}: left out of the preset's bands; lfp.bands_hz in --config sets others"
+        )
+    pieces = pieces_of(recording, settings, resampler, notes)
+    starts = np.cumsum([0, *(piece.bins for piece in pieces[:-1])]).astype(np.int64)
+    bins = sum(piece.bins for piece in pieces)
+    train_end, validation_end = split(bins, settings, heldout, label, starts)
+    ends = np.concatenate([piece.start + bin_s * np.arange(1, piece.bins + 1) for piece in pieces])
+    valid = np.repeat([piece.valid for piece in pieces], [piece.bins for piece in pieces])
+    counts, unseen = _unit_counts(recording, pieces, bin_s, valid, notes)
+    valid &= ~unseen
+    origins = np.repeat([piece.start for piece in pieces], [piece.bins for piece in pieces])
+    edges = np.unique([edge for piece in pieces for edge in (piece.start, piece.start + piece.bins * bin_s)])
+    edges = np.unique(np.concatenate([edges, ends[[train_end - 1, validation_end - 1]]]) - settings.output_delay_ms / 1000)
+    targets, names, unit = _targets(recording, settings, ends, origins, edges, valid, label, notes)
 
-    raw, lfp, delay = None, None, 0.0
+    lfp, good, features, delay = None, np.ones(0, bool), None, 0.0
     if recording.lfp is not None:
-        raw = recording.lfp[round((origin - recording.lfp_start) * recording.lfp_rate) :]
-        lfp, delay = _at_front_end_rate(raw, recording.lfp_rate, settings, label)
-        bins = min(bins, len(lfp) // settings.lfp_samples_per_bin)
-        lfp = lfp[: bins * settings.lfp_samples_per_bin]
-        if delay:
-            notes["resampled"] = f"LFP {recording.lfp_rate:g} Hz to {settings.lfp.rate_hz} Hz, {1e3 * delay:.2f} ms late"
-        delay += recording.lfp_delay_s
-    train_end, validation_end = split(bins, settings, heldout, label)
-    ends = origin + bin_s * np.arange(1, bins + 1)
-    targets, unit = _targets(recording, settings, ends - settings.output_delay_ms / 1000, label, notes)
-    good, features = np.ones(0, bool), None
-    if raw is not None and lfp is not None:
-        good = _good_channels(raw[: round(train_end * bin_s * recording.lfp_rate)], recording.good_channels, label)
-        features = lfp_features(design(settings, good), lfp)
-    has_units = any(len(times) for times in recording.spike_times)
-    counts = running_z(_unit_counts(recording.spike_times, origin, bin_s, bins), settings.spike.zscore_bins) if has_units else None
+        samples, channels = settings.lfp_samples_per_bin, recording.lfp.shape[1]
+        watched = _Watched(channels, train_end * samples)
+        lfp = spooled(spool, watched.through(at_front_end_rate(recording, pieces, resampler, samples)), channels, np.int16)
+        delay = recording.lfp_delay_s
+        if resampler is not None:
+            delay += resampler.delay_s
+            notes["resampled"] = (
+                f"LFP {resampler.rate:.9g} Hz to {resampler.new_rate:g} Hz; a sample looks {1e3 * resampler.delay_s:.2f} ms ahead, "
+                "which counts as latency"
+            )
+        if recording.lfp_clips and watched.clipped.any():
+            worst = int(np.argmax(watched.clipped))
+            notes["clipped"] = (
+                f"{int(watched.clipped.sum())} samples clipped at full scale, channel {(recording.channels or range(channels))[worst]} in "
+                f"{100 * watched.clipped[worst] / max(1, len(lfp)):.2g} % of the time"
+            )
+        good = _good_channels(watched.changes, recording.good_channels, label)
+        frontend = design(settings, good)
+        features = spooled(spool, feature_blocks(frontend, lfp, starts), frontend.n_features, np.float32)
+    if counts is not None:
+        counts = segments_z(counts, settings.spike.zscore_bins, starts)
     session = Session(
         name=recording.name,
         heldout=heldout,
         synthetic=recording.synthetic,
         targets=targets,
-        target_names=recording.behavior_names,
+        target_names=names,
         target_unit=unit,
         train_end=train_end,
         validation_end=validation_end,
         lfp=lfp,
         good_channels=good,
-        features=features,
+        features=cast("NDArray[np.float32] | None", features),  # a table of the spool, which the session is saved from
         counts=counts,
-        spike_source="units" if has_units else "none",
+        spike_source="none" if counts is None else "units",
         spike_threshold=None,
         broadband=None,
         provenance=notes,
+        starts=starts,
+        valid=valid,
         resampling_delay_s=delay,
     )
     return session if broadband is None else _with_crossings(session, broadband, settings, threshold)
 
 
-def _at_front_end_rate(raw: NDArray[np.int16], rate: float, settings: Settings, label: str) -> tuple[NDArray[np.int16], float]:
-    """The LFP resampled, and its delay in s."""
+def _resampler(recording: Recording, settings: Settings, label: str) -> Resampler | None:
+    """What brings the LFP to the front end's rate; None where it has that rate."""
+    if recording.lfp is None:
+        return None
     top = max((high for _, high in settings.lfp.bands_hz), default=0.0)
-    if rate < 2 * top:
-        raise UserError(f"{label}: LFP at {rate:g} Hz is too slow for a band up to {top:g} Hz: lower lfp.bands_hz")
+    if recording.lfp_rate < 2 * top:
+        raise UserError(f"{label}: LFP at {recording.lfp_rate:g} Hz is too slow for a band up to {top:g} Hz: lower lfp.bands_hz")
+    if same_rate(recording.lfp_rate, settings.lfp.rate_hz, len(recording.lfp)):
+        return None
     try:
-        resampled, delay = to_rate(raw, rate, settings.lfp.rate_hz)
+        return Resampler(recording.lfp_rate, settings.lfp.rate_hz)
     except UserError as error:
         raise UserError(f"{label}: LFP: {error}") from error
-    return to_counts(resampled), delay
 
 
-def split(bins: int, settings: Settings, heldout: bool, label: str) -> tuple[int, int]:
-    """Ends of the training and the validation part, as :func:`prepare` divides sessions.
+class _Watched:
+    """What is noticed of the LFP while it passes: channels that never change in the training part, and samples at full scale."""
 
-    Raises:
-        UserError: a part is shorter than a training window; ``label`` names the recording.
-    """
-    train, validation = settings.split.train, settings.split.validation
-    whole = 1.0 if heldout else train + validation
-    train_end, validation_end = round(bins * train / whole), round(bins * (train + validation) / whole)
-    parts = {"training": train_end, "validation": validation_end - train_end, **({"test": bins - validation_end} if heldout else {})}
-    shortest = min(parts, key=lambda part: parts[part])
-    if parts[shortest] < settings.window_bins:
-        share = {"training": train, "validation": validation, "test": 1 - train - validation}[shortest] / whole
-        needed = math.ceil(settings.window_bins / share * settings.bin_ms / 1000)
-        raise UserError(
-            f"{label}: its {bins * settings.bin_ms / 1000:g} s leave {parts[shortest]} bins for the {shortest} part, less than one "
-            f"training window of {settings.window_bins} bins: use a recording of {needed} s or more, or lower window_bins"
-        )
-    return train_end, validation_end
+    def __init__(self, channels: int, training: int) -> None:
+        self.changes = np.zeros(channels, bool)
+        self.clipped = np.zeros(channels, np.int64)
+        self._training, self._first = training, np.zeros(0, np.int16)
+
+    def through(self, parts: Iterator[NDArray]) -> Iterator[NDArray]:
+        left = self._training
+        for part in parts:
+            if not len(self._first):
+                self._first = part[:1]
+            self.changes |= (part[: max(left, 0)] != self._first).any(axis=0)
+            self.clipped += np.count_nonzero(np.abs(part.astype(np.int32)) >= LIMIT, axis=0)
+            left -= len(part)
+            yield part
 
 
 def _targets(
-    recording: Recording, settings: Settings, times: NDArray[np.floating], label: str, notes: dict[str, str]
-) -> tuple[NDArray[np.float32], str]:
-    """Behaviour ``(len(times), dims)`` at ``times`` and its unit; what was filled is added to ``notes``."""
+    recording: Recording,
+    settings: Settings,
+    ends: NDArray[np.float64],
+    origins: NDArray[np.float64],
+    edges: NDArray[np.float64],
+    valid: NDArray[np.bool_],
+    label: str,
+    notes: dict[str, str],
+) -> tuple[NDArray[np.float32], tuple[str, ...], str]:
+    """Behaviour at the bins' ``ends``, less the output delay, with names and unit; what was filled is added to ``notes``."""
     known = np.asarray(np.isfinite(recording.behavior).all(axis=1))
-    series = ", ".join(recording.behavior_names)
+    series, unit = ", ".join(recording.behavior_names), recording.behavior_unit
     if not known.any():
         raise UserError(f"{label}: behaviour '{series}' is NaN throughout: choose another series with --behavior")
-    at, values = recording.behavior_times[known], recording.behavior[known].astype(np.float64)
-    targets = np.stack([np.interp(times, at, column) for column in values.T], axis=1)
-    # A bin is known when the known samples on both of its sides (or one right at its end) are not too far apart.
-    period = float(np.median(np.diff(recording.behavior_times))) if len(known) > 1 else 0.0
-    before, after = np.searchsorted(at, times + _SAME_TIME_S, "right") - 1, np.searchsorted(at, times - _SAME_TIME_S)
-    unknown = (before < 0) | (after == len(at))
-    unknown |= at[np.minimum(after, len(at) - 1)] - at[before] > _GAP_S + period
-    if unknown.mean() > _MAX_UNKNOWN:
+    times = ends - settings.output_delay_ms / 1000
+    targets = interpolated(recording.behavior_times, recording.behavior, times, unit, edges)
+    targets[(times < origins - SAME_TIME_S) & (origins > origins[0])] = np.nan  # before the segment: of the one before
+    unknown = np.asarray(~np.isfinite(targets).all(axis=1))
+    if not valid.any():
+        raise UserError(f"{label}: every bin lies in its invalid times or outside of the units' observation intervals: correct the file")
+    share = float(unknown[valid].mean())
+    if share > _MAX_UNKNOWN:
         raise UserError(
-            f"{label}: behaviour '{series}' is NaN in {100 * unknown.mean():.0f} % of the bins, more than {100 * _MAX_UNKNOWN:.0f} %: "
+            f"{label}: behaviour '{series}' is NaN in {100 * share:.0f} % of the bins, more than {100 * _MAX_UNKNOWN:.0f} %: "
             "choose another series with --behavior, or interpolate or crop the recording"
         )
     if not known.all():
         left = int(unknown.sum())
-        notes["behavior_gaps"] = f"{int((~known).sum())} samples unknown; interpolated up to {_GAP_S:g} s, {left} bins left unknown"
-    targets[unknown] = np.nan
+        notes["behavior_gaps"] = f"{int((~known).sum())} samples unknown; interpolated up to {GAP_S:g} s, {left} bins left unknown"
+    if not valid.all():
+        notes["invalid"] = f"{int((~valid).sum())} bins in invalid or unobserved times: unknown"
+    targets[unknown | ~valid] = np.nan
+    names = recording.behavior_names
     if settings.behavior_transform == "log":
-        return np.log1p(np.maximum(targets, 0.0)).astype(np.float32), f"ln({recording.behavior_unit} + 1)"
-    return targets.astype(np.float32), recording.behavior_unit
+        return np.log1p(np.maximum(targets, 0.0)).astype(np.float32), names, f"ln({unit} + 1)"
+    circular = wraps(recording.behavior, unit)
+    if settings.behavior_transform == "circular":
+        turn = _turn(recording, unit, label)
+        angle = targets * (2 * np.pi / turn)
+        pairs = np.stack([np.cos(angle), np.sin(angle)], axis=2).reshape(len(angle), -1)
+        return pairs.astype(np.float32), tuple(f"{name}_{part}" for name in names for part in ("cos", "sin")), "1"
+    if circular.any():
+        notes["wraps"] = (
+            f"{', '.join(name for name, one in zip(names, circular, strict=True) if one)} wraps round a full turn, which no decoder "
+            'follows: set behavior_transform = "circular" in --config to decode sine and cosine'
+        )
+    return targets.astype(np.float32), names, unit
 
 
-def _good_channels(training: NDArray[np.int16], given: NDArray[np.bool_] | None, label: str) -> NDArray[np.bool_]:
+def _turn(recording: Recording, unit: str, label: str) -> float:
+    """A full turn of a circular behaviour, in its unit; without a known unit, radians where they fit."""
+    turn = turn_of(unit)
+    if turn is not None:
+        return turn
+    span = float(np.nanmax(recording.behavior) - np.nanmin(recording.behavior))
+    if span > 360.0 * (1 + 1e-3):
+        raise UserError(f"{label}: behavior_transform = \"circular\": values of '{unit}' span {span:g}, more than a turn: choose an angle")
+    return 2 * np.pi if span <= 2 * np.pi * (1 + 1e-3) else 360.0
+
+
+def _good_channels(changes: NDArray[np.bool_], given: NDArray[np.bool_] | None, label: str) -> NDArray[np.bool_]:
     """Channels that the recording does not mask and that are not constant over the training part."""
-    good = (training != training[0]).any(axis=0)
-    if given is not None:
-        good &= given
+    good = changes if given is None else changes & given
     if not good.any():
         raise UserError(f"{label}: all {len(good)} LFP channels are constant or masked: nothing to decode from")
     return good
 
 
-def _unit_counts(spike_times: tuple[NDArray[np.float64], ...], origin: float, bin_s: float, bins: int) -> NDArray[np.float32]:
-    counts = np.zeros((bins, len(spike_times)), np.float32)
-    for unit, times in enumerate(spike_times):
-        index = np.floor((times - origin) / bin_s).astype(np.int64)
-        counts[:, unit] = np.bincount(index[(index >= 0) & (index < bins)], minlength=bins)
-    return counts
+def _unit_counts(
+    recording: Recording, pieces: list[Piece], bin_s: float, valid: NDArray[np.bool_], notes: dict[str, str]
+) -> tuple[NDArray[np.float32] | None, NDArray[np.bool_]]:
+    """Spikes a bin, ``(bins, units)``, None without spikes, and the bins in which nobody looked for them, ``(bins,)``.
+
+    A unit that was looked for in less than 80 % of the bins is left out: its silence says nothing, and too little would be left.
+    """
+    bins = len(valid)
+    nowhere = np.zeros(bins, bool)
+    if not any(len(times) for times in recording.spike_times):
+        return None, nowhere
+    seen = np.ones((bins, len(recording.spike_times)), bool)
+    counts = np.zeros((bins, len(recording.spike_times)), np.float32)
+    first = 0
+    for piece in pieces:
+        here = slice(first, first + piece.bins)
+        begin: NDArray[np.float64] = piece.start + bin_s * np.arange(piece.bins, dtype=np.float64)
+        for unit, times in enumerate(recording.spike_times):
+            index = np.floor((times - piece.start + SAME_TIME_S) / bin_s).astype(np.int64)
+            counts[here, unit] = np.bincount(index[(index >= 0) & (index < piece.bins)], minlength=piece.bins)
+            if recording.spike_observed:
+                seen[here, unit] = _inside(recording.spike_observed[unit], begin, begin + bin_s)
+        first += piece.bins
+    never = seen.sum(axis=1) * 2 < seen.shape[1]  # most units: nobody looked
+    kept = seen[~never].mean(axis=0) >= _SEEN if (~never).any() else np.zeros(seen.shape[1], bool)
+    if not kept.any():
+        notes["unobserved"] = "no unit is observed in 80 % of the bins: the spikes are left out"
+        return None, nowhere
+    if not kept.all():
+        notes["unobserved"] = (
+            f"units {', '.join(map(str, np.flatnonzero(~kept)[:12]))} are observed in less than 80 % of the bins: left out"
+        )
+    return counts[:, kept], np.asarray(~seen[:, kept].all(axis=1))
+
+
+def _inside(intervals: NDArray[np.float64], begin: NDArray[np.float64], end: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which bins lie within one of the intervals."""
+    found = np.zeros(len(begin), bool)
+    for low, high in intervals:
+        found |= (begin >= low - SAME_TIME_S) & (end <= high + SAME_TIME_S)
+    return found
 
 
 def _with_crossings(session: Session, broadband: Broadband, settings: Settings, threshold: NDArray[np.int32] | None) -> Session:
@@ -176,5 +290,6 @@ def _with_crossings(session: Session, broadband: Broadband, settings: Settings, 
     blocks = ((start, min(a_second, session.bins - start)) for start in range(0, session.bins, a_second))
     if threshold is None:
         threshold = spike_threshold(settings, broadband_block(session, settings, 0, min(THRESHOLD_SECONDS * a_second, session.train_end)))
-    counts = spike_counts(design_spike(settings, threshold), (broadband_block(session, settings, *block) for block in blocks))
+    found = (broadband_block(session, settings, *block) for block in blocks)
+    counts = spike_counts(design_spike(settings, threshold), found, session.starts)
     return dataclasses.replace(session, counts=counts, spike_threshold=threshold)

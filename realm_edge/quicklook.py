@@ -2,7 +2,6 @@
 
 import math
 from pathlib import Path
-from typing import Any
 
 import matplotlib
 import numpy as np
@@ -12,8 +11,8 @@ from numpy.typing import NDArray
 from scipy import signal
 
 from realm_edge.files import replacing
-from realm_edge.inspection import lfp_of
-from realm_edge.readers.contents import BehaviorSeries, Contents
+from realm_edge.inspection import Inspection, lfp_of
+from realm_edge.readers.contents import BehaviorSeries
 from realm_edge.recording import Recording
 from realm_edge.report.plots import STYLE
 
@@ -27,16 +26,15 @@ _COLUMNS = 6  # of a series shown
 _BLUE, _RED = "#0072B2", "#D55E00"
 
 
-def draw(contents: Contents, summary: dict[str, Any], path: Path) -> None:
+def draw(found: Inspection, path: Path) -> None:
     """Write a PNG: 2 s of traces and the spectrum of a minute from the recording's middle, 30 s of behaviour around the same time.
 
     Args:
-        contents: of a recording with LFP.
-        summary: what :func:`realm_edge.inspection.describe` says about it.
+        found: of a recording with LFP.
         path: file to write.
     """
-    signals = contents.signals
-    shown = dict(list(contents.behaviors.items())[:_BEHAVIORS])
+    signals, summary = found.recording, found.summary
+    shown = dict(list(found.behaviors.items())[:_BEHAVIORS])
     rows = max(1, len(shown))
     suspect = {*summary["dead_channels"], *summary["masked_channels"], *map(int, summary["saturated_channels"])}
     with matplotlib.rc_context(STYLE):
@@ -53,7 +51,7 @@ def draw(contents: Contents, summary: dict[str, Any], path: Path) -> None:
         else:
             bottom.text(0.5, 0.5, "no behaviour series", ha="center", va="center")
         lfp = summary["lfp"]
-        left = "" if len(contents.behaviors) <= _BEHAVIORS else f"; {len(contents.behaviors) - _BEHAVIORS} more behaviour series"
+        left = "" if len(found.behaviors) <= _BEHAVIORS else f"; {len(found.behaviors) - _BEHAVIORS} more behaviour series"
         figure.suptitle(
             f"{signals.name}: {_channels(lfp['channels'])} at {lfp['rate_hz']:.6g} Hz, {lfp['seconds']:.0f} s, "
             f"{summary['units']['count']} units{left}"
@@ -116,17 +114,19 @@ def _behavior(axis: Axes, name: str, series: BehaviorSeries, start: float, end: 
 
 
 def _window(signals: Recording, seconds: float) -> tuple[NDArray, NDArray[np.float64]]:
-    """Samples around the recording's middle ``(samples, channels)`` and their times in s."""
-    lfp = lfp_of(signals)
-    wanted = min(len(lfp), math.ceil(seconds * signals.lfp_rate))
-    first = (len(lfp) - wanted) // 2
-    return lfp[first : first + wanted].astype(np.float64), signals.lfp_start + np.arange(first, first + wanted) / signals.lfp_rate
+    """Samples around the middle of the longest stretch ``(samples, channels)`` and their times in s."""
+    first, stop, start = max(signals.stretches, key=lambda stretch: stretch[1] - stretch[0])
+    wanted = min(stop - first, math.ceil(seconds * signals.lfp_rate))
+    begin = (first + stop - wanted) // 2
+    x = np.asarray(lfp_of(signals)[begin : begin + wanted], np.float64)
+    return x, start + np.arange(begin - first, begin - first + wanted) / signals.lfp_rate
 
 
 def _behavior_window(signals: Recording) -> tuple[float, float]:
-    """Start and end in s, around the middle of the LFP and within it."""
-    seconds = len(lfp_of(signals)) / signals.lfp_rate
-    middle, shown = signals.lfp_start + seconds / 2, min(seconds, _BEHAVIOR_S)
+    """Start and end in s, around the middle of the longest stretch of LFP and within it."""
+    first, stop, start = max(signals.stretches, key=lambda stretch: stretch[1] - stretch[0])
+    seconds = (stop - first) / signals.lfp_rate
+    middle, shown = start + seconds / 2, min(seconds, _BEHAVIOR_S)
     return middle - shown / 2, middle + shown / 2
 
 

@@ -1,126 +1,106 @@
-"""Causal resampling of a recording to the front end's rate, whole or block by block."""
+"""Resampling of a recording to the front end's rate, by any ratio, block by block, with a look-ahead that is known."""
 
-from collections.abc import Iterable, Iterator
-from fractions import Fraction
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import signal
 
 from realm_edge.errors import UserError
+from realm_edge.table import BLOCK_VALUES, Table
 
 _STOPBAND_DB = 60.0
 _EDGE = 0.3  # transition band: (1 - edge) to (1 + edge) times the lower Nyquist frequency
-_MAX_FACTOR = 10_000  # of the up- and downsampling; finer ratios are clock errors, not rates
-_MAX_RATE_ERROR = 1e-6  # 0.6 ms of slip in ten minutes
+_PHASES = 512  # of the interpolating filter; between two of them its taps are interpolated linearly (error below -110 dB)
+_FASTEST = 1000  # times the new rate; what is faster than that is a wrong rate
+_SAME_SAMPLES = 0.5  # by which a recording may slip against the new rate as a whole and still count as one at that rate
 
 
-def to_rate(x: NDArray, rate: float, new_rate: float) -> tuple[NDArray[np.float64], float]:
-    """Resample by a rational factor with a FIR that only looks back.
+@dataclass(frozen=True)
+class Resampler:
+    """A windowed sinc that is evaluated where each new sample falls: any ratio, no slip, no delay in the samples' times.
 
-    The low-pass passes up to 0.7 and stops from 1.3 times the lower Nyquist frequency (60 dB, Kaiser window), so what
-    folds over lands above 0.7 of it. Its delay is not compensated: output sample ``n`` depends on input up to
-    ``n / new_rate`` seconds only.
-
-    Args:
-        x: ``(samples, channels)``.
-        rate: of ``x``, Hz.
-        new_rate: wanted, Hz.
-
-    Returns:
-        ``(new samples, channels)`` and the delay in seconds (0.0 where the rates agree and ``x`` is returned as it is).
-
-    Raises:
-        UserError: no ratio of integers up to 10,000 comes within 1 part per million of that of the rates.
+    The low-pass passes up to 0.7 and stops from 1.3 times the lower Nyquist frequency (60 dB, Kaiser window), so what folds over lands
+    above 0.7 of it. A new sample depends on the input up to :attr:`delay_s` after its own time: that much later it is known.
+    No library resamples by any ratio, in blocks, with a look-ahead this short and stated; scipy designs the filter.
     """
-    up, down = _factors(rate, new_rate)
-    if up == down:
-        return np.asarray(x, np.float64), 0.0
-    taps = _lowpass(up, down)
-    new_samples = _new_samples(len(x), up, down)
-    out = np.empty((new_samples, x.shape[1]))
-    for channel in range(x.shape[1]):  # one at a time: a float64 copy of a whole array recording may not fit into memory
-        out[:, channel] = signal.upfirdn(taps, x[:, channel].astype(np.float64), up, down)[:new_samples]
-    return out, _delay(taps, rate, up)
+
+    rate: float  # Hz
+    new_rate: float  # Hz
+
+    def __post_init__(self) -> None:
+        if not (np.isfinite(self.rate) and 0 < self.rate <= _FASTEST * self.new_rate):
+            raise UserError(f"a sampling rate of {self.rate} Hz cannot be resampled to {self.new_rate} Hz: correct the rate in the file")
+
+    @property
+    def delay_s(self) -> float:
+        """How far beyond its own time a new sample looks ahead, s."""
+        return self.half / self.rate
+
+    @cached_property
+    def half(self) -> int:
+        """Samples of the input on either side of a new one."""
+        taps, _ = signal.kaiserord(_STOPBAND_DB, 2 * _EDGE * min(1.0, self.new_rate / self.rate))
+        return -(-taps // 2)
+
+    @cached_property
+    def _taps(self) -> NDArray[np.float64]:
+        """``(_PHASES + 1, 2 * half)``: row p for a sample p / _PHASES of the way from one input sample to the next."""
+        cutoff = min(1.0, self.new_rate / self.rate)  # relative to the Nyquist frequency of the input
+        window = signal.windows.kaiser(2 * self.half * _PHASES + 1, signal.kaiser_beta(_STOPBAND_DB))
+        distance = np.arange(1 - self.half, self.half + 1) - np.arange(_PHASES + 1)[:, None] / _PHASES  # from the new sample
+        taps = np.sinc(cutoff * distance) * window[np.rint(distance * _PHASES).astype(np.int64) + self.half * _PHASES]
+        return taps / taps.sum(axis=1, keepdims=True)  # a constant stays what it is, at every phase
+
+    def length(self, first: int, stop: int, end: int) -> int:
+        """How many samples :meth:`blocks` makes."""
+        ratio = self.rate / self.new_rate
+        last = min(stop - 1, end - self.half - 1) - first  # the last input sample that a new one may follow
+        return max(0, int(np.ceil((last + 1) / ratio - 1e-9))) if last >= 0 else 0
+
+    def blocks(self, table: Table, first: int, stop: int, begin: int, end: int) -> Iterator[NDArray[np.float64]]:
+        """New samples of the part ``[first, stop)`` of a table; the first of them falls on sample ``first``.
+
+        Args:
+            table: ``(samples, channels)``.
+            first, stop: the part.
+            begin, end: the stretch without a pause that the part lies in, which may be looked at: before ``begin`` its first sample is
+                held, and nothing is made that would look beyond ``end``.
+
+        Returns:
+            Blocks ``(new samples, channels)``.
+        """
+        ratio, half = self.rate / self.new_rate, self.half
+        total = self.length(first, stop, end)
+        rows = max(1, int(BLOCK_VALUES / table.shape[1] / max(ratio, 1.0)))
+        for made in range(0, total, rows):
+            position = np.arange(made, min(made + rows, total)) * ratio
+            whole = np.floor(position + 1e-9).astype(np.int64)
+            phase = np.clip(position - whole, 0.0, 1.0) * _PHASES
+            row = np.minimum(phase.astype(np.int64), _PHASES - 1)
+            weight = (phase - row)[:, None]
+            lowest = first + int(whole[0]) - half + 1
+            x = np.asarray(table[max(lowest, begin) : first + int(whole[-1]) + half + 1], np.float64)
+            if lowest < begin:
+                x = np.concatenate([np.repeat(x[:1], begin - lowest, axis=0), x])
+            starts = (whole - whole[0]).tolist()
+            out = np.empty((len(position), table.shape[1]))
+            for part in range(0, len(position), 4096):  # bounds the interpolated taps
+                here = slice(part, part + 4096)
+                taps = self._taps[row[here]] * (1.0 - weight[here]) + self._taps[row[here] + 1] * weight[here]
+                for at, (start, h) in enumerate(zip(starts[here], taps, strict=True), part):
+                    np.dot(h, x[start : start + 2 * half], out=out[at])
+            yield out
 
 
-def blocks_to_rate(blocks: Iterable[NDArray], rate: float, new_rate: float) -> tuple[Iterator[NDArray[np.float64]], float]:
-    """As :func:`to_rate`, for a recording that comes in blocks and need not fit into memory.
-
-    The blocks that come out, put together, equal what :func:`to_rate` makes of the blocks that go in, put together. Kept
-    between blocks is the input that the FIR still looks back on.
-
-    Args:
-        blocks: each ``(samples, channels)``; any lengths.
-        rate: of the blocks, Hz.
-        new_rate: wanted, Hz.
-
-    Returns:
-        Blocks ``(new samples, channels)``, one for each that goes in (perhaps empty), and the delay in seconds.
-
-    Raises:
-        UserError: as :func:`to_rate`.
-    """
-    up, down = _factors(rate, new_rate)
-    if up == down:
-        return (np.asarray(block, np.float64) for block in blocks), 0.0
-    taps = _lowpass(up, down)
-    return _resampled_blocks(blocks, taps, up, down), _delay(taps, rate, up)
-
-
-def _resampled_blocks(blocks: Iterable[NDArray], taps: NDArray[np.float64], up: int, down: int) -> Iterator[NDArray[np.float64]]:
-    history = -(-(len(taps) - 1) // up)  # input samples before its own moment that an output sample depends on
-    kept: NDArray | None = None
-    start, seen, made = 0, 0, 0  # the input sample that ``kept`` starts with; input samples seen; output samples made
-    for block in blocks:
-        x = block if kept is None else np.concatenate([kept, block])
-        seen += len(block)
-        end = _new_samples(seen, up, down)
-        first = start * up // down  # exact, as ``start`` is a multiple of ``down``: the output sample that upfirdn starts with
-        out = np.empty((end - made, x.shape[1]))
-        for channel in range(x.shape[1] if len(out) else 0):
-            out[:, channel] = signal.upfirdn(taps, x[:, channel].astype(np.float64), up, down)[made - first : end - first]
-        yield out
-        made = end
-        needed = max(0, end * down // up - history)  # the first input sample that the next output sample depends on
-        new_start = max(start, needed // down * down)
-        kept, start = x[new_start - start :].copy(), new_start  # a copy: a view would keep all of ``x``
-
-
-def new_length(samples: int, rate: float, new_rate: float) -> int:
-    """How many samples :func:`to_rate` makes of ``samples``."""
-    return _new_samples(samples, *_factors(rate, new_rate))
-
-
-def _factors(rate: float, new_rate: float) -> tuple[int, int]:
-    """Up- and downsampling factor, without a common divisor."""
-    if not (np.isfinite(rate) and rate > 0):
-        raise UserError(f"a sampling rate of {rate} Hz cannot be resampled to {new_rate} Hz: correct the rate in the file")
-    exact = Fraction(new_rate) / Fraction(rate)
-    ratio = exact.limit_denominator(_MAX_FACTOR)
-    if ratio.numerator > _MAX_FACTOR or abs(float(ratio / exact) - 1.0) > _MAX_RATE_ERROR:
-        raise UserError(f"a sampling rate of {rate} Hz is too far from {new_rate} Hz: resample the recording or set lfp.rate_hz")
-    return ratio.numerator, ratio.denominator
-
-
-def _new_samples(samples: int, up: int, down: int) -> int:
-    return (samples - 1) * up // down + 1 if samples else 0
-
-
-def _delay(taps: NDArray[np.float64], rate: float, up: int) -> float:
-    """Delay of the linear-phase FIR in s."""
-    return (len(taps) - 1) / 2 / (rate * up)
+def same_rate(rate: float, new_rate: float, samples: int) -> bool:
+    """Whether a recording of so many samples counts as one at the new rate: nothing has to be resampled."""
+    return abs(rate / new_rate - 1.0) * samples <= _SAME_SAMPLES
 
 
 def to_counts(x: NDArray[np.floating]) -> NDArray[np.int16]:
     """Round to int16 and saturate, as an ADC does."""
     limits = np.iinfo(np.int16)
     return np.clip(np.rint(x), limits.min, limits.max).astype(np.int16)
-
-
-def _lowpass(up: int, down: int) -> NDArray[np.float64]:
-    """Linear-phase low-pass at ``up`` times the input rate, with gain ``up`` to make up for the zeros stuffed in."""
-    cutoff = 1.0 / max(up, down)  # the lower Nyquist frequency, relative to that of the stuffed signal
-    taps, beta = signal.kaiserord(_STOPBAND_DB, 2 * _EDGE * cutoff)
-    taps |= 1  # odd: the delay is a whole number of stuffed samples
-    return up * signal.firwin(taps, cutoff, window=("kaiser", beta))

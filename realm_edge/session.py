@@ -15,9 +15,10 @@ from realm_edge.errors import UserError
 from realm_edge.files import replacing
 from realm_edge.segments import one_segment
 from realm_edge.settings import Settings
+from realm_edge.table import Table, rows_of_npz, write_npy
 
 _PLAIN = ("name", "heldout", "synthetic", "target_unit", "train_end", "validation_end", "spike_source", "resampling_delay_s", "provenance")
-_ARRAYS = ("targets", "starts", "lfp", "good_channels", "features", "counts", "spike_threshold")
+_ARRAYS = ("targets", "starts", "valid", "lfp", "good_channels", "features", "counts", "spike_threshold")
 _BROADBAND_ARRAYS = ("noise", "live", "spike_times", "spike_units", "unit_channels", "waveforms")
 
 
@@ -33,7 +34,7 @@ class Session:
     target_unit: str
     train_end: int  # bins: train = [0, train_end), validation = [train_end, validation_end), test = [validation_end, bins)
     validation_end: int
-    lfp: NDArray[np.int16] | None  # (bins * lfp_samples_per_bin, channels), ADC counts at settings.lfp.rate_hz
+    lfp: Table | None  # (bins * lfp_samples_per_bin, channels) int16, ADC counts at settings.lfp.rate_hz; read a block at a time
     good_channels: NDArray[np.bool_]  # (channels,)
     features: NDArray[np.float32] | None  # (bins, n_features), realm_edge.frontend.lfp_features of ``lfp``
     counts: NDArray[np.float32] | None  # (bins, n_spike_inputs), spikes a bin, or their running z-score
@@ -42,7 +43,9 @@ class Session:
     broadband: Broadband | None  # what makes the synthetic 30 kHz signal; see broadband_block
     provenance: dict[str, str] = field(default_factory=dict)
     starts: NDArray[np.int64] = field(default_factory=one_segment)  # (segments,), bins at which filters, lags and states start anew
-    resampling_delay_s: float = 0.0  # by which ``lfp`` is late, on top of what the implant adds
+    # (bins,), False in times in which the recording is void; such bins make up segments of their own and nothing is learnt from them.
+    valid: NDArray[np.bool_] | None = None  # None: all
+    resampling_delay_s: float = 0.0  # how far ``lfp`` looks ahead, on top of what the implant adds
 
     @property
     def bins(self) -> int:
@@ -50,19 +53,24 @@ class Session:
 
 
 def save(session: Session, path: Path) -> None:
-    """Write a session as one ``.npz`` (arrays and a JSON string, no pickle), atomically; equal sessions give equal bytes."""
+    """Write a session as one ``.npz`` (arrays and a JSON string, no pickle), atomically; equal sessions give equal bytes.
+
+    Tables are written a block at a time, and nothing is compressed, so that :func:`load` can read them so.
+    """
     plain: dict[str, Any] = {name: getattr(session, name) for name in _PLAIN}
     plain["target_names"] = list(session.target_names)
     arrays = {name: getattr(session, name) for name in _ARRAYS if getattr(session, name) is not None}
     if session.broadband is not None:
         plain["broadband_seed"] = session.broadband.seed
         arrays |= {f"broadband.{name}": getattr(session.broadband, name) for name in _BROADBAND_ARRAYS}
-    with replacing(path) as partial, partial.open("wb") as stream:
-        np.savez(stream, session=np.array(json.dumps(plain, sort_keys=True)), **arrays)
+    with replacing(path) as partial, zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
+        for name, array in ({"session": np.array(json.dumps(plain, sort_keys=True))} | arrays).items():
+            with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as file:
+                write_npy(file, array)
 
 
 def load(path: Path) -> Session:
-    """Read what :func:`save` wrote.
+    """Read what :func:`save` wrote; the LFP stays in the file.
 
     Raises:
         UserError: the file is missing or broken; the message names it and the command that writes it.
@@ -70,11 +78,12 @@ def load(path: Path) -> Session:
     try:
         with np.load(path, allow_pickle=False) as file:
             plain = json.loads(str(file["session"]))
-            arrays: dict[str, Any] = {name: file.get(name) for name in _ARRAYS}
+            arrays: dict[str, Any] = {name: file.get(name) for name in _ARRAYS if name != "lfp"}
+            lfp = rows_of_npz(path, "lfp") if "lfp" in file else None
             seed = plain.pop("broadband_seed", None)
             source = None if seed is None else Broadband(seed, **{name: file[f"broadband.{name}"] for name in _BROADBAND_ARRAYS})
             plain["target_names"] = tuple(plain["target_names"])
-            return Session(**plain, **arrays, broadband=source)
+            return Session(**plain, **arrays, lfp=lfp, broadband=source)
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such file: run 'realm-edge data'") from error
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:

@@ -150,7 +150,7 @@ class Settings(_Section):
     seed: Annotated[int, Field(ge=0)] = 0
     bin_ms: Positive = 20
     window_bins: Positive = 250  # training segment
-    behavior_transform: Annotated[str, Field(pattern="^(none|log)$")] = "none"  # log: ln(max(x, 0) + 1), for speeds
+    behavior_transform: Annotated[str, Field(pattern="^(none|log|circular)$")] = "none"  # log: ln(max(x, 0) + 1); circular: cos, sin
     # The answer at a bin's end is the behaviour this long before: the decoder sees some of its future, and the implant is that much later.
     output_delay_ms: Annotated[int, Field(ge=0)] = 0
     lfp: LfpSettings = LfpSettings()

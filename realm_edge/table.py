@@ -39,7 +39,7 @@ class Rows:
         first, stop, step = part.indices(len(self))
         return self._read(first, max(first, stop))[::step]
 
-    def __array__(self, dtype: DTypeLike = None, copy: bool | None = None) -> NDArray:
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray:
         whole = self[:]
         return whole if dtype is None else whole.astype(dtype, copy=False)
 
@@ -51,7 +51,7 @@ def rows_in_file(file: IO[bytes], offset: int, shape: tuple[int, ...], dtype: DT
 
     def read(first: int, stop: int) -> NDArray:
         block = np.empty((stop - first, *shape[1:]), dtype)
-        wanted, at = memoryview(block).cast("B"), offset + first * width
+        wanted, at = block.data.cast("B"), offset + first * width
         while len(wanted):  # the kernel reads at most 2 GiB at a time
             count = os.preadv(file.fileno(), [wanted], at)
             if not count:
@@ -69,12 +69,14 @@ def rows_of_npy(path: Path) -> Rows:
         ValueError: not such a file, or one of objects or in Fortran's order.
     """
     file = path.open("rb")
-    shape, dtype = _npy_header(file)
+    shape, fortran, dtype = _npy_header(file)
+    if fortran and len(shape) > 1:
+        raise ValueError("an array in Fortran's order")
     return rows_in_file(file, file.tell(), shape, dtype)
 
 
 def rows_of_npz(path: Path, key: str) -> Rows | None:
-    """An array of an ``.npz``; None where it is compressed, so that it can be read as a whole only.
+    """An array of an ``.npz``; None where it is compressed or in Fortran's order, so that it can be read as a whole only.
 
     Raises:
         ValueError: as :func:`rows_of_npy`.
@@ -88,23 +90,26 @@ def rows_of_npz(path: Path, key: str) -> Rows | None:
     file.seek(entry.header_offset + 26)  # APPNOTE.TXT, 4.3.7: lengths of the file name and the extra field of a local header
     lengths = np.frombuffer(file.read(4), "<u2")
     file.seek(int(lengths.sum()), os.SEEK_CUR)
-    shape, dtype = _npy_header(file)
-    return rows_in_file(file, file.tell(), shape, dtype)
+    shape, fortran, dtype = _npy_header(file)
+    return None if fortran and len(shape) > 1 else rows_in_file(file, file.tell(), shape, dtype)
 
 
-def _npy_header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
+def _npy_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
     version = np.lib.format.read_magic(file)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, fortran, dtype = read(file)
-    if fortran and len(shape) > 1 or dtype.hasobject:
-        raise ValueError("an array in Fortran's order or of objects")
-    return shape, dtype
+    if dtype.hasobject:
+        raise ValueError("an array of objects")
+    return shape, fortran, dtype
 
 
 def write_npy(file: IO[bytes], table: Table) -> None:
     """Write a table as ``numpy.save`` writes an array, a block at a time."""
     header = {"descr": np.lib.format.dtype_to_descr(table.dtype), "fortran_order": False, "shape": tuple(table.shape)}
     np.lib.format.write_array_header_1_0(file, header)
+    if not table.shape:
+        file.write(np.asarray(table).tobytes())
+        return
     for block in blocks(table):
         file.write(np.ascontiguousarray(block, table.dtype).data)
 

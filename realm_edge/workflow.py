@@ -6,13 +6,12 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from realm_edge import feature_table
 from realm_edge.errors import UserError
 from realm_edge.files import sha256_file
 from realm_edge.progress import Progress
-from realm_edge.readers import fingerprint
 from realm_edge.rundir import RunDir
 from realm_edge.settings import Settings, load, preset
+from realm_edge.sources import Recordings, fitted
 
 
 @dataclass(frozen=True)
@@ -45,25 +44,15 @@ class Workflow:
 
 
 def open_for_data(
-    out: Path,
-    settings: Settings | None,
-    recordings: Sequence[Path],
-    behavior: str | None,
-    lfp_series: str | None = None,
-    features: str | None = None,
-    *,
-    fresh: bool,
-    may_skip: bool,
+    out: Path, settings: Settings | None, recordings: Recordings, *, fresh: bool, may_skip: bool
 ) -> tuple[RunDir, dict[str, Any]]:
     """Make or reopen the run in ``out``; an existing one keeps its settings and recordings where none are named.
 
     Args:
         out: directory of the run.
         settings: None for those of the existing run, or the ``demo`` preset.
-        recordings: files; none for those of the existing run, or the synthetic ones.
-        behavior: name of the series to decode, or None.
-        lfp_series: name of the LFP series, or None.
-        features: name of the series of features, or None; a run that is made gets the bins of the first recording.
+        recordings: what is decoded; no files for those of the existing run, or the synthetic ones. A run that is made gets the bins of
+            the first recording of features.
         fresh: remove an existing run first.
         may_skip: whether the data stage is not needed where it is complete.
 
@@ -73,24 +62,20 @@ def open_for_data(
     Raises:
         UserError: a recording is missing, or the run was made with other settings or from other recordings.
     """
-    wanted: dict[str, Any] = {"recordings": [[path.name, fingerprint(path)] for path in recordings], "behavior": behavior}
-    if lfp_series is not None:
-        wanted["lfp_series"] = lfp_series
-    if features is not None:
-        wanted["features"] = features
+    wanted = recordings.request()
     if fresh:
         RunDir.erase(out)
     config = out / "config.toml"
     reopens = settings is None and config.exists()
-    if recordings and features is not None:
+    if recordings.files:
         before = load(config) if reopens else settings or preset("demo")
-        run = RunDir.create(out, feature_table.fitted(before, recordings[0], features))
+        run = RunDir.create(out, fitted(before, recordings))
     else:
         run = RunDir.open(out) if reopens else RunDir.create(out, settings or preset("demo"))
     had = run.requested("data")
     if had == wanted or "data" not in run.performed():
         return run, wanted
-    if recordings or behavior or lfp_series or features or not (may_skip and run.is_complete("data")):
+    if recordings.files or not (may_skip and run.is_complete("data")):
         names = ", ".join(name for name, _ in had.get("recordings", [])) or "the synthetic recordings"
         raise UserError(
             f"{out}: this run was made from {names}, behaviour {had.get('behavior')}: name them again, or another --out, or --fresh"

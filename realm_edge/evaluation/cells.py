@@ -9,10 +9,11 @@ import numpy as np
 from realm_edge.evaluation.bench import Bench
 from realm_edge.evaluation.blocks import block_sums
 from realm_edge.evaluation.decoders import ALL
-from realm_edge.evaluation.tasks import Recordings, Task, shifted, with_labels
+from realm_edge.evaluation.tasks import Task, shifted, with_labels
 from realm_edge.evaluation.workers import Result
 from realm_edge.metrics import accuracy
 from realm_edge.settings import Settings
+from realm_edge.sources import Recordings
 from realm_edge.training.loop import one_thread
 from realm_edge.training.machine import machine
 from realm_edge.training.material import gather
@@ -54,7 +55,7 @@ class Cell:
     @property
     def made_from(self) -> dict[str, Any]:
         asked = self.conditions.recordings
-        recordings = self.task.made_from() | {"behavior": asked.behavior, "features": asked.features}
+        recordings = self.task.made_from() | asked.chosen()
         return {"format": FORMAT, "settings": self.conditions.settings.digest(), "recordings": recordings}
 
     @property

@@ -9,11 +9,12 @@ from realm_edge.evaluation.cells import Cell, Conditions
 from realm_edge.evaluation.decoders import chosen, decoders
 from realm_edge.evaluation.summary import summarise
 from realm_edge.evaluation.table import markdown, plot
-from realm_edge.evaluation.tasks import Recordings, check, tasks
+from realm_edge.evaluation.tasks import tasks
 from realm_edge.evaluation.workers import results
 from realm_edge.files import write_bytes, write_json, write_text
 from realm_edge.progress import Progress
 from realm_edge.settings import Settings
+from realm_edge.sources import Recordings
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Plan:
         for share in self.labels:
             if not 0 < share <= 1:
                 raise UserError(f"--labels {share:g}: a share of the labels lies above 0 and up to 1")
-        check(self.recordings)
+        self.recordings.check()
         chosen(self.decoders, spikes=True, others=True)
 
 

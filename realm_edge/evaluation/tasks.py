@@ -3,7 +3,6 @@
 import dataclasses
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,18 +16,10 @@ from realm_edge.readers import read_recording
 from realm_edge.recording import Recording
 from realm_edge.session import Session
 from realm_edge.settings import Settings
+from realm_edge.sources import Recordings
 
 FEATURES_TRAIN_AND_VALIDATION, FEATURES_VALIDATION = 0.8, 0.15  # of a recording of features, and of that: its chronological split
 MIN_SHIFT_S = 10.0  # of the circular-shift null: far beyond what behaviour remembers of itself
-
-
-@dataclass(frozen=True)
-class Recordings:
-    """What to evaluate on."""
-
-    files: tuple[Path, ...] = ()  # none: the synthetic ones
-    behavior: str | None = None
-    features: str | None = None  # name of a series of features: the files hold no voltage
 
 
 @dataclass(frozen=True)
@@ -60,18 +51,6 @@ class Task:
             "decoded": [self.decoded.name, self.decoded.provenance.get("sha256")],
             "pretraining": [[one.name, one.provenance.get("sha256")] for one in self.others],
         }
-
-
-def check(recordings: Recordings) -> None:
-    """Refuse choices among the series of synthetic recordings, which have one of each.
-
-    Raises:
-        UserError: naming the option.
-    """
-    if recordings.features is not None and not recordings.files:
-        raise UserError(f"--features {recordings.features}: the synthetic recordings have LFP: leave it out, or give --data")
-    if recordings.behavior is not None and not recordings.files:
-        raise UserError(f"--behavior {recordings.behavior}: the synthetic recordings have one behaviour: leave it out, or give --data")
 
 
 def tasks(
@@ -153,7 +132,7 @@ def _prepared(
         return
     broadband = None
     if recordings.files:
-        recording = read_recording(recordings.files[index], recordings.behavior, settings)
+        recording = read_recording(recordings.files[index], recordings.of(index), settings)
     else:
         recording, broadband = synthetic.generate(settings, index)
         broadband = broadband if crossings else None

@@ -49,7 +49,7 @@ def _prepare(recording: Recording, settings: Settings, heldout: bool, broadband:
     session = prepare(recording, settings, heldout, broadband)
     if session.lfp is None:
         return session
-    return dataclasses.replace(session, features=zero_phase_features(design(settings, session.good_channels), session.lfp))
+    return dataclasses.replace(session, features=zero_phase_features(design(settings, session.good_channels), np.asarray(session.lfp)))
 
 
 ZERO_PHASE = Chain("zero phase", _prepare)

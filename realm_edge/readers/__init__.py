@@ -1,88 +1,117 @@
 """Readers of recordings, chosen by the file's suffix and what is in it."""
 
 import dataclasses
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from pathlib import Path
 
 from realm_edge.errors import UserError
 from realm_edge.files import sha256_file, sha256_json
-from realm_edge.readers import cache, flint, makin, npz, nwb
-from realm_edge.readers.arrays import choose_behavior
+from realm_edge.readers import cache, flint, makin, npz, nwb, sheets
+from realm_edge.readers.assembly import Sources, assemble, signal_of, without_behavior
+from realm_edge.readers.choices import Choices
 from realm_edge.readers.contents import Contents, Request
 from realm_edge.recording import Recording
 from realm_edge.settings import Settings
 
 _READERS: dict[str, Callable[[Path, Request], Contents]] = {
     ".nwb": nwb.read,
+    nwb.ZARR: nwb.read,
     ".mat": flint.read,
     ".npz": npz.read,
     cache.SUFFIX: cache.read,
 }
-_DEFAULT = Settings()
+_TABLES = dict.fromkeys(sheets.SUFFIXES, sheets.read)
+__all__ = ["Choices", "Contents", "Sources", "cache", "fingerprint", "lfp_rate", "open_sources", "read_recording", "signals_of"]
+
+_DEFAULT, _ANY = Settings(), Choices()
 
 
-def read_recording(path: Path, behavior: str | None, settings: Settings = _DEFAULT, lfp_series: str | None = None) -> Recording:
-    """Read one recording.
+def read_recording(path: Path, choices: Choices = _ANY, settings: Settings = _DEFAULT) -> Recording:
+    """Put one recording together; its voltage stays in the file and is read a block at a time.
 
     Args:
         path: ``.nwb`` (NWB 2, :mod:`realm_edge.readers.nwb`, or NWB 1 broadband with a ``.mat`` beside it,
             :mod:`realm_edge.readers.makin`), ``.mat`` (:mod:`realm_edge.readers.flint`), ``.npz``
             (:mod:`realm_edge.readers.npz`) or ``.realm`` (:mod:`realm_edge.readers.cache`).
-        behavior: name of the behaviour series; None takes the only one there is.
-        settings: ``lfp.rate_hz`` is what broadband is resampled to while it is read; gaps longer than a bin are refused.
-        lfp_series: name of the LFP series, where an NWB 2 file has several; None: see :mod:`realm_edge.readers.nwb`.
+        choices: what is taken of it.
+        settings: gaps longer than a bin are pauses; scales are chosen on the training part.
 
     Raises:
         UserError: missing, unreadable or unsuitable file; the message names it and what would help.
     """
-
-    def pick(names: Collection[str]) -> list[str]:
-        return [choose_behavior(names, behavior, str(path))]
-
-    request = Request(pick, settings.lfp.rate_hz, settings.bin_ms / 1000, lfp_series)
-    signals, behaviors = read_contents(path, request)
-    [chosen] = behaviors.values()
-    return dataclasses.replace(
-        signals,
-        behavior=chosen.values,
-        behavior_times=chosen.times,
-        behavior_names=chosen.names,
-        behavior_unit=chosen.unit,
-        provenance={**signals.provenance, "behavior_series": next(iter(behaviors))},
-    )
+    sources = open_sources(path, choices, settings.bin_ms / 1000)
+    recording = assemble(sources, choices, settings.split.train, settings.bin_ms / 1000, str(path))
+    return with_provenance(recording, path, choices)
 
 
-def read_contents(path: Path, request: Request) -> Contents:
-    """Read the signals and the behaviour series that ``request`` picks; as :func:`read_recording` otherwise."""
-    reader = _READERS.get(path.suffix.lower())
-    if reader is None:
-        raise UserError(f"{path}: unknown kind of recording '{path.suffix}': use one of {', '.join(_READERS)}")
-    digest = fingerprint(path)
-    if reader is nwb.read and makin.is_broadband(path):
-        reader = makin.read
-    if request.lfp_series is not None and reader is not nwb.read:
-        raise UserError(f"{path}: --lfp {request.lfp_series}: only NWB 2 files have several LFP series: leave it out")
-    if request.session is not None and reader is not flint.read:
-        raise UserError(f"{path}: --session {request.session}: this file holds one session: leave it out")
-    signals, behaviors = reader(path, request)
-    notes = {**signals.provenance, "file": str(path), "sha256": digest}
-    if signals.lfp_gaps:
-        lengths = [length for _, length in signals.lfp_gaps]
+def signals_of(sources: Sources, path: Path, choices: Choices, settings: Settings) -> Recording:
+    """As :func:`read_recording`, without behaviour."""
+    recording = without_behavior(sources, choices, settings.split.train, settings.bin_ms / 1000, str(path))
+    return with_provenance(recording, path, choices)
+
+
+def lfp_rate(path: Path, choices: Choices = _ANY, settings: Settings = _DEFAULT) -> float:
+    """Sampling rate of a recording's LFP in Hz, without reading the LFP."""
+    max_gap_s = settings.bin_ms / 1000
+    return signal_of(open_sources(path, choices, max_gap_s).main, choices, str(path))[0].clock.rate
+
+
+def with_provenance(recording: Recording, path: Path, choices: Choices) -> Recording:
+    """A recording that names its files, their hashes, and the gaps that were filled."""
+    notes = {**recording.provenance, "file": str(path), "sha256": fingerprint(path, choices)}
+    for name, file in (("behavior_file", choices.behavior_file), ("units_file", choices.units_file)):
+        if file is not None:
+            notes[name] = str(file)
+    if recording.lfp_gaps:
+        lengths = [length for _, length in recording.lfp_gaps]
         notes["lfp_gaps"] = (
             f"{len(lengths)} gap(s) in the LFP's clock, {1e3 * sum(lengths):.1f} ms in all, the longest {1e3 * max(lengths):.1f} ms, "
             "filled with the sample before each"
         )
-    return Contents(dataclasses.replace(signals, provenance=notes), behaviors)
+    return dataclasses.replace(recording, provenance=notes)
 
 
-def fingerprint(path: Path) -> str:
+def open_sources(path: Path, choices: Choices, max_gap_s: float, session: int | None = None) -> Sources:
+    """See what is in the files of one recording."""
+    request = Request(max_gap_s, session)
+    others = [
+        None if file is None else _opened(file, Request(max_gap_s), _READERS | _TABLES)
+        for file in (choices.behavior_file, choices.units_file)
+    ]
+    return Sources(_opened(path, request, _READERS), *others)
+
+
+def _opened(path: Path, request: Request, readers: dict[str, Callable[[Path, Request], Contents]]) -> Contents:
+    reader = readers.get(path.suffix.lower())
+    if reader is None:
+        raise UserError(f"{path}: unknown kind of recording '{path.suffix}': use one of {', '.join(readers)}")
+    if not path.exists():
+        raise UserError(f"{path}: no such file")
+    if reader is nwb.read and makin.is_broadband(path):
+        reader = makin.read
+    if request.session is not None and reader is not flint.read:
+        raise UserError(f"{path}: --session {request.session}: this file holds one session: leave it out")
+    return reader(path, request)
+
+
+def fingerprint(path: Path, choices: Choices = _ANY) -> str:
     """SHA-256, as hex, of all that a recording is read from.
 
     Raises:
         UserError: there is no such recording.
     """
+    files = [file for file in (choices.behavior_file, choices.units_file) if file is not None]
+    if choices.segments is not None and Path(choices.segments).suffix in sheets.SUFFIXES:
+        files.append(Path(choices.segments))
+    hashes = [_fingerprint(path), *(_fingerprint(file) for file in files)]
+    return hashes[0] if len(hashes) == 1 else sha256_json(hashes)
+
+
+def _fingerprint(path: Path) -> str:
     if path.suffix.lower() == cache.SUFFIX and path.is_dir():
         return sha256_file(cache.header_of(path))  # which holds those of the arrays
+    if path.suffix.lower() == nwb.ZARR and path.is_dir():
+        return sha256_json([[str(file.relative_to(path)), sha256_file(file)] for file in sorted(path.rglob("*")) if file.is_file()])
     if not path.is_file():
         raise UserError(f"{path}: no such file")
     beside = makin.kinematics_of(path)

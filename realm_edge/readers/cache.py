@@ -1,15 +1,16 @@
 """The project's own form of a recording: a directory ``NAME.realm`` that opens at once, whatever the recording's size.
 
-``recording.json`` holds what is no array, and the SHA-256 of every chunk (16 MiB) of every array file; each array is one ``.npy``
-that is mapped into memory when the recording is read. ``realm-edge data convert`` writes it from any other kind of recording.
+``recording.json`` holds what is no array, and the SHA-256 of every chunk (16 MiB) of every array file; each array is one ``.npy``, of
+which the LFP is read a block at a time. ``realm-edge data convert`` writes it from any other kind of recording.
 """
 
 import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -19,9 +20,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from realm_edge.errors import UserError
 from realm_edge.files import write_json
-from realm_edge.readers.arrays import check_times
-from realm_edge.readers.contents import BehaviorSeries, Contents, Request, without_behavior
-from realm_edge.recording import Recording
+from realm_edge.readers.arrays import check_rate, check_times
+from realm_edge.readers.clock import Clock
+from realm_edge.readers.contents import BehaviorSeries, Contents, Request, Signal, Units, known
+from realm_edge.recording import Intervals
+from realm_edge.table import Table, rows_of_npy, write_npy
 
 SUFFIX = ".realm"
 _HEADER = "recording.json"
@@ -41,22 +44,34 @@ class _Behavior(_Form):
 
 class _Header(_Form):
     format: Literal["realm-edge recording"] = "realm-edge recording"
-    version: Literal[1] = 1
+    version: Literal[2] = 2
     lfp_rate: float
-    lfp_start: float
+    lfp_starts: tuple[tuple[int, float], ...]  # first sample of each stretch without a pause, and its time in s
     lfp_scale: float
     lfp_unit: str
     lfp_gaps: tuple[tuple[float, float], ...]
     lfp_delay_s: float
+    channels: tuple[str, ...]
+    columns: dict[str, tuple[str, ...]]
     synthetic: bool
     provenance: dict[str, str]
     behaviors: dict[str, _Behavior]
+    intervals: dict[str, str]  # name -> array file
     chunk_bytes: Annotated[int, Field(gt=0)]
     sha256: dict[Annotated[str, Field(pattern=r"^\w+\.npy$")], tuple[str, ...]]  # array file -> one hash a chunk
 
 
-_PLAIN = ("lfp_rate", "lfp_start", "lfp_scale", "lfp_unit", "lfp_gaps", "lfp_delay_s", "synthetic")
-_ARRAYS = ("lfp", "good_channels", "rail_share")
+@dataclass(frozen=True)
+class Stored:
+    """What is written."""
+
+    signal: Signal  # of int16 counts, one gain; no gap is left to fill
+    behaviors: Mapping[str, BehaviorSeries]
+    units: Units
+    intervals: Mapping[str, Intervals]
+    invalid: Intervals
+    synthetic: bool
+    provenance: Mapping[str, str]
 
 
 def header_of(path: Path) -> Path:
@@ -83,44 +98,59 @@ def check_free(path: Path) -> None:
         raise UserError(f"{path}: exists already: remove it, or choose another name")
 
 
-def write(contents: Contents, path: Path) -> None:
-    """Write a recording, whole or not at all.
-
-    Args:
-        contents: what a reader gave.
-        path: directory to make; its name ends in ``.realm``.
+def write(stored: Stored, path: Path) -> None:
+    """Write a recording, whole or not at all; the LFP is never in memory as a whole.
 
     Raises:
         UserError: another suffix, or there is something already.
     """
     check_free(path)
-    signals, behaviors = contents
-    arrays: dict[str, NDArray] = {name: getattr(signals, name) for name in _ARRAYS if getattr(signals, name) is not None}
-    if signals.spike_times:
-        arrays["spike_times"] = np.concatenate(signals.spike_times)
-        arrays["spike_index"] = np.cumsum([len(unit) for unit in signals.spike_times])
+    signal, units = stored.signal, stored.units
+    arrays: dict[str, Table | NDArray] = {"lfp": signal.data, "good_channels": signal.good, "lfp_offset": signal.offset}
+    if signal.rail_share is not None:
+        arrays["rail_share"] = signal.rail_share
+    if units.times:
+        arrays["spike_times"] = np.concatenate(units.times)
+        arrays["spike_index"] = np.cumsum([len(unit) for unit in units.times])
+    if units.observed:
+        arrays["observed"] = np.concatenate(units.observed)
+        arrays["observed_index"] = np.cumsum([len(unit) for unit in units.observed])
+    if len(stored.invalid):
+        arrays["invalid"] = stored.invalid
+    tables = {name: f"intervals_{index}" for index, name in enumerate(stored.intervals)}
+    arrays |= {tables[name]: table for name, table in stored.intervals.items()}
     described = {}
-    for index, (name, series) in enumerate(behaviors.items()):
+    for index, (name, series) in enumerate(stored.behaviors.items()):
         files = {"values": f"behavior_{index}_values.npy", "times": f"behavior_{index}_times.npy"}
         arrays |= {Path(file).stem: getattr(series, kind) for kind, file in files.items()}
         described[name] = _Behavior(names=series.names, unit=series.unit, **files)
-    provenance = dict(signals.provenance)
+    provenance = dict(stored.provenance)
     provenance["converted_from"], provenance["converted_from_sha256"] = provenance.pop("file", ""), provenance.pop("sha256", "")
-    with _replacing_directory(path) as partial:
+    with _replacing_directory(path) as unfinished:
         for name, array in arrays.items():
-            np.save(partial / f"{name}.npy", array, allow_pickle=False)
+            with (unfinished / f"{name}.npy").open("wb") as file:
+                write_npy(file, array)
         header = _Header(
-            **{name: getattr(signals, name) for name in _PLAIN},
+            lfp_rate=signal.clock.rate,
+            lfp_starts=signal.clock.starts,
+            lfp_scale=float(signal.gain[0]),
+            lfp_unit=signal.unit,
+            lfp_gaps=signal.gaps,
+            lfp_delay_s=signal.delay_s,
+            channels=signal.channels,
+            columns=dict(signal.columns),
+            synthetic=stored.synthetic,
             provenance=provenance,
             behaviors=described,
+            intervals=tables,
             chunk_bytes=_CHUNK,
-            sha256={f"{name}.npy": tuple(_chunk_hashes(partial / f"{name}.npy", _CHUNK)) for name in arrays},
+            sha256={f"{name}.npy": tuple(_chunk_hashes(unfinished / f"{name}.npy", _CHUNK)) for name in arrays},
         )
-        write_json(partial / _HEADER, header.model_dump(mode="json"))
+        write_json(unfinished / _HEADER, header.model_dump(mode="json"))
 
 
 def read(path: Path, request: Request) -> Contents:
-    """Map a recording into memory, after every byte has been held against its hash.
+    """See what is in a recording, after every byte has been held against its hash.
 
     Raises:
         UserError: not such a directory, or a file in it is missing, damaged or of another version.
@@ -133,31 +163,66 @@ def read(path: Path, request: Request) -> Contents:
         raise UserError(f"{path / _HEADER}: {field}: {first['msg']}: make it again with 'realm-edge data convert'") from error
     except (OSError, ValueError) as error:
         raise UserError(f"{path / _HEADER}: not readable as JSON ({error}): make it again with 'realm-edge data convert'") from error
-    arrays = {file.removesuffix(".npy"): _checked(path / file, header) for file in header.sha256}
+    for file in header.sha256:
+        _check(path / file, header)
+
+    def array(name: str) -> NDArray[Any] | None:
+        return np.load(path / f"{name}.npy", allow_pickle=False) if f"{name}.npy" in header.sha256 else None
+
     try:
-        behaviors = {name: _behavior(header.behaviors[name], arrays, path / name) for name in request.pick(list(header.behaviors))}
-        signals = Recording(
-            name=path.stem,
-            **without_behavior(),
-            **{name: getattr(header, name) for name in _PLAIN},
-            lfp=arrays.get("lfp"),
-            good_channels=arrays.get("good_channels"),
-            rail_share=arrays.get("rail_share"),
-            spike_times=tuple(np.split(arrays["spike_times"], arrays["spike_index"][:-1])) if "spike_times" in arrays else (),
-            provenance=dict(header.provenance),
+        lfp = rows_of_npy(path / "lfp.npy")
+        channels, none = lfp.shape[1], np.zeros(0, np.int64)
+        if lfp.dtype != np.int16 or not header.lfp_starts or header.lfp_starts[0][0] != 0 or len(header.channels) != channels:
+            raise ValueError(f"{channels} channels of {lfp.dtype}, {len(header.channels)} names, {len(header.lfp_starts)} starts")
+        signal = Signal(
+            series="lfp",
+            data=lfp,
+            clock=Clock(check_rate(header.lfp_rate, str(path)), len(lfp), header.lfp_starts, none, none),
+            gain=np.full(channels, header.lfp_scale),
+            offset=_given(array("lfp_offset"), np.zeros(channels)),
+            unit=header.lfp_unit,
+            channels=header.channels,
+            good=_given(array("good_channels"), np.ones(channels, bool)),
+            columns=header.columns,
+            delay_s=header.lfp_delay_s,
+            gaps=header.lfp_gaps,
+            rail_share=array("rail_share"),
         )
-    except (KeyError, ValueError, TypeError) as error:
+        units = Units(_split(array("spike_times"), array("spike_index")), _split(array("observed"), array("observed_index")))
+        behaviors = {name: _behavior(series, array, path / name) for name, series in header.behaviors.items()}
+        intervals = {name: _given(array(table), np.zeros((0, 2))) for name, table in header.intervals.items()}
+        invalid = _given(array("invalid"), np.zeros((0, 2)))
+    except (KeyError, ValueError, TypeError, IndexError) as error:
         raise UserError(f"{path}: its files do not fit together ({error}): make it again with 'realm-edge data convert'") from error
-    return Contents(signals, behaviors)
+    return Contents(
+        name=path.stem,
+        lfp={"lfp": known(signal)},
+        behaviors={name: known(series) for name, series in behaviors.items()},
+        units=known(units),
+        intervals=intervals,
+        invalid=invalid,
+        synthetic=header.synthetic,
+        provenance=header.provenance,
+    )
 
 
-def _behavior(series: _Behavior, arrays: dict[str, NDArray], label: Path) -> BehaviorSeries:
-    values, times = (arrays[file.removesuffix(".npy")] for file in (series.values, series.times))
+def _given(array: NDArray[Any] | None, default: NDArray[Any]) -> NDArray[Any]:
+    return default if array is None else array
+
+
+def _split(values: NDArray[Any] | None, ends: NDArray[Any] | None) -> tuple[NDArray[Any], ...]:
+    return () if values is None or ends is None else tuple(np.split(values, ends[:-1]))
+
+
+def _behavior(series: _Behavior, array: Callable[[str], NDArray[Any] | None], label: Path) -> BehaviorSeries:
+    values, times = (array(file.removesuffix(".npy")) for file in (series.values, series.times))
+    if values is None or times is None:
+        raise KeyError(series.values)
     return BehaviorSeries(values, check_times(times, len(values), str(label)), series.names, series.unit)
 
 
-def _checked(file: Path, header: _Header) -> NDArray[Any]:
-    """An array mapped into memory, every chunk as its hash says."""
+def _check(file: Path, header: _Header) -> None:
+    """Hold every chunk of an array file against its hash."""
     if not file.is_file():
         raise UserError(f"{file}: missing: make the recording again with 'realm-edge data convert'")
     found = list(_chunk_hashes(file, header.chunk_bytes))
@@ -169,7 +234,6 @@ def _checked(file: Path, header: _Header) -> NDArray[Any]:
             )
     if len(found) != len(header.sha256[file.name]):
         raise UserError(f"{file}: cut short or lengthened: make the recording again with 'realm-edge data convert'")
-    return np.load(file, mmap_mode="r", allow_pickle=False)
 
 
 def _chunk_hashes(file: Path, size: int) -> Iterator[str]:

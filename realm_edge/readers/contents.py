@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,13 +10,19 @@ from numpy.typing import NDArray
 from realm_edge.readers.clock import Clock
 from realm_edge.table import Table
 
+Value = TypeVar("Value")
+
+
+def known(value: Value) -> Callable[[], Value]:
+    """What gives something that has been read already."""
+    return lambda: value
+
 
 @dataclass(frozen=True)
 class Request:
-    """Which of several things in a file is wanted."""
+    """What a reader has to know before it looks."""
 
     max_gap_s: float  # longer gaps of the LFP's clock are pauses; shorter ones are filled
-    lfp_series: tuple[str, ...] = ()  # LFP series, one or several in a row; none: the reader's rule
     session: int | None = None  # of a file that holds several, from 1
 
 
@@ -34,8 +41,11 @@ class Signal:
     unit: str  # "V" or "a.u."
     channels: tuple[str, ...]  # (channels,) names: electrodes' labels, or numbers
     good: NDArray[np.bool_]  # (channels,), False where the file calls the channel bad
+    mask: str = ""  # what says so, and of how many channels
     columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # of the electrodes table: name -> (channels,) cells as text
-    delay_s: float = 0.0  # by which it is late, where it was resampled before
+    delay_s: float = 0.0  # how far it looks ahead, where it was resampled before
+    gaps: tuple[tuple[float, float], ...] = ()  # (start, length) in s of gaps that were filled before, beside those of the clock
+    rail_share: NDArray[np.float32] | None = None  # (channels,), share of raw samples at an extreme value, where it was resampled before
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from scipy.io import loadmat
 
 from realm_edge.errors import UserError
-from realm_edge.readers.arrays import as_counts, check_spikes, check_times
-from realm_edge.readers.contents import BehaviorSeries, Contents, Request, without_behavior
-from realm_edge.recording import Recording
+from realm_edge.readers.arrays import check_spikes, check_times
+from realm_edge.readers.clock import Clock
+from realm_edge.readers.contents import BehaviorSeries, Contents, Request, Signal, Units, known
 
 _LFP_RATE = 2000.0  # Hz
 _SERIES = "hand_velocity"
@@ -29,33 +29,29 @@ def read(path: Path, request: Request) -> Contents:
 
     Its only behaviour series is ``hand_velocity``, the first two columns of ``HandVel``; the file does not say in what unit.
     LFP channels are the neurons that have LFP. Neither does the file say its unit. Samples that are missing between two trials
-    (up to ``request.max_gap_s``) are filled with the one before, and the same time at both ends of an overlap is taken from
-    the earlier trial.
+    (up to ``request.max_gap_s``) are filled with the one before, longer ones are pauses, and the same time at both ends of an overlap is
+    taken from the earlier trial. The trials are a table of intervals.
 
     Raises:
-        UserError: not such a file, several sessions without a choice, or trials that do not follow one another.
+        UserError: not such a file, several sessions without a choice, or trials that overlap.
     """
     try:
         trials = _trials(_load(path), request.session, path)
-        behaviors = _behaviors(trials, request, path)
-        lfp, start, gaps = _lfp(trials, request.max_gap_s, path)
-        spikes = _spikes(trials, path)
+        behavior = _behavior(trials, path)
+        signal = _signal(trials, request.max_gap_s, path)
+        units = Units(_spikes(trials, path))
+        times = np.array([[_times(trial)[0], _times(trial)[-1]] for trial in trials], np.float64)
     except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
         reason = " ".join(str(error).split())[:160]
         raise UserError(f"{path}: not laid out as Flint 2012 ({type(error).__name__}: {reason}): convert it to .npz") from error
-    counts, scale = as_counts(lfp, 1.0, f"{path}: LFP")
-    signals = Recording(
+    return Contents(
         name=path.stem,
-        **without_behavior(),
-        lfp=counts,
-        lfp_rate=_LFP_RATE,
-        lfp_start=start,
-        lfp_scale=scale,
-        lfp_gaps=gaps,
-        spike_times=spikes,
-        provenance={"lfp_series": "Neuron.LFP", "trials": str(len(trials))},
+        lfp={signal.series: known(signal)},
+        behaviors={_SERIES: known(behavior)},
+        units=known(units),
+        intervals={"trials": times[times[:, 1] > times[:, 0]]},
+        provenance={"trials": str(len(trials))},
     )
-    return Contents(signals, behaviors)
 
 
 def _load(path: Path) -> list[Struct]:
@@ -90,26 +86,23 @@ def _trials(sessions: list[Struct], wanted: int | None, path: Path) -> list[Stru
     return trials
 
 
-def _behaviors(trials: list[Struct], request: Request, path: Path) -> dict[str, BehaviorSeries]:
-    picked = request.pick([_SERIES])
+def _behavior(trials: list[Struct], path: Path) -> BehaviorSeries:
     times = np.concatenate([_times(trial) for trial in trials])
     values = np.concatenate([np.reshape(trial["HandVel"], (len(_times(trial)), -1))[:, :2] for trial in trials])
     if values.shape[1] != 2 or values.dtype.kind not in "iuf":
         raise UserError(f"{path}: HandVel has {values.shape[1]} columns of type {values.dtype}, expected two of real numbers")
     times = check_times(times, len(values), f"{path}: Time")
-    series = BehaviorSeries(values.astype(np.float32), times, (f"{_SERIES}_x", f"{_SERIES}_y"), "a.u.")
-    return {name: series for name in picked}
+    return BehaviorSeries(values.astype(np.float32), times, (f"{_SERIES}_x", f"{_SERIES}_y"), "a.u.")
 
 
-def _lfp(trials: list[Struct], max_gap_s: float, path: Path) -> tuple[NDArray, float, tuple[tuple[float, float], ...]]:
-    """LFP of all trials on one clock ``(samples, channels)``, its start in s, and the gaps that were filled (start, length) in s."""
+def _signal(trials: list[Struct], max_gap_s: float, path: Path) -> Signal:
+    """LFP of all trials on one clock."""
     has_lfp = [bool(np.size(neuron["LFP"])) for neuron in _list(trials[0]["Neuron"])]
     if not any(has_lfp):
         raise UserError(f"{path}: no LFP: no Neuron of the first trial has any")
-    start = float(_times(trials[0])[0])
     parts: list[NDArray] = []
-    gaps = []
-    end = 0  # samples so far
+    starts, gaps = [(0, float(_times(trials[0])[0]))], []
+    end = 0  # samples so far, with those that fill gaps
     for index, trial in enumerate(trials):
         label = f"{path}: trial {index + 1}"
         columns = [np.atleast_1d(neuron["LFP"]) for neuron in _list(trial["Neuron"])]
@@ -119,20 +112,34 @@ def _lfp(trials: list[Struct], max_gap_s: float, path: Path) -> tuple[NDArray, f
         if len(lengths) > 1:
             raise UserError(f"{label}: its channels have {min(lengths)} to {max(lengths)} samples of LFP: remove the trial")
         block = np.stack([column for column in columns if column.size], axis=1)
-        missing = round((float(_times(trial)[0]) - start) * _LFP_RATE) - end
-        if abs(missing) / _LFP_RATE > max_gap_s:
-            what = "gaps" if missing > 0 else "overlaps"
+        first, start = starts[-1]
+        missing = round((float(_times(trial)[0]) - start) * _LFP_RATE) - (end - first)
+        if -missing / _LFP_RATE > max_gap_s:
             raise UserError(
-                f"{label}: its clock has {what}: it starts {1e3 * abs(missing) / _LFP_RATE:.1f} ms {'after' if missing > 0 else 'before'} "
-                f"the end of the one before, more than the {1e3 * max_gap_s:g} ms of a bin: remove what is on the shorter side"
+                f"{label}: its clock has overlaps: it starts {-1e3 * missing / _LFP_RATE:.1f} ms before the end of the one before, "
+                f"more than the {1e3 * max_gap_s:g} ms of a bin: remove what is on the shorter side"
             )
-        if missing > 0:
-            gaps.append((start + end / _LFP_RATE, missing / _LFP_RATE))
-            parts.append(np.repeat(parts[-1][-1:], missing, axis=0))
+        if missing / _LFP_RATE > max_gap_s:
+            starts.append((end, float(_times(trial)[0])))
+        elif missing > 0:
+            gaps.append((sum(map(len, parts)) - 1, missing))
+            end += missing
         block = block[max(0, -missing) :]
         parts.append(block)
-        end += max(0, missing) + len(block)
-    return np.concatenate(parts), start, tuple(gaps)
+        end += len(block)
+    after, filled = (np.array(column, np.int64) for column in (zip(*gaps, strict=True) if gaps else ((), ())))
+    data = np.concatenate(parts)
+    channels = data.shape[1]
+    return Signal(
+        series="Neuron.LFP",
+        data=data,
+        clock=Clock(_LFP_RATE, end, tuple(starts), after, filled),
+        gain=np.ones(channels),
+        offset=np.zeros(channels),
+        unit="a.u.",
+        channels=tuple(str(channel) for channel in range(channels)),
+        good=np.ones(channels, bool),
+    )
 
 
 def _spikes(trials: list[Struct], path: Path) -> tuple[NDArray[np.float64], ...]:

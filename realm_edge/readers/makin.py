@@ -17,13 +17,9 @@ from numpy.typing import NDArray
 from realm_edge.errors import UserError
 from realm_edge.readers.arrays import check_spikes, check_times
 from realm_edge.readers.clock import clock_of
-from realm_edge.readers.contents import BehaviorSeries, Contents, Request, without_behavior
-from realm_edge.readers.rails import Rails
-from realm_edge.recording import Recording
-from realm_edge.resample import blocks_to_rate, new_length, to_counts
+from realm_edge.readers.contents import BehaviorSeries, Contents, Request, Signal, Units, known
 
 _BROADBAND = "acquisition/timeseries/broadband"
-_BLOCK = 1 << 16  # samples of all channels that are in memory at once
 _POSITIONS = {"cursor": (2, "mm"), "finger": (3, "cm")}  # dims used (a finger's angles follow its position), unit
 
 _Read = TypeVar("_Read")
@@ -44,96 +40,73 @@ def kinematics_of(path: Path) -> Path:
 
 
 def read(path: Path, request: Request) -> Contents:
-    """Read a session; its broadband is resampled block by block and never in memory as a whole.
+    """See what is in a session; its broadband is never in memory as a whole.
 
-    The LFP is the broadband after :func:`realm_edge.resample.blocks_to_rate` to ``request.rate_hz``, in the ADC's counts.
     Behaviour series: ``cursor_pos``, ``finger_pos`` and their velocities, ``cursor_velocity`` and ``finger_velocity``: the
     difference from the sample before over the time since, so that no velocity knows of later positions; the first is NaN.
     Every unit that ever fired counts, also unit 0 of each channel, which holds its unsorted threshold crossings.
 
     Raises:
-        UserError: a file of the two is missing, broken or laid out otherwise, or its clock has gaps longer than a bin.
+        UserError: a file of the two is missing, broken or laid out otherwise.
     """
     mat = kinematics_of(path)
     if not mat.is_file():
         raise UserError(f"{path}: {mat.name} is missing beside it: download the session's kinematics and spikes to there")
-    behaviors = _guarded(mat, lambda file: _behaviors(file, request, mat))
+    behaviors = _guarded(mat, lambda file: _behaviors(file, mat))
     spikes, unsorted = _guarded(mat, lambda file: _spikes(file, mat))
-    return _guarded(path, lambda file: _contents(file, path, request, behaviors, spikes, unsorted))
+    return Contents(
+        name=path.stem,
+        lfp={"broadband": lambda: _guarded(path, lambda file: _signal(file, path, request), keep_open=True)},
+        behaviors={name: known(series) for name, series in behaviors.items()},
+        units=known(Units(spikes)),
+        provenance={
+            "kinematics_file": mat.name,
+            "units": f"{len(spikes)}, of which {unsorted} hold the unsorted crossings of a channel",
+        },
+    )
 
 
-def _guarded(path: Path, read: Callable[[h5py.File], _Read]) -> _Read:
+def _guarded(path: Path, read: Callable[[h5py.File], _Read], keep_open: bool = False) -> _Read:
     """``read`` of an open file, with what h5py raises on a broken one turned into a UserError."""
     try:
-        with h5py.File(path) as file:
-            return read(file)
+        file = h5py.File(path)
+        found = read(file)
     except (OSError, KeyError, ValueError, TypeError, RuntimeError, AttributeError) as error:
         reason = " ".join(str(error).split())[:160]
         raise UserError(f"{path}: not readable as a file of Makin and O'Doherty's layout ({reason}): download it again") from error
+    if not keep_open:
+        file.close()
+    return found
 
 
-def _contents(
-    file: h5py.File,
-    path: Path,
-    request: Request,
-    behaviors: dict[str, BehaviorSeries],
-    spikes: tuple[NDArray[np.float64], ...],
-    unsorted: int,
-) -> Contents:
+def _signal(file: h5py.File, path: Path, request: Request) -> Signal:
     series = file[_BROADBAND]
     data = series["data"]
     if data.ndim != 2 or data.dtype != np.int16:
         raise UserError(f"{path}: broadband has shape {data.shape} and type {data.dtype}, expected (samples, channels) int16")
     if "conversion" not in data.attrs:
         raise UserError(f"{path}: broadband has no attribute 'conversion' (volts a count): download it again")
-    channels = len(series["electrode_names"])
-    if channels != data.shape[1]:
-        raise UserError(f"{path}: broadband has {data.shape[1]} channels and {channels} electrode_names: download it again")
-    clock = clock_of(series["timestamps"], len(data), request.max_gap_s, f"{path}: broadband")
-    rails = Rails()
-
-    def blocks():
-        for first in range(0, len(data), _BLOCK):
-            block = data[first : first + _BLOCK]
-            rails.add(block)
-            yield clock.fill(block, first)
-
-    lfp = np.empty((new_length(clock.samples, clock.rate, request.rate_hz), channels), np.int16)
-    resampled, delay = blocks_to_rate(blocks(), clock.rate, request.rate_hz)
-    made = 0
-    for block in resampled:
-        lfp[made : made + len(block)] = to_counts(block)
-        made += len(block)
-    share = rails.share()
-    signals = Recording(
-        name=path.stem,
-        **without_behavior(),
-        lfp=lfp,
-        lfp_rate=float(request.rate_hz),
-        lfp_start=clock.start,
-        lfp_scale=float(data.attrs["conversion"]),
-        lfp_unit="V",
-        lfp_gaps=clock.gaps,
-        lfp_delay_s=delay,
-        rail_share=share,
-        good_channels=share < 1.0,  # after the low-pass's start a dead channel is not constant any more
-        spike_times=spikes,
-        provenance={
-            "lfp_series": "broadband",
-            "resampled": f"broadband {clock.rate:.6f} Hz to {request.rate_hz} Hz while it was read, {1e3 * delay:.2f} ms late",
-            "kinematics_file": kinematics_of(path).name,
-            "units": f"{len(spikes)}, of which {unsorted} hold the unsorted crossings of a channel",
-        },
+    names = tuple(name.decode() if isinstance(name, bytes) else str(name) for name in series["electrode_names"][:])
+    channels = data.shape[1]
+    if channels != len(names):
+        raise UserError(f"{path}: broadband has {channels} channels and {len(names)} electrode_names: download it again")
+    return Signal(
+        series="broadband",
+        data=data,
+        clock=clock_of(series["timestamps"], len(data), request.max_gap_s, f"{path}: broadband"),
+        gain=np.full(channels, float(data.attrs["conversion"])),
+        offset=np.zeros(channels),
+        unit="V",
+        channels=names if len(set(names)) == channels else tuple(str(channel) for channel in range(channels)),
+        good=np.ones(channels, bool),
     )
-    return Contents(signals, behaviors)
 
 
-def _behaviors(file: h5py.File, request: Request, mat: Path) -> dict[str, BehaviorSeries]:
+def _behaviors(file: h5py.File, mat: Path) -> dict[str, BehaviorSeries]:
     times = np.asarray(file["t"]).reshape(-1)
     times = check_times(times, len(times), f"{mat}: t")
     there = [name for name in _POSITIONS if f"{name}_pos" in file]
-    picked = request.pick([f"{name}_{kind}" for name in there for kind in ("pos", "velocity")])
-    return {series: _behavior(file, series, times, mat) for series in picked}
+    return {f"{name}_{kind}": _behavior(file, f"{name}_{kind}", times, mat) for name in there for kind in ("pos", "velocity")}
 
 
 def _behavior(file: h5py.File, series: str, times: NDArray[np.float64], mat: Path) -> BehaviorSeries:

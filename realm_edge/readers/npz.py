@@ -3,70 +3,117 @@
 Keys (``numpy.savez(path, **arrays)``; no pickled objects):
 
 ========================  ====================================================================================
-``lfp``                   (samples, channels), int16 ADC counts, or floats in any unit
-``lfp_rate``              Hz
+``lfp``                   (samples, channels), ADC counts, or floats in any unit
+``lfp_rate``              Hz; or instead
+``lfp_times``             (samples,) s, with pauses where there were any
+``lfp_start``             with ``lfp_rate``, optional: s, of the first sample; 0 otherwise
 ``behavior``              (behaviour samples, dims) or (behaviour samples,), NaN where unknown
-``behavior_times``        (behaviour samples,) s on the LFP's clock (0 is its first sample), or instead
+``behavior_times``        (behaviour samples,) s on the LFP's clock, or instead
 ``behavior_rate``         Hz, first sample at 0
-``lfp_scale``             optional: volts a count (a unit, for floats)
+``lfp_scale``             optional: volts a count (a unit, for floats), one number or (channels,)
+``lfp_offset``            optional: volts of the value 0, one number or (channels,)
 ``good_channels``         optional: (channels,) bool
+``channel_names``         optional: (channels,) text
 ``behavior_names``        optional: (dims,) text
 ``behavior_unit``         optional: text
 ``spike_times``           optional: (spikes,) s, all of unit 0, then all of unit 1, ...
 ``spike_index``           with ``spike_times``: (units,) where each unit's spikes end, as in NWB's ``spike_times_index``
+``trials``                optional: (trials, 2) s, start and end, for ``--segments trials``
+``invalid_times``         optional: (intervals, 2) s, in which nothing holds
 ========================  ====================================================================================
+
+A file that is read with ``--behavior-file`` or ``--units-file`` needs the keys of that alone.
 """
 
 import zipfile
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from realm_edge.errors import UserError
-from realm_edge.readers.arrays import as_counts, check_rate, check_spikes, check_times
-from realm_edge.readers.contents import BehaviorSeries, Contents, Request, without_behavior
-from realm_edge.recording import Recording
+from realm_edge.readers.arrays import check_rate, check_spikes, check_times, check_voltage
+from realm_edge.readers.clock import clock_of, regular
+from realm_edge.readers.contents import BehaviorSeries, Contents, Request, Signal, Units
+from realm_edge.recording import Intervals, no_intervals
+from realm_edge.table import Table, rows_of_npz
 
-_REQUIRED = ("lfp", "lfp_rate", "behavior")
+_TRIALS, _INVALID = "trials", "invalid_times"
 
 
 def read(path: Path, request: Request) -> Contents:
-    """Read a file with the keys above. Its one behaviour series is called "behavior".
+    """See what is in a file with the keys above. Its one behaviour series is called "behavior", its LFP "lfp".
+
+    The LFP is read a block at a time, unless it was compressed.
 
     Raises:
-        UserError: broken file, missing key, wrong shape or value.
+        UserError: broken file, or intervals that are none.
     """
     try:
         with np.load(path, allow_pickle=False) as file:
-            arrays = {key: file[key] for key in file}
+            keys = list(file)
+            arrays = {key: file[key] for key in keys if key != "lfp"}
+        lfp = _lfp_table(path) if "lfp" in keys else None
     except (OSError, ValueError, EOFError, TypeError, AttributeError, zipfile.BadZipFile, zipfile.LargeZipFile) as error:
         raise UserError(f"{path}: not readable as .npz ({_line(error)}): write it with numpy.savez, without objects") from error
-    missing = [key for key in _REQUIRED if key not in arrays]
-    if missing:
-        raise UserError(f"{path}: key '{missing[0]}' is missing: it has {', '.join(sorted(arrays)) or 'none'}")
-    behaviors = {name: _behavior(arrays, path) for name in request.pick(["behavior"])}
-    lfp, scale = as_counts(arrays["lfp"], _number(arrays, "lfp_scale", path, 1.0), f"{path}: lfp")
-    good = arrays.get("good_channels")
-    if good is not None and (good.shape != (lfp.shape[1],) or good.dtype != np.bool_):
-        raise UserError(f"{path}: good_channels has shape {good.shape} and type {good.dtype}, expected ({lfp.shape[1]},) bool")
-    signals = Recording(
+    return Contents(
         name=path.stem,
-        **without_behavior(),
-        lfp=lfp,
-        lfp_rate=check_rate(_number(arrays, "lfp_rate", path), f"{path}: lfp_rate"),
-        lfp_scale=scale,
-        lfp_unit="V" if "lfp_scale" in arrays else "a.u.",
-        good_channels=good,
-        spike_times=_spikes(arrays, path),
+        lfp={"lfp": partial(_signal, lfp, arrays, request, path)},
+        behaviors={"behavior": partial(_behavior, arrays, path)} if "behavior" in arrays else {},
+        units=partial(_units, arrays, path),
+        intervals={_TRIALS: _intervals(arrays, _TRIALS, path)} if _TRIALS in arrays else {},
+        invalid=_intervals(arrays, _INVALID, path) if _INVALID in arrays else no_intervals(),
     )
-    return Contents(signals, behaviors)
 
 
-def _behavior(arrays: dict[str, NDArray], path: Path) -> BehaviorSeries:
+def _lfp_table(path: Path) -> Table:
+    rows = rows_of_npz(path, "lfp")
+    if rows is not None:
+        return rows
+    with np.load(path, allow_pickle=False) as file:
+        whole: Table = file["lfp"]
+        return whole
+
+
+def _signal(lfp: Table | None, arrays: Mapping[str, NDArray], request: Request, path: Path) -> Signal:
+    if lfp is None:
+        raise UserError(f"{path}: key 'lfp' is missing: it has {', '.join(sorted(arrays)) or 'none'}")
+    label = f"{path}: lfp"
+    check_voltage(lfp, label)
+    channels = lfp.shape[1] if len(lfp.shape) == 2 else 1
+    if "lfp_times" in arrays:
+        clock = clock_of(arrays["lfp_times"], len(lfp), request.max_gap_s, f"{path}: lfp_times")
+    elif "lfp_rate" in arrays:
+        rate = check_rate(_number(arrays, "lfp_rate", path), f"{path}: lfp_rate")
+        clock = regular(rate, _number(arrays, "lfp_start", path, 0.0), len(lfp))
+    else:
+        raise UserError(f"{path}: key 'lfp_rate' is missing, and so is 'lfp_times': add one of them")
+    good = arrays.get("good_channels", np.ones(channels, bool))
+    if good.shape != (channels,) or good.dtype != np.bool_:
+        raise UserError(f"{path}: good_channels has shape {good.shape} and type {good.dtype}, expected ({channels},) bool")
+    names = tuple(str(name) for name in arrays.get("channel_names", range(channels)))
+    if len(set(names)) != channels:
+        raise UserError(f"{label}: channel_names has {len(set(names))} different names for {channels} channels: correct it")
+    return Signal(
+        series="lfp",
+        data=lfp,
+        clock=clock,
+        gain=_a_channel(arrays, "lfp_scale", channels, 1.0, path),
+        offset=_a_channel(arrays, "lfp_offset", channels, 0.0, path),
+        unit="V" if "lfp_scale" in arrays else "a.u.",
+        channels=names,
+        good=good,
+    )
+
+
+def _behavior(arrays: Mapping[str, NDArray], path: Path) -> BehaviorSeries:
     values = arrays["behavior"]
     if values.ndim not in (1, 2) or values.size == 0 or values.dtype.kind not in "iuf":
         raise UserError(f"{path}: behavior has shape {values.shape} and type {values.dtype}, expected real numbers (samples, dims)")
+    if values.ndim == 2 and values.shape[1] > len(values):
+        raise UserError(f"{path}: behavior has shape {values.shape}: {len(values)} samples of {values.shape[1]} columns: transpose it")
     values = values.reshape(len(values), -1).astype(np.float32)
     if "behavior_times" in arrays:
         times = check_times(arrays["behavior_times"], len(values), f"{path}: behavior_times")
@@ -81,19 +128,33 @@ def _behavior(arrays: dict[str, NDArray], path: Path) -> BehaviorSeries:
     return BehaviorSeries(values, times, names, str(arrays.get("behavior_unit", "a.u.")))
 
 
-def _spikes(arrays: dict[str, NDArray], path: Path) -> tuple[NDArray[np.float64], ...]:
+def _units(arrays: Mapping[str, NDArray], path: Path) -> Units:
     if "spike_times" not in arrays:
-        return ()
+        return Units(())
     times, ends = arrays["spike_times"], arrays.get("spike_index")
     if ends is None or ends.ndim != 1 or ends.dtype.kind not in "iu" or times.ndim != 1 or times.dtype.kind not in "iuf":
         raise UserError(f"{path}: spike_times needs one dimension, and spike_index with the integer end of each unit's spikes")
     ends = ends.astype(np.int64)
     if (np.diff(ends, prepend=0) < 0).any() or len(ends) == 0 or ends[-1] != len(times):
         raise UserError(f"{path}: spike_index must not fall and must end at {len(times)}, the number of spike_times")
-    return tuple(check_spikes(unit, f"{path}: unit {i}") for i, unit in enumerate(np.split(times, ends[:-1])))
+    return Units(tuple(check_spikes(unit, f"{path}: unit {i}") for i, unit in enumerate(np.split(times, ends[:-1]))))
 
 
-def _number(arrays: dict[str, NDArray], key: str, path: Path, default: float | None = None) -> float:
+def _intervals(arrays: Mapping[str, NDArray], key: str, path: Path) -> Intervals:
+    found = arrays[key]
+    if found.ndim != 2 or found.shape[1] != 2 or found.dtype.kind not in "iuf" or not (found[:, 1] > found[:, 0]).all():
+        raise UserError(f"{path}: {key} has shape {found.shape} and type {found.dtype}, expected rows of start and end in s")
+    return found.astype(np.float64)
+
+
+def _a_channel(arrays: Mapping[str, NDArray], key: str, channels: int, default: float, path: Path) -> NDArray[np.float64]:
+    value = np.asarray(arrays.get(key, default))
+    if value.size not in (1, channels) or value.dtype.kind not in "iuf":
+        raise UserError(f"{path}: {key} has shape {value.shape} and type {value.dtype}, expected one number or {channels}")
+    return np.broadcast_to(value.reshape(-1).astype(np.float64), (channels,))
+
+
+def _number(arrays: Mapping[str, NDArray], key: str, path: Path, default: float | None = None) -> float:
     value = arrays.get(key, default)
     array = np.asarray(value)
     if array.size != 1 or array.dtype.kind not in "iuf":

@@ -1,160 +1,277 @@
-"""Recordings in NWB 2: LFP from an ElectricalSeries, spike times from Units, behaviour from a time series by name."""
+"""Recordings in NWB 2, as HDF5 or as Zarr: LFP from ElectricalSeries, spike times from Units, behaviour from any other series."""
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
+from hdmf.build import GroupBuilder
+from hdmf.build.errors import ConstructError
 from numpy.typing import NDArray
 from pynwb import NWBHDF5IO, NWBFile, TimeSeries
-from pynwb.core import MultiContainerInterface
+from pynwb.behavior import CompassDirection
 from pynwb.ecephys import LFP, ElectricalSeries, SpikeEventSeries
+from pynwb.epoch import TimeIntervals
 
 from realm_edge.errors import UserError
-from realm_edge.readers.arrays import as_counts, check_rate, check_spikes, check_times
-from realm_edge.readers.clock import Clock, clock_of
-from realm_edge.readers.contents import BehaviorSeries, Contents, Request, without_behavior
+from realm_edge.readers.arrays import check_rate, check_spikes, check_times, check_voltage
+from realm_edge.readers.clock import Clock, clock_of, regular
+from realm_edge.readers.contents import BehaviorSeries, Contents, Request, Signal, Units
 from realm_edge.readers.masks import good_channels
-from realm_edge.recording import Recording
+from realm_edge.recording import Intervals, no_intervals
+
+ZARR = ".zarr"
+_LABELS = ("label", "channel_name", "electrode_name")  # columns of the electrodes table that name a channel
+_INVALID = "invalid_times"
+_PLACES = ("processing", "acquisition", "stimulus", "analysis", "scratch")  # of a file where series of data lie
+_MANY_COLUMNS = 64  # of a behaviour; more, and more than there are samples: it was written transposed
 
 
 def read(path: Path, request: Request) -> Contents:
-    """Read one file.
+    """See what is in one file.
 
-    The LFP is the series that ``request`` names, else the first ElectricalSeries in an ``LFP`` container, else in another
-    place of ``processing``, else of ``acquisition``; where there are several, the provenance says which was taken of which.
-    Behaviour is searched in ``processing/behavior`` and ``acquisition``; columns of a series become several targets.
-    Channels that the electrodes table calls bad are masked (:mod:`realm_edge.readers.masks`).
+    LFP is every ElectricalSeries: those in an ``LFP`` container first, then others of ``processing``, then of ``acquisition``. Behaviour
+    is every other numeric series anywhere in the file. Things of one name carry where they are as well (``probe1/LFP/ElectricalSeries``).
+    Channels that the electrodes table calls bad are masked (:mod:`realm_edge.readers.masks`). What cannot be read, or belongs to an
+    extension that the file does not describe, is left out, with a reason, and stands in nobody's way.
 
     Raises:
-        UserError: not an NWB 2 file, no ElectricalSeries, no such behaviour or LFP series, gaps in the LFP's clock longer than
-            ``request.max_gap_s``, or values that cannot be used.
+        UserError: not an NWB 2 file, or one that cannot be opened.
     """
+    file, broken = _opened(path)
+    series = [each for each in file.objects.values() if isinstance(each, TimeSeries) and _place(each)[0] in _PLACES]
+    electrical = [each for each in series if isinstance(each, ElectricalSeries) and not isinstance(each, SpikeEventSeries)]
+    preferred = sorted(electrical, key=lambda each: (not isinstance(each.parent, LFP), _PLACES.index(_place(each)[0]), _place(each)))
+    others = sorted((each for each in series if not isinstance(each, ElectricalSeries | SpikeEventSeries)), key=_place)
+    tables = {
+        name: _intervals(table) for name, table in _by_name([t for t in file.objects.values() if isinstance(t, TimeIntervals)]).items()
+    }
+    lfp = {name: partial(_guarded, path, name, _signal, each, name, request) for name, each in _by_name(preferred).items()}
+    behaviors = {name: partial(_guarded, path, name, _behavior, each) for name, each in _by_name(others).items()}
+    for name, reason in broken.items():
+        (lfp if name in lfp else behaviors)[name] = partial(_refuse, path, name, reason)
+    return Contents(
+        name=path.name.removesuffix(ZARR).removesuffix(".nwb"),
+        lfp=lfp,
+        behaviors=behaviors,
+        units=partial(_guarded, path, "Units", _units, file),
+        intervals={name: table for name, table in tables.items() if name != _INVALID and len(table)},
+        invalid=tables.get(_INVALID, no_intervals()),
+        provenance={"left_out": "; ".join(f"{name}: {reason}" for name, reason in broken.items())} if broken else {},
+    )
+
+
+def _opened(path: Path) -> tuple[NWBFile, dict[str, str]]:
+    """The file, and what had to be left out of it, by name, with the reason. The file stays open as long as what is in it is used."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about optional metadata; what matters here is checked below
-            with NWBHDF5IO(str(path), mode="r", load_namespaces=True) as io:
-                return _contents(io.read(), path, request)
+            warnings.simplefilter("ignore")  # about optional metadata; what matters here is checked by whoever reads it
+            io = _zarr(path) if path.suffix == ZARR else NWBHDF5IO(str(path), mode="r", load_namespaces=True)
+            root = io.read_builder()
+            broken = _without_unknown_types(root, set(io.manager.type_map.namespace_catalog.namespaces))
+            if isinstance(io, NWBHDF5IO):
+                broken |= _dangling(io._file)
+            while True:
+                try:
+                    return io.read(), broken
+                except ConstructError as error:
+                    place, reason = error.args
+                    if place.parent is None or not _take_out(place):
+                        raise
+                    broken[place.name] = _line(reason).partition("due to: ")[2] or _line(reason)
     except UserError:
         raise
     # h5py, hdmf and pynwb raise whatever they stumble upon in a broken file, up to RecursionError and KeyError.
     except Exception as error:
-        reason = " ".join(str(error).split())[:160]
-        raise UserError(f"{path}: not readable as NWB 2 ({type(error).__name__}: {reason}): export or download it again") from error
+        raise UserError(f"{path}: not readable as NWB 2 ({type(error).__name__}: {_line(error)}): {_remedy(error)}") from error
 
 
-def _contents(file: NWBFile, path: Path, request: Request) -> Contents:
-    found = _electrical_series(file, path)
-    series = _chosen(found, request.lfp_series, path)
-    choices = _behavior_series(file)
-    behaviors = {name: _behavior(choices[name], name, path) for name in request.pick(list(choices))}
-    data, scale = _lfp(series, path)
-    clock = _clock(series, len(data), request.max_gap_s, path)
-    notes = {"lfp_series": series.name}
-    if len(found) > 1:
-        notes["lfp_choices"] = ", ".join(found)
-    good, columns = good_channels(series.electrodes, data.shape[1], f"{path}: {series.name}")
-    if columns:
-        notes["channel_mask"] = f"{int((~good).sum())} bad by {', '.join(columns)} of the electrodes table"
-    signals = Recording(
-        name=path.stem,
-        **without_behavior(),
-        lfp=clock.fill(data),
-        lfp_rate=clock.rate,
-        lfp_start=clock.start,
-        lfp_scale=scale,
-        lfp_unit="a.u." if series.conversion == 1.0 and series.data.dtype.kind in "iu" else "V",
-        lfp_gaps=clock.gaps,
-        good_channels=good,
-        spike_times=_spikes(file, path),
-        provenance=notes,
-    )
-    return Contents(signals, behaviors)
+def _zarr(path: Path) -> Any:
+    try:
+        from hdmf_zarr.nwb import NWBZarrIO
+    except ImportError as error:
+        raise UserError(f"{path}: NWB as Zarr is read by hdmf-zarr: pip install 'realm-edge[formats]'") from error
+    return NWBZarrIO(str(path), mode="r", load_namespaces=True)
 
 
-def _electrical_series(file: NWBFile, path: Path) -> dict[str, ElectricalSeries]:
-    """The candidates by name, in the order of preference; of two with one name the later carries its container's as well."""
-    processed = [interface for module in file.processing.values() for interface in module.data_interfaces.values()]
-    series = list(_flat([*processed, *file.acquisition.values()]))
-    found = [each for each in series if isinstance(each, ElectricalSeries) and not isinstance(each, SpikeEventSeries)]
-    if not found:
-        others = sorted({each.name for each in series})
-        raise UserError(
-            f"{path}: no LFP: there is no ElectricalSeries in it, only {', '.join(others) or 'no series at all'}"
-            f"{' and Units' if file.units is not None else ''}: add the LFP voltage under processing/ecephys/LFP or "
-            "acquisition, or name a series of features with --features"
-        )
-    return _by_name(sorted(found, key=lambda each: not isinstance(each.parent, LFP)))  # stable: the first of equals stays first
+def _remedy(error: Exception) -> str:
+    text = str(error).lower()
+    if "lock" in text:
+        return "another program has it open for writing: close it there, or set HDF5_USE_FILE_LOCKING=FALSE"
+    if "unable to open external" in text or "no such file" in text:
+        return "it links to a file that is not there: put that file beside it"
+    return "export or download it again"
 
 
-def _chosen(found: dict[str, ElectricalSeries], wanted: str | None, path: Path) -> ElectricalSeries:
-    if wanted is None:
-        return next(iter(found.values()))
-    if wanted not in found:
-        raise UserError(f"{path}: no LFP series '{wanted}': use --lfp with one of: {', '.join(found)}")
-    return found[wanted]
+def _without_unknown_types(group: GroupBuilder, known: set[str]) -> dict[str, str]:
+    """Take everything out whose type belongs to an extension that the file does not describe."""
+    found: dict[str, str] = {}
+    for child in [*group.groups.values(), *group.datasets.values()]:
+        namespace = child.attributes.get("namespace")
+        if namespace is not None and namespace not in known:
+            _take_out(child)
+            found[child.name] = f"of the extension '{namespace}', which the file does not describe"
+        elif isinstance(child, GroupBuilder):
+            found |= _without_unknown_types(child, known)
+    return found
 
 
-def _by_name(series: Sequence[Any]) -> dict[str, Any]:
+def _dangling(group: h5py.Group) -> dict[str, str]:
+    """Links that lead nowhere, of which pynwb says nothing, by the name of the series or group that they belong to."""
+    found: dict[str, str] = {}
+    for name in group:
+        link = group.get(name, getlink=True)
+        child = group.get(name)
+        if child is None:
+            to = (
+                f"'{link.filename}', which is not there: put that file beside it"
+                if isinstance(link, h5py.ExternalLink)
+                else f"'{link.path}', which is not there"
+            )
+            found[group.name.rpartition("/")[2] if name in ("data", "timestamps") else name] = f"it links to {to}"
+        elif isinstance(child, h5py.Group) and isinstance(link, h5py.HardLink):
+            found |= _dangling(child)
+    return found
+
+
+def _take_out(builder: Any) -> bool:
+    parent = builder.parent
+    return any(kind.pop(builder.name, None) is not None for kind in (parent.groups, parent.datasets))
+
+
+def _line(error: Any) -> str:
+    return " ".join(str(error).split())[:160]
+
+
+def _refuse(path: Path, name: str, reason: str) -> Any:
+    raise UserError(f"{path}: {name}: {reason}: correct the file, or choose another series")
+
+
+def _guarded(path: Path, name: str, use: Callable[..., Any], *arguments: Any) -> Any:
+    """``use`` of something in the file, with whatever the libraries raise on broken data as a UserError."""
+    try:
+        return use(*arguments, f"{path}: {name}")
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(f"{path}: {name}: not readable ({type(error).__name__}: {_line(error)}): {_remedy(error)}") from error
+
+
+def _place(container: Any) -> tuple[str, ...]:
+    """Where in the file something is: the names of all that it lies in, from the top, and its own."""
+    names: list[str] = []
+    while container is not None and container.parent is not None:
+        names.insert(0, container.name)
+        parent = container.parent
+        if isinstance(parent, NWBFile):
+            names.insert(0, next((place for place in _PLACES if container in _held_in(parent, place)), "elsewhere"))
+        container = parent
+    return tuple(names)
+
+
+def _held_in(file: NWBFile, place: str) -> list[Any]:
+    held = getattr(file, place, None)
+    return list(held.values()) if isinstance(held, Mapping) else []
+
+
+def _by_name(containers: list[Any]) -> dict[str, Any]:
+    """By the shortest name that tells each from the others, in their order."""
+    places = [_place(each)[1:] for each in containers]
     named: dict[str, Any] = {}
-    for each in series:
-        named[each.name if each.name not in named else f"{each.parent.name}/{each.name}"] = each
+    for each, place in zip(containers, places, strict=True):
+        same = [other for other in places if other[-1:] == place[-1:]]
+        depth = next((n for n in range(1, len(place) + 1) if sum(other[-n:] == place[-n:] for other in same) == 1), len(place))
+        named["/".join(place[-depth:]) if len(same) == 1 or depth == 1 else "/".join(place)] = each
     return named
 
 
-def _lfp(series: ElectricalSeries, path: Path) -> tuple[NDArray[np.int16], float]:
-    label = f"{path}: {series.name}"
-    data = series.data[:]
-    gains = series.channel_conversion
-    if gains is not None and data.ndim == 2 and len(np.unique(gains[:])) > 1:
-        return as_counts(data * np.asarray(gains[:], np.float64), float(series.conversion), label)
-    gain = float(gains[0]) if gains is not None and len(gains) else 1.0
-    return as_counts(data, float(series.conversion) * gain, label)
+def _signal(series: ElectricalSeries, name: str, request: Request, label: str) -> Signal:
+    data = series.data
+    check_voltage(data, label)
+    channels = data.shape[1] if len(data.shape) > 1 else 1
+    rows = np.asarray(series.electrodes.data[:], np.int64)
+    if len(data.shape) == 2 and len(rows) == data.shape[0] != channels:
+        raise UserError(
+            f"{label}: shape {data.shape}: {data.shape[0]} samples of {channels} channels, but {len(rows)} electrodes: transpose it"
+        )
+    clock = _clock(series, len(data), request.max_gap_s, label)
+    gains = np.ones(channels) if series.channel_conversion is None else np.asarray(series.channel_conversion[:], np.float64)
+    if gains.shape != (channels,):
+        raise UserError(f"{label}: {channels} channels have {len(gains)} values of channel_conversion: correct the file")
+    known = series.conversion != 1.0 or series.channel_conversion is not None or data.dtype.kind == "f"
+    good, columns = good_channels(series.electrodes, channels, label)
+    cells = _cells(series.electrodes.table, rows) if len(rows) == channels else {}
+    names = next((cells[column] for column in _LABELS if column in cells and len(set(cells[column])) == channels), None)
+    return Signal(
+        series=name,
+        data=data,
+        clock=clock,
+        gain=float(series.conversion) * gains,
+        offset=np.full(channels, float(series.offset or 0.0)),
+        unit="V" if known else "a.u.",
+        channels=names or tuple(str(channel) for channel in range(channels)),
+        good=good,
+        mask=f"{int((~good).sum())} bad by {', '.join(columns)} of the electrodes table" if columns else "",
+        columns=cells,
+    )
 
 
-def _clock(series: TimeSeries, samples: int, max_gap_s: float, path: Path) -> Clock:
-    label = f"{path}: {series.name}"
+def _cells(table: Any, rows: NDArray[np.int64]) -> dict[str, tuple[str, ...]]:
+    """Cells of the electrodes table as text, by column, one a channel."""
+    found = {"id": tuple(str(table.id[int(row)]) for row in rows)}
+    for column in table.colnames:
+        values = [table[column][int(row)] for row in rows]
+        found[column] = tuple(str(getattr(value, "name", value)) for value in values)
+    return found
+
+
+def _clock(series: TimeSeries, samples: int, max_gap_s: float, label: str) -> Clock:
     if series.rate is None:
         return clock_of(series.timestamps, samples, max_gap_s, label)
-    none = np.zeros(0, np.int64)
-    return Clock(check_rate(series.rate, label), float(series.starting_time or 0.0), samples, none, none)
+    start = float(series.starting_time or 0.0)
+    if not np.isfinite(start):
+        raise UserError(f"{label}: it starts at {start} s: correct the file")
+    return regular(check_rate(series.rate, label), start, samples)
 
 
-def _behavior_series(file: NWBFile) -> dict[str, TimeSeries]:
-    """Numeric time series by name."""
-    module = file.processing["behavior"].data_interfaces.values() if "behavior" in file.processing else ()
-    series = _flat([*module, *file.acquisition.values()])
-    return _by_name([each for each in series if not isinstance(each, ElectricalSeries) and _is_numeric(each.data)])
-
-
-def _is_numeric(data: Any) -> bool:
-    return data is not None and len(data.shape) in (1, 2) and data.dtype.kind in "iuf" and data.size > 0
-
-
-def _flat(containers: list) -> Iterator[TimeSeries]:
-    for each in containers:
-        if isinstance(each, TimeSeries):
-            yield each
-        elif isinstance(each, MultiContainerInterface):  # Position, BehavioralTimeSeries and their like
-            yield from _flat(list(each.children))
-
-
-def _behavior(series: TimeSeries, name: str, path: Path) -> BehaviorSeries:
-    values = np.asarray(series.data[:], np.float64) * series.conversion + (series.offset or 0.0)
+def _behavior(series: TimeSeries, label: str) -> BehaviorSeries:
+    data = series.data
+    if data is None or not hasattr(data, "shape") or len(data.shape) not in (1, 2) or data.dtype.kind not in "iuf" or 0 in data.shape:
+        raise UserError(f"{label}: no table of numbers: choose another series")
+    stamps = np.zeros(0) if series.timestamps is None else series.timestamps
+    if series.rate is None and len(data.shape) == 2 and len(stamps) == data.shape[1] != data.shape[0]:
+        raise UserError(f"{label}: shape {data.shape} with {len(stamps)} time stamps: transpose it")
+    if len(data.shape) == 2 and data.shape[1] > _MANY_COLUMNS and data.shape[1] > data.shape[0]:
+        raise UserError(f"{label}: shape {data.shape}: {data.shape[0]} samples of {data.shape[1]} columns: transpose it")
+    values = np.asarray(data[:], np.float64) * series.conversion + (series.offset or 0.0)
     values = values.reshape(len(values), -1).astype(np.float32)
-    label = f"{path}: {name}"
     if series.rate is not None:
         times = float(series.starting_time or 0.0) + np.arange(len(values)) / check_rate(series.rate, label)
     else:
-        times = check_times(series.timestamps[:], len(values), label)
+        times = check_times(stamps[:], len(values), label)
     axes = "xyz" if values.shape[1] <= 3 else range(values.shape[1])
+    name = series.name
     names = (name,) if values.shape[1] == 1 else tuple(f"{name}_{axis}" for axis, _ in zip(axes, values.T, strict=False))
-    return BehaviorSeries(values, times, names, str(series.unit or "a.u."))
+    unit = str(series.unit or "a.u.")
+    return BehaviorSeries(values, times, names, "radians" if isinstance(series.parent, CompassDirection) and unit == "unknown" else unit)
 
 
-def _spikes(file: NWBFile, path: Path) -> tuple[NDArray[np.float64], ...]:
+def _units(file: NWBFile, label: str) -> Units:
     if file.units is None or "spike_times" not in file.units.colnames:
-        return ()
-    times = [file.units.get_unit_spike_times(unit) for unit in range(len(file.units))]
-    return tuple(check_spikes(unit, f"{path}: unit {i}") for i, unit in enumerate(times))
+        return Units(())
+    count = len(file.units)
+    times = tuple(check_spikes(file.units.get_unit_spike_times(unit), f"{label}: unit {unit}") for unit in range(count))
+    if "obs_intervals" not in file.units.colnames:
+        return Units(times)
+    return Units(times, tuple(np.asarray(file.units.get_unit_obs_intervals(unit), np.float64).reshape(-1, 2) for unit in range(count)))
+
+
+def _intervals(table: TimeIntervals) -> Intervals:
+    try:
+        found = np.stack([np.asarray(table[column][:], np.float64) for column in ("start_time", "stop_time")], axis=1)
+    except (KeyError, ValueError, TypeError):
+        return no_intervals()
+    return found[np.isfinite(found).all(axis=1) & (found[:, 1] > found[:, 0])]

@@ -5,6 +5,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from realm_edge.table import Table, blocks
+
 _NEARLY_ALL = 1.0 - 1e-6  # below 1 as a float32 too
 
 
@@ -47,9 +49,9 @@ def _merge(
     return value, np.where(a[0] == value, a[1], 0) + np.where(b[0] == value, b[1], 0)
 
 
-def rail_share(x: NDArray, block: int = 1 << 16) -> NDArray[np.float32]:
-    """:meth:`Rails.share` of a whole array ``(samples, channels)``, read a block at a time."""
+def rail_share(x: Table) -> NDArray[np.float32]:
+    """:meth:`Rails.share` of a whole table ``(samples, channels)``, read a block at a time."""
     rails = Rails()
-    for first in range(0, len(x), block):
-        rails.add(x[first : first + block])
+    for block in blocks(x):
+        rails.add(block)
     return rails.share()

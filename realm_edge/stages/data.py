@@ -1,6 +1,7 @@
 """The data stage: recordings, read or generated, become sessions."""
 
 import dataclasses
+import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -9,31 +10,49 @@ from typing import Any
 
 from realm_edge import feature_table, synthetic
 from realm_edge import session as session_module
+from realm_edge.cutting import split
 from realm_edge.errors import UserError
 from realm_edge.files import read_json, write_json
-from realm_edge.preparation import prepare, split
+from realm_edge.preparation import prepare, prepare_in
 from realm_edge.progress import Progress
 from realm_edge.readers import read_recording
 from realm_edge.rundir import RunDir
 from realm_edge.session import Session
 from realm_edge.settings import Settings
+from realm_edge.sources import Recordings
 
+# What is said of a session beside its bad channels: key of its provenance -> how the line begins.
+_SAID = {
+    "bands": "",
+    "lfp_gaps": "",
+    "segments": "segments: ",
+    "short_segments": "segments: ",
+    "invalid": "",
+    "scale": "scale: ",
+    "few_counts": "warning: ",
+    "too_large": "channels ",
+    "clipped": "warning: ",
+    "nan_channels": "channels ",
+    "nan_samples": "",
+    "resampled": "",
+    "spikes_outside": "warning: ",
+    "behavior_outside": "",
+    "unobserved": "",
+    "wraps": "warning: ",
+    "lfp_unusable": "LFP that cannot be used: ",
+    "left_out": "left out of the file: ",
+}
 _WORKERS = 2  # numpy and scipy release the interpreter lock in the long loops; each worker holds one session
 
 
-def run(
-    run: RunDir, progress: Progress, data: Sequence[Path], behavior: str | None, lfp_series: str | None = None, features: str | None = None
-) -> dict[str, Any]:
+def run(run: RunDir, progress: Progress, recordings: Recordings) -> dict[str, Any]:
     """Write ``data/<session>.npz`` and ``data/index.json``.
 
     Args:
         run: where to.
         progress: told about each session.
-        data: recordings; the last one is held out, and a single one also pretrains. Without any, the synthetic sessions
-            of ``run.settings.synthetic`` are generated.
-        behavior: name of the behaviour series; None takes the only one of each recording.
-        lfp_series: name of the LFP series, where recordings have several; None: see :mod:`realm_edge.readers.nwb`.
-        features: name of the series of features, where the recordings hold those instead of voltage (:mod:`realm_edge.feature_table`).
+        recordings: the last one is held out, and a single one also pretrains. Without any, the synthetic sessions of
+            ``run.settings.synthetic`` are generated.
 
     Returns:
         The summary: "synthetic", "single_recording" and, for each session, what :func:`realm_edge.session.describe` gives.
@@ -41,23 +60,11 @@ def run(
     Raises:
         UserError: a recording cannot be used, or the recordings do not fit together.
     """
-    if not data and behavior is not None:
-        raise UserError(f"--behavior {behavior}: the synthetic recordings have one behaviour: leave it out, or give --data")
-    if not data and lfp_series is not None:
-        raise UserError(f"--lfp {lfp_series}: the synthetic recordings have one LFP series: leave it out, or give --data")
-    if not data and features is not None:
-        raise UserError(f"--features {features}: the synthetic recordings have LFP: leave it out, or give --data")
-    if lfp_series is not None and features is not None:
-        raise UserError(f"--lfp {lfp_series}: recordings of features (--features {features}) have no LFP: leave one of them out")
-    _check_names(data)
-    if not data:
-        made = _synthetic_sessions(run.settings)
-    elif features is not None:
-        made = _feature_sessions(data, features, behavior, run.settings)
-    else:
-        made = _sessions(data, behavior, lfp_series, run.settings)
-    total = len(data) or run.settings.synthetic.sessions
-    progress.say("data: " + (f"reading {total} recording(s)" if data else f"generating {total} synthetic recordings"))
+    recordings.check()
+    _check_names(recordings.files)
+    made = _made(run, recordings)
+    total = len(recordings.files) or run.settings.synthetic.sessions
+    progress.say("data: " + (f"reading {total} recording(s)" if recordings.files else f"generating {total} synthetic recordings"))
     paths, described, first = [], [], None
     for session in progress.track(made, "sessions", total=total):
         first = first or session
@@ -68,14 +75,15 @@ def run(
         described.append(session_module.describe(session, run.settings))
         if not session.good_channels.all():
             progress.say(f"  {session.name}: bad channels {described[-1]['bad_channels']} are left out")
-        if "lfp_gaps" in session.provenance:
-            progress.say(f"  {session.name}: {session.provenance['lfp_gaps']}")
-        if lfp_series is None and "lfp_choices" in session.provenance:
+        for note in _SAID:
+            if note in session.provenance:
+                progress.say(f"  {session.name}: {_SAID[note]}{session.provenance[note]}")
+        if not recordings.choices.lfp and "lfp_choices" in session.provenance:
             taken, choices = session.provenance["lfp_series"], session.provenance["lfp_choices"]
             progress.say(f"  {session.name}: LFP from '{taken}', one of {choices}; --lfp takes another")
     index = run.file("data", "index.json")
     write_json(index, {"sessions": [path.name for path in paths], "heldout": described[-1]["name"]})
-    summary = {"synthetic": not data, "single_recording": total == 1, "sessions": described}
+    summary = {"synthetic": not recordings.files, "single_recording": total == 1, "sessions": described}
     run.complete("data", [index, *paths], summary)
     return summary
 
@@ -94,9 +102,18 @@ def load_sessions(run: RunDir) -> list[Session]:
     return [session_module.load(run.file("data", name)) for name in names]
 
 
-def _sessions(data: Sequence[Path], behavior: str | None, lfp_series: str | None, settings: Settings) -> Iterator[Session]:
-    for path in data:
-        yield prepare(read_recording(path, behavior, settings, lfp_series), settings, heldout=path is data[-1])
+def _made(run: RunDir, recordings: Recordings) -> Iterator[Session]:
+    if not recordings.files:
+        return _synthetic_sessions(run.settings)
+    if recordings.features is not None:
+        return _feature_sessions(recordings.files, recordings.features, recordings.behavior, run.settings)
+    return _sessions(recordings, run.settings, run.path)
+
+
+def _sessions(recordings: Recordings, settings: Settings, scratch: Path) -> Iterator[Session]:
+    for index, path in enumerate(recordings.files):
+        with tempfile.TemporaryFile(dir=scratch) as spool:  # on the disk that the session is written to anyway
+            yield prepare_in(spool, read_recording(path, recordings.of(index), settings), settings, heldout=path is recordings.files[-1])
 
 
 def _feature_sessions(data: Sequence[Path], features: str, behavior: str | None, settings: Settings) -> Iterator[Session]:

@@ -21,7 +21,7 @@ from realm_edge import feature_table
 from realm_edge.frontend import design
 from realm_edge.models.student import Student
 from realm_edge.preparation import prepare
-from realm_edge.readers import read_recording
+from realm_edge.readers import Choices, read_recording
 from realm_edge.settings import Settings
 from realm_edge.streams import LFP
 
@@ -45,7 +45,7 @@ def decoder_of(features: np.ndarray, scale: np.ndarray | float) -> onnx.ModelPro
 def test_ten_thousand_steps_of_the_rodent_recording():
     """Front end and the decoder behind it, consecutive bins from the first."""
     settings = Settings()
-    session = prepare(read_recording(SHARED / "rodent_running_a.nwb", "speed", settings), settings, heldout=True)
+    session = prepare(read_recording(SHARED / "rodent_running_a.nwb", Choices(("speed",)), settings), settings, heldout=True)
     graph = lfp_frontend_graph(design(settings, session.good_channels), {})
     training = LFP.inputs(session)[: session.train_end]
     frontend = quantize_frontend(graph, training[WARM_UP:], {})

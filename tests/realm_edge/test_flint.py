@@ -7,7 +7,7 @@ from scipy.io import savemat
 
 from realm_edge.cli import main
 from realm_edge.errors import UserError
-from realm_edge.readers import read_recording
+from realm_edge.readers import Choices, read_recording
 
 TRIALS, SECONDS, START = 3, 2.0, 30.0
 RNG = np.random.default_rng(0)
@@ -52,7 +52,7 @@ def trials():
 
 
 def test_trials_become_one_recording(tmp_path, trials):
-    recording = read_recording(write(tmp_path / "Flint_2012_e1.mat", trials), None)
+    recording = read_recording(write(tmp_path / "Flint_2012_e1.mat", trials))
     assert (recording.name, recording.lfp_rate, recording.lfp_start) == ("Flint_2012_e1", 2000.0, START)
     expected = LFP.transpose(0, 2, 1).reshape(-1, 2)
     assert recording.lfp.dtype == np.int16 and recording.lfp_unit == "a.u."
@@ -66,13 +66,13 @@ def test_trials_become_one_recording(tmp_path, trials):
 
 def test_one_trial_of_one_neuron(tmp_path, trials):
     alone = trial(0, neurons=[{"Spike": np.array([[START]]), "LFP": LFP[0, 0][:, None]}])
-    recording = read_recording(write(tmp_path / "a.mat", [alone]), "hand_velocity")
+    recording = read_recording(write(tmp_path / "a.mat", [alone]), Choices(("hand_velocity",)))
     assert recording.lfp.shape == (4000, 1) and [list(times) for times in recording.spike_times] == [[START]]
 
 
 def test_small_gaps_and_overlaps_between_trials(tmp_path, trials):
     trials[1]["Time"] = trials[1]["Time"] + 0.005
-    recording = read_recording(write(tmp_path / "a.mat", trials), None)
+    recording = read_recording(write(tmp_path / "a.mat", trials))
     counts = recording.lfp * recording.lfp_scale
     assert recording.lfp.shape == (12_000, 2)  # the third trial is where its clock says
     [(at, length)] = recording.lfp_gaps
@@ -85,9 +85,9 @@ def test_small_gaps_and_overlaps_between_trials(tmp_path, trials):
 def test_several_sessions_must_be_chosen_from(tmp_path, trials):
     path = write(tmp_path / "Flint_2012_e2.mat", trials, trials[:1])
     with pytest.raises(UserError, match=r"holds 2 sessions.*data convert Flint_2012_e2\.mat Flint_2012_e2_1\.realm --session 1"):
-        read_recording(path, None)
+        read_recording(path)
     assert CliRunner().invoke(main, ["data", "convert", str(path), str(tmp_path / "e2_2.realm"), "--session", "2"]).exit_code == 0
-    second = read_recording(tmp_path / "e2_2.realm", None)
+    second = read_recording(tmp_path / "e2_2.realm")
     assert second.lfp.shape == (4000, 2) and second.behavior_names == ("hand_velocity_x", "hand_velocity_y")
     none = CliRunner().invoke(main, ["data", "inspect", str(path), "--session", "3"])
     assert none.exit_code == 2 and "no session 3: use --session with 1 to 2" in none.stderr
@@ -142,7 +142,7 @@ def _changed(name):
 )
 def test_wrong_structs(tmp_path, trials, kind, message):
     with pytest.raises(UserError, match=rf"a\.mat: {message}") as caught:
-        read_recording(write(tmp_path / "a.mat", _changed(kind)(trials)), None)
+        read_recording(write(tmp_path / "a.mat", _changed(kind)(trials)))
     assert "\n" not in str(caught.value)
 
 
@@ -150,11 +150,11 @@ def test_other_mat_files(tmp_path, trials):
     path = tmp_path / "a.mat"
     savemat(path, {"x": 1.0})
     with pytest.raises(UserError, match=r"a\.mat: no struct 'Subject'"):
-        read_recording(path, None)
+        read_recording(path)
     path.write_bytes(b"MATLAB 7.3 MAT-file".ljust(124) + b"\x00\x02IM" + b"\x89HDF\r\n\x1a\n" * 40)
     with pytest.raises(UserError, match=r"a\.mat: a MATLAB 7\.3 file.*name the \.nwb beside it"):
-        read_recording(path, None)
+        read_recording(path)
     write(path, trials)
     path.write_bytes(path.read_bytes()[:3000])
     with pytest.raises(UserError, match=r"a\.mat: not readable as a MATLAB file"):
-        read_recording(path, None)
+        read_recording(path)

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from realm_edge import cli, quicklook
 from realm_edge.errors import UserError
 from realm_edge.inspection import SATURATED, describe, inspect, lines
-from realm_edge.readers import cache, fingerprint, read_recording
+from realm_edge.readers import Choices, cache, fingerprint, read_recording
 from realm_edge.readers.contents import BehaviorSeries, Contents, without_behavior
 from realm_edge.readers.rails import Rails, rail_share
 from realm_edge.recording import Recording
@@ -64,7 +64,7 @@ def stored(tmp_path):
 
 
 def test_a_stored_recording_is_the_same_and_mapped_into_memory(stored):
-    was, recording = contents(), read_recording(stored, "force")
+    was, recording = contents(), read_recording(stored, Choices(("force",)))
     assert isinstance(recording.lfp, np.memmap) and not recording.lfp.flags.writeable
     np.testing.assert_array_equal(recording.lfp, was.signals.lfp)
     np.testing.assert_array_equal(recording.good_channels, was.signals.good_channels)
@@ -76,7 +76,7 @@ def test_a_stored_recording_is_the_same_and_mapped_into_memory(stored):
     assert (recording.behavior_names, recording.behavior_unit) == (("force",), "N")
     assert recording.provenance["converted_from"] == "monday.nwb" and recording.provenance["file"] == str(stored)
     with pytest.raises(UserError, match=r"several behaviour series.*force, hand"):
-        read_recording(stored, None)
+        read_recording(stored)
 
 
 def test_without_spikes_mask_and_behaviour(tmp_path):
@@ -87,7 +87,7 @@ def test_without_spikes_mask_and_behaviour(tmp_path):
     assert summary["units"] == {"count": 0, "spikes": 0, "median_rate_hz": None}
     assert list(lines(summary))[-1] == "behaviour  none: there is nothing to decode"
     cache.write(contents(spike_times=(np.zeros(0),)), tmp_path / "b.realm")  # a unit that never fired
-    assert [len(times) for times in read_recording(tmp_path / "b.realm", "force").spike_times] == [0]
+    assert [len(times) for times in read_recording(tmp_path / "b.realm", Choices(("force",))).spike_times] == [0]
 
 
 @pytest.mark.parametrize("array", ["lfp", "spike_times", "behavior_0_values", "good_channels"])
@@ -97,7 +97,7 @@ def test_a_flipped_byte_is_found(stored, array):
     content[-5] ^= 1
     file.write_bytes(content)
     with pytest.raises(UserError, match=rf"{array}\.npy: damaged between byte 0 and 16777216 .*data convert") as caught:
-        read_recording(stored, "hand")
+        read_recording(stored, Choices(("hand",)))
     assert "\n" not in str(caught.value)
 
 
@@ -109,10 +109,10 @@ def test_the_damaged_chunk_is_named(tmp_path, monkeypatch):
     content[9000] ^= 128
     file.write_bytes(content)
     with pytest.raises(UserError, match=r"lfp\.npy: damaged between byte 8192 and 12288"):
-        read_recording(tmp_path / "a.realm", "hand")
+        read_recording(tmp_path / "a.realm", Choices(("hand",)))
     file.write_bytes(content[:8192])  # whole chunks
     with pytest.raises(UserError, match=r"lfp\.npy: cut short or lengthened"):
-        read_recording(tmp_path / "a.realm", "hand")
+        read_recording(tmp_path / "a.realm", Choices(("hand",)))
 
 
 def _broken(stored: Path, kind: str) -> None:
@@ -149,7 +149,7 @@ def _broken(stored: Path, kind: str) -> None:
 def test_broken_directories(stored, kind, message):
     _broken(stored, kind)
     with pytest.raises(UserError, match=message) as caught:
-        read_recording(stored, "hand")
+        read_recording(stored, Choices(("hand",)))
     assert "\n" not in str(caught.value)
 
 

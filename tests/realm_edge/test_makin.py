@@ -11,7 +11,7 @@ from realm_edge.errors import UserError
 from realm_edge.files import sha256_file
 from realm_edge.inspection import convert, inspect
 from realm_edge.preparation import prepare
-from realm_edge.readers import fingerprint, read_recording
+from realm_edge.readers import Choices, fingerprint, read_recording
 from realm_edge.resample import to_counts, to_rate
 from realm_edge.settings import LfpSettings, Settings
 
@@ -77,7 +77,7 @@ def session(tmp_path):
 
 
 def test_broadband_becomes_the_lfp_that_resampling_the_whole_gives(session):
-    recording = read_recording(session, "cursor_velocity")
+    recording = read_recording(session, Choices(("cursor_velocity",)))
     whole, delay = to_rate(broadband(), RATE, 1000)
     np.testing.assert_array_equal(recording.lfp, to_counts(whole))
     assert (recording.name, recording.lfp_rate, recording.lfp_start) == ("indy_20160622_01", 1000.0, START)
@@ -88,7 +88,7 @@ def test_broadband_becomes_the_lfp_that_resampling_the_whole_gives(session):
 
 
 def test_another_rate(session):
-    recording = read_recording(session, "cursor_pos", Settings(lfp=LfpSettings(rate_hz=2000)))
+    recording = read_recording(session, Choices(("cursor_pos",)), Settings(lfp=LfpSettings(rate_hz=2000)))
     assert recording.lfp_rate == 2000.0 and abs(len(recording.lfp) - 2000 * SAMPLES / RATE) <= 1
 
 
@@ -102,7 +102,7 @@ def test_another_rate(session):
     ],
 )
 def test_behaviour(session, series, unit, expected):
-    recording = read_recording(session, series)
+    recording = read_recording(session, Choices((series,)))
     assert recording.behavior_unit == unit
     assert recording.behavior_names == tuple(f"{series}_{axis}" for axis in "xyz"[: expected.shape[1]])
     np.testing.assert_array_equal(recording.behavior_times, T)
@@ -114,17 +114,17 @@ def test_behaviour(session, series, unit, expected):
 
 
 def test_velocity_knows_nothing_of_later_positions(tmp_path, session):
-    before = read_recording(session, "cursor_velocity").behavior
+    before = read_recording(session, Choices(("cursor_velocity",))).behavior
     changed = CURSOR.copy()
     changed[700:] += 50
     write_mat(tmp_path / "indy_20160622_01.mat", cursor_pos=changed.T)
-    after = read_recording(session, "cursor_velocity").behavior
+    after = read_recording(session, Choices(("cursor_velocity",))).behavior
     np.testing.assert_array_equal(before[:700], after[:700])
     assert (before[700] != after[700]).all()
 
 
 def test_spikes_of_every_unit_that_fired(session):
-    recording = read_recording(session, "cursor_pos")
+    recording = read_recording(session, Choices(("cursor_pos",)))
     assert [times.tolist() for times in recording.spike_times] == [[12.6, 12.7, 13.0], [12.8, 12.9], [14.0]]  # in order of time
     assert recording.provenance["units"].startswith("3, of which 1 ")
 
@@ -137,7 +137,7 @@ def test_the_whole_is_never_in_memory(tmp_path):
     del data
     tracemalloc.start()
     try:
-        read_recording(path, "cursor_pos")
+        read_recording(path, Choices(("cursor_pos",)))
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -149,19 +149,19 @@ def test_short_gaps_are_filled_and_long_ones_refused(tmp_path):
     data = broadband()
     times = START + np.arange(SAMPLES) / RATE
     times[70_000:] += 244 / RATE  # 10 ms
-    recording = read_recording(write_nwb(tmp_path / "a.nwb", data, times), "cursor_pos")
+    recording = read_recording(write_nwb(tmp_path / "a.nwb", data, times), Choices(("cursor_pos",)))
     [(at, length)] = recording.lfp_gaps
     assert at == pytest.approx(START + 70_000 / RATE) and length == pytest.approx(244 / RATE)
     filled = np.concatenate([data[:70_000], np.repeat(data[69_999:70_000], 244, axis=0), data[70_000:]])
     np.testing.assert_array_equal(recording.lfp, to_counts(to_rate(filled, RATE, 1000)[0]))
     times[70_000:] += 0.02
     with pytest.raises(UserError, match=r"a\.nwb: broadband: its clock has gaps: sample 70000 .*crop the recording"):
-        read_recording(write_nwb(tmp_path / "a.nwb", data, times), "cursor_pos")
+        read_recording(write_nwb(tmp_path / "a.nwb", data, times), Choices(("cursor_pos",)))
 
 
 def test_a_session_is_prepared_with_the_delay_told(session):
     settings = Settings(window_bins=20)
-    recording = read_recording(session, "cursor_velocity", settings)
+    recording = read_recording(session, Choices(("cursor_velocity",)), settings)
     made = prepare(recording, settings, heldout=True)
     assert made.resampling_delay_s == recording.lfp_delay_s > 0
     assert made.lfp.shape == (made.bins * 20, CHANNELS) and made.spike_source == "units"
@@ -173,12 +173,15 @@ def test_the_fingerprint_is_of_both_files(session):
     assert first != sha256_file(session)
     write_mat(session.with_suffix(".mat"), cursor_pos=CURSOR.T + 1)
     assert fingerprint(session) != first
-    assert read_recording(session, "cursor_pos").provenance["sha256"] == fingerprint(session)
+    assert read_recording(session, Choices(("cursor_pos",))).provenance["sha256"] == fingerprint(session)
 
 
 def test_conversion_keeps_what_the_raw_signal_told(session, tmp_path):
     convert(session, tmp_path / "one.realm", Settings())
-    direct, stored = read_recording(session, "finger_velocity"), read_recording(tmp_path / "one.realm", "finger_velocity")
+    direct, stored = (
+        read_recording(session, Choices(("finger_velocity",))),
+        read_recording(tmp_path / "one.realm", Choices(("finger_velocity",))),
+    )
     np.testing.assert_array_equal(stored.lfp, direct.lfp)
     np.testing.assert_array_equal(stored.behavior, direct.behavior)
     np.testing.assert_array_equal(stored.rail_share, direct.rail_share)
@@ -249,12 +252,12 @@ def _wrong(tmp_path: Path, kind: str) -> Path:
 )
 def test_wrong_files(tmp_path, kind, message):
     with pytest.raises(UserError, match=message) as caught:
-        read_recording(_wrong(tmp_path, kind), "cursor_pos")
+        read_recording(_wrong(tmp_path, kind), Choices(("cursor_pos",)))
     assert "\n" not in str(caught.value)
 
 
 def test_a_series_must_be_chosen(session):
     with pytest.raises(UserError, match=r"--behavior: cursor_pos, cursor_velocity, finger_pos, finger_velocity"):
-        read_recording(session, None)
+        read_recording(session)
     with pytest.raises(UserError, match=r"--lfp raw: only NWB 2 files"):
-        read_recording(session, "cursor_pos", lfp_series="raw")
+        read_recording(session, Choices(("cursor_pos",), lfp=("raw",)))

@@ -11,7 +11,7 @@ from pynwb.ecephys import LFP, ElectricalSeries
 
 from realm_edge.errors import UserError
 from realm_edge.progress import Silent
-from realm_edge.readers import read_recording
+from realm_edge.readers import Choices, read_recording
 from realm_edge.rundir import RunDir
 from realm_edge.settings import Settings
 from realm_edge.stages import data as stage
@@ -77,7 +77,7 @@ def nwb(tmp_path):
 
 
 def test_nwb_complete(nwb):
-    recording = read_recording(nwb, None)
+    recording = read_recording(nwb)
     assert (recording.name, recording.lfp_rate, recording.lfp_scale, recording.lfp_unit) == ("monday", 1000.0, 2e-7, "V")
     assert recording.lfp.dtype == np.int16
     np.testing.assert_array_equal(recording.lfp, COUNTS)
@@ -98,13 +98,13 @@ def test_nwb_timestamps_floats_and_containers_without_units(tmp_path):
     force = BehavioralTimeSeries(time_series=velocity("force", VELOCITY[:, 0], starting_time=5.0))
     add_behavior(file, position, force)
     path = write(tmp_path / "a.nwb", file)
-    recording = read_recording(path, "hand")
+    recording = read_recording(path, Choices(("hand",)))
     assert recording.lfp_rate == pytest.approx(2000, rel=1e-9) and recording.lfp_start == 5.0
     assert np.abs(recording.lfp).max() == 2**14
     np.testing.assert_allclose(recording.lfp * recording.lfp_scale, data * 2e-7, atol=0.51 * recording.lfp_scale)
     np.testing.assert_allclose(recording.behavior_times, 5 + np.arange(100) / 50)
     assert recording.spike_times == ()
-    assert read_recording(path, "force").behavior_names == ("force",)
+    assert read_recording(path, Choices(("force",))).behavior_names == ("force",)
 
 
 def test_nwb_prefers_lfp_to_raw_acquisition_and_applies_channel_gains(tmp_path):
@@ -115,29 +115,29 @@ def test_nwb_prefers_lfp_to_raw_acquisition_and_applies_channel_gains(tmp_path):
     lfp = electrical_series("lfp", np.full((400, 3), 1000, np.int16), region, rate=1000.0, channel_conversion=gains)
     file.create_processing_module("ecephys", "LFP").add(LFP(electrical_series=lfp))
     add_behavior(file, velocity())
-    recording = read_recording(write(tmp_path / "a.nwb", file), None)
+    recording = read_recording(write(tmp_path / "a.nwb", file))
     assert recording.lfp_rate == 1000.0
     np.testing.assert_array_equal(recording.lfp[0], [2**12, 2**13, 2**14])
 
 
 def test_nwb_behaviour_must_be_named_when_there_is_a_choice(tmp_path, nwb):
     with pytest.raises(UserError, match=r"monday\.nwb: no behaviour series 'grip'.*velocity"):
-        read_recording(nwb, "grip")
+        read_recording(nwb, Choices(("grip",)))
     file = new_file()
     add_lfp(file)
     add_behavior(file, velocity("speed"))
     file.add_acquisition(velocity("force"))
     path = write(tmp_path / "a.nwb", file)
     with pytest.raises(UserError, match=r"several behaviour series.*--behavior: force, speed"):
-        read_recording(path, None)
-    assert read_recording(path, "force").behavior_names == ("force_x", "force_y")
+        read_recording(path)
+    assert read_recording(path, Choices(("force",))).behavior_names == ("force_x", "force_y")
 
 
 def test_nwb_without_behaviour(tmp_path):
     file = new_file()
     add_lfp(file)
     with pytest.raises(UserError, match=r"a\.nwb: no behaviour series"):
-        read_recording(write(tmp_path / "a.nwb", file), None)
+        read_recording(write(tmp_path / "a.nwb", file))
 
 
 def test_nwb_without_lfp_says_what_there_is(tmp_path):
@@ -145,7 +145,7 @@ def test_nwb_without_lfp_says_what_there_is(tmp_path):
     add_behavior(file, velocity())
     file.add_unit(spike_times=[0.1])
     with pytest.raises(UserError, match=r"a\.nwb: no LFP.*only velocity and Units") as caught:
-        read_recording(write(tmp_path / "a.nwb", file), None)
+        read_recording(write(tmp_path / "a.nwb", file))
     assert "\n" not in str(caught.value)
 
 
@@ -161,12 +161,12 @@ def with_gap(tmp_path, seconds):
 def test_nwb_gaps_longer_than_a_bin_are_refused(tmp_path):
     path = with_gap(tmp_path, 0.03)
     with pytest.raises(UserError, match=r"gaps: sample 300 comes 0\.031"):
-        read_recording(path, None)
-    assert len(read_recording(path, None, Settings(bin_ms=50)).lfp) == 430
+        read_recording(path)
+    assert len(read_recording(path, Choices(), Settings(bin_ms=50)).lfp) == 430
 
 
 def test_nwb_shorter_gaps_are_filled_and_told(tmp_path):
-    recording = read_recording(with_gap(tmp_path, 0.01), None)
+    recording = read_recording(with_gap(tmp_path, 0.01))
     np.testing.assert_array_equal(recording.lfp, np.concatenate([COUNTS[:300], np.tile(COUNTS[299], (10, 1)), COUNTS[300:]]))
     assert recording.lfp_rate == pytest.approx(1000.0, rel=1e-9)
     assert recording.lfp_gaps == (pytest.approx((0.3, 0.01)),)
@@ -179,7 +179,7 @@ def test_nwb_irregular_clock(tmp_path):
     add_lfp(file, rate=None, timestamps=times)
     add_behavior(file, velocity())
     with pytest.raises(UserError, match=r"a\.nwb: lfp: its clock is irregular: sample \d+ is \d\.\d+ ms off a clock of"):
-        read_recording(write(tmp_path / "a.nwb", file), None)
+        read_recording(write(tmp_path / "a.nwb", file))
 
 
 def masked(tmp_path, rows=(0, 1, 2), **columns):
@@ -207,7 +207,7 @@ def masked(tmp_path, rows=(0, 1, 2), **columns):
     ids=str,
 )
 def test_nwb_masks_of_bad_channels(tmp_path, columns, rows, good):
-    recording = read_recording(masked(tmp_path, rows, **columns), None)
+    recording = read_recording(masked(tmp_path, rows, **columns))
     np.testing.assert_array_equal(recording.good_channels, good)
     assert ("channel_mask" in recording.provenance) == ("depth" not in columns)
 
@@ -215,7 +215,7 @@ def test_nwb_masks_of_bad_channels(tmp_path, columns, rows, good):
 def test_nwb_mask_that_is_neither_true_nor_false(tmp_path):
     path = masked(tmp_path, bad=["no", "perhaps", "no", "no"])
     with pytest.raises(UserError, match=r"a\.nwb: lfp: electrode 1: column 'bad' is 'perhaps', neither true nor false"):
-        read_recording(path, None)
+        read_recording(path)
 
 
 def test_nwb_choice_of_the_lfp_series(tmp_path):
@@ -227,13 +227,13 @@ def test_nwb_choice_of_the_lfp_series(tmp_path):
     file.create_processing_module("ecephys", "LFP").add(LFP(electrical_series=lfp))
     add_behavior(file, velocity())
     path = write(tmp_path / "a.nwb", file)
-    default = read_recording(path, None)
+    default = read_recording(path)
     assert (default.provenance["lfp_series"], default.provenance["lfp_choices"]) == ("lfp", "lfp, aux, raw")
-    aux = read_recording(path, None, lfp_series="aux")
+    aux = read_recording(path, Choices(lfp=("aux",)))
     np.testing.assert_array_equal(aux.lfp, 3 * COUNTS)
     assert aux.provenance["lfp_series"] == "aux"
     with pytest.raises(UserError, match=r"a\.nwb: no LFP series 'probe': use --lfp with one of: lfp, aux, raw"):
-        read_recording(path, None, lfp_series="probe")
+        read_recording(path, Choices(lfp=("probe",)))
 
 
 def test_nwb_nan_in_the_lfp(tmp_path):
@@ -243,7 +243,7 @@ def test_nwb_nan_in_the_lfp(tmp_path):
     add_lfp(file, data)
     add_behavior(file, velocity())
     with pytest.raises(UserError, match=r"a\.nwb: lfp: channel 2 is nan at sample 37"):
-        read_recording(write(tmp_path / "a.nwb", file), None)
+        read_recording(write(tmp_path / "a.nwb", file))
 
 
 @pytest.mark.parametrize("keep", [0, 100, 0.5])
@@ -251,7 +251,7 @@ def test_nwb_truncated(nwb, keep):
     content = nwb.read_bytes()
     nwb.write_bytes(content[: int(keep * len(content)) if isinstance(keep, float) else keep])
     with pytest.raises(UserError, match=r"monday\.nwb: not readable as NWB 2") as caught:
-        read_recording(nwb, None)
+        read_recording(nwb)
     assert "\n" not in str(caught.value)
 
 
@@ -259,7 +259,7 @@ def test_nwb_2_is_told_from_nwb_1_by_its_version(tmp_path):
     file = new_file()
     add_lfp(file)
     file.add_acquisition(velocity("timeseries"))  # the name of the folder in which NWB 1 keeps them
-    assert read_recording(write(tmp_path / "a.nwb", file), None).behavior_names == ("timeseries_x", "timeseries_y")
+    assert read_recording(write(tmp_path / "a.nwb", file)).behavior_names == ("timeseries_x", "timeseries_y")
 
 
 class Heard(Silent):
@@ -317,7 +317,7 @@ def save(tmp_path, **changed):
 
 
 def test_npz_complete(tmp_path):
-    recording = read_recording(save(tmp_path), None)
+    recording = read_recording(save(tmp_path))
     np.testing.assert_array_equal(recording.lfp, COUNTS)
     np.testing.assert_allclose(recording.behavior, VELOCITY, rtol=1e-6)
     assert (recording.behavior_names, recording.behavior_unit, recording.lfp_unit) == (("vx", "vy"), "cm/s", "a.u.")
@@ -328,7 +328,7 @@ def test_npz_complete(tmp_path):
 def test_npz_minimal(tmp_path):
     path = tmp_path / "a.npz"
     np.savez(path, lfp=COUNTS[:, 0] / 1e6, lfp_rate=1000, behavior=VELOCITY[:, 0], behavior_times=np.arange(100) / 250)
-    recording = read_recording(path, "behavior")
+    recording = read_recording(path, Choices(("behavior",)))
     assert recording.lfp.shape == (400, 1) and recording.behavior_names == ("behavior",)
     np.testing.assert_allclose(recording.lfp[:, 0] * recording.lfp_scale, COUNTS[:, 0] / 1e6, atol=1e-7)
 
@@ -354,17 +354,17 @@ def test_npz_minimal(tmp_path):
 )
 def test_npz_wrong(tmp_path, changed, message):
     with pytest.raises(UserError, match=rf"a\.npz: .*{message}|a\.npz: {message}") as caught:
-        read_recording(save(tmp_path, **changed), None)
+        read_recording(save(tmp_path, **changed))
     assert "\n" not in str(caught.value)
 
 
 def test_npz_truncated_and_wrong_behaviour(tmp_path):
     path = save(tmp_path)
     with pytest.raises(UserError, match=r"no behaviour series 'speed'.*behavior"):
-        read_recording(path, "speed")
+        read_recording(path, Choices(("speed",)))
     path.write_bytes(path.read_bytes()[:-200])
     with pytest.raises(UserError, match=r"a\.npz: not readable"):
-        read_recording(path, None)
+        read_recording(path)
 
 
 @pytest.mark.parametrize(
@@ -372,12 +372,12 @@ def test_npz_truncated_and_wrong_behaviour(tmp_path):
 )
 def test_files_that_are_no_recordings(tmp_path, name, message):
     with pytest.raises(UserError, match=message):
-        read_recording(tmp_path / name, None)
+        read_recording(tmp_path / name)
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the shared recordings are not on this machine")
 def test_shared_rodent_recording():
-    recording = read_recording(SHARED / "rodent_running_a.nwb", "speed")
+    recording = read_recording(SHARED / "rodent_running_a.nwb", Choices(("speed",)))
     assert (recording.lfp.shape, recording.lfp_rate, len(recording.spike_times)) == ((2_880_000, 1), 4800.0, 15)
     assert sum(map(len, recording.spike_times)) == 48_700
     assert recording.behavior_unit == "cm/s" and np.isfinite(recording.behavior).all()
@@ -386,4 +386,4 @@ def test_shared_rodent_recording():
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the shared recordings are not on this machine")
 def test_shared_features_are_no_lfp():
     with pytest.raises(UserError, match=r"human_grip_force_features\.nwb: no LFP.*features, grip_force"):
-        read_recording(SHARED / "human_grip_force_features.nwb", "grip_force")
+        read_recording(SHARED / "human_grip_force_features.nwb", Choices(("grip_force",)))

@@ -1,0 +1,74 @@
+"""Behaviour between its samples: interpolation that knows of gaps, of angles that wrap, and of times that nothing may look across."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+GAP_S = 1.0  # unknown behaviour no longer than this is interpolated
+SAME_TIME_S = 1e-6  # two clock readings closer than this are the same
+_TURNS = {"rad": 2 * np.pi, "radian": 2 * np.pi, "radians": 2 * np.pi, "deg": 360.0, "degree": 360.0, "degrees": 360.0, "°": 360.0}
+
+
+def turn_of(unit: str) -> float | None:
+    """A full turn in a unit of angle; None for other units."""
+    return _TURNS.get(unit.strip().lower())
+
+
+def wraps(values: NDArray[np.floating], unit: str) -> NDArray[np.bool_]:
+    """Which columns jump from one end of a turn to the other, ``(dims,)``.
+
+    Args:
+        values: ``(samples, dims)``, NaN where unknown.
+    """
+    turn = turn_of(unit)
+    if turn is None:
+        return np.zeros(values.shape[1], bool)
+    inside = np.nanmax(values, axis=0, initial=0.0) - np.nanmin(values, axis=0, initial=0.0) <= turn * (1 + 1e-3)
+    with np.errstate(invalid="ignore"):
+        jumps = (np.abs(np.diff(values, axis=0)) > turn / 2).any(axis=0)
+    return np.asarray(inside & jumps)
+
+
+def interpolated(
+    at: NDArray[np.float64],
+    values: NDArray[np.floating],
+    times: NDArray[np.floating],
+    unit: str,
+    edges: NDArray[np.float64] | None = None,
+) -> NDArray[np.float64]:
+    """Behaviour at some times, linear between two samples, the shorter way round where an angle wraps.
+
+    A value is known where the known samples on both sides (or one right at the time) are no further apart than :data:`GAP_S` and one
+    sampling period. Where an edge lies between the two, the one before is held, for up to a period: no value looks beyond an edge.
+
+    Args:
+        at: ``(samples,)`` s, increasing.
+        values: ``(samples, dims)``, NaN where unknown.
+        times: ``(n,)`` s, increasing.
+        unit: of the values; angles are known by it.
+        edges: s, increasing; ends of segments and of the parts of a session.
+
+    Returns:
+        ``(n, dims)``, rows of NaN where it is unknown.
+    """
+    known = np.isfinite(values).all(axis=1)
+    out = np.full((len(times), values.shape[1]), np.nan)
+    if not known.any():
+        return out
+    period = float(np.median(np.diff(at))) if len(at) > 1 else 0.0
+    at, x = at[known], values[known].astype(np.float64)
+    turn, circular = turn_of(unit) or 0.0, wraps(x, unit)
+    low = np.where(x.min(axis=0) < 0, -turn / 2, 0.0)  # of the turn that the series counts in
+    x[:, circular] = np.unwrap(x[:, circular], axis=0, period=turn or 1.0)
+    before, after = np.searchsorted(at, times + SAME_TIME_S, "right") - 1, np.searchsorted(at, times - SAME_TIME_S)
+    inside = (before >= 0) & (after < len(at))
+    before, after = np.maximum(before, 0), np.minimum(after, len(at) - 1)
+    inside &= at[after] - at[before] <= GAP_S + period
+    for column in range(x.shape[1]):
+        out[:, column] = np.interp(times, at, x[:, column])
+    if edges is not None:
+        crossed = np.searchsorted(edges, at[before] + SAME_TIME_S) < np.searchsorted(edges, at[after] - SAME_TIME_S)
+        out[crossed] = x[before[crossed]]
+        inside = np.where(crossed, inside & (times - at[before] <= period + SAME_TIME_S), inside)
+    out[:, circular] = np.mod(out[:, circular] - low[circular], turn or 1.0) + low[circular]
+    out[~inside] = np.nan
+    return out

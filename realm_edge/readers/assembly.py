@@ -1,0 +1,253 @@
+"""From what files hold to a recording: series, channels and segments are chosen, counts made, clocks compared."""
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from realm_edge.behavior import interpolated
+from realm_edge.errors import UserError
+from realm_edge.readers import alignment, sheets
+from realm_edge.readers.choices import Choices, channels_of, pick, usable
+from realm_edge.readers.clock import Clock
+from realm_edge.readers.contents import BehaviorSeries, Contents, Signal, Units
+from realm_edge.readers.counts import counts_of
+from realm_edge.recording import Intervals, Recording
+from realm_edge.table import Rows
+
+_SAME_GAIN = 1e-9  # relative
+
+
+@dataclass(frozen=True)
+class Sources:
+    """The contents of the files that make one recording."""
+
+    main: Contents
+    behavior: Contents | None = None  # of --behavior-file
+    units: Contents | None = None  # of --units-file
+
+
+def assemble(sources: Sources, choices: Choices, training: float, max_gap_s: float, label: str) -> Recording:
+    """Put one recording together, with the behaviour that is chosen.
+
+    Args:
+        training: share of the recording that scales may be chosen on.
+        max_gap_s: longer gaps are pauses.
+        label: the main file, for messages.
+
+    Raises:
+        UserError: something that is wanted is not there or cannot be used, or clocks do not agree; the message says what would help.
+    """
+    behavior, names = behavior_of(sources, choices, label)
+    signals = without_behavior(sources, choices, training, max_gap_s, label)
+    where = str(choices.behavior_file or label)
+    note = alignment.checked(behavior.times, _spans(signals), "behaviour samples", "--behavior-file", signals.lfp_rate, f"{where}: {names}")
+    notes = {"behavior_series": names} | ({"behavior_outside": note} if note else {})
+    return dataclasses.replace(
+        signals,
+        behavior=behavior.values,
+        behavior_times=behavior.times,
+        behavior_names=behavior.names,
+        behavior_unit=behavior.unit,
+        provenance=signals.provenance | notes,
+    )
+
+
+def without_behavior(sources: Sources, choices: Choices, training: float, max_gap_s: float, label: str) -> Recording:
+    """As :func:`assemble`, with no behaviour in it yet."""
+    main = sources.main
+    signal, notes = signal_of(main, choices, label)
+    where = f"{label}: {signal.series}"
+    if len(signal.data.shape) == 2 and signal.data.shape[1] > signal.data.shape[0]:
+        rows, wide = signal.data.shape
+        raise UserError(f"{where}: shape ({rows}, {wide}): {rows} samples of {wide} channels: transpose it")
+    columns = channels_of(signal, choices, where)
+    counts = counts_of(signal, columns, training, max_gap_s, where)
+    if signal.mask:
+        notes["channel_mask"] = signal.mask
+    if len(columns) < len(signal.channels):
+        notes["channels"] = f"{len(columns)} of {len(signal.channels)} taken"
+    units = units_of(sources, choices)
+    recording = Recording(
+        name=main.name,
+        behavior=np.zeros((0, 0), np.float32),
+        behavior_times=np.zeros(0),
+        behavior_names=(),
+        behavior_unit="",
+        lfp=counts.data,
+        lfp_rate=signal.clock.rate,
+        lfp_start=counts.stretches[0][2],
+        lfp_scale=counts.scale,
+        lfp_offset=counts.offset,
+        lfp_unit=signal.unit,
+        lfp_gaps=(*signal.gaps, *signal.clock.gaps),
+        lfp_stretches=counts.stretches,
+        lfp_clips=counts.clips,
+        lfp_delay_s=signal.delay_s,
+        channels=tuple(signal.channels[column] for column in columns),
+        rail_share=None if signal.rail_share is None else signal.rail_share[columns],
+        good_channels=counts.good,
+        spike_times=units.times,
+        spike_observed=units.observed,
+        trials=_trials(main, choices, label),
+        invalid=main.invalid,
+        synthetic=main.synthetic,
+        provenance={**main.provenance, "lfp_series": signal.series, **notes, **counts.notes},
+    )
+    fired = [times for times in units.times if len(times)]
+    if fired:
+        whole = str(choices.units_file or label)
+        note = alignment.checked(np.concatenate(fired), _spans(recording), "spikes", "--units-file", recording.lfp_rate, f"{whole}: units")
+        if note:
+            recording.provenance["spikes_outside"] = note
+    return recording
+
+
+def signal_of(main: Contents, choices: Choices, label: str) -> tuple[Signal, dict[str, str]]:
+    """The LFP series that is chosen, or the first that can be used, and what there is to say about the choice."""
+    notes: dict[str, str] = {}
+    if not main.lfp:
+        others = ", ".join(sorted(main.behaviors)) or "no series at all"
+        raise UserError(
+            f"{label}: no LFP in it, only {others}: add the LFP voltage to the file (NWB: an ElectricalSeries in processing/ecephys/LFP or "
+            "acquisition), or name a series of features with --features"
+        )
+    if choices.lfp:
+        return _joined([pick(main.lfp, name, "--lfp", label)[1]() for name in choices.lfp], label), notes
+    reasons = []
+    for read in main.lfp.values():
+        try:
+            signal = read()
+        except UserError as error:
+            reasons.append(error)
+            continue
+        if reasons:
+            notes["lfp_unusable"] = "; ".join(str(reason) for reason in reasons)
+        if len(main.lfp) > 1:
+            notes["lfp_choices"] = ", ".join(main.lfp)
+        return signal, notes
+    raise reasons[0]
+
+
+def behavior_of(sources: Sources, choices: Choices, label: str) -> tuple[BehaviorSeries, str]:
+    """The behaviour that is chosen, or the only one there is, and its name."""
+    source = sources.behavior or sources.main
+    where = str(choices.behavior_file or label)
+    wanted: Sequence[str] = choices.behavior
+    if not wanted and choices.behavior_file is not None and choices.behavior_file.suffix in sheets.SUFFIXES:
+        wanted = tuple(source.behaviors)  # of a table that was named for its behaviour, all columns
+    if wanted:
+        found = dict(pick(source.behaviors, name, "--behavior", where) for name in wanted)
+        series = {name: read() for name, read in found.items()}
+    else:
+        series, unusable = usable(source.behaviors)
+        if not series:
+            reasons = "".join(f"; {reason}" for reason in unusable.values())
+            raise UserError(f"{where}: no behaviour series: nothing to decode: give a file that has one with --behavior-file{reasons}")
+        if len(series) > 1:
+            raise UserError(f"{where}: several behaviour series: choose one with --behavior: {', '.join(sorted(series))}")
+    together = _together(list(series.values()))
+    if sources.behavior is not None:
+        together = dataclasses.replace(together, times=together.times + choices.sync_offset)
+    return together, ", ".join(series)
+
+
+def units_of(sources: Sources, choices: Choices) -> Units:
+    """Spike times, on the LFP's clock."""
+    if sources.units is None:
+        return sources.main.units()
+    found, offset = sources.units.units(), choices.sync_offset
+    if not found.times:
+        raise UserError(f"{choices.units_file}: no spike times in it: name another --units-file")
+    return Units(tuple(times + offset for times in found.times), tuple(spans + offset for spans in found.observed))
+
+
+def _together(series: list[BehaviorSeries]) -> BehaviorSeries:
+    """Several series as one, on the clock of the one with most samples."""
+    if len(series) == 1:
+        return series[0]
+    times = max(series, key=lambda one: len(one.times)).times
+    columns = [
+        one.values if np.array_equal(one.times, times) else interpolated(one.times, one.values, times, one.unit).astype(np.float32)
+        for one in series
+    ]
+    names = tuple(name for one in series for name in one.names)
+    units = list(dict.fromkeys(one.unit for one in series))
+    return BehaviorSeries(np.concatenate(columns, axis=1), times, names, ", ".join(units))
+
+
+def _joined(signals: list[Signal], label: str) -> Signal:
+    """Series that follow one another as one, with pauses between them."""
+    if len(signals) == 1:
+        return signals[0]
+    signals = sorted(signals, key=lambda one: one.clock.start)
+    first = signals[0]
+    starts: list[tuple[int, float]] = []
+    after, missing, samples, recorded = [], [], 0, 0
+    for one in signals:
+        name = f"{label}: {one.series}"
+        if len(one.channels) != len(first.channels) or abs(one.clock.rate / first.clock.rate - 1) > 1e-4 or one.unit != first.unit:
+            raise UserError(f"{name}: {len(one.channels)} channels at {one.clock.rate:g} Hz do not continue '{first.series}': leave it out")
+        if not np.allclose(one.gain, first.gain, rtol=_SAME_GAIN, atol=0) or not np.array_equal(one.offset, first.offset):
+            raise UserError(f"{name}: its gains are not those of '{first.series}': leave it out")
+        if starts and one.clock.start < starts[-1][1] + (samples - starts[-1][0]) / first.clock.rate - 0.5 / first.clock.rate:
+            raise UserError(f"{name}: it starts at {one.clock.start:.3f} s, before the series before it ends: leave one of them out")
+        starts += [(at + samples, time) for at, time in one.clock.starts]
+        after.append(one.clock.after + recorded)
+        missing.append(one.clock.missing)
+        samples, recorded = samples + one.clock.samples, recorded + len(one.data)
+    clock = Clock(first.clock.rate, samples, tuple(starts), np.concatenate(after), np.concatenate(missing))
+    return dataclasses.replace(
+        first,
+        series=", ".join(one.series for one in signals),
+        data=_in_a_row([one.data for one in signals]),
+        clock=clock,
+        good=np.logical_and.reduce([one.good for one in signals]),
+    )
+
+
+def _in_a_row(tables: list) -> Rows:
+    ends = np.cumsum([len(table) for table in tables])
+    dtype = np.result_type(*(table.dtype for table in tables))
+
+    def read(first: int, stop: int) -> NDArray:
+        parts = []
+        for table, end in zip(tables, ends, strict=True):
+            begin = end - len(table)
+            if first < end and stop > begin:
+                parts.append(np.asarray(table[max(first - begin, 0) : min(stop, end) - begin]).reshape(-1, *tables[0].shape[1:]))
+        return np.concatenate(parts).astype(dtype, copy=False)
+
+    return Rows((int(ends[-1]), *tables[0].shape[1:]), dtype, read)
+
+
+def _trials(main: Contents, choices: Choices, label: str) -> Intervals | None:
+    if choices.segments is None:
+        return None
+    if choices.segments not in main.intervals and Path(choices.segments).suffix in sheets.SUFFIXES:
+        found = sheets.intervals(Path(choices.segments))
+    elif choices.segments in main.intervals:
+        found = main.intervals[choices.segments]
+    else:
+        there = ", ".join(main.intervals) or "(there is none)"
+        raise UserError(
+            f"{label}: --segments {choices.segments}: no such table of intervals: use one of {there}, or a .csv of start and stop"
+        )
+    found = found[np.argsort(found[:, 0], kind="stable")]
+    if not len(found):
+        raise UserError(f"{label}: --segments {choices.segments}: it has no interval: choose another table")
+    overlaps = found[1:, 0] < found[:-1, 1] - 1e-6
+    if overlaps.any():
+        row = int(np.argmax(overlaps))
+        raise UserError(
+            f"{label}: --segments {choices.segments}: the interval from {found[row + 1, 0]:.3f} s begins before the one before it ends "
+            f"({found[row, 1]:.3f} s): choose a table of intervals that follow one another"
+        )
+    return found
+
+
+def _spans(recording: Recording) -> list[tuple[float, float]]:
+    return [(start, start + (stop - first) / recording.lfp_rate) for first, stop, start in recording.stretches]

@@ -1,0 +1,253 @@
+"""From what a file holds to ADC counts: int16, one scale for all channels, as a front end would have digitised them.
+
+Real counts stay as they are: integers with one gain, less a whole number of counts where they are offset binary. Anything else gets a
+scale of its own, chosen on the training part alone: what the typical channel exceeds in 0.1 % of the time becomes 4,096 counts, an
+eighth of full scale, and what lies beyond full scale is clipped, as an ADC does. So neither a rare artefact nor an auxiliary channel
+takes the resolution of the others. A channel's constant is taken out where counts are made here.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from realm_edge.errors import UserError
+from realm_edge.readers.arrays import check_voltage
+from realm_edge.readers.contents import Signal
+from realm_edge.table import Rows, blocks
+
+LIMIT = 32767  # counts; where a value is clipped
+_TYPICAL = 4096  # counts that the typical channel's excursion becomes
+_QUANTILE = 0.999  # of the distance from the median: the excursion
+_SAMPLED = 1 << 14  # rows from which medians and excursions are taken
+_FEW_COUNTS = 64  # peak to peak; a channel with fewer has lost its signal
+_MAX_UNKNOWN = 0.2  # share of samples that are NaN, from which on a channel counts as bad
+
+
+@dataclass(frozen=True)
+class Counts:
+    """A signal in ADC counts; what a count means is ``count * scale + offset[channel]`` in the signal's unit."""
+
+    data: Rows  # (samples, channels) int16, with the samples that fill gaps
+    scale: float
+    offset: NDArray[np.float64]  # (channels,)
+    good: NDArray[np.bool_]  # (channels,)
+    stretches: tuple[tuple[int, int, float], ...]  # first sample, end, start in s
+    clips: bool  # whether values beyond full scale were clipped here, so that samples at the limit are to be reported
+    notes: dict[str, str] = field(default_factory=dict)
+
+
+def counts_of(signal: Signal, columns: NDArray[np.int64], training: float, max_gap_s: float, label: str) -> Counts:
+    """Bring a signal into ADC counts.
+
+    Args:
+        signal: any integers or floats.
+        columns: the channels that are taken.
+        training: share of the samples, from the start, that scales may be chosen on.
+        max_gap_s: where floats are NaN in a channel for longer, the recording pauses; shorter stretches hold the sample before.
+        label: file and series, for messages.
+
+    Raises:
+        UserError: no real numbers, a gain that is no number, or nothing but NaN.
+    """
+    data = signal.data
+    check_voltage(data, label)
+    gain, offset, good = signal.gain[columns], signal.offset[columns], signal.good[columns]
+    if not (np.isfinite(gain).all() and (gain != 0).all() and np.isfinite(offset).all()):
+        channel = columns[int(np.argmin(np.isfinite(gain) & (gain != 0) & np.isfinite(offset)))]
+        values = f"gain {signal.gain[channel]} and offset {signal.offset[channel]}"
+        raise UserError(f"{label}: channel {signal.channels[channel]} has {values}: correct the file")
+    raw = _Raw(signal, columns, label)
+    stretches = signal.clock.stretches
+    notes: dict[str, str] = {}
+    holes = np.zeros((0, 2), np.int64)
+    if data.dtype.kind == "f":
+        good, holes = _unknown(raw, good, signal, columns, label, notes)
+        stretches = _without(stretches, holes, signal.clock.rate, max_gap_s)
+        if not stretches:
+            raise UserError(
+                f"{label}: in every sample a channel is NaN: leave the channel out with --without-channels, or choose another series"
+            )
+    scaling = _scaling(raw, gain, offset, good, training)
+    if scaling.excursions is not None:
+        good = good & _within_scale(scaling.excursions, good, signal, columns, notes)
+        notes |= _resolution(2 * scaling.excursions, good, scaling.count, signal, columns)
+    data = Rows((signal.clock.samples, len(columns)), np.int16, lambda first, stop: scaling.apply(_held(raw, holes, first, stop)))
+    return Counts(data, scaling.count, scaling.offset, good, stretches, scaling.clips, notes)
+
+
+def _within_scale(
+    excursions: NDArray, good: NDArray[np.bool_], signal: Signal, columns: NDArray[np.int64], notes: dict[str, str]
+) -> NDArray[np.bool_]:
+    """Which channels fit into the one scale. The others are no LFP: clipped most of the time, they would spoil the common average."""
+    fit = excursions <= LIMIT
+    names = [signal.channels[columns[channel]] for channel in np.flatnonzero(good & ~fit)]
+    if names:
+        shown = ", ".join(names[:8]) + (" and more" if len(names) > 8 else "")
+        notes["too_large"] = f"{shown}: more than {LIMIT // _TYPICAL + 1} times as large as the others (an auxiliary input?), left out"
+    return fit
+
+
+def _resolution(left: NDArray, good: NDArray[np.bool_], count: float, signal: Signal, columns: NDArray[np.int64]) -> dict[str, str]:
+    """What is said about the scale; ``left``: (channels,) counts peak to peak."""
+    alive = np.flatnonzero(good & (left > 0))
+    if not len(alive):
+        return {}
+    least, most = left[alive].min(), left[alive].max()
+    notes = {"scale": f"1 count = {count:.4g} {signal.unit}, from the training part; channels span {least:.0f} to {most:.0f} counts"}
+    few = alive[left[alive] < _FEW_COUNTS]
+    if len(few):
+        worst = signal.channels[columns[few[np.argmin(left[few])]]]
+        notes["few_counts"] = (
+            f"{len(few)} channel(s) have fewer than {_FEW_COUNTS} counts left, channel {worst} {least:.0f}: they are much smaller than the "
+            "others; leave the larger ones out with --without-channels to keep them"
+        )
+    return notes
+
+
+class _Raw:
+    """The chosen columns of a signal, as the file holds them, gaps filled."""
+
+    def __init__(self, signal: Signal, columns: NDArray[np.int64], label: str) -> None:
+        self.dtype, self._signal, self._columns, self._label = signal.data.dtype, signal, columns, label
+        self.shape = (signal.clock.samples, len(columns))
+        self._all = len(signal.data.shape) == 1 or np.array_equal(columns, np.arange(signal.data.shape[1]))
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, part: slice) -> NDArray:
+        try:
+            block = self._signal.clock.read(self._signal.data, part.start, part.stop)
+        # h5py, zarr and neo raise whatever they stumble upon in a broken file.
+        except Exception as error:
+            reason = " ".join(str(error).split())[:160]
+            raise UserError(
+                f"{self._label}: samples {part.start} to {part.stop} are not readable ({type(error).__name__}: {reason}): download it again"
+            ) from error
+        block = block.reshape(len(block), -1)
+        if block.dtype.kind == "f":
+            block = block.astype(np.float64)  # half precision has no room for what follows
+        return block if self._all else block[:, self._columns]
+
+
+@dataclass(frozen=True)
+class _Scaling:
+    """count = clip(round((x - centre) * factor))."""
+
+    count: float
+    centre: NDArray  # (channels,), in raw values
+    factor: NDArray[np.float64]  # (channels,), counts a raw value
+    offset: NDArray[np.float64]  # (channels,), in unit, of count 0
+    excursions: NDArray[np.float64] | None  # (channels,), counts; None where counts are the file's own
+    clips: bool
+
+    def apply(self, block: NDArray) -> NDArray[np.int16]:
+        if not self.clips:
+            return block.astype(np.int16, copy=False)
+        if block.dtype.kind in "iu" and (self.factor == 1).all():
+            return np.clip(block.astype(np.int64) - self.centre.astype(np.int64), -LIMIT, LIMIT).astype(np.int16)
+        return np.clip(np.rint((block - self.centre) * self.factor), -LIMIT, LIMIT).astype(np.int16)
+
+
+def _scaling(raw: _Raw, gain: NDArray, offset: NDArray, good: NDArray[np.bool_], training: float) -> _Scaling:
+    integers, channels = raw.dtype.kind in "iu", len(gain)
+    fits = integers and np.can_cast(raw.dtype, np.int16)
+    judged = good if good.any() else np.ones(channels, bool)
+    gains, uses = np.unique(gain[judged], return_counts=True)
+    common = float(gains[np.argmax(uses)])
+    shares = bool(2 * uses.max() > judged.sum() or len(gains) == 1)
+    if fits and len(np.unique(gain)) == 1:
+        return _Scaling(common, np.zeros(channels), np.ones(channels), offset, None, False)
+    sample = _sample(raw, max(1, round(training * len(raw))))
+    centre = np.nanmedian(sample, axis=0)
+    excursion = np.nanquantile(np.abs(sample - centre), _QUANTILE, axis=0) * np.abs(gain)  # in unit
+    alive = judged & (excursion > 0)
+    typical = float(np.median(excursion[alive])) if alive.any() else 0.0
+    if integers and shares and typical / abs(common) <= LIMIT / 4:
+        count = common  # of the file's own: those channels' values stay whole
+        zero = -offset / gain
+        binary = (np.abs(zero - np.rint(zero)) < 1e-6) & (np.abs(centre - zero) < LIMIT / 2)
+        centre = np.where(gain == common, np.where(binary, np.rint(zero), np.rint(centre)), centre)
+        if fits:
+            centre = np.where(gain == common, 0.0, centre)
+    else:
+        count = typical / _TYPICAL if typical > 0 else abs(common)
+    factor = gain / count
+    return _Scaling(count, centre, factor, centre * gain + offset, excursion / abs(count), True)
+
+
+def _sample(raw: _Raw, stop: int) -> NDArray[np.float64]:
+    """Some rows of the first ``stop``, spread evenly but for a jitter that keeps periods of the signal out, ``(rows, channels)``."""
+    wanted = min(stop, _SAMPLED)
+    at = ((np.arange(wanted) + np.random.default_rng(0).random(wanted)) * (stop / wanted)).astype(np.int64)
+    found, first = [], 0
+    for block in blocks(raw, 0, stop):
+        inside = at[(at >= first) & (at < first + len(block))] - first
+        found.append(block[inside].astype(np.float64))
+        first += len(block)
+    sample = np.concatenate(found)
+    sample[~np.isfinite(sample)] = np.nan
+    return sample
+
+
+def _unknown(
+    raw: _Raw, good: NDArray[np.bool_], signal: Signal, columns: NDArray[np.int64], label: str, notes: dict[str, str]
+) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+    """Good channels without those that are mostly NaN, and the stretches ``(holes, 2)`` in which another good one is NaN or infinite."""
+    count = np.zeros(raw.shape[1], np.int64)
+    for block in blocks(raw):
+        count += np.count_nonzero(~np.isfinite(block), axis=0)
+    if not count.any():
+        return good, np.zeros((0, 2), np.int64)
+    mostly = count > _MAX_UNKNOWN * len(raw)
+    names = [signal.channels[columns[channel]] for channel in np.flatnonzero(mostly & good)]
+    if names:
+        shown = ", ".join(names[:8]) + (" and more" if len(names) > 8 else "")
+        notes["nan_channels"] = f"{shown}: NaN in more than {100 * _MAX_UNKNOWN:.0f} % of the samples, left out"
+    kept = good & ~mostly
+    if not kept.any():
+        raise UserError(
+            f"{label}: every channel is NaN in more than {100 * _MAX_UNKNOWN:.0f} % of the samples, or bad: choose another series"
+        )
+    edges, first, before = [], 0, False
+    for block in blocks(raw):
+        wrong = ~np.isfinite(block[:, kept]).all(axis=1)
+        change = np.flatnonzero(np.diff(np.concatenate([[before], wrong])))
+        edges.append(first + change)
+        before, first = bool(wrong[-1]), first + len(block)
+    flat = np.concatenate([*edges, [first] if before else []]).astype(np.int64)
+    holes = flat.reshape(-1, 2)
+    if len(holes):
+        length = (holes[:, 1] - holes[:, 0]) / signal.clock.rate
+        notes["nan_samples"] = f"{len(holes)} stretch(es) of NaN, {length.sum():.3f} s in all, the longest {length.max():.3f} s"
+    return kept, holes
+
+
+def _without(
+    stretches: tuple[tuple[int, int, float], ...], holes: NDArray[np.int64], rate: float, max_gap_s: float
+) -> tuple[tuple[int, int, float], ...]:
+    """Stretches with pauses where holes are longer than ``max_gap_s``, or where there is no sample before a hole to hold."""
+    made = []
+    for first, stop, start in stretches:
+        at = first
+        for hole, end in holes[(holes[:, 0] < stop) & (holes[:, 1] > first)]:
+            if (end - hole) / rate <= max_gap_s and hole > at:
+                continue
+            if hole > at:
+                made.append((at, int(hole), start + (at - first) / rate))
+            at = int(min(end, stop))
+        if at < stop:
+            made.append((at, stop, start + (at - first) / rate))
+    return tuple(made)
+
+
+def _held(raw: _Raw, holes: NDArray[np.int64], first: int, stop: int) -> NDArray:
+    """The rows ``[first, stop)``, those of holes replaced by the one before."""
+    block = raw[first:stop]
+    for hole, end in holes[(holes[:, 0] < stop) & (holes[:, 1] > first)]:
+        before = block[hole - first - 1] if hole > first else raw[hole - 1 : hole][0] if hole > 0 else 0.0
+        block[max(hole - first, 0) : end - first] = before
+    if block.dtype.kind == "f":
+        np.nan_to_num(block, copy=False)  # of channels that are left out
+    return block

@@ -1,0 +1,106 @@
+"""Behaviour, spike times or intervals from tables: ``.csv`` (or ``.tsv``) and ``.parquet``, one row a sample, spike or interval.
+
+Behaviour: a column of times in s (``time``, ``times``, ``timestamp``, ``timestamps`` or ``t``), every other column of numbers is a series.
+Spikes: a column of times and one that names the unit (``unit``, ``unit_id`` or ``cluster``). Intervals: ``start`` and ``stop`` in s.
+"""
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from realm_edge.errors import UserError
+from realm_edge.readers.arrays import check_spikes, check_times
+from realm_edge.readers.contents import BehaviorSeries, Contents, Request, Units
+from realm_edge.recording import Intervals
+
+SUFFIXES = (".csv", ".tsv", ".parquet")
+_TIMES = ("time", "times", "timestamp", "timestamps", "t")
+_UNITS = ("unit", "unit_id", "cluster")
+_STARTS, _STOPS = ("start", "start_time", "start_s"), ("stop", "stop_time", "end", "end_time", "stop_s", "end_s")
+
+
+def read(path: Path, request: Request) -> Contents:
+    """See what is in a table; each column of numbers is a behaviour series.
+
+    Raises:
+        UserError: no such table.
+    """
+    table = _table(path)
+    unit = _column(table, _UNITS)
+    series = [name for name in table.columns if name != unit and name.lower() not in _TIMES and table[name].dtype.kind in "iuf"]
+    return Contents(
+        name=path.stem,
+        lfp={},
+        behaviors={name: partial(_behavior, table, name, path) for name in series} if unit is None else {},
+        units=partial(_units, table, path),
+    )
+
+
+def intervals(path: Path) -> Intervals:
+    """A table of intervals, ``(intervals, 2)`` s.
+
+    Raises:
+        UserError: no such columns, or an end before its start.
+    """
+    table = _table(path)
+    names = [_column(table, choices) for choices in (_STARTS, _STOPS)]
+    if None in names:
+        raise UserError(f"{path}: it has columns {', '.join(table.columns)}: intervals need 'start' and 'stop', in s")
+    found = np.stack([_numbers(table, str(name), path) for name in names], axis=1)
+    if not (np.isfinite(found).all() and (found[:, 1] > found[:, 0]).all()):
+        row = int(np.argmin(found[:, 1] > found[:, 0]))
+        raise UserError(f"{path}: row {row}: {found[row, 0]} to {found[row, 1]} s is no interval: correct it")
+    return found
+
+
+def _table(path: Path) -> pd.DataFrame:
+    try:
+        if path.suffix == ".parquet":
+            table = pd.read_parquet(path)
+        else:
+            table = pd.read_csv(path, sep="\t" if path.suffix == ".tsv" else ",", skipinitialspace=True)
+    except ImportError as error:
+        raise UserError(f"{path}: Parquet is read by pyarrow: pip install 'realm-edge[formats]'") from error
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: no such file") from error
+    except Exception as error:  # pandas and pyarrow raise whatever they stumble upon in a broken file
+        reason = " ".join(str(error).split())[:160]
+        raise UserError(f"{path}: not readable as a table ({type(error).__name__}: {reason}): write it again") from error
+    if not len(table):
+        raise UserError(f"{path}: an empty table")
+    return table.rename(columns=str)
+
+
+def _column(table: pd.DataFrame, names: tuple[str, ...]) -> str | None:
+    return next((name for name in table.columns if name.strip().lower() in names), None)
+
+
+def _numbers(table: pd.DataFrame, name: str, path: Path) -> NDArray[np.float64]:
+    if table[name].dtype.kind not in "iuf":
+        raise UserError(f"{path}: column '{name}' holds no numbers: correct it")
+    return table[name].to_numpy(np.float64)
+
+
+def _times(table: pd.DataFrame, path: Path) -> NDArray[np.float64]:
+    name = _column(table, _TIMES)
+    if name is None:
+        raise UserError(f"{path}: it has columns {', '.join(table.columns)}, and none of times: call it 'time', in s")
+    return _numbers(table, name, path)
+
+
+def _behavior(table: pd.DataFrame, name: str, path: Path) -> BehaviorSeries:
+    times = _times(table, path)
+    values = _numbers(table, name, path).astype(np.float32)[:, None]
+    return BehaviorSeries(values, check_times(times, len(values), str(path)), (name,), "a.u.")
+
+
+def _units(table: pd.DataFrame, path: Path) -> Units:
+    unit = _column(table, _UNITS)
+    if unit is None:
+        return Units(())
+    times = _times(table, path)
+    groups = table.groupby(unit, sort=True).indices
+    return Units(tuple(check_spikes(times[rows], f"{path}: unit {name}") for name, rows in groups.items()))

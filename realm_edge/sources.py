@@ -1,0 +1,111 @@
+"""The recordings that a command is given, with what is taken of each."""
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from realm_edge import feature_table
+from realm_edge.errors import UserError
+from realm_edge.readers import fingerprint, lfp_rate
+from realm_edge.readers.choices import Choices
+from realm_edge.settings import Settings, changed, preset
+
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True)
+class Recordings:
+    """Files, and what is taken of them. Extra files and offsets are given once a recording, in the same order."""
+
+    files: tuple[Path, ...] = ()  # none: the synthetic ones
+    choices: Choices = field(default_factory=Choices)  # of every recording
+    behavior_files: tuple[Path, ...] = ()
+    units_files: tuple[Path, ...] = ()
+    sync_offsets: tuple[float, ...] = ()  # s
+    features: str | None = None  # name of a series of features: the files hold no voltage
+
+    def of(self, index: int) -> Choices:
+        """What is taken of one recording.
+
+        Raises:
+            UserError: there are other than no, one, or as many extra files or offsets as recordings.
+        """
+        return dataclasses.replace(
+            self.choices,
+            behavior_file=self._one(self.behavior_files, index, "--behavior-file"),
+            units_file=self._one(self.units_files, index, "--units-file"),
+            sync_offset=self._one(self.sync_offsets, index, "--sync-offset") or 0.0,
+        )
+
+    def _one(self, given: Sequence[Value], index: int, option: str) -> Value | None:
+        if not given:
+            return None
+        if len(given) != len(self.files):
+            raise UserError(f"{option}: given {len(given)} times for {len(self.files)} recording(s): give it once for each, in their order")
+        return given[index]
+
+    @property
+    def behavior(self) -> str | None:
+        """Names of the behaviour series, as one text."""
+        return ", ".join(self.choices.behavior) or None
+
+    def request(self) -> dict[str, Any]:
+        """What a run is made from, JSON-able: names, hashes and choices."""
+        return {"recordings": [[path.name, fingerprint(path, self.of(index))] for index, path in enumerate(self.files)], **self.chosen()}
+
+    def chosen(self) -> dict[str, Any]:
+        """What is taken of the recordings, JSON-able; extra files go by their names."""
+        extra = {"behavior_files": self.behavior_files, "units_files": self.units_files}
+        named = {name: [path.name for path in files] for name, files in extra.items() if files}
+        offsets = {"sync_offsets": list(self.sync_offsets)} if self.sync_offsets else {}
+        return self.choices.as_json() | {"behavior": self.behavior, "features": self.features} | named | offsets
+
+    def check(self) -> None:
+        """Refuse choices that do not go together.
+
+        Raises:
+            UserError: naming the option.
+        """
+        chosen = [(option, value) for option, value in self.flags() if option != "--data"]
+        if not self.files and chosen:
+            option, value = chosen[0]
+            raise UserError(f"{option} {value}: the synthetic recordings have one of each: leave it out, or give --data")
+        if self.features is not None:
+            for option, value in chosen:
+                if option not in ("--behavior", "--features"):
+                    raise UserError(f"{option} {value}: recordings of features (--features {self.features}) have none of it: leave it out")
+            if len(self.choices.behavior) > 1:
+                raise UserError(f"--behavior {self.behavior}: with --features one series is decoded: name one")
+
+    def flags(self) -> list[tuple[str, Any]]:
+        """The options that ask for this, with their values, once for each."""
+        chosen = self.choices
+        repeated: list[tuple[str, Sequence[Any]]] = [
+            ("--data", self.files),
+            ("--behavior", chosen.behavior),
+            ("--lfp", chosen.lfp),
+            ("--channels", chosen.channels),
+            ("--without-channels", chosen.without_channels),
+            ("--segments", [chosen.segments] if chosen.segments else []),
+            ("--behavior-file", self.behavior_files),
+            ("--units-file", self.units_files),
+            ("--sync-offset", self.sync_offsets),
+            ("--features", [self.features] if self.features else []),
+        ]
+        return [(option, value) for option, values in repeated for value in values]
+
+
+def fitted(settings: Settings, recordings: Recordings) -> Settings:
+    """Settings that the recordings can hold: bins of recorded features; LFP bands below half the slowest LFP's rate.
+
+    Only bands that are the preset's own are left out; others were asked for, and preparing the recording refuses them.
+    """
+    if recordings.features is not None:
+        return feature_table.fitted(settings, recordings.files[0], recordings.features)
+    if settings.lfp.bands_hz != preset(settings.preset).lfp.bands_hz:
+        return settings
+    rates = [lfp_rate(path, recordings.of(index), settings) for index, path in enumerate(recordings.files)]
+    held = tuple(band for band in settings.lfp.bands_hz if 2 * band[1] <= min(rates))
+    return settings if held == settings.lfp.bands_hz else changed(settings, {"lfp": {"bands_hz": held}})
