@@ -184,9 +184,11 @@ def inspect(file: Path, recordings: "Recordings", session: int | None, png: Path
 def convert(file: Path, out: Path, recordings: "Recordings", session: int | None, config: Path | None, as_json: bool) -> None:
     """Write a recording as a .realm directory, which opens at once; without --behavior, with all its behaviour series."""
     from realm_edge.inspection import convert as write
+    from realm_edge.inspection import lines
     from realm_edge.settings import preset
 
-    _tell(write(file, out, settings_of(None, config) or preset("demo"), recordings.of(0), session), as_json)
+    summary = write(file, out, settings_of(None, config) or preset("demo"), recordings.of(0), session)
+    click.echo(json.dumps(summary, indent=2) if as_json else "\n".join((f"wrote {out}", *lines(summary))))
 
 
 @main.command(epilog="Example: realm-edge train --out runs/demo")
