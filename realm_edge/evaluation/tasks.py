@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 
 from realm_edge import feature_table, synthetic
+from realm_edge import session as session_module
 from realm_edge.broadband import Broadband
 from realm_edge.errors import UserError
 from realm_edge.preparation import prepare
+from realm_edge.prepared import prepared
 from realm_edge.progress import Progress
 from realm_edge.readers import read_recording
 from realm_edge.recording import Recording
@@ -130,15 +132,17 @@ def _prepared(
         session, bin_s = feature_table.read(recordings.files[index], recordings.features, recordings.behavior, settings, split_features)
         yield from ((dataclasses.replace(session, heldout=heldout), bin_s) for heldout in roles)
         return
-    broadband = None
-    if recordings.files:
+    seconds = settings.bin_ms / 1000
+    if recordings.files and chain == CAUSAL:
+        sessions = (session_module.load(prepared(recordings, index, settings, heldout)) for heldout in roles)
+    elif recordings.files:
         recording = read_recording(recordings.files[index], recordings.of(index), settings)
+        sessions = (chain.prepare(recording, settings, heldout, None) for heldout in roles)
     else:
         recording, broadband = synthetic.generate(settings, index)
-        broadband = broadband if crossings else None
-    for heldout in roles:
-        session = chain.prepare(recording, settings, heldout, broadband)
-        yield dataclasses.replace(session, lfp=None, broadband=None), settings.bin_ms / 1000
+        sessions = (chain.prepare(recording, settings, heldout, broadband if crossings else None) for heldout in roles)
+    for session in sessions:
+        yield dataclasses.replace(session, lfp=None, broadband=None), seconds
 
 
 def _check_length(session: Session, window: int, bin_s: float) -> None:

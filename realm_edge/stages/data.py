@@ -1,7 +1,6 @@
 """The data stage: recordings, read or generated, become sessions."""
 
 import dataclasses
-import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -13,9 +12,9 @@ from realm_edge import session as session_module
 from realm_edge.cutting import split
 from realm_edge.errors import UserError
 from realm_edge.files import read_json, write_json
-from realm_edge.preparation import prepare, prepare_in
+from realm_edge.preparation import prepare
+from realm_edge.prepared import prepared
 from realm_edge.progress import Progress
-from realm_edge.readers import read_recording
 from realm_edge.rundir import RunDir
 from realm_edge.session import Session
 from realm_edge.settings import Settings
@@ -107,13 +106,10 @@ def _made(run: RunDir, recordings: Recordings) -> Iterator[Session]:
         return _synthetic_sessions(run.settings)
     if recordings.features is not None:
         return _feature_sessions(recordings.files, recordings.features, recordings.behavior, run.settings)
-    return _sessions(recordings, run.settings, run.path)
-
-
-def _sessions(recordings: Recordings, settings: Settings, scratch: Path) -> Iterator[Session]:
-    for index, path in enumerate(recordings.files):
-        with tempfile.TemporaryFile(dir=scratch) as spool:  # on the disk that the session is written to anyway
-            yield prepare_in(spool, read_recording(path, recordings.of(index), settings), settings, heldout=path is recordings.files[-1])
+    return (
+        session_module.load(prepared(recordings, index, run.settings, path is recordings.files[-1]), ("lfp", "features"))
+        for index, path in enumerate(recordings.files)
+    )
 
 
 def _feature_sessions(data: Sequence[Path], features: str, behavior: str | None, settings: Settings) -> Iterator[Session]:
