@@ -3,6 +3,9 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from realm_edge.errors import UserError
+from realm_edge.recording import BehaviorSeries
+
 GAP_S = 1.0  # unknown behaviour no longer than this is interpolated
 SAME_TIME_S = 1e-6  # two clock readings closer than this are the same
 _TURNS = {"rad": 2 * np.pi, "radian": 2 * np.pi, "radians": 2 * np.pi, "deg": 360.0, "degree": 360.0, "degrees": 360.0, "°": 360.0}
@@ -72,3 +75,42 @@ def interpolated(
     out[:, circular] = np.mod(out[:, circular] - low[circular], turn or 1.0) + low[circular]
     out[~inside] = np.nan
     return out
+
+
+def transformed(
+    targets: NDArray[np.float64], series: BehaviorSeries, transform: str, label: str
+) -> tuple[NDArray[np.float32], tuple[str, ...], str]:
+    """What is decoded of behaviour: itself, its logarithm, or cosine and sine of an angle.
+
+    Args:
+        targets: ``(bins, dims)`` in the series' unit, NaN where unknown.
+        series: that they were taken from.
+        transform: "none", "log" (ln(max(x, 0) + 1)) or "circular".
+        label: file, for messages.
+
+    Returns:
+        Targets ``(bins, dims)``, or ``(bins, 2 * dims)`` for an angle, their names and their unit.
+
+    Raises:
+        UserError: values that are no angle.
+    """
+    if transform == "log":
+        return np.log1p(np.maximum(targets, 0.0)).astype(np.float32), series.names, f"ln({series.unit} + 1)"
+    if transform == "circular":
+        angle = targets * (2 * np.pi / _turn(series, label))
+        pairs = np.stack([np.cos(angle), np.sin(angle)], axis=2).reshape(len(angle), -1)
+        return pairs.astype(np.float32), tuple(f"{name}_{part}" for name in series.names for part in ("cos", "sin")), "1"
+    return targets.astype(np.float32), series.names, series.unit
+
+
+def _turn(series: BehaviorSeries, label: str) -> float:
+    """A full turn, in the series' unit; without a known unit, radians where they fit."""
+    turn = turn_of(series.unit)
+    if turn is not None:
+        return turn
+    span = float(np.nanmax(series.values) - np.nanmin(series.values))
+    if span > 360.0 * (1 + 1e-3):
+        raise UserError(
+            f'{label}: behavior_transform = "circular": values in {series.unit} span {span:g}, more than a turn: choose an angle'
+        )
+    return 2 * np.pi if span <= 2 * np.pi * (1 + 1e-3) else 360.0

@@ -87,7 +87,7 @@ def _opened(path: Path, request: Request, readers: dict[str, Callable[[Path, Req
         raise UserError(f"{path}: unknown kind of recording '{path.suffix}': use one of {', '.join(readers)}")
     if not path.exists():
         raise UserError(f"{path}: no such file")
-    if reader is nwb.read and makin.is_broadband(path):
+    if reader is nwb.read and makin.is_nwb_1(path):
         reader = makin.read
     if request.session is not None and reader is not flint.read:
         raise UserError(f"{path}: --session {request.session}: this file holds one session: leave it out")
@@ -115,6 +115,6 @@ def _fingerprint(path: Path) -> str:
     if not path.is_file():
         raise UserError(f"{path}: no such file")
     beside = makin.kinematics_of(path)
-    if beside != path and beside.is_file() and makin.is_broadband(path):
+    if beside != path and beside.is_file() and makin.is_nwb_1(path):
         return sha256_json([sha256_file(path), sha256_file(beside)])
     return sha256_file(path)

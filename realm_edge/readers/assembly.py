@@ -13,9 +13,9 @@ from realm_edge.errors import UserError
 from realm_edge.readers import alignment, sheets
 from realm_edge.readers.choices import Choices, channels_of, pick, usable
 from realm_edge.readers.clock import Clock
-from realm_edge.readers.contents import BehaviorSeries, Contents, Signal, Units
+from realm_edge.readers.contents import Contents, Signal, Units
 from realm_edge.readers.counts import counts_of
-from realm_edge.recording import Intervals, Recording
+from realm_edge.recording import BehaviorSeries, Intervals, Recording
 from realm_edge.table import Rows
 
 _SAME_GAIN = 1e-9  # relative

@@ -19,9 +19,9 @@ from pynwb.epoch import TimeIntervals
 from realm_edge.errors import UserError
 from realm_edge.readers.arrays import check_rate, check_spikes, check_times, check_voltage
 from realm_edge.readers.clock import Clock, clock_of, regular
-from realm_edge.readers.contents import BehaviorSeries, Contents, Request, Signal, Units
+from realm_edge.readers.contents import Contents, Request, Signal, Units
 from realm_edge.readers.masks import good_channels
-from realm_edge.recording import Intervals, no_intervals
+from realm_edge.recording import BehaviorSeries, Intervals, no_intervals
 
 ZARR = ".zarr"
 _LABELS = ("label", "channel_name", "electrode_name")  # columns of the electrodes table that name a channel

@@ -12,9 +12,9 @@ from realm_edge import cli, quicklook
 from realm_edge.errors import UserError
 from realm_edge.inspection import SATURATED, describe, inspect, lines
 from realm_edge.readers import Choices, cache, fingerprint, read_recording
-from realm_edge.readers.contents import BehaviorSeries, Contents, without_behavior
+from realm_edge.readers.contents import Contents, without_behavior
 from realm_edge.readers.rails import Rails, rail_share
-from realm_edge.recording import Recording
+from realm_edge.recording import BehaviorSeries, Recording
 from realm_edge.rundir import RunDir
 
 RATE, SECONDS, CHANNELS = 1000.0, 8, 16
