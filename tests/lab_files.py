@@ -261,11 +261,14 @@ def open_ephys(
     rate: float,
     counts: np.ndarray,
     numbers: np.ndarray,
-    times: np.ndarray,
+    times: np.ndarray | None,
     pulses: list[tuple[float, float]],
     number: int = 1,
 ) -> Path:
-    """A recording; the last channel of ``counts`` is an ADC's; ``numbers`` and ``times`` (s) of the samples; ``pulses`` of TTL line 1."""
+    """A recording; the last channel of ``counts`` is an ADC's; ``numbers`` and ``times`` (s) of the samples; ``pulses`` of TTL line 1.
+
+    Without ``times`` as before version 0.6, which knew sample numbers alone and called them time stamps.
+    """
     recording = folder / "Record Node 101" / "experiment1" / f"recording{number}"
     data, ttl = recording / "continuous" / "Acquisition_Board-100.A", recording / "events" / "Acquisition_Board-100.A" / "TTL"
     for each in (data, ttl):
@@ -275,14 +278,20 @@ def open_ephys(
     channels.append({"channel_name": "ADC1", "bit_volts": 0.00015258789, "units": "V"})
     continuous = {"folder_name": "Acquisition_Board-100.A/", "sample_rate": rate, "num_channels": neural + 1, "channels": channels}
     events = {"folder_name": "Acquisition_Board-100.A/TTL/", "channel_name": "TTL", "sample_rate": rate}
-    (recording / "structure.oebin").write_text(json.dumps({"GUI version": "0.6.7", "continuous": [continuous], "events": [events]}))
+    (recording / "structure.oebin").write_text(json.dumps({"continuous": [continuous], "events": [events]}))
     (data / "continuous.dat").write_bytes(counts.astype("<i2").tobytes())
-    np.save(data / "sample_numbers.npy", numbers.astype(np.int64))
-    np.save(data / "timestamps.npy", times.astype(np.float64))
     edges = [(time, sign) for rise, fall in pulses for time, sign in ((rise, 1), (fall, -1))]
-    np.save(ttl / "timestamps.npy", np.array([time for time, _ in edges], np.float64))
-    np.save(ttl / "states.npy", np.array([sign for _, sign in edges], np.int16))
-    np.save(ttl / "sample_numbers.npy", np.array([round(time * rate) for time, _ in edges], np.int64))
+    seconds, states = (np.array(column) for column in zip(*edges, strict=True))
+    ticks = np.rint(seconds * rate).astype(np.int64)
+    if times is None:
+        np.save(data / "timestamps.npy", numbers.astype(np.int64))
+        written = {"timestamps": ticks, "channel_states": states.astype(np.int16), "channels": np.ones(len(ticks), np.int16)}
+    else:
+        np.save(data / "sample_numbers.npy", numbers.astype(np.int64))
+        np.save(data / "timestamps.npy", times.astype(np.float64))
+        written = {"timestamps": seconds, "states": states.astype(np.int16), "sample_numbers": ticks}
+    for name, array in written.items():
+        np.save(ttl / f"{name}.npy", array)
     return folder
 
 

@@ -160,7 +160,19 @@ def _parsed(neo: Any, source: Source, options: dict[str, Any]) -> Any:
     reader.parse_header()
     if source.format.reader == "PlexonRawIO":
         _mend_fragments(reader)
+    if source.format.reader == "OpenEphysBinaryRawIO" and not reader._use_direct_evt_timestamps:
+        _mend_event_times(reader)
     return reader
+
+
+def _mend_event_times(reader: Any) -> None:
+    """Bring events of Open Ephys before 0.6 into s: Neo 0.14.6 divides those of TTL lines by the rate twice."""
+    for segments in reader._evt_streams.values():
+        for channels in segments.values():
+            for channel in channels.values():
+                if "rising" not in channel:
+                    channel["timestamps"] = channel["timestamps"] / channel["sample_rate"]
+    reader._use_direct_evt_timestamps = True
 
 
 def _mend_fragments(reader: Any) -> None:

@@ -299,6 +299,15 @@ def test_open_ephys(tmp_path, named):
     assert contents.intervals["TTL"] == same([[3.55, 3.56], [3.58, 4.6]])
 
 
+def test_open_ephys_before_version_6_is_on_the_clock_of_sample_numbers(tmp_path):
+    data, numbers = counts(3000, 3), np.arange(3000) + 90000
+    numbers[2000:] += 30000
+    folder = lab_files.open_ephys(tmp_path / "rat", 30000.0, data, numbers, None, [(3.02, 3.06), (3.08, 4.08)])
+    contents = neo_formats.read(folder, REQUEST)
+    assert stretches(first(contents)) == [(0, 3.0), (2000, 122000 / 30000)]
+    assert contents.intervals["TTL"] == same([[3.02, 3.06], [3.08, 4.08]])
+
+
 def test_recordings_of_an_open_ephys_experiment_are_stretches(tmp_path):
     parts = [counts(600, 2), counts(900, 2)]
     for number, (data, at) in enumerate(zip(parts, (0, 60000), strict=True), 1):
