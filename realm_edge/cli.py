@@ -114,12 +114,13 @@ def run(
     as_json: bool,
 ) -> None:
     """Perform every stage that is not done yet; without --data, on synthetic recordings."""
+    from realm_edge.readers import name_of
     from realm_edge.workflow import budget_request, open_for_data, report_request
 
     chosen = _known(targets) or DEFAULT_TARGETS
     limits = budget_request(budget)
     settings = settings_of(preset, config)
-    out = out or Path("runs") / (recordings.files[0].stem if recordings.files else settings.preset if settings else "demo")
+    out = out or Path("runs") / (name_of(recordings.files[0]) if recordings.files else settings.preset if settings else "demo")
     made, request = open_for_data(out, settings, recordings, fresh=fresh, may_skip=True)
     work = _workflow(made)
     work.resume("data", recordings, request=request)

@@ -37,7 +37,7 @@ _NOTES = (
         "nan_samples",
         "resampled",
     ),
-    *("channel_mask", "trials", "units", "spikes_outside", "left_out"),
+    *("channel_mask", "trials", "units", "units_unusable", "spikes_outside", "left_out"),
 )  # of the provenance, that are shown
 _BROADBAND_HZ = 6000.0  # faster recordings hold spikes; converted, they keep the LFP alone
 

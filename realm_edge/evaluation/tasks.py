@@ -14,7 +14,7 @@ from realm_edge.errors import UserError
 from realm_edge.preparation import prepare
 from realm_edge.prepared import prepared
 from realm_edge.progress import Progress
-from realm_edge.readers import read_recording
+from realm_edge.readers import name_of, read_recording
 from realm_edge.recording import Recording
 from realm_edge.session import Session
 from realm_edge.settings import Settings
@@ -71,7 +71,7 @@ def tasks(
     total = len(recordings.files) or settings.synthetic.sessions
     if heldout is not None and total > 1 and not 0 < heldout < total:
         raise UserError(f"--heldout {heldout}: there are {total} sessions: use 1 to {total - 1}, or all")
-    names = [path.stem for path in recordings.files]
+    names = [name_of(path) for path in recordings.files]
     if len(set(names)) < len(names):
         raise UserError(f"two recordings are named {max(names, key=names.count)}: give each session its own file name")
     first = 0 if heldout is None or total == 1 else total - heldout

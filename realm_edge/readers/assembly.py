@@ -70,7 +70,7 @@ def without_behavior(sources: Sources, choices: Choices, training: float, max_ga
         notes["channel_mask"] = signal.mask
     if len(columns) < len(signal.channels):
         notes["channels"] = f"{len(columns)} of {len(signal.channels)} taken"
-    units = units_of(sources, choices)
+    units = units_of(sources, choices, notes)
     recording = Recording(
         name=main.name,
         behavior=np.zeros((0, 0), np.float32),
@@ -155,10 +155,14 @@ def behavior_of(sources: Sources, choices: Choices, label: str) -> tuple[Behavio
     return together, ", ".join(series)
 
 
-def units_of(sources: Sources, choices: Choices) -> Units:
-    """Spike times, on the LFP's clock."""
+def units_of(sources: Sources, choices: Choices, notes: dict[str, str]) -> Units:
+    """Spike times, on the LFP's clock; broken ones beside an LFP are left out, with a note."""
     if sources.units is None:
-        return sources.main.units()
+        try:
+            return sources.main.units()
+        except UserError as error:
+            notes["units_unusable"] = str(error)
+            return Units(())
     found, offset = sources.units.units(), choices.sync_offset
     if not found.times:
         raise UserError(f"{choices.units_file}: no spike times in it: name another --units-file")

@@ -15,6 +15,7 @@ from realm_edge.files import read_json, write_json
 from realm_edge.preparation import prepare
 from realm_edge.prepared import prepared
 from realm_edge.progress import Progress
+from realm_edge.readers import name_of
 from realm_edge.rundir import RunDir
 from realm_edge.session import Session
 from realm_edge.settings import Settings
@@ -39,6 +40,7 @@ _SAID = {
     "unobserved": "",
     "wraps": "warning: ",
     "lfp_unusable": "LFP that cannot be used: ",
+    "units_unusable": "warning: the spikes are left out: ",
     "left_out": "left out of the file: ",
 }
 _WORKERS = 2  # numpy and scipy release the interpreter lock in the long loops; each worker holds one session
@@ -138,9 +140,10 @@ def _check_names(data: Sequence[Path]) -> None:
     """Session files are named after the recordings."""
     seen: dict[str, Path] = {}
     for path in data:
-        if path.stem in seen:
-            raise UserError(f"{path}: the name '{path.stem}' is taken by {seen[path.stem]}; give each session its own file name")
-        seen[path.stem] = path
+        name = name_of(path)
+        if name in seen:
+            raise UserError(f"{path}: the name '{name}' is taken by {seen[name]}; give each session its own file name")
+        seen[name] = path
 
 
 def _check_alike(first: Session, session: Session) -> None:
