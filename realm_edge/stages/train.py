@@ -70,8 +70,8 @@ def run(run: RunDir, progress: Progress, device: str = "cpu", precision: str = "
     Under torchrun all processes train together and see one directory; the first one writes.
 
     Accuracies are on the held-out session's test part, in target units, decoded causally from the session's first bin with the state
-    carried. ``predictions.npz``: ``bins`` (n,) int64, ``true`` (n, dims), and one (n, dims) float32 array a decoder, by its name in
-    ``metrics.json``.
+    carried through each segment. ``predictions.npz``: ``bins`` (n,) int64, ``true`` (n, dims), and one (n, dims) float32 array a decoder,
+    by its name in ``metrics.json``.
 
     Args:
         device, precision: see :func:`realm_edge.training.machine.machine`. They decide how fast training is and how it rounds.
@@ -175,7 +175,7 @@ def _decoder(student: Student, material: Material, histories: Mapping[str, Histo
         "seconds": sum(history.seconds for history in histories.values()),
         "phases": {name: history.as_json() for name, history in histories.items()},
     }
-    return _Decoder(decode(student, torch.from_numpy(material.inputs)).numpy(), facts)
+    return _Decoder(decode(student, torch.from_numpy(material.inputs), material.decoded.starts).numpy(), facts)
 
 
 def _wiener(trainer: _Trainer, material: Material, name: str) -> _Decoder:

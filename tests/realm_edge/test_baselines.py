@@ -196,14 +196,14 @@ def test_the_teachers_read_out_sees_the_future_and_blocks_do_not_show(series: Se
     torch.manual_seed(0)
     module = bidirectional.ReadOut(Teacher(MODEL, [5]), 2).eval()
     assert not any("predictor" in name or "mask_token" in name for name, _ in module.named_parameters())
-    whole = bidirectional.over_session(module, series.inputs, 200)
+    whole = bidirectional.over_session(module, series.inputs, (0,), 200)
     assert whole.shape == (BINS, 2)
     changed = series.inputs.clone()
     changed[1200:] = -2.0
-    again = bidirectional.over_session(module, changed, 200)
+    again = bidirectional.over_session(module, changed, (0,), 200)
     assert (again[1190:1200] - whole[1190:1200]).abs().max() > 1e-3
     monkeypatch.setattr("realm_edge.baselines.bidirectional.BLOCK_BINS", 300)
-    torch.testing.assert_close(bidirectional.over_session(module, series.inputs, 1000), whole, atol=1e-3, rtol=0)
+    torch.testing.assert_close(bidirectional.over_session(module, series.inputs, (0,), 1000), whole, atol=1e-3, rtol=0)
 
 
 def test_autoencoding_trains_the_student_and_hides_masked_bins(series: Series) -> None:
