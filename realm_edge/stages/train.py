@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from realm_edge import wiener
 from realm_edge.checkpoint import save_student, save_teacher
 from realm_edge.files import sha256_json, write_bytes, write_json
-from realm_edge.metrics import accuracy
+from realm_edge.metrics import score_test_part
 from realm_edge.models.student import Student, decode
 from realm_edge.progress import Progress
 from realm_edge.rundir import RunDir
@@ -114,12 +114,13 @@ def _train(run: RunDir, progress: Progress, fabric: Fabric, precision: str) -> d
         "target_names": list(heldout.target_names),
         "target_unit": heldout.target_unit,
         "bin_ms": run.settings.bin_ms,
+        "segments": len(heldout.starts),
         "bins": {"train": heldout.train_end, "validation": heldout.validation_end - heldout.train_end, "test": len(bins)},
         "machine": {"device": fabric.device.type, "processes": fabric.world_size, "precision": precision},
         "pretraining": pretraining,
         "teacher": teacher,
         "decoders": {
-            name: accuracy(heldout.targets[bins], decoder.predicted[bins]).as_json(heldout.target_names) | decoder.facts
+            name: score_test_part(heldout, decoder.predicted, run.settings.bin_ms / 1000) | decoder.facts
             for name, decoder in decoders.items()
         },
     }
