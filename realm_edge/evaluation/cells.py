@@ -65,7 +65,7 @@ class Cell:
         conditions, task, arm = self.conditions, self.task, ALL[self.decoder]
         session = shifted(task.decoded, task.bin_s, self.seed) if arm.chance else task.decoded
         decoded = with_labels(session, self.labels)
-        material = gather((*task.others, decoded), decoded, arm.inputs, task.chain.whole_session)
+        material = gather((*task.others, decoded), decoded, arm.inputs, task.bin_s, task.chain.whole_session)
         # What is pretrained is shared by all decoded sessions with the same pretraining sessions.
         shared = self.made_from["recordings"]
         if material.pretraining:

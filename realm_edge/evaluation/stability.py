@@ -139,7 +139,7 @@ def _decoded(settings: Settings, sessions: tuple[Session, ...], kind: str, zscor
     """Scores of the training day's test part and of those of all later days."""
     inputs = [segments_z(getattr(session, kind), zscore_bins, session.starts) for session in sessions]
     kinds = inputs[BEFORE].shape[1] // len(sessions[BEFORE].good_channels)
-    series = [standardise(sessions[at], inputs[at], kinds) for at in range(BEFORE + 1)]
+    series = [standardise(sessions[at], inputs[at], settings.bin_ms / 1000, kinds) for at in range(BEFORE + 1)]
     day = series[BEFORE]
     student = _student(settings, series, fabric)
     filtered = wiener.fit(day.inputs.numpy(), day.targets.numpy(), day.train_end, day.validation_end, settings.wiener_lags)

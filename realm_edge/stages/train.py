@@ -93,12 +93,13 @@ def _train(run: RunDir, progress: Progress, fabric: Fabric, precision: str) -> d
     trainer = _Trainer(run, progress, {"settings": run.settings.digest(), "data": run.digest("data")}, fabric)
     outputs = [run.file(name) for name in ("teacher.safetensors", "student.safetensors", "metrics.json", "predictions.npz")]
 
-    lfp = gather(sessions, heldout, "features")
+    bin_s = run.settings.bin_ms / 1000
+    lfp = gather(sessions, heldout, "features", bin_s)
     decoders, teacher = _lfp_student(trainer, lfp)
     decoders["lfp_wiener"] = _wiener(trainer, lfp, "lfp_wiener")
     pretraining = {"lfp": lfp.as_json()}
     if heldout.counts is not None:
-        spikes = gather(sessions, heldout, "counts")
+        spikes = gather(sessions, heldout, "counts", bin_s)
         decoders["spike_student"] = _spike_student(trainer, spikes)
         decoders["spike_wiener"] = _wiener(trainer, spikes, "spike_wiener")
         pretraining["spike"] = spikes.as_json()
@@ -119,10 +120,7 @@ def _train(run: RunDir, progress: Progress, fabric: Fabric, precision: str) -> d
         "machine": {"device": fabric.device.type, "processes": fabric.world_size, "precision": precision},
         "pretraining": pretraining,
         "teacher": teacher,
-        "decoders": {
-            name: score_test_part(heldout, decoder.predicted, run.settings.bin_ms / 1000) | decoder.facts
-            for name, decoder in decoders.items()
-        },
+        "decoders": {name: score_test_part(heldout, decoder.predicted, bin_s) | decoder.facts for name, decoder in decoders.items()},
     }
     if trainer.writes:
         write_json(run.file("metrics.json"), metrics)

@@ -12,7 +12,7 @@ from torch import Tensor
 from realm_edge.errors import UserError
 from realm_edge.models.by_segment import inside, side_by_side
 from realm_edge.models.student import CLIP, Student
-from realm_edge.segments import bounds, one_segment, within
+from realm_edge.segments import bounds, one_segment, with_history, within
 from realm_edge.session import Session
 
 MIN_BATCHES = 3  # an epoch
@@ -75,18 +75,24 @@ class Batch(NamedTuple):
     lengths: Tensor  # (batch,) int64, always on the CPU: bins of each window before its padding
 
 
-def standardise(session: Session, inputs: NDArray[np.float32], kinds: int = 1, whole_session: bool = False) -> Series:
+def standardise(session: Session, inputs: NDArray[np.float32], bin_s: float, kinds: int = 1, whole_session: bool = False) -> Series:
     """Standardise one input of a session (its LFP features or its spike counts) and its behaviour.
+
+    The inputs' statistics are taken over the training bins with a second of history, where the front end's filters have settled: one
+    channel with an offset makes their start-up larger than all that follows. Where no bin has a second of history, all bins count.
 
     Args:
         inputs: (bins, n_inputs).
+        bin_s: seconds a bin.
         kinds: inputs a channel has, kind after kind; divides ``n_inputs``.
         whole_session: take the inputs' statistics from the whole session, as no implant can.
 
     Raises:
         UserError: the behaviour is unknown or constant over the training part.
     """
-    known = inputs[: None if whole_session else session.train_end].astype(np.float64)
+    # A second is enough for filters. quantization.stage.WARM_UP_BINS is longer: what it leaves out, the decoder's state settles in too.
+    settled = with_history(session.starts, session.bins, bin_s)[: None if whole_session else session.train_end]
+    known = inputs[: len(settled)][settled if settled.any() else slice(None)].astype(np.float64)
     mean, std = known.mean(axis=0), known.std(axis=0)
     dead = std <= 1e-6 * (1.0 + np.abs(mean))  # rounding noise of a constant, not a signal
     inv_std = np.where(dead, 0.0, 1.0 / np.where(dead, 1.0, std))

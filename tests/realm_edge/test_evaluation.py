@@ -292,7 +292,7 @@ def test_every_arm_starts_anew_with_segments_and_tables_say_how_it_does_with_his
 
 def test_half_the_student_is_about_half(tmp_path: Path) -> None:
     session = tasks(Recordings(), SETTINGS, 1, Silent())[0].decoded
-    material = gather([session], session, "features")
+    material = gather([session], session, "features", 0.02)
     for name, preset in PRESETS.items():
         wide = replace(material, inputs=np.zeros((1, 7 * preset.synthetic.channels), np.float32))
         bench = Bench(preset, wide, 60, 0, tmp_path, {})
