@@ -114,8 +114,9 @@ def standardise(session: Session, inputs: NDArray[np.float32], bin_s: float, kin
 def training_batches(series: Sequence[Series], window: int, batch: int) -> list[Batch]:
     """One epoch: every segment of the training parts cut into windows at a random offset, shuffled. Draws from torch's generator.
 
-    A segment shorter than a window is one window, padded; no window is longer than the longest segment. Decoders start at rest with
-    every window: what depends on the time since a segment's start they learn where windows are as long as segments.
+    A segment shorter than a window is one window, padded; no window is longer than the longest segment. Every segment but a session's
+    first also gives the window at its start in every epoch: decoding starts there again and again, and from the same state. What depends
+    on all that has happened since a segment's start is still learnt best with windows as long as segments.
 
     Short recordings are cut again at other offsets until there are :data:`MIN_BATCHES`, or epochs and patience, which are set for
     recordings of minutes, would end training after a few dozen steps. A batch holds windows with one number of inputs.
@@ -127,7 +128,8 @@ def training_batches(series: Sequence[Series], window: int, batch: int) -> list[
         for one, first, stop in segments:
             spare = max(stop - window - first, 0)
             offset = int(torch.randint(min(window, spare + 1), ()))
-            windows += [Window(one, start, min(start + window, stop)) for start in range(first + offset, first + spare + 1, window)]
+            starts = [*([first] if first and offset else []), *range(first + offset, first + spare + 1, window)]
+            windows += [Window(one, start, min(start + window, stop)) for start in starts]
     shuffled = [windows[index] for index in torch.randperm(len(windows)).tolist()]
     batches = [each[first : first + batch] for each in _by_inputs(shuffled) for first in range(0, len(each), batch)]
     if len({one.inputs.shape[1] for one in series}) > 1:

@@ -75,6 +75,7 @@ def test_windows_never_contain_a_start(case):
         assert stop <= one.train_end and stop - first <= window and not starts & set(range(first + 1, stop))
         assert stop - first == window or (first, stop) in parts  # a shorter one is a whole segment
     assert all(any(start <= first and stop <= end for first, stop in seen) for start, end in parts)  # none is left out
+    assert {first for first, _ in parts[1:]} <= {first for first, _ in seen}  # all later starts
     assert len(seen) > (MIN_BATCHES - 1) * batch
 
     if one.validation_end > one.train_end:
