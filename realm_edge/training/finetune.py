@@ -86,7 +86,7 @@ def decoding_error(out: Run, series: Sequence[Series], window: int) -> float:
     """
     predicted, known = [], []
     for one in series:
-        first = max(one.train_end - WARM_UP_WINDOWS * window, int(one.starts[one.starts <= one.train_end][-1]))
+        first = max(one.train_end - WARM_UP_WINDOWS * window, 0)
         decoded = over_segments(out, one.inputs[first : one.validation_end], within(one.starts, first, one.validation_end))
         predicted.append(decoded[one.train_end - first :])
         known.append(one.targets[one.train_end : one.validation_end])
