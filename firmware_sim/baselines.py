@@ -68,7 +68,7 @@ def run(run: RunDir, progress: Progress, targets: Sequence[str]) -> dict[str, An
     outputs: list[Path] = []
     streams: dict[str, Any] = {}
     for stream in present(run):
-        material = gather(sessions, heldout, "features" if stream is LFP else "counts")
+        material = gather(sessions, heldout, "features" if stream is LFP else "counts", run.settings.bin_ms / 1000)
         decoders = {STUDENT: _Graphs(load_model(stream.float_decoder(run)), load_model(stream.int8_decoder(run)))}
         scale = metadata(decoders[STUDENT].integers)["io"]["features"]["scale"]
         for name, graph in _fitted(run, stream, heldout, material, progress):

@@ -98,7 +98,10 @@ def tasks(
 
 
 def with_labels(session: Session, share: float) -> Session:
-    """Hide the behaviour of the training part after its first ``share``; validation and test stay as they are."""
+    """Hide the behaviour of the training part after its first ``share`` of bins, whatever segment these end in.
+
+    Validation and test stay as they are.
+    """
     targets = session.targets.copy()
     targets[round(share * session.train_end) : session.train_end] = np.nan
     return dataclasses.replace(session, targets=targets)
@@ -106,6 +109,9 @@ def with_labels(session: Session, share: float) -> Session:
 
 def shifted(session: Session, bin_s: float, seed: int) -> Session:
     """Turn the behaviour round by a random time of at least 10 s: what is decoded then is chance.
+
+    Segments count as if they followed one another: behaviour of one may come to lie beside another's inputs, and across its start. Each
+    value stays beside its neighbours in time, so that the behaviour keeps what it remembers of itself.
 
     Raises:
         UserError: the session is no longer than twice that.

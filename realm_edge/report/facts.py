@@ -59,7 +59,8 @@ def _what(run: RunDir, metrics: dict[str, Any]) -> Facts:
     settings = run.settings
     asked = {"preset": settings.preset, "transform": settings.behavior_transform, "output_delay_ms": settings.output_delay_ms}
     features = run.requested("data").get("features")  # name of the series, where recordings hold features instead of voltage
-    return asked | {"features": features} | {key: metrics[key] for key in chosen}
+    segments = metrics.get("segments", 1)  # earlier versions knew of none
+    return asked | {"features": features, "segments": segments} | {key: metrics[key] for key in chosen}
 
 
 def _verdict(simulation: dict[str, Any]) -> Facts:

@@ -158,6 +158,7 @@ def _metrics(synthetic: bool) -> dict:
     decoders = {
         f"{stream}_{kind}": {
             "r2": r2["float"],
+            "r2_with_history": 0.8765,
             "r": 0.85,
             "r2_by_axis": dict.fromkeys(AXES, r2["float"]),
             "r_by_axis": dict.fromkeys(AXES, 0.85),
@@ -177,6 +178,7 @@ def _metrics(synthetic: bool) -> dict:
         "target_names": list(AXES),
         "target_unit": "cm/s",
         "bin_ms": 20,
+        "segments": 1 if synthetic else 7,
         "bins": {"train": 900, "validation": 100, "test": BINS},
         "pretraining": {"lfp": several if synthetic else one, "spike": several if synthetic else one},
         "teacher": {"parameters": 160_000},
@@ -256,6 +258,7 @@ def test_all_sections_and_plots_are_there(reported: RunDir) -> None:
     parsed.feed(_page(reported))
     assert tuple(parsed.sections) == SECTIONS
     assert _page(reported).count("<svg") == 6
+    assert "of history" not in _page(reported)  # its session has one segment
 
 
 def test_a_verification_is_a_section_until_it_is_stale(tmp_path: Path) -> None:
@@ -390,6 +393,7 @@ def test_a_real_recording_is_named_and_pretraining_on_itself_is_said(tmp_path: P
     assert "SYNTHETIC" not in page
     assert "monday.nwb" in page and "ab" * 32 in page
     assert "<strong>no other session: pretrained on the training part of the decoded one</strong>" in page
+    assert page.count('<th class="n">R² with 1 s of history</th>') == 1 and '<td class="n">0.876</td>' in page  # its session has pauses
     assert "rv32imc" not in page
     assert "resampled: LFP 4800 Hz to 1000 Hz, 6.08 ms late" in page
 
