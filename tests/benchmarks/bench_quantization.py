@@ -22,7 +22,7 @@ from quantization.golden import Golden
 from quantization.observers import OBSERVERS
 from quantization.selection import float_decoded
 from quantization.sizes import sizes
-from quantization.stage import WARM_UP_BINS
+from quantization.calibrate import WARM_UP_BINS
 from realm_edge.errors import UserError
 from realm_edge.files import read_json
 from realm_edge.metrics import accuracy, nrmse
