@@ -84,7 +84,9 @@ def _quantised(
     frontend, feature_scale = None, input_scale(stream, run.settings, training)
     if stream.has_frontend(session):
         plain = _plain_features(run.settings, session) if stream is LFP and run.settings.lfp.zscore_bins else training
-        frontend = quantize_frontend(load_model(stream.float_frontend(run)), plain[counts], made_from)
+        # Filters that start anew answer the step from 0 by more than they do later on: where they do so in use, it has to fit.
+        seen = plain if len(session.starts) > 1 else plain[WARM_UP_BINS:]
+        frontend = quantize_frontend(load_model(stream.float_frontend(run)), seen, made_from)
         feature_scale = metadata(frontend)["io"]["features"]["scale"]
     float_decoder = load_model(stream.float_decoder(run))
     observed = observe(float_decoder, training, warm_up, progress, starts)

@@ -74,7 +74,7 @@ def read_graph(path: Path) -> StepGraph:
     if not isinstance(io, dict) or not all(isinstance(entry, dict) for entry in io.values()):
         raise UserError(f"{path}: metadata 'io' is not an object of objects; {_REMEDY}")
     warm_up_bins = about.get("warm_up_bins")
-    if warm_up_bins is not None and not (isinstance(warm_up_bins, int) and warm_up_bins >= 0):
+    if warm_up_bins is not None and not (type(warm_up_bins) is int and warm_up_bins >= 0):
         raise UserError(f"{path}: metadata 'warm_up_bins' is {warm_up_bins!r}, not a number of bins; {_REMEDY}")
     return StepGraph(
         source=path,

@@ -9,7 +9,7 @@ from onnx import numpy_helper
 
 from export.stepgraph import metadata
 from quantization import selection
-from quantization.calibrate import Observed, observe
+from quantization.calibrate import WARM_UP_BINS, Observed, observe, settled, warm_up_bins
 from quantization.decoder import quantize_decoder
 from quantization.fixedpoint import INT8_LIMIT, INT16_LIMIT, table
 from quantization.formats import Formats, factors, widenable
@@ -21,6 +21,7 @@ from quantization.selection import Stretches, choose_formats, float_decoded
 from quantization.sizes import sizes
 from quantization.tensor_table import Row, tensor_table
 from quantization.warnings import warnings
+from realm_edge.errors import UserError
 from realm_edge.files import write_json
 from realm_edge.metrics import nrmse
 from realm_edge.models.student import CLIP
@@ -79,6 +80,37 @@ def test_stretches_cover_the_training_part_and_rounds_what_float_reads():
     assert stretches.features[0] == 0 and stretches.features[-1] == features[-1]
     assert np.abs(stretches.stored * 0.5 - stretches.features).max() <= 0.25 + 1e-4
     assert len(Stretches.of(features[:50], [0.5]).features) == 48
+
+
+@pytest.mark.parametrize(
+    ("starts", "bins", "expected"),
+    [
+        ((0,), 151, WARM_UP_BINS),  # without pauses always: one bin is left
+        ((0,), 20_000, WARM_UP_BINS),
+        ((0, 5000), 20_000, WARM_UP_BINS),
+        (range(0, 600, 50), 600, 31),  # 12 trials of a second: 12 x 19 = 228 of at least 225 bins
+        (range(0, 9000, 90), 9000, 45),  # 4500 of at least 4425
+        (range(600), 600, 0),
+    ],
+)
+def test_the_warm_up_of_every_segment_is_left_out_as_far_as_bins_remain(starts, bins, expected):
+    assert warm_up_bins(starts, bins) == expected
+
+
+def test_calibration_starts_anew_at_each_segment_and_counts_what_has_settled(chain):
+    starts, warm_up = (0, 60, 75, 200), 40
+    observed = observe(chain.decoder, chain.features[:300], warm_up, starts=starts)
+    parts = [observe(chain.decoder, chain.features[a:b], warm_up) for a, b in ((0, 60), (75, 200), (200, 300))]  # the second is too short
+    for name, values in observed.tensors.items():
+        np.testing.assert_array_equal(values, np.concatenate([part.tensors[name] for part in parts]), err_msg=name)
+    for name, peak in observed.state_peaks.items():
+        np.testing.assert_array_equal(peak, np.max([part.state_peaks[name] for part in parts], axis=0), err_msg=name)
+    counts = settled(starts, 300, warm_up)
+    np.testing.assert_array_equal(np.flatnonzero(counts), [*range(40, 60), *range(115, 200), *range(240, 300)])
+    whole = observe(chain.decoder, chain.features[:300], warm_up).tensors["decoded"][counts[warm_up:]]
+    assert not np.allclose(observed.tensors["decoded"][20:40], whole[20:40])
+    with pytest.raises(UserError, match="more than 40 bins"):
+        observe(chain.decoder, chain.features[:60], warm_up, starts=(0, 30))
 
 
 def test_a_better_observer_replaces_the_default_and_nothing_else_does(chosen):
