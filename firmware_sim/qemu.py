@@ -14,13 +14,14 @@ from firmware_sim.plugin import plugin_library
 from firmware_sim.profile import VISITS
 from firmware_sim.targets import Target
 from realm_edge.errors import UserError
+from realm_edge.segments import Starts
 
 # Markers in the order of the profile's columns: those of firmware/regions.c, and the one of validation/programs.
-REGIONS = ("outside", "frontend", "decoder", "send", "program")
+REGIONS = ("outside", "frontend", "decoder", "send", "reset", "program")
 DEBIAN_PACKAGES = "qemu-system-arm qemu-system-misc"
 VERSIONS = ((7, 2), (8, 2))  # plugin API version 1, which the plugin declares: QEMU 7.2 up to 8.2
 EXIT_TEXT = {
-    2: "could not open samples.bin or dump.bin",
+    2: "could not open samples.bin, pauses.bin or dump.bin",
     3: "met a processor fault",
     4: "found a partial block at the end of its samples",
     5: "could not write dump.bin",
@@ -65,12 +66,15 @@ class Run:
     emulator: Emulator
 
 
-def run_firmware(elf: Path, target: Target, samples: NDArray[np.int16], folder: Path, timeout_s: float = 900.0) -> Run:
+def run_firmware(
+    elf: Path, target: Target, samples: NDArray[np.int16], folder: Path, timeout_s: float = 900.0, starts: Starts = (0,)
+) -> Run:
     """Execute ``elf`` on ``samples`` until they end.
 
     Args:
         samples: (ticks, values a tick).
-        folder: working folder of the emulator; receives profile.txt and visits.bin, and while it runs samples.bin and dump.bin.
+        folder: working folder of the emulator; receives profile.txt and visits.bin, and while it runs samples.bin, pauses.bin and dump.bin.
+        starts: bins at which segments start, the first at 0; before the others the board tells of a pause.
 
     Raises:
         UserError: QEMU is missing or of the wrong version, the run took longer than ``timeout_s``, or the firmware ended with an error.
@@ -79,11 +83,13 @@ def run_firmware(elf: Path, target: Target, samples: NDArray[np.int16], folder: 
     dump, profile = folder / "dump.bin", folder / "profile.txt"
     for stale in (dump, profile, folder / VISITS):
         stale.unlink(missing_ok=True)
-    np.ascontiguousarray(samples, dtype="<i2").tofile(folder / "samples.bin")
+    inputs = {"samples.bin": np.ascontiguousarray(samples, dtype="<i2"), "pauses.bin": np.asarray(starts[1:], dtype="<u4")}
+    for name, values in inputs.items():
+        values.tofile(folder / name)
     emulator = execute(elf, target, folder, timeout_s)
     content = np.fromfile(dump, dtype=np.uint8)
-    for large in (dump, folder / "samples.bin"):  # kept only when the run failed
-        large.unlink()
+    for path in (dump, *(folder / name for name in inputs)):  # kept only when the run failed
+        path.unlink()
     return Run(content[:-4], int(content[-4:].view("<u4")[0]), profile, emulator)
 
 

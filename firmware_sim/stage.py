@@ -39,7 +39,9 @@ def run(run: RunDir, progress: Progress, target_name: str, budget_file: Path | N
         )
         samples = golden.features if golden.samples is None else golden.samples
         with tempfile.TemporaryDirectory(prefix="realm-edge-") as folder:
-            result = simulate_stream(run.file("firmware", target_name, stream.name), target, samples, expected, Path(folder))
+            result = simulate_stream(
+                run.file("firmware", target_name, stream.name), target, samples, expected, Path(folder), starts=golden.starts
+            )
         r2 = quantised[stream.name]["r2"]
         rate = run.settings.lfp.rate_hz if stream is LFP else run.settings.spike.rate_hz
         late_s = run.settings.output_delay_ms / 1000

@@ -65,6 +65,7 @@ def stream_report(
         "emulator": result.emulator,
         "frontend": FRONTENDS[work.source],
         "steps": result.steps,
+        "reset": _reset_json(result),
         "bit_exact": result.bit_exact,
         "mismatch": asdict(result.mismatch) if result.mismatch else None,
         "cycles_per_step": cycles.cycles,
@@ -152,6 +153,19 @@ def _region_json(region: RegionStep, steps: int) -> dict[str, float | None]:
         "p99_cycles_of_a_visit": visits.p99.cycles if visits else None,
         "longest_visit_cycles": visits.longest.cycles if visits else None,
         "longest_visit_cycles_high": visits.longest.high if visits else None,
+    }
+
+
+def _reset_json(result: StreamResult) -> dict[str, Any]:
+    """How often the run started anew after a pause, what one reset costs, and after how many bins the decoder has settled."""
+    visits, bins = result.regions["reset"].visits, result.bundle.warm_up_bins
+    assert visits is not None  # the firmware starts once at least
+    return {
+        "count": visits.count - 1,
+        "cycles": visits.longest.cycles,
+        "cycles_range": [visits.longest.low, visits.longest.high],
+        "warm_up_bins": bins,
+        "warm_up_ms": None if bins is None else 1000 * bins / result.bundle.decoder.rate_hz,
     }
 
 

@@ -55,7 +55,7 @@ size_t qemu_plugin_insn_size(const struct qemu_plugin_insn *insn);
 uint64_t qemu_plugin_insn_vaddr(const struct qemu_plugin_insn *insn);
 EXPORT int qemu_plugin_version = 1;
 
-enum { MAX_REGIONS = 5, BUCKETS = 4096, NO_REGION = -1 };
+enum { MAX_REGIONS = 6, BUCKETS = 4096, NO_REGION = -1 };
 
 struct counter {
     uint32_t now;               /* in this visit */

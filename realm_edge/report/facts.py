@@ -47,10 +47,10 @@ def _quantization(run: RunDir) -> Facts:
     """By stream: bytes by tensor, and the rows of the tensor table, those that cost most first."""
     chosen = {}
     for name, stream in read_json(run.file("calibration.json")).items():
-        if "sizes" not in stream:
+        if "compared_bins" not in stream:
             raise UserError(f"{run.file('calibration.json')}: of an earlier version: run 'realm-edge quantize --out {run.path}'")
         rows = sorted(stream["tensors"], key=lambda row: -row["nrmse_alone"])
-        chosen[name] = {"tensors": rows, "sizes": stream["sizes"], "segment_bins": stream["segment_bins"]}
+        chosen[name] = {"tensors": rows, "sizes": stream["sizes"], "compared_bins": stream["compared_bins"]}
     return chosen
 
 

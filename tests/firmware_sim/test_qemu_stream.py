@@ -68,6 +68,30 @@ def test_the_firmware_equals_the_mirror_to_the_bit(target, with_frontend, tiny, 
     assert (found.tensor, found.step, found.index) == ("state.block0.h", 9, (0,))
 
 
+STARTS = (0, 1, 2, 17, 40, 41, 59)  # a segment of one bin, two in a row, and the last bin
+
+
+@pytest.mark.parametrize("with_frontend", [True, False], ids=["frontend", "counts"])
+def test_the_firmware_starts_anew_where_the_recording_paused(target, with_frontend, tiny, tmp_path):
+    write_bundle, mirror = tiny
+    bundle, answer = write_bundle(tmp_path / "bundle", target.name, with_frontend), mirror(STEPS, with_frontend, starts=STARTS)
+    expected = expected_of(answer, with_frontend)
+    result = simulate_stream(bundle, target, answer.samples, expected, tmp_path / "sim", starts=STARTS)
+    assert result.mismatch is None and result.steps == STEPS
+    reset = result.regions["reset"].visits
+    assert reset.count == len(STARTS)
+    assert reset.least_instructions == reset.most_instructions > 0  # every one clears the same blocks
+    plain = simulate_stream(bundle, target, answer.samples, expected_of(mirror(STEPS, with_frontend), with_frontend), tmp_path / "sim")
+    assert plain.mismatch is None and plain.regions["reset"].visits.count == 1
+    for name in ("frontend", "decoder", "send"):  # what a reset costs is no part of the steps
+        assert result.regions[name] == plain.regions[name]
+    # A reset that is left out shows at once, in each of the runs without one of them.
+    for left_out in STARTS[1:]:
+        rest = tuple(start for start in STARTS if start != left_out)
+        found = simulate_stream(bundle, target, answer.samples, expected, tmp_path / "sim", starts=rest).mismatch
+        assert found is not None and found.step == left_out
+
+
 @pytest.mark.parametrize("change", [{"weight": 7}, {"shift": 5}], ids=str)
 def test_one_bit_of_a_weight_or_of_a_shift_is_found(change, tiny, tmp_path, target):
     write_bundle, mirror = tiny
@@ -101,6 +125,8 @@ def test_the_report_holds_what_must_be_shown(target, tiny, tmp_path):
     json.dumps(report, allow_nan=False)
     assert report["bit_exact"] is True
     assert report["steps"] == STEPS
+    assert report["reset"].pop("cycles") > 0 and report["reset"].pop("cycles_range")[0] > 0
+    assert report["reset"] == {"count": 0, "warm_up_bins": 25, "warm_up_ms": 500.0}
     assert report["macs_per_step"] == 6
     assert report["cycles_per_mac"] == pytest.approx(report["regions"]["decoder"]["cycles"] / 6)
     assert report["state_bytes"] == 36
