@@ -12,7 +12,6 @@ from firmware_sim.build import build_firmware
 from firmware_sim.bundle import load_bundle
 from firmware_sim.compare import Expected
 from firmware_sim.components import load_components
-from firmware_sim.plugin import plugin_library
 from firmware_sim.simulate import simulate_stream
 from firmware_sim.stream_report import stream_report
 from firmware_sim.targets import get_target
@@ -233,18 +232,6 @@ def test_broken_bundles_are_refused(tiny, tmp_path):
         build_firmware(load_bundle(folder), target, tmp_path / "build")
 
 
-def test_a_missing_or_strange_emulator_is_named(monkeypatch, tmp_path):
-    monkeypatch.setattr(qemu.shutil, "which", lambda name: None)
-    with pytest.raises(UserError, match="qemu-system-arm is not installed: on Debian 'apt-get install qemu-system-arm qemu-system-misc'"):
-        qemu.find_emulator("qemu-system-arm")
-    strange = tmp_path / "qemu-system-arm"
-    strange.write_text("#!/bin/sh\necho QEMU emulator version 4.2.0\n")
-    strange.chmod(0o755)
-    monkeypatch.setattr(qemu.shutil, "which", lambda name: str(strange))
-    with pytest.raises(UserError, match=r"version 4\.2\.0 cannot load the counting plugin; use QEMU 7.2 to 8.2"):
-        qemu.find_emulator("qemu-system-arm")
-
-
 def test_a_run_that_does_not_end_is_stopped(tiny, tmp_path, target):
     write_bundle, mirror = tiny
     folder = write_bundle(tmp_path / "bundle", target.name, False)
@@ -275,14 +262,6 @@ def test_a_processor_fault_is_reported(tiny, tmp_path, target):
     elf = build_firmware(load_bundle(folder), target, tmp_path / "build")
     with pytest.raises(UserError, match="the firmware met a processor fault"):
         qemu.run_firmware(elf, target, mirror(2, False).samples, tmp_path / "run", timeout_s=20.0)
-
-
-def test_the_plugin_is_compiled_once(tmp_path):
-    first = plugin_library(tmp_path)
-    stamp = first.stat().st_mtime_ns
-    assert plugin_library(tmp_path) == first
-    assert first.stat().st_mtime_ns == stamp
-    assert [path.name for path in tmp_path.iterdir()] == [first.name]
 
 
 def test_samples_reach_the_firmware_unchanged_at_the_rails(tiny, tmp_path, target):
