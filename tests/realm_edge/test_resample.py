@@ -36,7 +36,7 @@ def test_the_pass_band_is_flat_and_nothing_is_late(rate):
 @pytest.mark.parametrize("rate", [2000.0, 2500.0159, 4800.0, 24414.0625, 30_000.0, 40_000.0])
 def test_what_would_fold_onto_the_pass_band_is_stopped(rate):
     edge = 0.65 * NEW
-    for frequency in np.linspace(edge, min(rate / 2, 3 * NEW), 7, endpoint=False)[: None if rate > 2000 else 5]:
+    for frequency in np.linspace(edge, min(rate / 2, 3 * NEW), 7, endpoint=False):
         x = tone(frequency, rate) * signal.windows.tukey(round(4 * rate), 0.2)[:, None]  # without a step at the start
         assert np.abs(whole(rate, x)).max() < 2e-3, frequency
 
