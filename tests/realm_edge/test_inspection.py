@@ -52,7 +52,12 @@ def test_what_is_said(monday):
     assert hand["rate_hz"] == pytest.approx(100) and (force["gaps"], force["longest_gap_s"]) == (1, pytest.approx(0.41))
     text = "\n".join(lines(summary))
     assert "pauses" not in text and summary["pauses"] == []
-    for part in ("16 channel(s), 1000 Hz, 8.0 s from 0.250 s, 6.00 ms late", "2, the longest 12.0 ms at 1.500 s", "dead       3", "masked     5"):
+    for part in (
+        "16 channel(s), 1000 Hz, 8.0 s from 0.250 s, 6.00 ms late",
+        "2, the longest 12.0 ms at 1.500 s",
+        "dead       3",
+        "masked     5",
+    ):
         assert part in text
     assert "6.2 % NaN" in text and "1 gap(s), the longest 0.410 s" in text
 

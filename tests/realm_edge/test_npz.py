@@ -84,5 +84,3 @@ def test_npz_truncated_and_wrong_behaviour(tmp_path):
     path.write_bytes(path.read_bytes()[:-200])
     with pytest.raises(UserError, match=r"a\.npz: not readable"):
         read_recording(path)
-
-

@@ -76,7 +76,9 @@ def test_no_value_beyond_the_look_ahead_matters(rate):
     first = np.flatnonzero((before != after).any(axis=1))[0]
     delay = Resampler(rate, NEW).delay_s
     assert 0 < delay < 0.03
-    assert moment / rate - delay - 1e-9 <= first / NEW <= moment / rate - delay + 2 / min(rate, NEW) + 1e-9  # the window ends in next to nothing
+    assert (
+        moment / rate - delay - 1e-9 <= first / NEW <= moment / rate - delay + 2 / min(rate, NEW) + 1e-9
+    )  # the window ends in next to nothing
 
 
 def test_rates_that_are_the_same():

@@ -142,7 +142,9 @@ def test_recordings_that_cannot_be_used(made, message):
 
 def test_the_needed_length_is_enough():
     lfp = recording().lfp
-    assert prepare(recording(lfp=lfp[: 13 * 2000]), SETTINGS, heldout=True).bins == 649  # for the last one the resampler would look beyond the end
+    assert (
+        prepare(recording(lfp=lfp[: 13 * 2000]), SETTINGS, heldout=True).bins == 649
+    )  # for the last one the resampler would look beyond the end
 
 
 def test_constant_and_masked_channels_are_bad():
