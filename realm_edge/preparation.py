@@ -102,13 +102,14 @@ def prepare_in(
                 f"LFP {resampler.rate:.9g} Hz to {resampler.new_rate:g} Hz; a sample looks {1e3 * resampler.delay_s:.2f} ms ahead, "
                 "which counts as latency"
             )
-        if recording.lfp_clips and watched.clipped.any():
-            worst = int(np.argmax(watched.clipped))
-            notes["clipped"] = (
-                f"{int(watched.clipped.sum())} samples clipped at full scale, channel {(recording.channels or range(channels))[worst]} in "
-                f"{100 * watched.clipped[worst] / max(1, len(lfp)):.2g} % of the time"
-            )
         good = _good_channels(watched.changes, recording.good_channels, label)
+        clipped = watched.clipped * good
+        if recording.lfp_clips and clipped.any():
+            worst = int(np.argmax(clipped))
+            notes["clipped"] = (
+                f"{int(clipped.sum())} samples clipped at full scale, channel {(recording.channels or range(channels))[worst]} in "
+                f"{100 * clipped[worst] / max(1, len(lfp)):.3g} % of the time"
+            )
         frontend = design(settings, good)
         features = spooled(spool, feature_blocks(frontend, lfp, starts), frontend.n_features, np.float32)
     if counts is not None:
