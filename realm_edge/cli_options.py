@@ -81,9 +81,10 @@ def gathered(command: Command) -> Command:
         choices = Choices(behavior, lfp, channels, without_channels, segments)
         files = (others["file"],) if "file" in others else recordings
         asked = Recordings(files, choices, behavior_file, units_file, sync_offset, features)
-        if sync_offset and not (behavior_file or units_file):
-            raise UserError(f"--sync-offset {sync_offset[0]:g}: it shifts --behavior-file or --units-file: give one of them")
-        asked.check()
+        if click.get_current_context().invoked_subcommand is None:  # else the group refuses its own options
+            if sync_offset and not (behavior_file or units_file):
+                raise UserError(f"--sync-offset {sync_offset[0]:g}: it shifts --behavior-file or --units-file: give one of them")
+            asked.check()
         command(recordings=asked, **others)
 
     return gather

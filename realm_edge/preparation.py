@@ -103,12 +103,12 @@ def prepare_in(
                 "which counts as latency"
             )
         good = _good_channels(watched.changes, recording.good_channels, label)
-        clipped = np.where(good, watched.clipped, 0)
+        clipped = watched.clipped * good
         if recording.lfp_clips and clipped.any():
             worst = int(np.argmax(clipped))
             notes["clipped"] = (
                 f"{int(clipped.sum())} sample(s) clipped at full scale, channel {(recording.channels or range(channels))[worst]} in "
-                f"{100 * clipped[worst] / len(lfp):.2g} % of the time"
+                f"{100 * clipped[worst] / len(lfp):.3g} % of the time"
             )
         frontend = design(settings, good)
         features = spooled(spool, feature_blocks(frontend, lfp, starts), frontend.n_features, np.float32)

@@ -7,7 +7,7 @@ from pathlib import Path
 from realm_edge.errors import UserError
 from realm_edge.files import sha256_file, sha256_json
 from realm_edge.readers import cache, flint, makin, neo_formats, npz, nwb, remote, sheets
-from realm_edge.readers.assembly import Sources, assemble, signal_of, without_behavior
+from realm_edge.readers.assembly import Sources, assemble, signal_of, spikes_outside, without_behavior
 from realm_edge.readers.choices import Choices
 from realm_edge.readers.contents import Contents, Request
 from realm_edge.recording import Recording
@@ -45,8 +45,13 @@ def read_recording(path: Path, choices: Choices = _ANY, settings: Settings = _DE
 
 
 def signals_of(sources: Sources, path: Path, choices: Choices, settings: Settings) -> Recording:
-    """As :func:`read_recording`, without behaviour."""
+    """As :func:`read_recording`, without behaviour; spikes on another clock are told of, not refused."""
     recording = without_behavior(sources, choices, settings.split.train, settings.bin_ms / 1000, str(path))
+    try:
+        note = spikes_outside(recording, choices, str(path))
+    except UserError as error:
+        note = str(error)
+    recording = dataclasses.replace(recording, provenance=recording.provenance | ({"spikes_outside": note} if note else {}))
     return with_provenance(recording, path, choices)
 
 

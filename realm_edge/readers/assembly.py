@@ -45,7 +45,8 @@ def assemble(sources: Sources, choices: Choices, training: float, max_gap_s: flo
     signals = without_behavior(sources, choices, training, max_gap_s, label)
     where = str(choices.behavior_file or label)
     note = alignment.checked(behavior.times, _spans(signals), "behaviour samples", "--behavior-file", signals.lfp_rate, f"{where}: {names}")
-    notes = {"behavior_series": names} | ({"behavior_outside": note} if note else {})
+    spikes = spikes_outside(signals, choices, label)
+    notes = {"behavior_series": names} | ({"behavior_outside": note} if note else {}) | ({"spikes_outside": spikes} if spikes else {})
     return dataclasses.replace(
         signals,
         behavior=behavior.values,
@@ -71,7 +72,7 @@ def without_behavior(sources: Sources, choices: Choices, training: float, max_ga
     if len(columns) < len(signal.channels):
         notes["channels"] = f"{len(columns)} of {len(signal.channels)} taken"
     units = units_of(sources, choices, notes)
-    recording = Recording(
+    return Recording(
         name=main.name,
         behavior=np.zeros((0, 0), np.float32),
         behavior_times=np.zeros(0),
@@ -97,13 +98,19 @@ def without_behavior(sources: Sources, choices: Choices, training: float, max_ga
         synthetic=main.synthetic,
         provenance={**main.provenance, "lfp_series": signal.series, **notes, **counts.notes},
     )
-    fired = [times for times in units.times if len(times)]
-    if fired:
-        whole = str(choices.units_file or label)
-        note = alignment.checked(np.concatenate(fired), _spans(recording), "spikes", "--units-file", recording.lfp_rate, f"{whole}: units")
-        if note:
-            recording.provenance["spikes_outside"] = note
-    return recording
+
+
+def spikes_outside(signals: Recording, choices: Choices, label: str) -> str:
+    """What there is to say of spikes outside the LFP; empty where there is nothing.
+
+    Raises:
+        UserError: nearly all are.
+    """
+    fired = [times for times in signals.spike_times if len(times)]
+    if not fired:
+        return ""
+    where = f"{choices.units_file or label}: units"
+    return alignment.checked(np.concatenate(fired), _spans(signals), "spikes", "--units-file", signals.lfp_rate, where)
 
 
 def signal_of(main: Contents, choices: Choices, label: str) -> tuple[Signal, dict[str, str]]:

@@ -188,6 +188,7 @@ def _sample(raw: _Raw, stop: int) -> NDArray[np.float64]:
         first += len(block)
     sample = np.concatenate(found)
     sample[~np.isfinite(sample)] = np.nan
+    sample[:, np.isnan(sample).all(axis=0)] = 0.0  # of channels that are left out
     return sample
 
 

@@ -10,19 +10,27 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
 from firmware_sim import emulator
 from realm_edge import cli
 from realm_edge.files import write_text
+from realm_edge.readers import Choices
 from realm_edge.rundir import ORDER, PER_TARGET, RunDir
+from realm_edge.sources import Recordings
+from tests.nwb_file import electrical_series, electrodes, new_file, write
 
 TARGETS = ("cortex-m4", "rv32imc")
 
 
 def _invoke(*arguments: str) -> Result:
     return CliRunner().invoke(cli.main, [str(argument) for argument in arguments])
+
+
+def _recording(name: str) -> None:
+    np.savez(name, lfp=np.zeros((9, 2), np.int16), lfp_rate=1000.0)
 
 
 def _one_line_error(result: Result) -> str:
@@ -130,6 +138,26 @@ def test_another_budget_simulates_again(stages: _Stages) -> None:
     assert stages.arguments["simulate.cortex-m4"] == ("cortex-m4", Path("limits.toml"))
 
 
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        (["--channels", "0-1"], "--channels 0-1: the synthetic recordings have one of each"),
+        (["--sync-offset", "2"], "--sync-offset 2: it shifts --behavior-file or --units-file: give one of them"),
+        (
+            ["--data", "monday.npz", "--data", "tuesday.npz", "--behavior-file", "hand.csv"],
+            "--behavior-file: given 1 times for 2 recording(s): give it once for each",
+        ),
+        (["--data", "monday.npz", "--lfp", "probe"], "monday.npz: --lfp probe: no such series: use --lfp with one of: lfp"),
+    ],
+)
+def test_choices_that_go_ill_together(stages: _Stages, options: list[str], text: str) -> None:
+    for name in ("monday.npz", "tuesday.npz"):
+        _recording(name)
+    Path("hand.csv").write_text("time,hand\n0,1\n1,2\n")
+    assert text in _one_line_error(_invoke("run", *options))
+    assert stages.calls == [] and not Path("runs").exists()
+
+
 @pytest.mark.parametrize("command", ["run", "train"])
 def test_device_and_precision_reach_training(stages: _Stages, command: str) -> None:
     assert _invoke("run").exit_code == 0
@@ -165,19 +193,24 @@ def test_json_is_all_that_goes_to_stdout(stages: _Stages) -> None:
 
 
 def test_recordings_reach_the_data_stage_and_name_the_run(stages: _Stages) -> None:
-    for name in ("monday.nwb", "tuesday.nwb"):
-        Path(name).write_text(name)
-    assert _invoke("run", "--data", "monday.nwb", "--data", "tuesday.nwb", "--behavior", "speed").exit_code == 0
-    assert stages.arguments["data"] == ((Path("monday.nwb"), Path("tuesday.nwb")), "speed", None, None)
+    for name in ("monday.npz", "tuesday.npz"):
+        _recording(name)
+    assert _invoke("run", "--data", "monday.npz", "--data", "tuesday.npz", "--behavior", "speed", "--channels", "0-1").exit_code == 0
+    files = (Path("monday.npz"), Path("tuesday.npz"))
+    assert stages.arguments["data"] == (Recordings(files, Choices(("speed",), channels=("0-1",))),)
     assert Path("runs/monday/report.html").parent.is_dir()
     assert RunDir.open(Path("runs/monday")).is_complete("report")
     assert _invoke("run", "--out", "runs/monday").exit_code == 0  # keeps the recordings of the run
 
 
 def test_another_lfp_series_is_another_run(stages: _Stages) -> None:
-    Path("monday.nwb").write_text("monday")
+    file = new_file()
+    on = electrodes(file, 2)
+    for name in ("probe_a", "probe_b"):
+        file.add_acquisition(electrical_series(name, np.zeros((9, 2), np.int16), on, rate=1000.0))
+    write(Path("monday.nwb"), file)
     assert _invoke("run", "--data", "monday.nwb", "--lfp", "probe_b").exit_code == 0
-    assert stages.arguments["data"] == ((Path("monday.nwb"),), None, "probe_b", None)
+    assert stages.arguments["data"] == (Recordings((Path("monday.nwb"),), Choices(lfp=("probe_b",))),)
     stages.calls.clear()
     assert _invoke("run", "--data", "monday.nwb", "--lfp", "probe_b").exit_code == 0
     assert stages.calls == []
@@ -185,10 +218,10 @@ def test_another_lfp_series_is_another_run(stages: _Stages) -> None:
 
 
 def test_other_recordings_or_settings_do_not_mix_with_a_run(stages: _Stages) -> None:
-    Path("monday.nwb").write_text("monday")
+    _recording("monday.npz")
     Path("other.toml").write_text("seed = 5")
     _invoke("run", "--out", "here")
-    error = _one_line_error(_invoke("run", "--data", "monday.nwb", "--out", "here"))
+    error = _one_line_error(_invoke("run", "--data", "monday.npz", "--out", "here"))
     assert "here: this run was made from the synthetic recordings" in error and "--fresh" in error
     assert "made with other settings" in _one_line_error(_invoke("run", "--config", "other.toml", "--out", "here"))
     assert _invoke("run", "--config", "other.toml", "--out", "here", "--fresh").exit_code == 0
@@ -317,7 +350,7 @@ def test_a_qemu_that_was_never_tested_is_told(stages: _Stages, monkeypatch: pyte
 @pytest.mark.parametrize(
     ("verb", "arguments"),
     [
-        ("data", ((), None, None)),
+        ("data", (Recordings(),)),
         ("train", ()),
         ("export", ()),
         ("quantize", ()),

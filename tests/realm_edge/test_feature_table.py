@@ -10,14 +10,20 @@ from click.testing import CliRunner
 from realm_edge import cli, feature_table
 from realm_edge.errors import UserError
 from realm_edge.progress import Silent
+from realm_edge.readers import Choices
 from realm_edge.rundir import RunDir
 from realm_edge.session import load
 from realm_edge.settings import Settings, changed
+from realm_edge.sources import Recordings
 from realm_edge.stages import data
 from realm_edge.streams import LFP
 from tests.feature_file import feature_file
 
 SETTINGS = Settings()
+
+
+def recordings(*files: Path) -> Recordings:
+    return Recordings(files, Choices(("force",)), features="power")
 
 
 def parts(bins: int) -> tuple[int, int]:
@@ -59,21 +65,21 @@ def test_files_that_are_no_feature_tables(tmp_path: Path) -> None:
 def test_the_last_of_several_files_is_decoded_and_the_settings_split_them(tmp_path: Path) -> None:
     files = [feature_file(tmp_path / f"{name}.nwb", rows=1000) for name in ("monday", "tuesday")]
     run = RunDir.create(tmp_path / "run", feature_table.fitted(SETTINGS, files[0], "power"))
-    summary = data.run(run, Silent(), files, "force", None, "power")
+    summary = data.run(run, Silent(), recordings(*files))
     assert [one["seconds"] for one in summary["sessions"]] == [100.0, 100.0] and not summary["synthetic"]
     first, second = (load(run.file("data", f"{path.stem}.npz")) for path in files)
     assert (first.heldout, first.train_end, first.validation_end) == (False, 900, 1000)
     assert (second.heldout, second.train_end, second.validation_end) == (True, 720, 800)
     fast = feature_file(tmp_path / "wednesday.nwb", rate=20.0)
     with pytest.raises(UserError, match=r"wednesday\.nwb: power: a row every 50 ms, but this run's bins last 100 ms: resample it"):
-        data.run(run, Silent(), [*files, fast], "force", None, "power")
+        data.run(run, Silent(), recordings(*files, fast))
 
 
 def test_recordings_of_features_that_are_too_short(tmp_path: Path) -> None:
     path = feature_file(tmp_path / "short.nwb", rows=200)
     run = RunDir.create(tmp_path / "run", feature_table.fitted(SETTINGS, path, "power"))
     with pytest.raises(UserError, match=r"short\.nwb: its 20 s leave 16 bins for the validation part, less than one training window of 50"):
-        data.run(run, Silent(), [path], "force", None, "power")
+        data.run(run, Silent(), recordings(path))
 
 
 @pytest.mark.parametrize("command", ["run", "data", "evaluate"])
@@ -84,7 +90,7 @@ def test_recordings_of_features_that_are_too_short(tmp_path: Path) -> None:
         (["--features", "power"], {"other": np.ones(700)}, "2 series beside the features (force, other): choose one with --behavior"),
         (["--features", "power", "--behavior", "speed"], {}, "grip.nwb: --behavior speed: no such series: use one of force, power"),
         (["--features", "power"], {"power": np.full((700, 2), np.nan)}, "grip.nwb: power: row 0 is not finite: fill or crop it"),
-        (["--behavior", "force"], {}, "grip.nwb: no LFP: there is no ElectricalSeries in it, only force, power"),
+        (["--behavior", "force"], {}, "grip.nwb: no LFP in it, only force, power"),
     ],
 )
 def test_wrong_input_is_one_line_with_status_2(tmp_path: Path, command, arguments, changes, message) -> None:
@@ -98,8 +104,8 @@ def test_wrong_input_is_one_line_with_status_2(tmp_path: Path, command, argument
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "--features power: the synthetic recordings have LFP: leave it out"),
-        (["--data", "grip.nwb", "--lfp", "power"], "--lfp power: recordings of features (--features power) have no LFP"),
+        ([], "--features power: the synthetic recordings have one of each: leave it out, or give --data"),
+        (["--data", "grip.nwb", "--lfp", "power"], "--lfp power: recordings of features (--features power) have none of it: leave it out"),
     ],
 )
 def test_features_beside_lfp_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments, message) -> None:

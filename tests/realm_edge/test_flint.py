@@ -46,6 +46,11 @@ def write(path, *sessions):
     return path
 
 
+def values(recording):
+    """LFP in the file's unit, (samples, electrodes)."""
+    return np.asarray(recording.lfp) * recording.lfp_scale + recording.lfp_offset
+
+
 @pytest.fixture
 def trials():
     return [trial(i) for i in range(TRIALS)]
@@ -56,7 +61,7 @@ def test_trials_become_one_recording(tmp_path, trials):
     assert (recording.name, recording.lfp_rate, recording.lfp_start) == ("Flint_2012_e1", 2000.0, START)
     expected = LFP.transpose(0, 2, 1).reshape(-1, 2)
     assert recording.lfp.dtype == np.int16 and recording.lfp_unit == "a.u."
-    np.testing.assert_allclose(recording.lfp * recording.lfp_scale, expected, atol=0.51 * recording.lfp_scale)
+    np.testing.assert_allclose(values(recording), expected, atol=0.51 * recording.lfp_scale)
     np.testing.assert_allclose(recording.behavior, VELOCITY[:, :, :2].reshape(-1, 2), rtol=1e-6)
     np.testing.assert_allclose(recording.behavior_times, START + np.arange(600) / 100)
     assert recording.behavior_names == ("hand_velocity_x", "hand_velocity_y")
@@ -73,13 +78,23 @@ def test_one_trial_of_one_neuron(tmp_path, trials):
 def test_small_gaps_and_overlaps_between_trials(tmp_path, trials):
     trials[1]["Time"] = trials[1]["Time"] + 0.005
     recording = read_recording(write(tmp_path / "a.mat", trials))
-    counts = recording.lfp * recording.lfp_scale
+    counts = values(recording)
     assert recording.lfp.shape == (12_000, 2)  # the third trial is where its clock says
     [(at, length)] = recording.lfp_gaps
     assert at == pytest.approx(START + 2.0) and length == pytest.approx(0.005)
     np.testing.assert_array_equal(counts[4000:4010], np.tile(counts[3999], (10, 1)))
     np.testing.assert_allclose(counts[4010:8010], LFP[1].T, atol=recording.lfp_scale)
     np.testing.assert_allclose(counts[8010:], LFP[2, :, 10:].T, atol=recording.lfp_scale)
+
+
+def test_pauses_between_trials_and_the_table_of_them(tmp_path, trials):
+    trials[2]["Time"] = trials[2]["Time"] + 0.05
+    path = write(tmp_path / "a.mat", trials)
+    recording = read_recording(path)
+    assert recording.stretches == ((0, 8000, START), (8000, 12_000, pytest.approx(START + 4.05)))
+    np.testing.assert_allclose(values(recording)[8000:], LFP[2].T, atol=0.51 * recording.lfp_scale)
+    ends = np.array([[0.0, 1.99], [2.0, 3.99], [4.05, 6.04]])
+    np.testing.assert_allclose(read_recording(path, Choices(segments="trials")).trials, START + ends)
 
 
 def test_several_sessions_must_be_chosen_from(tmp_path, trials):
@@ -97,8 +112,6 @@ def _changed(name):
     def change(trials):
         empty = np.zeros((0, 0))
         match name:
-            case "gap":
-                trials[2]["Time"] = trials[2]["Time"] + 0.05
             case "overlap":
                 trials[2]["Time"] = trials[2]["Time"] - 0.05
             case "other electrodes":
@@ -115,7 +128,7 @@ def _changed(name):
                 trials[0]["HandVel"] = VELOCITY[0][:7]
             case "nan":
                 lfp = LFP[0, 0].copy()
-                lfp[9] = np.nan
+                lfp[900:] = np.nan
                 trials[0] = trial(0, neurons=[{"Spike": empty, "LFP": lfp[:, None]}, *[{"Spike": empty, "LFP": empty}] * 2])
                 trials[1:] = []
             case "no time":
@@ -129,14 +142,13 @@ def _changed(name):
 @pytest.mark.parametrize(
     ("kind", "message"),
     [
-        ("gap", r"trial 3: its clock has gaps: it starts 50\.0 ms after"),
         ("overlap", r"Time: time .* of sample 400 does not follow"),
         ("other electrodes", r"trial 2: other neurons have LFP"),
         ("lengths", r"trial 2: its channels have 3998 to 4000 samples"),
         ("no lfp", "no LFP: no Neuron of the first trial has any"),
         ("velocity", "not laid out as Flint 2012"),
         ("rows", "not laid out as Flint 2012"),
-        ("nan", "LFP: channel 0 is nan at sample 9"),
+        ("nan", r"Neuron\.LFP: every channel is NaN in more than 20 % of the samples"),
         ("no time", r"not laid out as Flint 2012 \(KeyError"),
     ],
 )

@@ -12,10 +12,11 @@ from realm_edge.files import sha256_file
 from realm_edge.inspection import convert, inspect
 from realm_edge.preparation import prepare
 from realm_edge.readers import Choices, fingerprint, read_recording
-from realm_edge.resample import to_counts, to_rate
+from realm_edge.resample import Resampler, to_counts
 from realm_edge.settings import LfpSettings, Settings
 
 RATE = 24414.0625
+FITTED = 24414.062  # Hz; six seconds of time stamps tell no more of it
 SAMPLES, CHANNELS = 150_000, 3  # more than two blocks
 START = 12.5
 T = START + np.arange(1500) / 250
@@ -76,20 +77,30 @@ def session(tmp_path):
     return write_nwb(tmp_path / "indy_20160622_01.nwb")
 
 
-def test_broadband_becomes_the_lfp_that_resampling_the_whole_gives(session):
+def resampled(data, rate=1000):
+    """Broadband at another rate in counts, (new samples, channels)."""
+    return to_counts(np.concatenate(list(Resampler(FITTED, rate).blocks(data, 0, len(data), 0, len(data)))))
+
+
+def test_broadband_is_read_as_it_is(session):
     recording = read_recording(session, Choices(("cursor_velocity",)))
-    whole, delay = to_rate(broadband(), RATE, 1000)
-    np.testing.assert_array_equal(recording.lfp, to_counts(whole))
-    assert (recording.name, recording.lfp_rate, recording.lfp_start) == ("indy_20160622_01", 1000.0, START)
-    assert (recording.lfp_scale, recording.lfp_unit, recording.lfp_delay_s) == (1.9e-7, "V", pytest.approx(delay, rel=1e-6))
-    assert recording.lfp_gaps == () and recording.provenance["resampled"].startswith("broadband 24414.06")
+    np.testing.assert_array_equal(np.asarray(recording.lfp), broadband())
+    assert (recording.name, recording.lfp_start) == ("indy_20160622_01", START)
+    assert recording.lfp_rate == FITTED
+    assert (recording.lfp_scale, recording.lfp_unit, recording.lfp_delay_s, recording.lfp_gaps) == (1.9e-7, "V", 0.0, ())
+    assert recording.channels == ("M1 000", "M1 001", "M1 002")
+
+
+@pytest.mark.parametrize("rate", [1000, 2000])
+def test_broadband_is_converted_to_the_lfp_that_resampling_the_whole_gives(session, tmp_path, rate):
+    convert(session, tmp_path / "a.realm", Settings(lfp=LfpSettings(rate_hz=rate)))
+    recording = read_recording(tmp_path / "a.realm", Choices(("cursor_velocity",)))
+    np.testing.assert_array_equal(np.asarray(recording.lfp), resampled(broadband(), rate))
+    assert (recording.lfp_rate, recording.lfp_start) == (float(rate), START)
+    assert recording.lfp_delay_s == pytest.approx(Resampler(RATE, rate).delay_s, rel=1e-6)
+    assert recording.provenance["resampled"].startswith("24414.06")
     np.testing.assert_array_equal(recording.good_channels, [True, False, True])
     assert recording.rail_share[1] == 1.0 and recording.rail_share[2] == pytest.approx(0.02, rel=0.02)
-
-
-def test_another_rate(session):
-    recording = read_recording(session, Choices(("cursor_pos",)), Settings(lfp=LfpSettings(rate_hz=2000)))
-    assert recording.lfp_rate == 2000.0 and abs(len(recording.lfp) - 2000 * SAMPLES / RATE) <= 1
 
 
 @pytest.mark.parametrize(
@@ -144,7 +155,7 @@ def test_the_whole_is_never_in_memory(tmp_path):
     assert peak < 0.6 * size, (peak, size)  # time stamps too are read in blocks: they would take as much again
 
 
-def test_short_gaps_are_filled_and_long_ones_refused(tmp_path):
+def test_short_gaps_are_filled_and_long_ones_are_pauses(tmp_path):
     write_mat(tmp_path / "a.mat")
     data = broadband()
     times = START + np.arange(SAMPLES) / RATE
@@ -153,18 +164,22 @@ def test_short_gaps_are_filled_and_long_ones_refused(tmp_path):
     [(at, length)] = recording.lfp_gaps
     assert at == pytest.approx(START + 70_000 / RATE) and length == pytest.approx(244 / RATE)
     filled = np.concatenate([data[:70_000], np.repeat(data[69_999:70_000], 244, axis=0), data[70_000:]])
-    np.testing.assert_array_equal(recording.lfp, to_counts(to_rate(filled, RATE, 1000)[0]))
+    np.testing.assert_array_equal(np.asarray(recording.lfp), filled)
     times[70_000:] += 0.02
-    with pytest.raises(UserError, match=r"a\.nwb: broadband: its clock has gaps: sample 70000 .*crop the recording"):
-        read_recording(write_nwb(tmp_path / "a.nwb", data, times), Choices(("cursor_pos",)))
+    write_mat(tmp_path / "b.mat")
+    recording = read_recording(write_nwb(tmp_path / "b.nwb", data, times), Choices(("cursor_pos",)))
+    after = START + 70_000 / RATE + 244 / RATE + 0.02
+    assert recording.stretches == ((0, 70_000, START), (70_000, SAMPLES, pytest.approx(after, abs=1e-6))) and recording.lfp_gaps == ()
+    np.testing.assert_array_equal(np.asarray(recording.lfp), data)
 
 
 def test_a_session_is_prepared_with_the_delay_told(session):
     settings = Settings(window_bins=20)
     recording = read_recording(session, Choices(("cursor_velocity",)), settings)
     made = prepare(recording, settings, heldout=True)
-    assert made.resampling_delay_s == recording.lfp_delay_s > 0
+    assert made.resampling_delay_s == pytest.approx(Resampler(RATE, 1000).delay_s, rel=1e-6) and made.resampling_delay_s > 0
     assert made.lfp.shape == (made.bins * 20, CHANNELS) and made.spike_source == "units"
+    np.testing.assert_array_equal(made.lfp, resampled(broadband())[: len(made.lfp)])
     np.testing.assert_array_equal(made.good_channels, [True, False, True])
 
 
@@ -178,29 +193,32 @@ def test_the_fingerprint_is_of_both_files(session):
 
 def test_conversion_keeps_what_the_raw_signal_told(session, tmp_path):
     convert(session, tmp_path / "one.realm", Settings())
-    direct, stored = (
-        read_recording(session, Choices(("finger_velocity",))),
-        read_recording(tmp_path / "one.realm", Choices(("finger_velocity",))),
-    )
-    np.testing.assert_array_equal(stored.lfp, direct.lfp)
+    settings, choices = Settings(window_bins=20), Choices(("finger_velocity",))
+    direct, stored = (read_recording(path, choices) for path in (session, tmp_path / "one.realm"))
     np.testing.assert_array_equal(stored.behavior, direct.behavior)
-    np.testing.assert_array_equal(stored.rail_share, direct.rail_share)
-    assert (stored.lfp_delay_s, stored.lfp_start) == (direct.lfp_delay_s, direct.lfp_start)
-    summary, _ = inspect(tmp_path / "one.realm")
+    one, other = (prepare(recording, settings, heldout=True) for recording in (direct, stored))
+    for name in ("lfp", "features", "targets", "counts", "good_channels"):
+        np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+    assert one.resampling_delay_s == other.resampling_delay_s == stored.lfp_delay_s > 0
+    raw, summary = inspect(session).summary, inspect(tmp_path / "one.realm").summary
+    assert raw["saturated_channels"] == summary["saturated_channels"]
     assert summary["dead_channels"] == [1] and list(summary["saturated_channels"]) == ["2"]
     assert list(summary["behaviors"]) == ["cursor_pos", "cursor_velocity", "finger_pos", "finger_velocity"]
 
 
-def test_inspection_shows_a_gap_that_decoding_refuses(tmp_path):
+def test_a_pause_is_shown_and_kept(tmp_path):
     write_mat(tmp_path / "a.mat")
     times = START + np.arange(SAMPLES) / RATE
     times[100_000:] += 0.5
     path = write_nwb(tmp_path / "a.nwb", times=times)
-    summary, _ = inspect(path)
-    assert summary["gaps"] == [{"start_s": pytest.approx(START + 100_000 / RATE), "length_s": pytest.approx(0.5, abs=1e-4)}]
-    with pytest.raises(UserError, match="its clock has gaps"):
-        convert(path, tmp_path / "a.realm", Settings())
-    assert not (tmp_path / "a.realm").exists()
+    pause = {"start_s": pytest.approx(START + 100_000 / RATE), "length_s": pytest.approx(0.5, abs=1e-4)}
+    assert inspect(path).summary["pauses"] == [pause]
+    convert(path, tmp_path / "a.realm", Settings())
+    stored = read_recording(tmp_path / "a.realm", Choices(("cursor_pos",)))
+    (first, pausing, start), (again, _, restart) = stored.stretches
+    assert (first, start, restart) == (0, START, pytest.approx(START + 100_000 / RATE + 0.5, abs=1e-6)) and pausing == again
+    direct = np.concatenate([resampled(part) for part in np.split(broadband(), [100_000])])  # each starts anew
+    np.testing.assert_array_equal(np.asarray(stored.lfp), direct)
 
 
 def _wrong(tmp_path: Path, kind: str) -> Path:
@@ -259,5 +277,5 @@ def test_wrong_files(tmp_path, kind, message):
 def test_a_series_must_be_chosen(session):
     with pytest.raises(UserError, match=r"--behavior: cursor_pos, cursor_velocity, finger_pos, finger_velocity"):
         read_recording(session)
-    with pytest.raises(UserError, match=r"--lfp raw: only NWB 2 files"):
+    with pytest.raises(UserError, match=r"--lfp raw: no such series: use --lfp with one of: broadband"):
         read_recording(session, Choices(("cursor_pos",), lfp=("raw",)))

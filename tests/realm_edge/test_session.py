@@ -9,12 +9,15 @@ from realm_edge.files import read_json
 from realm_edge.frontend import design, lfp_features, running_z
 from realm_edge.preparation import prepare
 from realm_edge.progress import Silent
+from realm_edge.readers import Choices
 from realm_edge.recording import Recording
 from realm_edge.rundir import RunDir
 from realm_edge.session import broadband_block, load, save
 from realm_edge.settings import Settings, SpikeSettings, SyntheticSettings
+from realm_edge.sources import Recordings
 from realm_edge.stages import data as stage
 from realm_edge.synthetic import generate
+from realm_edge.table import Rows
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "data"
 SETTINGS = Settings(
@@ -24,7 +27,7 @@ SECONDS = 30
 
 
 def recording(**changed):
-    """Thirty seconds at 2 kHz; the behaviour is the time itself, so that alignment shows."""
+    """Thirty seconds at 2 kHz, and what resampling looks ahead; the behaviour is the time itself, so that alignment shows."""
     rng = np.random.default_rng(0)
     times = np.arange(SECONDS * 50 + 1) / 50
     values = {
@@ -33,7 +36,7 @@ def recording(**changed):
         "behavior_times": times,
         "behavior_names": ("clock",),
         "behavior_unit": "s",
-        "lfp": rng.integers(-500, 500, (SECONDS * 2000, 4), dtype=np.int16),
+        "lfp": rng.integers(-500, 500, (SECONDS * 2000 + 20, 4), dtype=np.int16),
         "lfp_rate": 2000.0,
         "spike_times": (np.array([0.001, 0.0199, 0.0201, 29.999]), np.array([])),
         "provenance": {"file": "one.npz"},
@@ -128,7 +131,7 @@ def test_short_gaps_are_interpolated_and_long_ones_stay_unknown():
         (lambda: unknown(0.0, 99.0), r"behaviour 'clock' is NaN throughout"),
         (lambda: recording(lfp=np.full((60_000, 4), -7, np.int16)), r"all 4 LFP channels are constant"),
         (lambda: recording(lfp_rate=300.0), r"LFP at 300 Hz is too slow for a band up to 200 Hz"),
-        (lambda: recording(lfp=recording().lfp[:10_000]), r"its 5 s leave 20 bins for the validation part.* a recording of 13 s"),
+        (lambda: recording(lfp=recording().lfp[:10_020]), r"its 5 s leave 20 bins for the validation part.* a recording of 13 s"),
     ],
 )
 def test_recordings_that_cannot_be_used(made, message):
@@ -139,7 +142,9 @@ def test_recordings_that_cannot_be_used(made, message):
 
 def test_the_needed_length_is_enough():
     lfp = recording().lfp
-    assert prepare(recording(lfp=lfp[: 13 * 2000]), SETTINGS, heldout=True).bins == 650
+    assert (
+        prepare(recording(lfp=lfp[: 13 * 2000]), SETTINGS, heldout=True).bins == 649
+    )  # for the last one the resampler would look beyond the end
 
 
 def test_constant_and_masked_channels_are_bad():
@@ -168,7 +173,9 @@ def test_save_and_load(tmp_path):
         prepare(made, SETTINGS, heldout=False, broadband=broadband),
     ):
         save(session, tmp_path / "s.npz")
-        assert_equal(load(tmp_path / "s.npz"), session)
+        loaded = load(tmp_path / "s.npz")
+        assert isinstance(loaded.lfp, Rows) == (session.lfp is not None)  # it stays in the file
+        assert_equal(loaded, session)
     assert [path.name for path in tmp_path.iterdir()] == ["s.npz"]
 
 
@@ -192,6 +199,10 @@ def test_recorded_sessions_have_no_broadband():
         broadband_block(prepare(recording(), SETTINGS, heldout=True), SETTINGS, 0, 1)
 
 
+def recordings(*files, behavior=None):
+    return Recordings(files, Choices(() if behavior is None else (behavior,)))
+
+
 def write(path, channels=4, dims=2, seconds=30):
     rng = np.random.default_rng(len(path.stem))
     np.savez(
@@ -206,7 +217,7 @@ def write(path, channels=4, dims=2, seconds=30):
 
 def test_stage_on_synthetic_recordings(tmp_path):
     run = RunDir.create(tmp_path / "run", SETTINGS)
-    summary = stage.run(run, Silent(), [], None)
+    summary = stage.run(run, Silent(), Recordings())
     assert run.is_complete("data") and run.summary("data") == summary
     assert summary["synthetic"] and not summary["single_recording"]
     assert [each["name"] for each in summary["sessions"]] == ["synthetic_0", "synthetic_heldout"]
@@ -222,10 +233,10 @@ def test_stage_on_synthetic_recordings(tmp_path):
 
 def test_stage_on_files(tmp_path):
     run = RunDir.create(tmp_path / "run", SETTINGS)
-    summary = stage.run(run, Silent(), [write(tmp_path / "monday.npz"), write(tmp_path / "tuesday.npz")], "behavior")
+    summary = stage.run(run, Silent(), recordings(write(tmp_path / "monday.npz"), write(tmp_path / "tuesday.npz")))
     assert read_json(run.file("data", "index.json")) == {"sessions": ["monday.npz", "tuesday.npz"], "heldout": "tuesday"}
     assert not summary["synthetic"] and [each["heldout"] for each in summary["sessions"]] == [False, True]
-    summary = stage.run(run, Silent(), [tmp_path / "monday.npz"], None)
+    summary = stage.run(run, Silent(), recordings(tmp_path / "monday.npz"))
     assert summary["single_recording"] and [session.heldout for session in stage.load_sessions(run)] == [True]
 
 
@@ -239,13 +250,13 @@ def test_stage_on_files(tmp_path):
 def test_stage_on_files_that_do_not_fit_together(tmp_path, second, message):
     run = RunDir.create(tmp_path / "run", SETTINGS)
     with pytest.raises(UserError, match=message):
-        stage.run(run, Silent(), [write(tmp_path / "a.npz"), write(tmp_path / "b.npz", **second)], None)
+        stage.run(run, Silent(), recordings(write(tmp_path / "a.npz"), write(tmp_path / "b.npz", **second)))
     assert not run.is_complete("data")
 
 
 def test_sessions_may_have_other_numbers_of_channels(tmp_path):
     run = RunDir.create(tmp_path / "run", SETTINGS)
-    stage.run(run, Silent(), [write(tmp_path / "a.npz"), write(tmp_path / "b.npz", channels=3)], None)
+    stage.run(run, Silent(), recordings(write(tmp_path / "a.npz"), write(tmp_path / "b.npz", channels=3)))
     assert [len(session.good_channels) for session in stage.load_sessions(run)] == [4, 3]
 
 
@@ -253,9 +264,9 @@ def test_stage_on_wrong_arguments(tmp_path):
     run = RunDir.create(tmp_path / "run", SETTINGS)
     path = write(tmp_path / "a.npz")
     with pytest.raises(UserError, match=r"the name 'a' is taken"):
-        stage.run(run, Silent(), [path, path], None)
+        stage.run(run, Silent(), recordings(path, path))
     with pytest.raises(UserError, match=r"--behavior speed: the synthetic"):
-        stage.run(run, Silent(), [], "speed")
+        stage.run(run, Silent(), recordings(behavior="speed"))
     with pytest.raises(UserError, match=r"index\.json: no such file"):
         stage.load_sessions(run)
 
@@ -263,8 +274,8 @@ def test_stage_on_wrong_arguments(tmp_path):
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the shared recordings are not on this machine")
 def test_stage_on_the_shared_rodent_recording(tmp_path):
     run = RunDir.create(tmp_path / "run", Settings())
-    (session,) = stage.run(run, Silent(), [SHARED / "rodent_running_a.nwb"], "speed")["sessions"]
+    (session,) = stage.run(run, Silent(), recordings(SHARED / "rodent_running_a.nwb", behavior="speed"))["sessions"]
     assert (session["bins"], session["channels"], session["units"], session["spike_source"]) == (29_999, 1, 15, "units")
-    assert session["resampling_delay_ms"] == pytest.approx(6.08, abs=0.01)
+    assert session["resampling_delay_ms"] == pytest.approx(6.25, abs=0.01)
     (loaded,) = stage.load_sessions(run)
     assert np.isfinite(loaded.features).all() and np.isfinite(loaded.targets).all()

@@ -1,0 +1,86 @@
+"""Recordings in NumPy's format."""
+
+import numpy as np
+import pytest
+
+from realm_edge.errors import UserError
+from realm_edge.readers import Choices, read_recording
+
+RNG = np.random.default_rng(0)
+COUNTS = RNG.integers(-2000, 2000, (400, 3), dtype=np.int16)
+VELOCITY = RNG.standard_normal((100, 2))
+SPIKES = [np.array([0.011, 0.2, 0.35]), np.array([]), np.array([0.1])]
+
+
+def arrays(**changed):
+    values = {
+        "lfp": COUNTS,
+        "lfp_rate": 1000.0,
+        "behavior": VELOCITY,
+        "behavior_rate": 250.0,
+        "behavior_names": np.array(["vx", "vy"]),
+        "behavior_unit": "cm/s",
+        "good_channels": np.array([True, False, True]),
+        "spike_times": np.concatenate(SPIKES),
+        "spike_index": np.cumsum([len(times) for times in SPIKES]),
+    } | changed
+    return {key: value for key, value in values.items() if value is not None}
+
+
+def save(tmp_path, **changed):
+    path = tmp_path / "a.npz"
+    np.savez(path, **arrays(**changed))
+    return path
+
+
+def test_npz_complete(tmp_path):
+    recording = read_recording(save(tmp_path))
+    np.testing.assert_array_equal(np.asarray(recording.lfp), COUNTS)
+    np.testing.assert_allclose(recording.behavior, VELOCITY, rtol=1e-6)
+    assert (recording.behavior_names, recording.behavior_unit, recording.lfp_unit) == (("vx", "vy"), "cm/s", "a.u.")
+    assert [list(times) for times in recording.spike_times] == [list(times) for times in SPIKES]
+    np.testing.assert_array_equal(recording.good_channels, [True, False, True])
+
+
+def test_npz_minimal(tmp_path):
+    path = tmp_path / "a.npz"
+    np.savez(path, lfp=COUNTS[:, 0] / 1e6, lfp_rate=1000, behavior=VELOCITY[:, 0], behavior_times=np.arange(100) / 250)
+    recording = read_recording(path, Choices(("behavior",)))
+    assert recording.lfp.shape == (400, 1) and recording.behavior_names == ("behavior",)
+    values = np.asarray(recording.lfp)[:, 0] * recording.lfp_scale + recording.lfp_offset
+    np.testing.assert_allclose(values, COUNTS[:, 0] / 1e6, atol=0.51 * recording.lfp_scale)
+    assert recording.lfp_scale < 1e-6  # finer than the counts that the floats were made of
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"lfp": None}, "key 'lfp' is missing: it has"),
+        ({"lfp": np.array([{}], object)}, "not readable as .npz"),
+        ({"lfp": np.array(["a"])}, "expected real numbers"),
+        ({"lfp": np.full((4, 3), np.inf)}, "every channel is NaN in more than 20 % of the samples"),
+        ({"lfp_rate": 0.0}, r"lfp_rate: sampling rate 0.0 Hz"),
+        ({"lfp_rate": np.array([1.0, 2.0])}, "lfp_rate is .* expected one number"),
+        ({"behavior_rate": None}, "'behavior_times' is missing"),
+        ({"behavior_times": np.zeros(100)}, r"time 0.0 of sample 1 does not follow"),
+        ({"behavior_times": np.arange(99)}, "100 samples have times of shape"),
+        ({"behavior_names": np.array(["v"])}, "1 names for 2 columns"),
+        ({"good_channels": np.ones(2, bool)}, r"good_channels has shape \(2,\)"),
+        ({"spike_index": None}, "spike_times needs"),
+        ({"spike_index": np.array([3, 2, 4])}, "must not fall"),
+        ({"spike_times": np.array([0.1, np.nan, 0.2, 0.3])}, "unit 0: spike 1 has time nan"),
+    ],
+)
+def test_npz_wrong(tmp_path, changed, message):
+    with pytest.raises(UserError, match=rf"a\.npz: .*{message}|a\.npz: {message}") as caught:
+        read_recording(save(tmp_path, **changed))
+    assert "\n" not in str(caught.value)
+
+
+def test_npz_truncated_and_wrong_behaviour(tmp_path):
+    path = save(tmp_path)
+    with pytest.raises(UserError, match=r"--behavior speed: no such series: use --behavior with one of: behavior"):
+        read_recording(path, Choices(("speed",)))
+    path.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(UserError, match=r"a\.npz: not readable"):
+        read_recording(path)
