@@ -24,6 +24,7 @@ def stream_report(
     r2_int8: float,
     adc_rate_hz: float,
     output_delay_s: float = 0.0,
+    resampling_s: float = 0.0,
 ) -> dict[str, Any]:
     """Everything that is reported of one stream on one target, as JSON.
 
@@ -31,16 +32,18 @@ def stream_report(
         r2_float, r2_int8: of the decoder on the held-out part (mean over the output's dimensions).
         adc_rate_hz: sensing rate of one channel; differs from the firmware's own rate where a circuit of its own detects spikes.
         output_delay_s: by which the decoder was trained to answer late.
+        resampling_s: how far the resampled recording that it was trained on looks ahead.
 
     Raises:
         UserError: the component library lacks a figure of the target.
     """
     target, memory = result.target, result.memory
-    work = workload(result, adc_rate_hz, output_delay_s)
+    late = output_delay_s, resampling_s
+    work = workload(result, adc_rate_hz, late)
     ring = buffer_bytes(work)
     ram = memory.ram + ring
     timeline = run_timeline(work, target, components, ram)
-    low_high = [run_timeline(workload(result, adc_rate_hz, output_delay_s, bound), target, components, ram) for bound in ("low", "high")]
+    low_high = [run_timeline(workload(result, adc_rate_hz, late, bound), target, components, ram) for bound in ("low", "high")]
     measured = Measured(
         timeline.power_uw,
         timeline.bandwidth_bps["decoded"],
@@ -105,8 +108,8 @@ def stream_report(
     return report
 
 
-def workload(result: StreamResult, adc_rate_hz: float, output_delay_s: float, bound: str = "cycles") -> Workload:
-    """The implant's workload from counted cycles; ``bound`` chooses 'cycles', 'low' or 'high' of the core table's range."""
+def workload(result: StreamResult, adc_rate_hz: float, late: tuple[float, float], bound: str = "cycles") -> Workload:
+    """The implant's workload from counted cycles; ``late``: output delay and resampling, s; ``bound`` chooses 'cycles', 'low' or 'high' of the core table's range."""
     per_step = {name: getattr(region.cycles, bound) for name, region in result.regions.items()}
     frontend, ticks = result.regions["frontend"], result.bundle.ticks_per_bin
     tick_cycles = per_step["frontend"] / ticks
@@ -123,7 +126,8 @@ def workload(result: StreamResult, adc_rate_hz: float, output_delay_s: float, bo
         loop_cycles=per_step["loop"],
         output_bits=16 * result.output_values,
         source=_source(result.bundle),
-        output_delay_s=output_delay_s,
+        output_delay_s=late[0],
+        resampling_s=late[1],
     )
 
 

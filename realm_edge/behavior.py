@@ -103,6 +103,24 @@ def transformed(
     return targets.astype(np.float32), series.names, series.unit
 
 
+def angles_of(names: tuple[str, ...]) -> tuple[str, ...]:
+    """The angles that targets of :func:`transformed` stand for, by their names; none where the targets are no angles."""
+    stems = tuple(name.removesuffix("_cos") for name in names[::2])
+    return stems if names == tuple(f"{stem}_{part}" for stem in stems for part in ("cos", "sin")) else ()
+
+
+def angle_error_deg(true: NDArray[np.floating], decoded: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Mean absolute error of angles in degrees, ``(angles,)``, over the rows that are known; chance is 90.
+
+    Args:
+        true, decoded: ``(bins, 2 * angles)``, cosine and sine of each; those that are decoded need not lie on the circle.
+    """
+    known = np.isfinite(true).all(axis=1)
+    angles = [np.arctan2(values[known, 1::2], values[known, ::2]) for values in (true, decoded)]
+    difference = angles[0] - angles[1]
+    return np.degrees(np.abs(np.arctan2(np.sin(difference), np.cos(difference)))).mean(axis=0)
+
+
 def _turn(series: BehaviorSeries, label: str) -> float:
     """A full turn, in the series' unit; without a known unit, radians where they fit."""
     turn = turn_of(series.unit)

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from scipy.stats import pearsonr
 from sklearn.metrics import r2_score
 
+from realm_edge.behavior import angle_error_deg, angles_of
 from realm_edge.errors import UserError
 from realm_edge.segments import with_history
 from realm_edge.session import Session
@@ -62,7 +63,8 @@ def score_test_part(session: Session, predicted: NDArray[np.floating], bin_s: fl
         bin_s: seconds a bin.
 
     Returns:
-        :meth:`Accuracy.as_json` with "bins_with_history" and "r2_with_history", the mean R2 over those, None where it is undefined.
+        :meth:`Accuracy.as_json` with "bins_with_history" and "r2_with_history", the mean R2 over those, None where it is undefined;
+        of angles also "angle_error_deg", the mean absolute error of each in degrees.
 
     Raises:
         UserError: as :func:`accuracy`, over all bins.
@@ -74,7 +76,9 @@ def score_test_part(session: Session, predicted: NDArray[np.floating], bin_s: fl
     except UserError:  # hardly any such bin, or the same behaviour in all
         settled = None
     whole = accuracy(true, answers).as_json(session.target_names)
-    return whole | {"r2_with_history": settled, "bins_with_history": int(late.sum())}
+    angles = angles_of(session.target_names)
+    errors = {"angle_error_deg": dict(zip(angles, angle_error_deg(true, answers).tolist(), strict=True))} if angles else {}
+    return whole | {"r2_with_history": settled, "bins_with_history": int(late.sum())} | errors
 
 
 def nrmse(values: NDArray, exact: NDArray) -> float:

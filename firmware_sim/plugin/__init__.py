@@ -1,23 +1,17 @@
 """The counting plugin for QEMU, compiled once a machine and plugin interface, and kept in the user's cache folder."""
 
 import hashlib
-import os
 import platform
 from importlib.metadata import version
 from importlib.resources import as_file, files
 from pathlib import Path
 
 from firmware_sim.toolchain import zig_cc
-from realm_edge.files import replacing
+from realm_edge.files import cache_folder, replacing
 
 # Versions of QEMU's plugin API to compile for, newest first. What the plugin uses is the same up to the next one:
 # 1 is of QEMU up to 8.2, 2 of 9.0, 3 of 9.1 and later (they know 2 to 4 or 5), 7 of 11.1 (which knows no other).
 INTERFACES = (7, 3, 2, 1)
-
-
-def cache_folder() -> Path:
-    """``$XDG_CACHE_HOME/realm-edge``, by default ``~/.cache/realm-edge``."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "realm-edge"
 
 
 def plugin_library(interface: int, folder: Path | None = None) -> Path:

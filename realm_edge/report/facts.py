@@ -9,6 +9,7 @@ from typing import Any
 from realm_edge.errors import UserError
 from realm_edge.files import read_json
 from realm_edge.rundir import PER_TARGET, RunDir
+from realm_edge.sources import options_of
 
 PACKAGES = ("numpy", "torch", "onnx", "onnxruntime", "apache-tvm", "ziglang")  # their versions can change results
 MAC_RULE = "linear weights + convolution taps + 3 x heads x headdim x d_state per block; nothing else counts"
@@ -124,9 +125,7 @@ def _command(run: RunDir, stage: str, asked: dict[str, Any]) -> str:
     words = ["realm-edge", verb]
     if verb == "data":
         words += ["--config", "config.toml"]
-        words += [word for name, _ in asked.get("recordings", []) for word in ("--data", name)]
-        for option, name in (("--behavior", "behavior"), ("--lfp", "lfp_series"), ("--features", "features")):
-            words += [option, asked[name]] if asked.get(name) else []
+        words += [word for name, _ in asked.get("recordings", []) for word in ("--data", name)] + options_of(asked)
     words += ["--target", target] if target else []
     budget = run.requested(stage).get("budget")
     words += ["--budget", f"sha256:{budget}"] if budget else []

@@ -42,6 +42,7 @@ class Series:
     target_std: Tensor  # (dims,)
     kinds: int = field(default=1, kw_only=True)  # inputs a channel has, kind after kind
     starts: NDArray[np.int64] = field(default_factory=one_segment, kw_only=True)  # as the session's
+    valid: NDArray[np.bool_] | None = field(default=None, kw_only=True)  # (bins,), False where nothing can be learnt; None: nowhere
 
     def to(self, device: torch.device) -> "Series":
         """The same with inputs and targets, from which batches are cut, on a device."""
@@ -91,8 +92,12 @@ def standardise(session: Session, inputs: NDArray[np.float32], bin_s: float, kin
         UserError: the behaviour is unknown or constant over the training part.
     """
     # A second is enough for filters. quantization.stage.WARM_UP_BINS is longer: what it leaves out, the decoder's state settles in too.
-    settled = with_history(session.starts, session.bins, bin_s)[: None if whole_session else session.train_end]
-    known = inputs[: len(settled)][settled if settled.any() else slice(None)].astype(np.float64)
+    valid = np.ones(session.bins, bool) if session.valid is None else session.valid
+    part = slice(None if whole_session else session.train_end)
+    settled = (with_history(session.starts, session.bins, bin_s) & valid)[part]
+    known = inputs[part][settled if settled.any() else valid[part]].astype(np.float64)
+    if not len(known):
+        raise UserError(f"{session.name}: the whole training part lies in invalid times: correct the recording")
     mean, std = known.mean(axis=0), known.std(axis=0)
     dead = std <= 1e-6 * (1.0 + np.abs(mean))  # rounding noise of a constant, not a signal
     inv_std = np.where(dead, 0.0, 1.0 / np.where(dead, 1.0, std))
@@ -108,7 +113,7 @@ def standardise(session: Session, inputs: NDArray[np.float32], bin_s: float, kin
     z = (torch.from_numpy(np.asarray(inputs, np.float32)) - statistics[0]) * statistics[1]
     targets = (torch.from_numpy(np.asarray(session.targets, np.float32)) - statistics[2]) / statistics[3]
     ends = session.train_end, session.validation_end
-    return Series(session.name, z.clamp(-CLIP, CLIP), targets, *ends, *statistics, kinds=kinds, starts=session.starts)
+    return Series(session.name, z.clamp(-CLIP, CLIP), targets, *ends, *statistics, kinds=kinds, starts=session.starts, valid=valid)
 
 
 def training_batches(series: Sequence[Series], window: int, batch: int) -> list[Batch]:
@@ -164,8 +169,9 @@ def mean_over_bins(lengths: Sequence[Tensor], scores: Sequence[float]) -> float:
 
 
 def _segments(series: Series, first: int, stop: int) -> Iterator[tuple[int, int]]:
-    """First bin and end of each segment of the part ``[first, stop)``."""
-    return ((first + start, first + end) for start, end in bounds(within(series.starts, first, stop), stop - first))
+    """First bin and end of each segment of the part ``[first, stop)`` that is not invalid as a whole."""
+    ends = ((first + start, first + end) for start, end in bounds(within(series.starts, first, stop), stop - first))
+    return ((start, end) for start, end in ends if series.valid is None or series.valid[start:end].any())
 
 
 def _by_inputs(windows: Sequence[Window]) -> list[list[Window]]:
