@@ -109,7 +109,12 @@ def stream_report(
 
 
 def workload(result: StreamResult, adc_rate_hz: float, late: tuple[float, float], bound: str = "cycles") -> Workload:
-    """The implant's workload from counted cycles; ``late``: output delay and resampling, s; ``bound`` chooses 'cycles', 'low' or 'high' of the core table's range."""
+    """The implant's workload from counted cycles.
+
+    Args:
+        late: output delay and look-ahead of the resampling, s.
+        bound: 'cycles', 'low' or 'high' of the core table's range.
+    """
     per_step = {name: getattr(region.cycles, bound) for name, region in result.regions.items()}
     frontend, ticks = result.regions["frontend"], result.bundle.ticks_per_bin
     tick_cycles = per_step["frontend"] / ticks
