@@ -9,6 +9,7 @@ from sklearn.covariance import LedoitWolf
 from sklearn.linear_model import Ridge
 
 from realm_edge.errors import UserError
+from realm_edge.segments import Starts, bounds, history
 from realm_edge.training.segments import Series
 
 _RIDGE = 1.0  # on standardised inputs; keeps the fit of few bins finite
@@ -33,18 +34,23 @@ class Kalman:
         """Multiply-accumulates a bin."""
         return self.transition.size + self.gain.size
 
-    def predict(self, series: Series) -> NDArray[np.float32]:
-        """Decode a whole session causally, from the mean behaviour: (bins, dims) in target units."""
+    def predict(self, series: Series, starts: Starts = (0,)) -> NDArray[np.float32]:
+        """Decode a whole session causally, each segment from the mean behaviour: (bins, dims) in target units."""
         driven = series.inputs.numpy() @ self.gain.T + self.offset  # (bins, dims)
-        state, states = np.zeros(driven.shape[1]), np.empty_like(driven)
-        for at, push in enumerate(driven):
-            state = self.transition @ state + push
-            states[at] = state
+        states = np.empty_like(driven)
+        for first, stop in bounds(starts, len(driven)):
+            state = np.zeros(driven.shape[1])
+            for at in range(first, stop):
+                state = self.transition @ state + driven[at]
+                states[at] = state
         return (states * series.target_std.numpy() + series.target_mean.numpy()).astype(np.float32)
 
 
-def fit(series: Series) -> Kalman:
+def fit(series: Series, starts: Starts = (0,)) -> Kalman:
     """Estimate A, C and both noise covariances by least squares on the training part; bins of unknown behaviour are left out.
+
+    Args:
+        starts: bins at which the segments start: no transition leads from one segment to the next.
 
     Raises:
         UserError: too few neighbouring bins with known behaviour.
@@ -52,7 +58,8 @@ def fit(series: Series) -> Kalman:
     inputs = series.inputs[: series.train_end].double().numpy()
     x = series.targets[: series.train_end].double().numpy()
     known = np.asarray(np.isfinite(x).all(axis=1))
-    pairs = np.flatnonzero(known[1:] & known[:-1])
+    follows = history(starts, len(series.inputs))[1 : series.train_end] > 0
+    pairs = np.flatnonzero(known[1:] & known[:-1] & follows)
     dims = x.shape[1]
     if len(pairs) <= 2 * dims:
         raise UserError(f"{series.name}: only {len(pairs)} bins of known behaviour follow one another: too few for a Kalman filter")

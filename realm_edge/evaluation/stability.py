@@ -140,13 +140,13 @@ def _decoded(settings: Settings, sessions: tuple[Session, ...], kind: str, zscor
     series = [standardise(sessions[at], inputs[at], kinds) for at in range(BEFORE + 1)]
     day = series[BEFORE]
     student = _student(settings, series, fabric)
-    filtered = wiener.fit(day.inputs.numpy(), day.targets.numpy(), day.train_end, day.validation_end, settings.wiener_lags)
+    filtered = wiener.fit(day.inputs.numpy(), day.targets.numpy(), day.train_end, sessions[BEFORE].starts)
     for at in range(BEFORE, len(sessions)):
         session, z = sessions[at], ((torch.from_numpy(inputs[at]) - day.input_mean) * day.input_inv_std).clamp(-CLIP, CLIP)
         hidden = _hidden(student, z)
         answers = {
             ("student", False): student.decoded(student.head(hidden)).detach().numpy(),
-            ("Wiener", False): wiener.predict(filtered, z.numpy()) * day.target_std.numpy() + day.target_mean.numpy(),
+            ("Wiener", False): wiener.predict(filtered, z.numpy(), session.starts) * day.target_std.numpy() + day.target_mean.numpy(),
         }
         if at > BEFORE:
             bins = min(round(REFIT_S / (settings.bin_ms / 1000)), session.train_end)

@@ -32,7 +32,7 @@ SHARED = Path(__file__).parents[2].parent / "shared" / "data"
 TINY = {"d_model": 8, "n_layer": 1, "d_state": 4, "headdim": 8}
 FIT = {"epochs": 2, "lr": 1e-2, "batch": 4}
 VALUES = {
-    "window_bins": 60, "teacher": TINY, "student": TINY, "pretrain": FIT, "distil": FIT, "finetune": FIT, "wiener_lags": (1, 4),
+    "window_bins": 60, "teacher": TINY, "student": TINY, "pretrain": FIT, "distil": FIT, "finetune": FIT, "transformer_bins": 4,
     "synthetic": {"sessions": 3, "seconds": 22, "heldout_seconds": 22, "channels": 4, "units": 2},
 }  # fmt: skip
 SETTINGS = Settings.model_validate(VALUES)
@@ -169,7 +169,7 @@ def test_what_ends_one_process_ends_the_workers_too(tmp_path: Path) -> None:
 
 
 def test_results_of_other_settings_are_refused(swept: Path) -> None:
-    other = replace(PLAN, settings=SETTINGS.model_copy(update={"wiener_lags": (1,)}))
+    other = replace(PLAN, settings=SETTINGS.model_copy(update={"transformer_bins": 1}))
     with pytest.raises(UserError, match=r"results/.*json: made with other settings or recordings, .*: name another --out"):
         evaluate(other, swept, Silent())
 
@@ -347,7 +347,7 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     path = feature_file(tmp_path / "grip.nwb")
     (tmp_path / "tiny.toml").write_text(
-        "window_bins = 60\nwiener_lags = [1, 4]\n" + "".join(f"[{part}]\nepochs = 1\n" for part in ("pretrain", "distil", "finetune"))
+        "window_bins = 60\ntransformer_bins = 4\n" + "".join(f"[{part}]\nepochs = 1\n" for part in ("pretrain", "distil", "finetune"))
     )
     given = ["evaluate", "--config", "tiny.toml", "--data", path.name, "--behavior", "force", "--features", "power", "--seeds", "1"]
     shown = CliRunner().invoke(cli.main, [*given, "--out", "here", "--json"])
