@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import solve
+from scipy.linalg import cho_factor, cho_solve
 from threadpoolctl import threadpool_limits
 
 from realm_edge.errors import UserError
@@ -20,7 +20,7 @@ from realm_edge.segments import Starts, bounds, history
 FOLDS = 5  # contiguous blocks of the training part, each held out once
 FIRST_WINDOWS = 5  # tried at once, that is up to 16 lags; more as long as the longest filter is the best
 MOST_COLUMNS = 4096  # fitted at once: their Gram matrix takes 0.1 GB a block
-FIRST_PENALTIES = range(5)  # powers of ten, for inputs with unit variance; more as long as the best is at an end
+FIRST_PENALTIES = (1, 2, 3)  # powers of ten, for inputs with unit variance; more as long as the best is at an end
 LEAST_PENALTY = -6  # power of ten: where inputs are copies of each other, rounding takes over below
 GAIN = 1e-6  # of R2: less does not count as better
 _CHUNK = 4096  # bins whose windows are in memory at once
@@ -75,8 +75,8 @@ def fit_windows(
 ) -> Wiener:
     """Fit one filter; its penalty is chosen over blocks of the training part.
 
-    Around a block as many bins as the filter has lags are left out of the fit that decodes it: no input counts on both sides. The penalty is
-    a power of ten, and tenfold and a tenth were tried and are no better (from 10^:data:`LEAST_PENALTY` on).
+    Around a block as many bins as the filter has lags are left out of the fit that decodes it: no input counts on both sides. The penalty
+    is a power of ten; ten times as much and a tenth were tried and are no better, unless it is as small as rounding allows.
 
     Args:
         inputs, targets, train_end, starts: as :func:`fit` takes them.
@@ -143,7 +143,7 @@ class _Past:
         gram = np.zeros((size, size))
         for chunk in np.split(at, range(_CHUNK, len(at), _CHUNK)):
             rows = np.concatenate((self.columns(chunk), np.ones((len(chunk), 1)), targets[chunk]), axis=1)
-            gram = gram + rows.T @ rows
+            gram += np.matmul(rows.T, rows)
         return gram
 
     def filter(self, coefficients: NDArray[np.float64]) -> NDArray[np.float32]:
@@ -164,7 +164,7 @@ def _residual(gram: NDArray[np.float64], dims: int, alpha: float) -> NDArray[np.
     mean = gram[p] / gram[p, p]
     centred = gram - np.outer(gram[p], mean)
     centred[np.arange(p), np.arange(p)] += alpha
-    weights = solve(centred[:p, :p], centred[:p, p + 1 :], assume_a="pos")
+    weights = cho_solve(cho_factor(centred[:p, :p], overwrite_a=True, check_finite=False), centred[:p, p + 1 :])
     return np.concatenate((-weights, (mean[:p] @ weights - mean[p + 1 :])[None], np.eye(dims)))
 
 

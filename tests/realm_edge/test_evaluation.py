@@ -50,7 +50,7 @@ class Counting(Silent):
     def __init__(self, stop: int | None = None) -> None:
         self.cells, self.stop = 0, stop
 
-    def track(self, items, description, total=None):
+    def track(self, items, description, total=None, estimate=True):
         for item in items:
             if description == "decoders":
                 self.cells += 1

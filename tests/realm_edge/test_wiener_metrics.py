@@ -1,5 +1,7 @@
 """Wiener filter and accuracy on data whose answers are known."""
 
+import itertools
+
 import numpy as np
 import pytest
 from sklearn.linear_model import Ridge
@@ -26,7 +28,7 @@ def windows(inputs, edges, starts=(0,)):
     for k in range(len(inputs)):
         first = max(start for start in starts if start <= k)
         past = [inputs[k - lag] if k - lag >= first else np.zeros(inputs.shape[1]) for lag in range(edges[-1])]
-        rows.append(np.concatenate([np.mean(past[a:b], axis=0) for a, b in zip(edges, edges[1:], strict=False)]))
+        rows.append(np.concatenate([np.mean(past[a:b], axis=0) for a, b in itertools.pairwise(edges)]))
     return np.array(rows)
 
 
