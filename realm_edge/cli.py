@@ -57,7 +57,7 @@ STAGES = {
 
 
 class _Cli(click.Group):
-    """Turns what a user can mend, and signals that end a command, into one line on stderr; lists the commands in the order of the stages."""
+    """Turns what a user can mend, and signals to end, into one line on stderr; lists the commands in the order of the stages."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)
