@@ -3,7 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from realm_edge.evaluation.bench import OF_TRAINING
 from realm_edge.evaluation.estimate import Part
+from realm_edge.files import sha256_json
 from realm_edge.settings import Settings
 
 # Seconds an epoch over those of the student from scratch; of what is fitted in one go, over those of one epoch of it. Measured at demo's
@@ -21,6 +23,7 @@ _BEFORE = {
     "supervised": {"supervised": 1.0}, "autoencoded": {"autoencode": 1.3}, "gru_pretrained": {"supervised": 0.8},
     "transformer_pretrained": {"supervised": 1.2},
 }  # fmt: skip
+_ALL_BUT_TEACHER = set(OF_TRAINING - {"teacher", "pretrain"})
 _FEWEST = 0.2  # of an epoch's work: validation, and the batches that the fewest labels give
 
 
@@ -36,7 +39,8 @@ def parts(decoder: str, settings: Settings, labels: float, shared: Sequence[Any]
     for phase, cost in _BEFORE.get(decoder, {}).items():
         kind = _kind(decoder, phase)
         epochs = settings.distil.epochs if phase in ("distil", "supervised") else settings.pretrain.epochs
-        once = (kind, *(own if phase == "distil" else shared))
+        settings_of = settings.model_dump(mode="json", exclude=_ALL_BUT_TEACHER if phase == "pretrain" else {"preset", "finetune"})
+        once = (kind, sha256_json(settings_of), *(own if phase == "distil" else shared))
         before.append(Part(kind, cost * epochs, str(once)))
     weight = _FIT[decoder] if decoder in _FIT else _EPOCH[decoder] * settings.finetune.epochs * max(labels, _FEWEST)
     return (*before, Part(decoder, weight))

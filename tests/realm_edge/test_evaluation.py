@@ -122,10 +122,20 @@ def shared(out: Path) -> Counter[str]:
     return Counter(path.name.split("-")[0] for path in (out / "pretrained").glob("*.safetensors"))
 
 
+def expected_once(plan: Plan) -> int:
+    """Models that cells share, as the estimate of the time left counts them."""
+    todo = tasks(plan.recordings, plan.settings, plan.heldout, Silent())
+    given = cells.Conditions(plan.settings, plan.recordings, "", Path(), Path())
+    chosen = arms.decoders(plan.double, todo[0].decoded.counts is not None, bool(todo[0].others))
+    every = [cells.Cell(given, task, arm.name, share, 0) for arm in chosen for task in todo for share in plan.labels]
+    return len({part.once for cell in every for part in cell.parts if part.once is not None})
+
+
 def test_a_teacher_is_trained_once_for_all_sessions_and_labels(swept: Path) -> None:
     assert shared(swept) == {
         "pretrain": 1, "distil": 2, "supervised": 1, "autoencode": 1, "gru_pretrained": 1, "transformer_pretrained": 1,
     }  # fmt: skip  # the student and its half
+    assert expected_once(PLAN) == 7
 
 
 def test_a_second_run_computes_nothing(swept: Path) -> None:
@@ -311,7 +321,9 @@ def test_features_enter_at_the_decoder(tmp_path: Path) -> None:
     assert task.window == 50 and not task.others
 
     out = tmp_path / "out"
-    summary = evaluate(Plan(SETTINGS, Recordings((path,), "force", "power"), seeds=1, labels=(0.5, 1.0)), out, Silent())
+    plan = Plan(SETTINGS, Recordings((path,), "force", "power"), seeds=1, labels=(0.5, 1.0))
+    summary = evaluate(plan, out, Silent())
+    assert expected_once(plan) == 6
     assert shared(out) == {"pretrain": 1, "distil": 4, "autoencode": 1}  # alone, the session distils with the labels that are known
     rows = {row["decoder"]: row for row in summary["rows"] if row["labels"] == 0.5}
     assert not any(name.startswith("spike") for name in rows) and not summary["synthetic"]
