@@ -54,7 +54,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_session_is_a_list_of_segments(finished: Path) -> None:
     session = load(finished / "data" / "paused.npz")
     assert session.starts.tolist() == [50 * before for before in (0, 30, 82, 84.5, 87, 90, 94)]
-    assert session.bins == 50 * SECONDS - 1 and session.validation_end == 50 * 82  # the split moved to the pause: 80 s would be in a segment
+    assert session.bins == 50 * SECONDS - 1 and session.validation_end == 50 * 82  # the split moved to the pause
     assert np.isfinite(session.targets).all()
 
 
