@@ -156,4 +156,4 @@ def test_a_recording_needs_a_signal_and_behaviour_of_one_shape():
         Recording("a", np.zeros((3, 1), np.float32), times, ("x",), "m")
     with pytest.raises(UserError, match=r"a: behaviour has shape \(3, 1\), expected \(3, 2\)"):
         Recording("a", np.zeros((3, 1), np.float32), times, ("x", "y"), "m", spike_times=(times,))
-    assert stored_recording.RATE * stored_recording.SECONDS == len(lfp())
+    assert len(lfp()) == stored_recording.RATE * stored_recording.SECONDS
