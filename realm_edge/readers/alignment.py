@@ -57,7 +57,7 @@ def _cause(times: NDArray[np.float64], spans: Sequence[tuple[float, float]], wha
             return f"they look like {unit}: divide them by {factor:g}"
     if whole:
         for candidate in dict.fromkeys((rate, *_RATES)):
-            if _fits(times / candidate, spans) and times.max() / candidate > (end - start) / 2 + start:
+            if _fits(times / candidate, spans):
                 return f"they look like sample numbers: divide them by the rate ({candidate:g} Hz, say)"
         if _fits(times / 1e3, spans):
             return "they look like milliseconds: divide them by 1000"
@@ -68,4 +68,5 @@ def _cause(times: NDArray[np.float64], spans: Sequence[tuple[float, float]], wha
 
 
 def _fits(times: NDArray[np.float64], spans: Sequence[tuple[float, float]]) -> bool:
-    return share_outside(times, spans) < 1.0 - _NEARLY_ALL
+    """Whether the times lie in the LFP, and not all in its first half: small numbers lie in anything."""
+    return share_outside(times, spans) < 1.0 - _NEARLY_ALL and times.max() > (spans[0][0] + spans[-1][1]) / 2
