@@ -223,7 +223,10 @@ def _cells(table: Any, rows: NDArray[np.int64]) -> dict[str, tuple[str, ...]]:
     """Cells of the electrodes table as text, by column, one a channel."""
     found = {"id": tuple(str(table.id[int(row)]) for row in rows)}
     for column in table.colnames:
-        values = [table[column][int(row)] for row in rows]
+        try:
+            values = [table[column][int(row)] for row in rows]
+        except Exception:  # references that Zarr keeps pickled, say: no channel is chosen by what cannot be read
+            continue
         found[column] = tuple(str(getattr(value, "name", value)) for value in values)
     return found
 
