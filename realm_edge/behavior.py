@@ -62,8 +62,8 @@ def interpolated(
     at, x = at[known], values[known].astype(np.float64)
     turn, circular = _turns(unit, x.shape[1]), wraps(x, unit)
     low = np.where(x.min(axis=0) < 0, -turn / 2, 0.0)  # of the turn that the series counts in
-    for column in np.flatnonzero(circular):
-        x[:, column] = np.unwrap(x[:, column], period=turn[column])
+    for angle in np.flatnonzero(circular):
+        x[:, angle] = np.unwrap(x[:, angle], period=turn[angle])
     before, after = np.searchsorted(at, times + SAME_TIME_S, "right") - 1, np.searchsorted(at, times - SAME_TIME_S)
     inside = (before >= 0) & (after < len(at))
     before, after = np.maximum(before, 0), np.minimum(after, len(at) - 1)
