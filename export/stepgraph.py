@@ -5,10 +5,10 @@ property ``states`` pairs them; ``io`` gives scale, offset and unit of every dat
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import onnx
@@ -19,12 +19,14 @@ from onnx import helper, numpy_helper
 
 from realm_edge.errors import UserError
 from realm_edge.files import write_bytes
+from realm_edge.segments import Starts
 
 DOMAIN = "realm.edge"
 OPSET = 21  # what the oldest onnxruntime of pyproject.toml reads; tests/quantization/test_opsets.py: the same bits at the newest
 IR_VERSION = 10
 _ELEMENT = helper.np_dtype_to_tensor_dtype
 Arrays = dict[str, NDArray]
+Row = TypeVar("Row")
 
 
 @dataclass
@@ -162,6 +164,22 @@ class Stepper:
         n = len(self.output_names)
         self.state = {s["in"]: value for s, value in zip(self._states, results[n:], strict=True)}
         return dict(zip(self.output_names, results[:n], strict=True))
+
+
+class Resets(Protocol):
+    """What carries the states of a step graph."""
+
+    def reset(self) -> None:
+        """Back to the initial state."""
+
+
+def restarting(stepper: Resets, rows: Iterable[Row], starts: Starts) -> Iterator[Row]:
+    """The rows that ``stepper`` is to step over; it goes back to its initial state before those where a segment starts."""
+    firsts = {int(start) for start in starts}
+    for index, row in enumerate(rows):
+        if index in firsts:
+            stepper.reset()
+        yield row
 
 
 def with_outputs(model: onnx.ModelProto, names: Iterable[str]) -> onnx.ModelProto:

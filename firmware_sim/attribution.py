@@ -1,12 +1,13 @@
 """Cycles, instructions and loaded bytes of each region, of each function in it, and of each visit, from counts and a core's table."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from firmware_sim.cores import CoreTable
+from firmware_sim.cuts import join_blocks
 from firmware_sim.decode import DECODERS, Instruction, UnknownInstruction
 from firmware_sim.elf import SymbolMap
 from firmware_sim.flash import constant_loads, flash_stalls
@@ -85,7 +86,11 @@ def count_cycles(
     Raises:
         UserError: an instruction has no entry in the table, or the blocks' instructions do not add up to the visits' (a damaged profile).
     """
-    prices = _prices(profile, table, symbols, flash, constant_bytes or {}, waits)
+    try:
+        profile, decoded = join_blocks(profile, DECODERS[table.isa])
+    except UnknownInstruction as error:
+        raise UserError(f"core table '{table.name}': {error}") from error
+    prices = _prices(profile, decoded, table, symbols, flash, constant_bytes or {}, waits)
     visits = _visit_costs(profile, prices)
     costs = {region.name: RegionCost(region, visits[r]) for r, region in enumerate(profile.regions)}
     for price in prices:
@@ -114,14 +119,15 @@ def _add(cost: RegionCost, price: _Price, count: int) -> None:
 
 
 def _prices(
-    profile: Profile, table: CoreTable, symbols: SymbolMap, flash: Flash | None, constant_bytes: Mapping[str, int], waits: Waits | None
+    profile: Profile,
+    decoded: Sequence[Sequence[Instruction]],
+    table: CoreTable,
+    symbols: SymbolMap,
+    flash: Flash | None,
+    constant_bytes: Mapping[str, int],
+    waits: Waits | None,
 ) -> list[_Price]:
     """By counter."""
-    decode = DECODERS[table.isa]
-    try:
-        decoded: list[list[Instruction]] = [decode(b.code, b.address, b.instructions) if any(b.counts) else [] for b in profile.blocks]
-    except UnknownInstruction as error:
-        raise UserError(f"core table '{table.name}': {error}") from error
     functions = [symbols.function_at(block.address) for block in profile.blocks]
     bytes_of = {name: constant_bytes.get(name, 0) for name in functions}
     stalls, edge_stalls = [ZERO] * len(profile.blocks), [ZERO] * len(profile.edges)

@@ -13,16 +13,15 @@ import numpy as np
 import onnx
 
 from export.baseline_graphs import gru_graph, wiener_graph
-from export.stepgraph import Stepper, load_model, metadata, save_model
+from export.stepgraph import load_model, metadata, save_model
 from export.tvm.bundle import write_bundle
 from firmware_sim.compare import Expected
 from firmware_sim.simulate import StreamResult, simulate_stream
 from firmware_sim.targets import get_target
-from quantization.calibrate import observe
+from quantization.calibrate import observe, settled, warm_up_bins
 from quantization.decoder import quantize_decoder
 from quantization.golden import Golden, in_units, run_decoder
-from quantization.selection import Segment, choose_formats
-from quantization.stage import WARM_UP_BINS
+from quantization.selection import Stretches, choose_formats, float_decoded
 from realm_edge import wiener
 from realm_edge.baselines import cost, recurrent, sequence
 from realm_edge.checkpoint import load_student
@@ -30,6 +29,7 @@ from realm_edge.files import sha256_json
 from realm_edge.metrics import accuracy
 from realm_edge.progress import Progress
 from realm_edge.rundir import RunDir
+from realm_edge.segments import within
 from realm_edge.session import Session
 from realm_edge.stages.data import load_sessions
 from realm_edge.streams import LFP, Stream, present
@@ -68,13 +68,15 @@ def run(run: RunDir, progress: Progress, targets: Sequence[str]) -> dict[str, An
     outputs: list[Path] = []
     streams: dict[str, Any] = {}
     for stream in present(run):
-        material = gather(sessions, heldout, "features" if stream is LFP else "counts")
+        material = gather(sessions, heldout, "features" if stream is LFP else "counts", run.settings.bin_ms / 1000)
         decoders = {STUDENT: _Graphs(load_model(stream.float_decoder(run)), load_model(stream.int8_decoder(run)))}
         scale = metadata(decoders[STUDENT].integers)["io"]["features"]["scale"]
+        training, starts = material.inputs[: heldout.train_end], within(heldout.starts, 0, heldout.train_end)
+        warm_up = warm_up_bins(starts, len(training))
+        stretches = Stretches.of(training[settled(starts, len(training), warm_up)], scale)
         for name, graph in _fitted(run, stream, heldout, material, progress):
-            observed = observe(graph, material.inputs[: heldout.train_end], WARM_UP_BINS, progress)
-            segment = Segment.of(material.inputs[WARM_UP_BINS : heldout.train_end], scale)
-            formats = choose_formats(graph, observed, scale, segment, progress).formats
+            observed = observe(graph, training, warm_up, progress, starts)
+            formats = choose_formats(graph, observed, scale, stretches, progress).formats
             graphs = _Graphs(graph, quantize_decoder(graph, observed, scale, metadata(graph)["made_from"], formats))
             decoders[name] = graphs
             for model, ending in ((graphs.exact, "onnx"), (graphs.integers, "int8.onnx")):
@@ -109,10 +111,9 @@ def _fitted(run: RunDir, stream: Stream, session: Session, material: Material, p
 
 def _row(graphs: _Graphs, stream: Stream, golden: Golden, session: Session, targets: Sequence[str]) -> dict[str, Any]:
     """Accuracy on the golden bins behind the warm-up, and what the firmware costs."""
-    decoded, states = run_decoder(graphs.integers, golden.features)
+    decoded, states = run_decoder(graphs.integers, golden.features, golden.starts)
     read = (golden.features * np.asarray(metadata(graphs.integers)["io"]["features"]["scale"])).astype(np.float32)
-    stepper = Stepper(graphs.exact)
-    exact = in_units(np.array([stepper.step({"features": row})["decoded"] for row in read]), graphs.exact)[golden.warm_up :]
+    exact = in_units(float_decoded(graphs.exact, read, golden.starts), graphs.exact)[golden.warm_up :]
     integers = in_units(decoded, graphs.integers)[golden.warm_up :]
     first = golden.first_bin + golden.warm_up
     true = session.targets[first : first + len(integers)]
@@ -134,7 +135,7 @@ def _simulated(decoder: onnx.ModelProto, stream: Stream, golden: Golden, expecte
         save_model(decoder, folder / "decoder.onnx")
         part = get_target(target)
         write_bundle(folder / "bundle", stream.name, part.build, None, folder / "decoder.onnx")
-        return simulate_stream(folder / "bundle", part, golden.features, expected, folder / "work")
+        return simulate_stream(folder / "bundle", part, golden.features, expected, folder / "work", starts=golden.starts)
 
 
 def _cost(result: StreamResult) -> dict[str, Any]:

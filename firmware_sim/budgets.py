@@ -136,6 +136,7 @@ _PARTS = {
     "radio": "longer bins (fewer packets) or a radio with less energy a bit",
     "bin_wait": "shorter bins",
     "output_delay": "a lower output_delay_ms",
+    "resampling": "a recording that was sensed at the front end's rate",
     "compute": "a faster clock, a smaller student or faster kernels",
 }
 _FIXED = {

@@ -56,6 +56,7 @@ class Bundle:
     target: str
     frontend: Stage | None
     decoder: Stage
+    warm_up_bins: int | None  # after a reset; None where the decoder's graph does not say
 
     @property
     def stages(self) -> tuple[Stage, ...]:
@@ -77,7 +78,14 @@ def load_bundle(path: Path) -> Bundle:
     values = read_json(source)
     try:
         frontend = None if values["frontend"] is None else _stage(values["frontend"])
-        bundle = Bundle(path=path, stream=values["stream"], target=values["target"], frontend=frontend, decoder=_stage(values["decoder"]))
+        bundle = Bundle(
+            path=path,
+            stream=values["stream"],
+            target=values["target"],
+            frontend=frontend,
+            decoder=_stage(values["decoder"]),
+            warm_up_bins=values["reset"]["warm_up_bins"],
+        )
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{source}: {type(error).__name__} {error}: not a bundle of this version; rerun 'realm-edge compile'") from error
     names = [state.name for stage in bundle.stages for state in stage.states]

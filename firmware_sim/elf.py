@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from elftools.common.exceptions import ELFError
+from elftools.elf.constants import SH_FLAGS
 from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import SymbolTableSection
 
@@ -59,6 +60,20 @@ def read_symbols(path: Path) -> dict[str, Symbol]:
                 entry.name, entry["st_value"] & ~1 if thumb else entry["st_value"], entry["st_size"], kind == "STT_FUNC"
             )
         return found
+
+
+def code_of(path: Path, function: Symbol) -> bytes:
+    """The bytes of a function that an ELF file holds.
+
+    Raises:
+        UserError: missing file, no ELF file, or no section holds the function.
+    """
+    with _open(path) as elf:
+        for section in elf.iter_sections("SHT_PROGBITS"):
+            offset = function.address - section["sh_addr"]
+            if section["sh_flags"] & SH_FLAGS.SHF_EXECINSTR and 0 <= offset < section["sh_size"]:
+                return bytes(section.data()[offset : offset + function.size])
+    raise UserError(f"{path}: no section holds '{function.name}'; rerun 'realm-edge compile'")
 
 
 def memory_use(path: Path) -> MemoryUse:

@@ -29,6 +29,7 @@ class Workload:
     output_bits: int  # payload of one packet; a packet a bin
     source: Literal["samples", "detector", "features"] = "samples"  # of what comes in
     output_delay_s: float = 0.0  # by which the decoder answers late, by design (settings.output_delay_ms)
+    resampling_s: float = 0.0  # how far the resampled recording that the decoder was trained on looks ahead
 
 
 @dataclass(frozen=True)
@@ -37,8 +38,8 @@ class Timeline:
     sensing and raw bandwidth are where features come in.
 
     ``latency_ms`` runs from a change at the start of a bin to the end of the packet that shows it: ``bin_wait`` (the whole bin, the
-    worst case; half of it is the mean), ``compute`` (from the last sample to the output), ``radio``, and ``output_delay``, by which
-    the decoder was trained to answer late.
+    worst case; half of it is the mean), ``compute`` (from the last sample to the output), ``radio``, ``output_delay``, by which
+    the decoder was trained to answer late, and ``resampling``, by which the recording that it was trained on looks ahead.
     """
 
     fits: bool
@@ -48,7 +49,7 @@ class Timeline:
     duty_cycle: float | None
     power_uw: dict[str, float | None]  # sensing, mcu_active, mcu_sleep, radio, total
     bandwidth_bps: dict[str, float | None]  # decoded payload, decoded on air, raw streaming
-    latency_ms: dict[str, float | None]  # bin_wait, compute, radio, output_delay, total
+    latency_ms: dict[str, float | None]  # bin_wait, compute, radio, output_delay, resampling, total
     wakeups_per_s: float
 
 
@@ -85,11 +86,12 @@ def run_timeline(workload: Workload, target: Target, components: Components, ram
         problem = f"the link cannot carry this: {on_air_bps / 1e3:.0f} kb/s on air with ramp-up, it carries {capacity / 1e3:.0f} kb/s"
     if problem:
         nothing = dict.fromkeys(("sensing", "mcu_active", "mcu_sleep", "radio", "total"))
-        latency = dict.fromkeys(("bin_wait", "compute", "radio", "output_delay", "total"))
+        latency = dict.fromkeys(("bin_wait", "compute", "radio", "output_delay", "resampling", "total"))
         return Timeline(False, problem, required, clock, None, nothing, bandwidth, latency, 0.0)
     active_s, wakeups, delay_s = _play(workload, clock, interrupt, wakeup_s, block_ticks, seconds)
     power = _power(workload, target, components, active_s / seconds, on_air_s)
     parts = {"bin_wait": workload.bin_s, "compute": delay_s, "radio": on_air_s, "output_delay": workload.output_delay_s}
+    parts["resampling"] = workload.resampling_s
     delays = {name: 1e3 * part for name, part in parts.items()}
     unpriced = f"; no power figure for {target.part}" if power["total"] is None else ""
     return Timeline(

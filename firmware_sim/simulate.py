@@ -18,8 +18,9 @@ from firmware_sim.qemu import run_firmware
 from firmware_sim.targets import Target
 from firmware_sim.timing import ZERO, Cycles
 from realm_edge.errors import UserError
+from realm_edge.segments import Starts
 
-MAIN_LOOP = frozenset({"main", "tick", "decode"})  # functions of firmware/main.c
+MAIN_LOOP = frozenset({"main", "start_anew", "tick", "decode"})  # functions of firmware/main.c
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ class StreamResult:
     emulator: str
     steps: int
     mismatch: Mismatch | None
-    regions: dict[str, RegionStep]  # frontend, decoder, send, loop
+    regions: dict[str, RegionStep]  # frontend, decoder, send, reset, loop
     kernels: tuple[KernelRow, ...]
     memory: MemoryUse
     stack_used: int  # bytes
@@ -97,7 +98,13 @@ class StreamResult:
 
 
 def simulate_stream(
-    bundle_dir: Path, target: Target, samples: NDArray[np.int16], expected: Expected, folder: Path, timeout_s: float = 900.0
+    bundle_dir: Path,
+    target: Target,
+    samples: NDArray[np.int16],
+    expected: Expected,
+    folder: Path,
+    timeout_s: float = 900.0,
+    starts: Starts = (0,),
 ) -> StreamResult:
     """Build the firmware, run it on ``samples`` and hold it against ``expected``.
 
@@ -105,6 +112,7 @@ def simulate_stream(
         samples: (ticks, values a tick): ADC counts at the front end's rate, or without a front end the features of each bin.
         expected: the reference at each bin edge of the same samples.
         folder: receives the build and the run.
+        starts: bins at which segments start, the first at 0; the recording pauses before the others.
 
     Raises:
         UserError: broken bundle, samples of another shape, a model that does not fit the part, QEMU missing, a run that failed.
@@ -119,7 +127,7 @@ def simulate_stream(
         raise UserError(f"{bundle_dir}: samples are {samples.dtype}{samples.shape}: the firmware reads {needed}")
     if samples.shape[0] == 0:
         raise UserError(f"{bundle_dir}: no samples to simulate: the held-out part is shorter than one bin")
-    run = run_firmware(elf, target, samples, folder / "run", timeout_s)
+    run = run_firmware(elf, target, samples, folder / "run", timeout_s, starts)
     mismatch = first_mismatch(split_dump(run.dump, bundle, symbols), expected)
     core = load_core(target.core)
     constants = {kernel.symbol: kernel.constant_bytes for stage in bundle.stages for kernel in stage.kernels}

@@ -31,6 +31,7 @@ def run(run: RunDir, progress: Progress, target_name: str, budget_file: Path | N
     run.require(f"compile.{target_name}")
     budgets = load_budgets(budget_file)
     quantised = run.summary("quantize")
+    [ahead_ms] = [session["resampling_delay_ms"] for session in run.summary("data")["sessions"] if session["heldout"]]
     streams = {}
     for stream in progress.track(present(run), f"simulate on {target.part}"):
         golden = Golden.load(stream.golden(run))
@@ -39,11 +40,13 @@ def run(run: RunDir, progress: Progress, target_name: str, budget_file: Path | N
         )
         samples = golden.features if golden.samples is None else golden.samples
         with tempfile.TemporaryDirectory(prefix="realm-edge-") as folder:
-            result = simulate_stream(run.file("firmware", target_name, stream.name), target, samples, expected, Path(folder))
+            result = simulate_stream(
+                run.file("firmware", target_name, stream.name), target, samples, expected, Path(folder), starts=golden.starts
+            )
         r2 = quantised[stream.name]["r2"]
         rate = run.settings.lfp.rate_hz if stream is LFP else run.settings.spike.rate_hz
-        late_s = run.settings.output_delay_ms / 1000
-        report = stream_report(result, budgets, load_components(), r2["float"], r2["int8"], rate, late_s)
+        late = run.settings.output_delay_ms / 1000, ahead_ms / 1000 if stream is LFP else 0.0
+        report = stream_report(result, budgets, load_components(), r2["float"], r2["int8"], rate, *late)
         streams[stream.name] = {**report, "r2": r2}
     simulation = {
         "target": target_name,

@@ -24,6 +24,7 @@ def stream_report(
     r2_int8: float,
     adc_rate_hz: float,
     output_delay_s: float = 0.0,
+    resampling_s: float = 0.0,
 ) -> dict[str, Any]:
     """Everything that is reported of one stream on one target, as JSON.
 
@@ -31,16 +32,18 @@ def stream_report(
         r2_float, r2_int8: of the decoder on the held-out part (mean over the output's dimensions).
         adc_rate_hz: sensing rate of one channel; differs from the firmware's own rate where a circuit of its own detects spikes.
         output_delay_s: by which the decoder was trained to answer late.
+        resampling_s: how far the resampled recording that it was trained on looks ahead.
 
     Raises:
         UserError: the component library lacks a figure of the target.
     """
     target, memory = result.target, result.memory
-    work = workload(result, adc_rate_hz, output_delay_s)
+    late = output_delay_s, resampling_s
+    work = workload(result, adc_rate_hz, late)
     ring = buffer_bytes(work)
     ram = memory.ram + ring
     timeline = run_timeline(work, target, components, ram)
-    low_high = [run_timeline(workload(result, adc_rate_hz, output_delay_s, bound), target, components, ram) for bound in ("low", "high")]
+    low_high = [run_timeline(workload(result, adc_rate_hz, late, bound), target, components, ram) for bound in ("low", "high")]
     measured = Measured(
         timeline.power_uw,
         timeline.bandwidth_bps["decoded"],
@@ -65,6 +68,7 @@ def stream_report(
         "emulator": result.emulator,
         "frontend": FRONTENDS[work.source],
         "steps": result.steps,
+        "reset": _reset_json(result),
         "bit_exact": result.bit_exact,
         "mismatch": asdict(result.mismatch) if result.mismatch else None,
         "cycles_per_step": cycles.cycles,
@@ -104,8 +108,13 @@ def stream_report(
     return report
 
 
-def workload(result: StreamResult, adc_rate_hz: float, output_delay_s: float, bound: str = "cycles") -> Workload:
-    """The implant's workload from counted cycles; ``bound`` chooses 'cycles', 'low' or 'high' of the core table's range."""
+def workload(result: StreamResult, adc_rate_hz: float, late: tuple[float, float], bound: str = "cycles") -> Workload:
+    """The implant's workload from counted cycles.
+
+    Args:
+        late: output delay and look-ahead of the resampling, s.
+        bound: 'cycles', 'low' or 'high' of the core table's range.
+    """
     per_step = {name: getattr(region.cycles, bound) for name, region in result.regions.items()}
     frontend, ticks = result.regions["frontend"], result.bundle.ticks_per_bin
     tick_cycles = per_step["frontend"] / ticks
@@ -122,7 +131,8 @@ def workload(result: StreamResult, adc_rate_hz: float, output_delay_s: float, bo
         loop_cycles=per_step["loop"],
         output_bits=16 * result.output_values,
         source=_source(result.bundle),
-        output_delay_s=output_delay_s,
+        output_delay_s=late[0],
+        resampling_s=late[1],
     )
 
 
@@ -152,6 +162,19 @@ def _region_json(region: RegionStep, steps: int) -> dict[str, float | None]:
         "p99_cycles_of_a_visit": visits.p99.cycles if visits else None,
         "longest_visit_cycles": visits.longest.cycles if visits else None,
         "longest_visit_cycles_high": visits.longest.high if visits else None,
+    }
+
+
+def _reset_json(result: StreamResult) -> dict[str, Any]:
+    """How often the run started anew after a pause, what one reset costs, and after how many bins the decoder has settled."""
+    visits, bins = result.regions["reset"].visits, result.bundle.warm_up_bins
+    assert visits is not None  # the firmware starts once at least
+    return {
+        "count": visits.count - 1,
+        "cycles": visits.longest.cycles,
+        "cycles_range": [visits.longest.low, visits.longest.high],
+        "warm_up_bins": bins,
+        "warm_up_ms": None if bins is None else 1000 * bins / result.bundle.decoder.rate_hz,
     }
 
 

@@ -6,45 +6,69 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from export.stepgraph import Stepper, with_outputs
+from export.stepgraph import Stepper, restarting, with_outputs
 from realm_edge.errors import UserError
 from realm_edge.progress import Progress, Silent
+from realm_edge.segments import Starts, history
+
+WARM_UP_BINS = 150  # of a segment, in which filters and state settle; neither calibrated on nor scored
 
 
 @dataclass(frozen=True)
 class Observed:
-    """Calibration data: every inner tensor over the bins, and the largest state by head."""
+    """Calibration data: every inner tensor over the bins that count, and the largest state by head."""
 
     tensors: dict[str, NDArray[np.float32]]  # name: (bins, n)
     state_peaks: dict[str, NDArray[np.float32]]  # next.<block>.<what>: (heads,), largest absolute value
+    warm_up: int  # bins of a segment that do not count
 
     def peak(self, name: str) -> float:
         """Largest absolute value of a tensor."""
         return float(np.max(np.abs(self.tensors[name])))
 
 
-def observe(model: onnx.ModelProto, features: NDArray[np.float32], warm_up: int, progress: Progress | None = None) -> Observed:
-    """Run the float decoder over training bins from the zero state.
+def warm_up_bins(starts: Starts, bins: int) -> int:
+    """How many bins of each segment do not count: :data:`WARM_UP_BINS`.
+
+    Fewer where short segments would leave too little: then the largest number with which at least half of the bins count that would
+    if all were one segment.
+    """
+    behind, enough = history(starts, bins), (bins - WARM_UP_BINS) / 2
+    return next(warm_up for warm_up in range(WARM_UP_BINS, -1, -1) if np.sum(behind >= warm_up) >= enough)
+
+
+def settled(starts: Starts, bins: int, warm_up: int) -> NDArray[np.bool_]:
+    """Which bins count, (bins,): those with ``warm_up`` bins of their segment before them."""
+    return history(starts, bins) >= warm_up
+
+
+def observe(
+    model: onnx.ModelProto, features: NDArray[np.float32], warm_up: int, progress: Progress | None = None, starts: Starts = (0,)
+) -> Observed:
+    """Run the float decoder over training bins, each segment from the zero state.
 
     Args:
         model: from :mod:`export.decoder_graph`.
         features: (bins, n_features), chronological.
-        warm_up: first bins that set the state but do not count: the front end's filters settle there.
+        warm_up: first bins of each segment that set the state but do not count: the front end's filters settle there.
         progress: shows how far it is.
+        starts: bins at which segments start.
 
     Raises:
-        UserError: fewer bins than the warm-up, or a tensor that is not finite.
+        UserError: no segment with more bins than the warm-up, or a tensor that is not finite.
     """
-    if len(features) <= warm_up:
+    counts = settled(starts, len(features), warm_up)
+    if not counts.any():
         raise UserError(f"calibration needs more than {warm_up} bins of training data, found {len(features)}: use a longer recording")
     names = [o for node in model.graph.node for o in node.output if not o.startswith("next.")]
     peaked = [s.name for s in model.graph.output if s.name.startswith("next.") and len(s.type.tensor_type.shape.dim) == 3]
     stepper = Stepper(with_outputs(model, names), [n for n in names if n != "decoded"])
     kept: dict[str, list[NDArray]] = {name: [] for name in names}
     peaks: dict[str, NDArray] = {}
-    for index, row in enumerate((progress or Silent()).track(features, "calibrate", len(features))):
+    tracked = (progress or Silent()).track(features, "calibrate", len(features))
+    for row, count in zip(restarting(stepper, tracked, starts), counts, strict=True):
         out = stepper.step({"features": row})
-        if index < warm_up:
+        if not count:
             continue
         for name in names:
             kept[name].append(out[name])
@@ -55,4 +79,4 @@ def observe(model: onnx.ModelProto, features: NDArray[np.float32], warm_up: int,
     for name, values in tensors.items():
         if not np.all(np.isfinite(values)):
             raise UserError(f"calibration: tensor '{name}' is not finite; retrain with 'realm-edge train'")
-    return Observed(tensors, peaks)
+    return Observed(tensors, peaks, warm_up)

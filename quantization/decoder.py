@@ -93,7 +93,7 @@ def quantize_decoder(
     scale = np.asarray(decoded["scale"]) * context.scale["decoded"]
     context.graph.output("decoded", np.int16, (len(scale),), **{**decoded, "scale": scale.tolist()})
     scales = {name: float(value) for name, value in context.scale.items() if np.ndim(value) == 0}
-    return context.graph.build(kind="decoder", rate_hz=about["rate_hz"], scales=scales, made_from=made_from)
+    return context.graph.build(kind="decoder", rate_hz=about["rate_hz"], scales=scales, made_from=made_from, warm_up_bins=observed.warm_up)
 
 
 def _tensor_scales(model: onnx.ModelProto, observed: Observed, limit: dict[str, int], formats: Formats) -> dict[str, float | NDArray]:

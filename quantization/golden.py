@@ -6,23 +6,27 @@ Firmware is right when it produces these bytes.
 import io
 import zipfile
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from export.stepgraph import Stepper, metadata
+from export.stepgraph import Stepper, metadata, restarting
 from realm_edge.errors import UserError
 from realm_edge.files import write_bytes
+from realm_edge.segments import Starts, one_segment
 
 Arrays = dict[str, NDArray]
 
 
 @dataclass(frozen=True)
 class Golden:
-    """Consecutive bins from the zero state; the first ``warm_up`` of them only settle filters and state and are not scored."""
+    """Bins of a session from the zero state, to which front end and decoder go back where a segment starts.
+
+    The first ``warm_up`` bins only settle filters and state and are not scored.
+    """
 
     first_bin: int  # of the session
     warm_up: int  # bins
@@ -31,6 +35,12 @@ class Golden:
     decoded: NDArray[np.int16]  # (bins, dims)
     frontend_states: Arrays  # state.<block>.<what>: (bins, ...), after each bin's last tick
     decoder_states: Arrays
+    starts: NDArray[np.int64] = field(default_factory=one_segment)  # (segments,), bins; the first is 0
+
+    @property
+    def ticks_per_bin(self) -> int:
+        """Of the front end; 1 where there is none."""
+        return 1 if self.samples is None else len(self.samples) // len(self.features)
 
     def save(self, path: Path) -> None:
         """Write one .npz, atomically."""
@@ -38,6 +48,8 @@ class Golden:
         arrays |= {"features": self.features, "decoded": self.decoded}
         if self.samples is not None:
             arrays["samples"] = self.samples
+        if len(self.starts) > 1:
+            arrays["starts"] = self.starts
         arrays |= {f"frontend/{k}": v for k, v in self.frontend_states.items()}
         arrays |= {f"decoder/{k}": v for k, v in self.decoder_states.items()}
         stream = io.BytesIO()
@@ -62,28 +74,38 @@ class Golden:
                 arrays["decoded"],
                 {k.removeprefix("frontend/"): v for k, v in arrays.items() if k.startswith("frontend/")},
                 {k.removeprefix("decoder/"): v for k, v in arrays.items() if k.startswith("decoder/")},
+                arrays.get("starts", one_segment()),
             )
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
             raise UserError(f"{path}: not readable golden vectors ({error}); rerun 'realm-edge quantize'") from error
 
 
-def run_frontend(model: onnx.ModelProto, samples: Iterable[NDArray[np.int16]]) -> tuple[NDArray[np.int16], Arrays]:
-    """Features (bins, n) and states (bins, ...) of an integer front end over samples (channels,), from the zero state."""
+def run_frontend(model: onnx.ModelProto, samples: Iterable[NDArray[np.int16]], starts: Starts = (0,)) -> tuple[NDArray[np.int16], Arrays]:
+    """Features (bins, n) and states (bins, ...) of an integer front end over samples (channels,).
+
+    Args:
+        starts: bins at whose first tick it is in the zero state.
+    """
     stepper = Stepper(model)
-    return _collected(_valid_ticks(stepper, samples), stepper)
+    return _collected(_valid_ticks(stepper, samples, starts), stepper)
 
 
-def _valid_ticks(stepper: Stepper, samples: Iterable[NDArray[np.int16]]) -> Iterator[NDArray]:
+def _valid_ticks(stepper: Stepper, samples: Iterable[NDArray[np.int16]], starts: Starts) -> Iterator[NDArray]:
+    firsts, bins, edge = {int(start) for start in starts}, 0, True
     for row in samples:
+        if edge and bins in firsts:
+            stepper.reset()
         out = stepper.step({"sample": row})
-        if out["valid"][0]:
+        edge = bool(out["valid"][0])
+        if edge:
+            bins += 1
             yield out["features"]
 
 
-def run_decoder(model: onnx.ModelProto, features: Iterable[NDArray[np.int16]]) -> tuple[NDArray[np.int16], Arrays]:
-    """Outputs (bins, dims) and states (bins, ...) of an integer decoder over feature rows, from the zero state."""
+def run_decoder(model: onnx.ModelProto, features: Iterable[NDArray[np.int16]], starts: Starts = (0,)) -> tuple[NDArray[np.int16], Arrays]:
+    """Outputs (bins, dims) and states (bins, ...) of an integer decoder over feature rows, at ``starts`` from the zero state."""
     stepper = Stepper(model)
-    return _collected((stepper.step({"features": row})["decoded"] for row in features), stepper)
+    return _collected((stepper.step({"features": row})["decoded"] for row in restarting(stepper, features, starts)), stepper)
 
 
 def in_units(decoded: NDArray, model: onnx.ModelProto) -> NDArray[np.float64]:

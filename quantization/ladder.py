@@ -8,9 +8,10 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from export.stepgraph import Stepper, metadata
+from export.stepgraph import Stepper, metadata, restarting
 from quantization.reference import ReferenceStepper
 from realm_edge.errors import UserError
+from realm_edge.segments import Starts
 
 Arrays = dict[str, NDArray]
 
@@ -85,8 +86,8 @@ class SideBySide:
         return Difference(self._graph, name, self.ticks, element, int(fast[element]), int(reference[element]))
 
 
-def compare(model: onnx.ModelProto, rows: Iterable[NDArray]) -> int:
-    """Step an int8 step graph over rows of its data input from the zero state; returns the number of ticks compared.
+def compare(model: onnx.ModelProto, rows: Iterable[NDArray], starts: Starts = (0,)) -> int:
+    """Step an int8 step graph over rows of its data input, at ``starts`` from the zero state; returns the number of ticks compared.
 
     Raises:
         Differs: onnxruntime and the reference are not the same to the bit.
@@ -94,6 +95,8 @@ def compare(model: onnx.ModelProto, rows: Iterable[NDArray]) -> int:
     pair = SideBySide(model)
     states = {state["in"] for state in metadata(model)["states"]}
     [name] = [each.name for each in model.graph.input if each.name not in states]
-    for row in rows:
+    ticks = 0
+    for row in restarting(pair, rows, starts):
         pair.step({name: row})
-    return pair.ticks
+        ticks += 1
+    return ticks

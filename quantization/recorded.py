@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from quantization.inputs import stored
 from realm_edge.frontend import design, design_spike, lfp_features, spike_counts
+from realm_edge.segments import Starts
 from realm_edge.session import Session
 from realm_edge.settings import Settings
 from realm_edge.streams import LFP, Stream
@@ -17,7 +18,10 @@ _CHUNK_S = 1.0  # the synthetic broadband signal is made in whole seconds
 
 @dataclass(frozen=True)
 class Recorded:
-    """What a stream reads of a session, from its first bin to its last and then again from the first: bins count on."""
+    """What a stream reads of a session, from its first bin to its last and then again from the first: bins count on.
+
+    It is one long run: segments follow one another without a reset, as the first bin follows the last.
+    """
 
     stream: Stream
     session: Session
@@ -48,9 +52,11 @@ class Recorded:
         return float_features(self.stream, self.session, self.settings, np.concatenate(list(self.samples(first, bins))))
 
 
-def float_features(stream: Stream, session: Session, settings: Settings, samples: NDArray[np.int16]) -> NDArray[np.float32]:
-    """Features (bins, n_features) of samples (ticks, channels) from the zero state, by a stream's float front end."""
+def float_features(
+    stream: Stream, session: Session, settings: Settings, samples: NDArray[np.int16], starts: Starts = (0,)
+) -> NDArray[np.float32]:
+    """Features (bins, n_features) of samples (ticks, channels) by a stream's float front end, at ``starts`` (bins) from the zero state."""
     if stream is LFP:
-        return lfp_features(design(settings, session.good_channels), samples)
+        return lfp_features(design(settings, session.good_channels), samples, starts)
     assert session.spike_threshold is not None  # there are samples: the stream has a front end
-    return spike_counts(design_spike(settings, session.spike_threshold), [samples])
+    return spike_counts(design_spike(settings, session.spike_threshold), [samples], starts)

@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 from numpy.typing import ArrayLike, NDArray
 
-from export.stepgraph import Stepper, metadata
+from export.stepgraph import Stepper, metadata, restarting
 from quantization.calibrate import Observed
 from quantization.decoder import quantize_decoder
 from quantization.fixedpoint import INT8_LIMIT
@@ -18,6 +18,7 @@ from quantization.inputs import stored
 from quantization.observers import DEFAULT, OBSERVERS
 from realm_edge.metrics import nrmse
 from realm_edge.progress import Progress, Silent
+from realm_edge.segments import Starts
 
 STRETCHES, STRETCH_BINS = 4, 150  # of the training part, evenly spread
 NEAR = 0.02  # peaks that differ by less make the same decoder, as far as these bins can tell
@@ -26,19 +27,19 @@ AIM = 0.006  # NRMSE of the output on these bins: on others, later in a recordin
 
 
 @dataclass(frozen=True)
-class Segment:
+class Stretches:
     """Stretches of training bins, joined, that decoders are compared on, each from the zero state; int8 reads what float reads, rounded."""
 
     features: NDArray[np.float32]  # (bins, n_features)
     stored: NDArray[np.int16]  # the same in units of the integer front end
 
     @staticmethod
-    def of(features: NDArray[np.float32], feature_scale: ArrayLike) -> "Segment":
-        """From chronological features (bins, n_features) of the training part; all of them where they are few."""
+    def of(features: NDArray[np.float32], feature_scale: ArrayLike) -> "Stretches":
+        """From features (bins, n_features) of the training part, those that count one after the other; all of them where they are few."""
         bins = min(STRETCH_BINS, len(features) // STRETCHES)
         starts = np.linspace(0, len(features) - bins, STRETCHES).astype(int)
         chosen = features[(starts[:, None] + np.arange(bins)).ravel()]
-        return Segment(chosen, stored(chosen, feature_scale))
+        return Stretches(chosen, stored(chosen, feature_scale))
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class Choice:
 
 
 def choose_formats(
-    model: onnx.ModelProto, observed: Observed, feature_scale: ArrayLike, segment: Segment, progress: Progress | None = None
+    model: onnx.ModelProto, observed: Observed, feature_scale: ArrayLike, stretches: Stretches, progress: Progress | None = None
 ) -> Choice:
     """Observers first, one tensor after the other in graph order, those before it as they were chosen and those after it with the default.
 
@@ -62,13 +63,13 @@ def choose_formats(
     allows, those first that harm least. In this order, and not from int8 on: errors of int8 tensors that happen to cancel on these bins
     would hide which of them are large.
 
-    Args: as :func:`quantization.decoder.quantize_decoder`; ``segment`` is what the decoders run over.
+    Args: as :func:`quantization.decoder.quantize_decoder`; ``stretches`` is what the decoders run over.
     """
-    exact, track = float_decoded(model, segment.features), (progress or Silent()).track
+    exact, track = float_decoded(model, stretches.features), (progress or Silent()).track
 
     def error(formats: Formats) -> float:
         decoder = quantize_decoder(model, observed, feature_scale, {}, formats)
-        decoded, _ = run_decoder(decoder, segment.stored)
+        decoded, _ = run_decoder(decoder, stretches.stored)
         return nrmse(decoded * metadata(decoder)["scales"]["decoded"], exact)
 
     formats, tried = Formats(), {}
@@ -100,7 +101,7 @@ def _narrower(formats: Formats, tensor: str) -> Formats:
     return dataclasses.replace(formats, wide=formats.wide - {tensor})
 
 
-def float_decoded(model: onnx.ModelProto, features: Iterable[NDArray[np.float32]]) -> NDArray[np.float32]:
-    """Outputs (bins, dims) of a float decoder over feature rows (n_features,), from the zero state."""
+def float_decoded(model: onnx.ModelProto, features: Iterable[NDArray[np.float32]], starts: Starts = (0,)) -> NDArray[np.float32]:
+    """Outputs (bins, dims) of a float decoder over feature rows (n_features,), at ``starts`` from the zero state."""
     stepper = Stepper(model)
-    return np.array([stepper.step({"features": row})["decoded"] for row in features])
+    return np.array([stepper.step({"features": row})["decoded"] for row in restarting(stepper, features, starts)])

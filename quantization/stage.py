@@ -9,28 +9,27 @@ import onnx
 from numpy.typing import NDArray
 
 from export.stepgraph import load_model, metadata, save_model
-from quantization.calibrate import observe
+from quantization.calibrate import WARM_UP_BINS, observe, settled, warm_up_bins
 from quantization.decoder import quantize_decoder
 from quantization.frontend import quantize_frontend
-from quantization.golden import Golden, in_units, run_decoder, run_frontend
+from quantization.golden import Golden, run_decoder, run_frontend
 from quantization.inputs import input_scale, stored
 from quantization.ladder import compare
-from quantization.recorded import float_features
-from quantization.selection import Segment, choose_formats, float_decoded
+from quantization.scores import score
+from quantization.selection import Stretches, choose_formats
 from quantization.sizes import sizes
 from quantization.tensor_table import Row, tensor_table
 from quantization.warnings import warnings
 from realm_edge.files import write_json
 from realm_edge.frontend import design, lfp_features
-from realm_edge.metrics import accuracy, nrmse
 from realm_edge.progress import Progress
 from realm_edge.rundir import RunDir
+from realm_edge.segments import within
 from realm_edge.session import Session
 from realm_edge.settings import Settings
 from realm_edge.stages.data import load_sessions
 from realm_edge.streams import LFP, Stream, present
 
-WARM_UP_BINS = 150  # filters and state settle; neither calibrated on nor scored
 FEATURES_WARM_UP_BINS = 3000  # as far back as golden vectors of recorded features begin: without a front end all bins are cheap to check
 SCORED_BINS = 1200  # of the test part, at most: what the simulator runs
 REFERENCE_TICKS = 2000  # of a front end, compared with the numpy reference in every run; verify and the test suite compare more
@@ -40,7 +39,8 @@ def run(run: RunDir, progress: Progress) -> dict[str, Any]:
     """Write the int8 step graphs, ``calibration.json`` and the golden vectors of every stream.
 
     Returns:
-        By stream: R2 of float, int8 and Wiener on the scored bins, NRMSE of int8 against float, sizes, warnings.
+        By stream: R2 of float, int8 and Wiener on the scored bins, NRMSE of int8 against float, sizes, warnings; see
+        :func:`quantization.scores.score`.
 
     Raises:
         UserError: the export stage is missing or stale, or a tensor cannot be quantised.
@@ -58,11 +58,11 @@ def run(run: RunDir, progress: Progress) -> dict[str, Any]:
         if frontend is not None:
             save_model(frontend, stream.int8_frontend(run))
             outputs.append(stream.int8_frontend(run))
-        golden = _golden(run.settings, stream, heldout, frontend, decoder, progress)
+        golden = make_golden(run.settings, stream, heldout, frontend, decoder, progress)
         golden.save(stream.golden(run))
         outputs.append(stream.golden(run))
         checked = _check_reference(golden, frontend, decoder)
-        scores = _scores(run, stream, heldout, decoder, golden)
+        scores = score(run, stream, heldout, decoder, golden)
         found = warnings(rows, scores)
         for line in found:
             progress.say(f"  warning: {stream.name}: {line}")
@@ -78,27 +78,32 @@ def _quantised(
     run: RunDir, stream: Stream, session: Session, made_from: dict[str, str], progress: Progress
 ) -> tuple[onnx.ModelProto | None, onnx.ModelProto, tuple[Row, ...], dict[str, Any]]:
     """Integer front end (None where the stream has none), integer decoder, its tensor table, and what calibration.json says."""
-    training = stream.inputs(session)[: session.train_end]
+    training, starts = stream.inputs(session)[: session.train_end], within(session.starts, 0, session.train_end)
+    warm_up = warm_up_bins(starts, len(training))
+    counts = settled(starts, len(training), warm_up)
     frontend, feature_scale = None, input_scale(stream, run.settings, training)
     if stream.has_frontend(session):
         plain = _plain_features(run.settings, session) if stream is LFP and run.settings.lfp.zscore_bins else training
-        frontend = quantize_frontend(load_model(stream.float_frontend(run)), plain[WARM_UP_BINS:], made_from)
+        # Filters that start anew answer the step from 0 by more than they do later on: where they do so in use, it has to fit.
+        seen = plain if len(session.starts) > 1 else plain[WARM_UP_BINS:]
+        frontend = quantize_frontend(load_model(stream.float_frontend(run)), seen, made_from)
         feature_scale = metadata(frontend)["io"]["features"]["scale"]
     float_decoder = load_model(stream.float_decoder(run))
-    observed = observe(float_decoder, training, WARM_UP_BINS, progress)
-    segment = Segment.of(training[WARM_UP_BINS:], feature_scale)
-    choice = choose_formats(float_decoder, observed, feature_scale, segment, progress)
+    observed = observe(float_decoder, training, warm_up, progress, starts)
+    stretches = Stretches.of(training[counts], feature_scale)
+    choice = choose_formats(float_decoder, observed, feature_scale, stretches, progress)
     decoder = quantize_decoder(float_decoder, observed, feature_scale, made_from, choice.formats)
-    rows = tensor_table(float_decoder, decoder, observed, choice.formats, segment)
+    rows = tensor_table(float_decoder, decoder, observed, choice.formats, stretches)
     graphs = {"decoder": decoder} if frontend is None else {"decoder": decoder, "frontend": frontend}
     about = {
         "tensors": [row.as_json() for row in rows],
         "tried": choice.as_json(),
         "sizes": {name: sizes(graph) for name, graph in graphs.items()},
         "states": metadata(decoder)["states"],
-        "warm_up_bins": WARM_UP_BINS,
+        "warm_up_bins": warm_up,
         "bins": len(training),
-        "segment_bins": len(segment.features),
+        "segments": len(starts),
+        "compared_bins": len(stretches.features),
     }
     return frontend, decoder, rows, about
 
@@ -106,16 +111,22 @@ def _quantised(
 def _plain_features(settings: Settings, session: Session) -> NDArray[np.float32]:
     """LFP features of the training part without the running z-score."""
     frontend = dataclasses.replace(design(settings, session.good_channels), zscore_bins=0)
-    return lfp_features(frontend, LFP.samples(session, settings, 0, session.train_end))
+    return lfp_features(frontend, LFP.samples(session, settings, 0, session.train_end), within(session.starts, 0, session.train_end))
 
 
-def _golden(
+def make_golden(
     settings: Settings, stream: Stream, session: Session, frontend: onnx.ModelProto | None, decoder: onnx.ModelProto, progress: Progress
 ) -> Golden:
+    """The first bins of the test part, and bins before them to settle in, through the integer graphs of a stream.
+
+    Raises:
+        UserError: the session lacks what the stream reads.
+    """
     earliest = FEATURES_WARM_UP_BINS if stream is LFP and frontend is None else WARM_UP_BINS
     warm_up = min(earliest, session.validation_end)
     first = session.validation_end - warm_up
     bins = warm_up + min(SCORED_BINS, len(session.targets) - session.validation_end)
+    starts = within(session.starts, first, first + bins)
     samples: NDArray[np.int16] | None = None
     frontend_states: dict[str, NDArray] = {}
     if frontend is None:
@@ -123,45 +134,14 @@ def _golden(
     else:
         samples = stream.samples(session, settings, first, bins)
         ticks: Iterator[NDArray] = progress.track(samples, f"{stream.name} front end in onnxruntime", len(samples))
-        features, frontend_states = run_frontend(frontend, ticks)
-    decoded, decoder_states = run_decoder(decoder, features)
-    return Golden(first, warm_up, samples, features, decoded, frontend_states, decoder_states)
+        features, frontend_states = run_frontend(frontend, ticks, starts)
+    decoded, decoder_states = run_decoder(decoder, features, starts)
+    return Golden(first, warm_up, samples, features, decoded, frontend_states, decoder_states, starts)
 
 
 def _check_reference(golden: Golden, frontend: onnx.ModelProto | None, decoder: onnx.ModelProto) -> int:
     """Compare onnxruntime with the numpy reference, the decoder over all golden bins; returns the number of ticks compared."""
-    ticks = compare(decoder, golden.features)
+    ticks = compare(decoder, golden.features, golden.starts)
     if frontend is not None and golden.samples is not None:
-        ticks += compare(frontend, golden.samples[:REFERENCE_TICKS])
+        ticks += compare(frontend, golden.samples[:REFERENCE_TICKS], golden.starts * golden.ticks_per_bin)
     return ticks
-
-
-def _scores(run: RunDir, stream: Stream, session: Session, decoder: onnx.ModelProto, golden: Golden) -> dict[str, Any]:
-    """Float, int8 and Wiener on the same held-out bins; float starts at rest where int8 does, so that they differ by rounding alone."""
-    first = golden.first_bin + golden.warm_up
-    int8 = in_units(golden.decoded, decoder)[golden.warm_up :]
-    true = session.targets[first : first + len(int8)]
-    with np.load(run.file("predictions.npz"), allow_pickle=False) as predictions:
-        wiener = predictions[f"{stream.name}_wiener"][: len(int8)]
-    model = load_model(stream.float_decoder(run))
-    rounded = (golden.features * np.asarray(metadata(decoder)["io"]["features"]["scale"])).astype(np.float32)
-    exact, behind_int8 = (
-        in_units(float_decoded(model, features), model)[golden.warm_up :]
-        for features in (_float_features(run, stream, session, golden), rounded)
-    )
-    by_name = {"float": exact, "int8": int8, "wiener": wiener}
-    return {
-        "r2": {name: accuracy(true, values).as_json(session.target_names)["r2"] for name, values in by_name.items()},
-        "nrmse_int8_float": nrmse(int8, exact),
-        "nrmse_frontend": nrmse(behind_int8, exact),  # of the float decoder behind the integer front end
-        "nrmse_decoder": nrmse(int8, behind_int8),
-        "scored_bins": len(int8),
-        "warm_up_bins": golden.warm_up,
-    }
-
-
-def _float_features(run: RunDir, stream: Stream, session: Session, golden: Golden) -> NDArray[np.float32]:
-    """What the float front end makes of the golden samples, (bins, n_features)."""
-    if golden.samples is None:
-        return stream.inputs(session)[golden.first_bin : golden.first_bin + len(golden.decoded)]
-    return float_features(stream, session, run.settings, golden.samples)

@@ -14,7 +14,7 @@ from quantization.calibrate import Observed
 from quantization.decoder import weight_scale
 from quantization.fixedpoint import INT8_LIMIT, INT16_LIMIT
 from quantization.formats import Formats, int8_tensors, limits
-from quantization.selection import Segment, float_decoded
+from quantization.selection import Stretches, float_decoded
 from realm_edge.metrics import nrmse
 
 Arrays = dict[str, NDArray]
@@ -47,24 +47,24 @@ class _Format:
 
 
 def tensor_table(
-    model: onnx.ModelProto, decoder: onnx.ModelProto, observed: Observed, formats: Formats, segment: Segment
+    model: onnx.ModelProto, decoder: onnx.ModelProto, observed: Observed, formats: Formats, stretches: Stretches
 ) -> tuple[Row, ...]:
     """A row for each activation and state that float and integer decoder both have, and for each int8 weight.
 
     Args:
         model: from :mod:`export.decoder_graph`.
         decoder: the integer twin that :func:`quantization.decoder.quantize_decoder` made with ``observed`` and ``formats``.
-        segment: what both run over.
+        stretches: what both run over.
     """
     activations, states = _activations(model, decoder, observed, formats), _states(decoder)
-    exact = _trace(model, segment.features, tuple(activations))
-    stored = _trace(decoder, segment.stored, tuple(activations))
+    exact = _trace(model, stretches.features, tuple(activations))
+    stored = _trace(decoder, stretches.stored, tuple(activations))
     rows = []
     for name, form in {**activations, **states}.items():
         if name == "features":
-            alone = float_decoded(model, (segment.stored * form.scale).astype(np.float32))
+            alone = float_decoded(model, (stretches.stored * form.scale).astype(np.float32))
         else:
-            alone = float_decoded(_rounded(model, name, form), segment.features)
+            alone = float_decoded(_rounded(model, name, form), stretches.features)
         rows.append(
             Row(
                 tensor=name,
@@ -78,7 +78,7 @@ def tensor_table(
                 nrmse_alone=nrmse(alone, exact["decoded"]),
             )
         )
-    return (*rows, *_weights(model, decoder, formats, segment, exact["decoded"]))
+    return (*rows, *_weights(model, decoder, formats, stretches, exact["decoded"]))
 
 
 def _activations(model: onnx.ModelProto, decoder: onnx.ModelProto, observed: Observed, formats: Formats) -> dict[str, _Format]:
@@ -138,7 +138,7 @@ def _rounded(model: onnx.ModelProto, name: str, form: _Format) -> onnx.ModelProt
 
 
 def _weights(
-    model: onnx.ModelProto, decoder: onnx.ModelProto, formats: Formats, segment: Segment, decoded: NDArray[np.float32]
+    model: onnx.ModelProto, decoder: onnx.ModelProto, formats: Formats, stretches: Stretches, decoded: NDArray[np.float32]
 ) -> Iterator[Row]:
     scales, float_weights = metadata(decoder)["scales"], {i.name: i for i in model.graph.initializer}
     codes = {i.name: i for i in decoder.graph.initializer if i.data_type == onnx.TensorProto.INT8}
@@ -166,7 +166,7 @@ def _weights(
             observer=None,
             saturated=None,
             sqnr_db=_sqnr(exact, stored * scale),
-            nrmse_alone=nrmse(float_decoded(replaced, segment.features), decoded),
+            nrmse_alone=nrmse(float_decoded(replaced, stretches.features), decoded),
         )
 
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from export.stepgraph import Stepper, load_model, metadata
 from quantization.adversarial import adversarial
+from quantization.calibrate import WARM_UP_BINS
 from quantization.drive import Int8Chain, decoded_rows, feature_rows
 from quantization.endurance import endurance
 from quantization.golden import in_units
@@ -21,7 +22,6 @@ from quantization.ladder import Differs, SideBySide
 from quantization.recorded import Recorded
 from quantization.reset import settling
 from quantization.selection import float_decoded
-from quantization.stage import WARM_UP_BINS
 from realm_edge.errors import UserError
 from realm_edge.files import write_json
 from realm_edge.progress import Progress

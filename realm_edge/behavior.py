@@ -3,6 +3,9 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from realm_edge.errors import UserError
+from realm_edge.recording import BehaviorSeries
+
 GAP_S = 1.0  # unknown behaviour no longer than this is interpolated
 SAME_TIME_S = 1e-6  # two clock readings closer than this are the same
 _TURNS = {"rad": 2 * np.pi, "radian": 2 * np.pi, "radians": 2 * np.pi, "deg": 360.0, "degree": 360.0, "degrees": 360.0, "°": 360.0}
@@ -77,3 +80,60 @@ def interpolated(
     out[:, circular] = np.mod(out[:, circular] - low[circular], turn[circular]) + low[circular]
     out[~inside] = np.nan
     return out
+
+
+def transformed(
+    targets: NDArray[np.float64], series: BehaviorSeries, transform: str, label: str
+) -> tuple[NDArray[np.float32], tuple[str, ...], str]:
+    """What is decoded of behaviour: itself, its logarithm, or cosine and sine of an angle.
+
+    Args:
+        targets: ``(bins, dims)`` in the series' unit, NaN where unknown.
+        series: that they were taken from.
+        transform: "none", "log" (ln(max(x, 0) + 1)) or "circular".
+        label: file, for messages.
+
+    Returns:
+        Targets ``(bins, dims)``, or ``(bins, 2 * dims)`` for an angle, their names and their unit.
+
+    Raises:
+        UserError: values that are no angle.
+    """
+    if transform == "log":
+        return np.log1p(np.maximum(targets, 0.0)).astype(np.float32), series.names, f"ln({series.unit} + 1)"
+    if transform == "circular":
+        angle = targets * (2 * np.pi / _turn(series, label))
+        pairs = np.stack([np.cos(angle), np.sin(angle)], axis=2).reshape(len(angle), -1)
+        return pairs.astype(np.float32), tuple(f"{name}_{part}" for name in series.names for part in ("cos", "sin")), "1"
+    return targets.astype(np.float32), series.names, series.unit
+
+
+def angles_of(names: tuple[str, ...]) -> tuple[str, ...]:
+    """The angles that targets of :func:`transformed` stand for, by their names; none where the targets are no angles."""
+    stems = tuple(name.removesuffix("_cos") for name in names[::2])
+    return stems if names == tuple(f"{stem}_{part}" for stem in stems for part in ("cos", "sin")) else ()
+
+
+def angle_error_deg(true: NDArray[np.floating], decoded: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Mean absolute error of angles in degrees, ``(angles,)``, over the rows that are known; chance is 90.
+
+    Args:
+        true, decoded: ``(bins, 2 * angles)``, cosine and sine of each; those that are decoded need not lie on the circle.
+    """
+    known = np.isfinite(true).all(axis=1)
+    angles = [np.arctan2(values[known, 1::2], values[known, ::2]) for values in (true, decoded)]
+    difference = angles[0] - angles[1]
+    return np.degrees(np.abs(np.arctan2(np.sin(difference), np.cos(difference)))).mean(axis=0)
+
+
+def _turn(series: BehaviorSeries, label: str) -> float:
+    """A full turn, in the series' unit; without a known unit, radians where they fit."""
+    turn = turn_of(series.unit)
+    if turn is not None:
+        return turn
+    span = float(np.nanmax(series.values) - np.nanmin(series.values))
+    if span > 360.0 * (1 + 1e-3):
+        raise UserError(
+            f'{label}: behavior_transform = "circular": values in {series.unit} span {span:g}, more than a turn: choose an angle'
+        )
+    return 2 * np.pi if span <= 2 * np.pi * (1 + 1e-3) else 360.0

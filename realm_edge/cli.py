@@ -114,12 +114,14 @@ def run(
     as_json: bool,
 ) -> None:
     """Perform every stage that is not done yet; without --data, on synthetic recordings."""
+    from realm_edge.readers import name_of
     from realm_edge.workflow import budget_request, open_for_data, report_request
 
     chosen = _known(targets) or DEFAULT_TARGETS
     limits = budget_request(budget)
+    _try_emulators(chosen)  # before anything is trained, or removed by --fresh
     settings = settings_of(preset, config)
-    out = out or Path("runs") / (recordings.files[0].stem if recordings.files else settings.preset if settings else "demo")
+    out = out or Path("runs") / (name_of(recordings.files[0]) if recordings.files else settings.preset if settings else "demo")
     made, request = open_for_data(out, settings, recordings, fresh=fresh, may_skip=True)
     work = _workflow(made)
     work.resume("data", recordings, request=request)
@@ -184,9 +186,11 @@ def inspect(file: Path, recordings: "Recordings", session: int | None, png: Path
 def convert(file: Path, out: Path, recordings: "Recordings", session: int | None, config: Path | None, as_json: bool) -> None:
     """Write a recording as a .realm directory, which opens at once; without --behavior, with all its behaviour series."""
     from realm_edge.inspection import convert as write
+    from realm_edge.inspection import lines
     from realm_edge.settings import preset
 
-    _tell(write(file, out, settings_of(None, config) or preset("demo"), recordings.of(0), session), as_json)
+    summary = write(file, out, settings_of(None, config) or preset("demo"), recordings.of(0), session)
+    click.echo(json.dumps(summary, indent=2) if as_json else "\n".join((f"wrote {out}", *lines(summary))))
 
 
 @main.command(epilog="Example: realm-edge train --out runs/demo")
@@ -242,6 +246,7 @@ def simulate(targets: tuple[str, ...], budget: Path | None, out: Path, as_json: 
     named = _known(targets)
     work = _open(out)
     chosen = named or work.run.targets("compile") or DEFAULT_TARGETS
+    _try_emulators(chosen)
     _finish({target: work.perform(f"simulate.{target}", target, budget, request=limits) for target in chosen}, as_json)
 
 
@@ -262,6 +267,7 @@ def report(targets: tuple[str, ...], out: Path, as_json: bool) -> None:
 def baselines(targets: tuple[str, ...], out: Path, as_json: bool) -> None:
     """Run Wiener filter and GRU, fitted on the decoded session alone, as firmware beside the student's (status 1 when one differs)."""
     chosen = _known(targets) or DEFAULT_TARGETS
+    _try_emulators(chosen)
     summary = _open(out).perform("baselines", chosen, request={"targets": list(chosen)})
     click.echo(json.dumps(summary, indent=2) if as_json else "\n".join(compared(summary)))
     costs = [cost for decoders in summary["streams"].values() for one in decoders.values() for cost in one["targets"].values()]
@@ -311,11 +317,11 @@ def presets(as_json: bool) -> None:
 @AS_JSON
 def doctor(as_json: bool) -> None:
     """Show what is installed, what is missing and how to get it (status 1 when something required is missing)."""
-    from firmware_sim.qemu import VERSIONS
+    from firmware_sim.emulator import emulator_items
     from firmware_sim.targets import targets
     from realm_edge.doctor import examine
 
-    items = examine([target.machine.emulator for target in targets().values()], VERSIONS)
+    items = examine(emulator_items(targets().values()))
     ok = all(item.found for item in items if item.required)
     if as_json:
         click.echo(json.dumps({"ok": ok, "items": [asdict(item) for item in items]}, indent=2))
@@ -330,6 +336,16 @@ def _known(names: Sequence[str]) -> tuple[str, ...]:
     from firmware_sim.targets import get_target
 
     return tuple(dict.fromkeys(get_target(name).name for name in names))
+
+
+def _try_emulators(names: Sequence[str]) -> None:
+    """See that the firmware of these targets can be simulated here; say where QEMU is one that this was not tested with."""
+    from firmware_sim.emulator import find_emulator
+    from firmware_sim.targets import get_target
+
+    found = [find_emulator(get_target(name)) for name in names]
+    for remark in dict.fromkeys(emulator.remark for emulator in found if emulator.remark):
+        click.echo(f"realm-edge: {remark}", err=True)
 
 
 def _build(target: str) -> str:

@@ -33,11 +33,10 @@ def targets_(as_json: bool) -> None:
 )
 def validate(cores: tuple[str, ...], out: Path | None, as_json: bool) -> None:
     """Hold the cycle tables of RISC-V cores against their RTL (status 1 when an error is too large). Needs Verilator."""
-    from firmware_sim.plugin import cache_folder
     from firmware_sim.validation.output import print_table
     from firmware_sim.validation.rtl import get_rtl, rtl_cores
     from firmware_sim.validation.run import validate
-    from realm_edge.files import write_json
+    from realm_edge.files import cache_folder, write_json
     from realm_edge.progress import Terminal
 
     chosen = [get_rtl(name).core for name in dict.fromkeys(cores or rtl_cores())]

@@ -1,7 +1,6 @@
 """What this machine has of what the product needs, and how to get the rest."""
 
 import platform
-import re
 import shutil
 import subprocess
 import sys
@@ -20,9 +19,6 @@ REQUIRED_PACKAGES = {
     "ziglang": "C compiler and linker for the firmware",
 }
 PIP_REMEDY = "pip install -c constraints.txt {}, or ./start run, which installs all"
-QEMU_PACKAGES = {"qemu-system-arm": "qemu-system-arm", "qemu-system-riscv32": "qemu-system-misc"}
-
-Versions = tuple[tuple[int, int], tuple[int, int]]
 
 
 @dataclass(frozen=True)
@@ -43,15 +39,9 @@ class Item:
         return f"{mark:<8} {self.name:<22} {self.version:<16} {detail}"
 
 
-def examine(emulators: Sequence[str], qemu_versions: Versions) -> list[Item]:
-    """Look at everything.
-
-    Args:
-        emulators: the QEMU programs that the targets need.
-        qemu_versions: first and last release, (major, minor), that the counting plugin works with.
-    """
+def examine(machines: Sequence[Item]) -> list[Item]:
+    """Look at everything but the emulators: ``machines`` are what was found out about them."""
     packages = [_package(name, purpose, required=True) for name, purpose in REQUIRED_PACKAGES.items()]
-    machines = [_qemu(name, qemu_versions) for name in dict.fromkeys(emulators)]
     useful = [_gpu(), _package("mamba-ssm", "its kernels scan on a GPU", required=False), _verilator()]
     return [_python(), *packages, *machines, *useful]
 
@@ -68,21 +58,6 @@ def _package(name: str, purpose: str, *, required: bool) -> Item:
         return Item(name, purpose, required, True, version(name), "")
     except PackageNotFoundError:
         return Item(name, purpose, required, False, "", remedy)
-
-
-def _qemu(program: str, versions: Versions) -> Item:
-    (first, last) = (".".join(map(str, version)) for version in versions)
-    purpose = f"runs the firmware; QEMU {first} to {last}"
-    remedy = f"apt-get install {QEMU_PACKAGES.get(program, program)} (Debian 12 has 7.2)"
-    path = shutil.which(program)
-    if path is None:
-        return Item(program, purpose, True, False, "", remedy)
-    shown = subprocess.run([path, "--version"], capture_output=True, text=True, check=False, timeout=30).stdout
-    match = re.search(r"version ((\d+)\.(\d+)[.\d]*)", shown)
-    if match is None:
-        return Item(program, purpose, True, False, "unknown", remedy)
-    found = versions[0] <= (int(match[2]), int(match[3])) <= versions[1]
-    return Item(program, purpose, True, found, match[1], "" if found else remedy)
 
 
 def _verilator() -> Item:

@@ -26,6 +26,11 @@ def replacing(path: Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
+def cache_folder() -> Path:
+    """``$XDG_CACHE_HOME/realm-edge``, by default ``~/.cache/realm-edge``."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "realm-edge"
+
+
 def leftovers(path: Path) -> Iterator[Path]:
     """Files that :func:`replacing` could not rename or remove because its process was killed."""
     for candidate in sorted(path.rglob(".*.partial-*")):

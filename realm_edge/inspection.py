@@ -15,9 +15,9 @@ from realm_edge.errors import UserError
 from realm_edge.readers import Choices, Contents, Sources, cache, open_sources, signals_of
 from realm_edge.readers.choices import pick, usable
 from realm_edge.readers.clock import Clock
-from realm_edge.readers.contents import BehaviorSeries, Signal, Units
+from realm_edge.readers.contents import Signal, Units
 from realm_edge.readers.rails import Rails, rail_share
-from realm_edge.recording import Recording
+from realm_edge.recording import BehaviorSeries, Recording
 from realm_edge.resample import Resampler, to_counts
 from realm_edge.settings import Settings
 from realm_edge.table import Table, blocks, spooled
@@ -37,7 +37,7 @@ _NOTES = (
         "nan_samples",
         "resampled",
     ),
-    *("channel_mask", "trials", "units", "spikes_outside", "left_out"),
+    *("channel_mask", "trials", "units", "units_unusable", "spikes_outside", "left_out"),
 )  # of the provenance, that are shown
 _BROADBAND_HZ = 6000.0  # faster recordings hold spikes; converted, they keep the LFP alone
 

@@ -8,7 +8,10 @@ from numpy.typing import NDArray
 from scipy.stats import pearsonr
 from sklearn.metrics import r2_score
 
+from realm_edge.behavior import angle_error_deg, angles_of
 from realm_edge.errors import UserError
+from realm_edge.segments import with_history
+from realm_edge.session import Session
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,32 @@ def accuracy(true: NDArray[np.floating], predicted: NDArray[np.floating]) -> Acc
     r2 = r2_score(true, predicted, multioutput="raw_values")
     r = [pearsonr(t, p).statistic if np.ptp(p) > 0 else 0.0 for t, p in zip(true.T, predicted.T, strict=True)]
     return Accuracy(tuple(float(v) for v in r2), tuple(float(v) for v in r), len(true))
+
+
+def score_test_part(session: Session, predicted: NDArray[np.floating], bin_s: float) -> dict[str, object]:
+    """How well a session's test part is decoded, over all its bins and over those with a second of history, JSON-able.
+
+    Args:
+        predicted: (bins, dims), the whole session, target units.
+        bin_s: seconds a bin.
+
+    Returns:
+        :meth:`Accuracy.as_json` with "bins_with_history" and "r2_with_history", the mean R2 over those, None where it is undefined;
+        of angles also "angle_error_deg", the mean absolute error of each in degrees.
+
+    Raises:
+        UserError: as :func:`accuracy`, over all bins.
+    """
+    true, answers = session.targets[session.validation_end :], predicted[session.validation_end :]
+    late = with_history(session.starts, session.bins, bin_s)[session.validation_end :] & np.isfinite(true).all(axis=1)
+    try:
+        settled = float(np.mean(accuracy(true[late], answers[late]).r2))
+    except UserError:  # hardly any such bin, or the same behaviour in all
+        settled = None
+    whole = accuracy(true, answers).as_json(session.target_names)
+    angles = angles_of(session.target_names)
+    errors = {"angle_error_deg": dict(zip(angles, angle_error_deg(true, answers).tolist(), strict=True))} if angles else {}
+    return whole | {"r2_with_history": settled, "bins_with_history": int(late.sum())} | errors
 
 
 def nrmse(values: NDArray, exact: NDArray) -> float:

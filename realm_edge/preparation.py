@@ -8,13 +8,13 @@ from typing import IO, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from realm_edge.behavior import GAP_S, SAME_TIME_S, interpolated, turn_of, wraps
+from realm_edge.behavior import GAP_S, SAME_TIME_S, interpolated, transformed, wraps
 from realm_edge.broadband import Broadband
 from realm_edge.cutting import Piece, at_front_end_rate, pieces_of, split
 from realm_edge.errors import UserError
 from realm_edge.frontend import THRESHOLD_SECONDS, design, design_spike, feature_blocks, segments_z, spike_counts, spike_threshold
 from realm_edge.readers.counts import LIMIT
-from realm_edge.recording import Recording
+from realm_edge.recording import BehaviorSeries, Recording
 from realm_edge.resample import Resampler, same_rate
 from realm_edge.session import Session, broadband_block
 from realm_edge.settings import Settings, preset
@@ -107,8 +107,8 @@ def prepare_in(
         if recording.lfp_clips and clipped.any():
             worst = int(np.argmax(clipped))
             notes["clipped"] = (
-                f"{int(clipped.sum())} samples clipped at full scale, channel {(recording.channels or range(channels))[worst]} in "
-                f"{100 * clipped[worst] / max(1, len(lfp)):.3g} % of the time"
+                f"{int(clipped.sum())} sample(s) clipped at full scale, channel {(recording.channels or range(channels))[worst]} in "
+                f"{100 * clipped[worst] / len(lfp):.3g} % of the time"
             )
         frontend = design(settings, good)
         features = spooled(spool, feature_blocks(frontend, lfp, starts), frontend.n_features, np.float32)
@@ -205,32 +205,15 @@ def _targets(
     if not valid.all():
         notes["invalid"] = f"{int((~valid).sum())} bins in invalid or unobserved times: unknown"
     targets[unknown | ~valid] = np.nan
-    names = recording.behavior_names
-    if settings.behavior_transform == "log":
-        return np.log1p(np.maximum(targets, 0.0)).astype(np.float32), names, f"ln({unit} + 1)"
+    behavior = BehaviorSeries(recording.behavior, recording.behavior_times, recording.behavior_names, unit)
     circular = wraps(recording.behavior, unit)
-    if settings.behavior_transform == "circular":
-        turn = _turn(recording, unit, label)
-        angle = targets * (2 * np.pi / turn)
-        pairs = np.stack([np.cos(angle), np.sin(angle)], axis=2).reshape(len(angle), -1)
-        return pairs.astype(np.float32), tuple(f"{name}_{part}" for name in names for part in ("cos", "sin")), "1"
-    if circular.any():
+    if settings.behavior_transform == "none" and circular.any():
+        named = ", ".join(name for name, one in zip(behavior.names, circular, strict=True) if one)
         notes["wraps"] = (
-            f"{', '.join(name for name, one in zip(names, circular, strict=True) if one)} wraps round a full turn, which no decoder "
-            'follows: set behavior_transform = "circular" in --config to decode sine and cosine'
+            f"{named} wraps round a full turn, which no decoder follows: "
+            'set behavior_transform = "circular" in --config to decode sine and cosine'
         )
-    return targets.astype(np.float32), names, unit
-
-
-def _turn(recording: Recording, unit: str, label: str) -> float:
-    """A full turn of a circular behaviour, in its unit; without a known unit, radians where they fit."""
-    turn = turn_of(unit)
-    if turn is not None:
-        return turn
-    span = float(np.nanmax(recording.behavior) - np.nanmin(recording.behavior))
-    if span > 360.0 * (1 + 1e-3):
-        raise UserError(f"{label}: behavior_transform = \"circular\": values of '{unit}' span {span:g}, more than a turn: choose an angle")
-    return 2 * np.pi if span <= 2 * np.pi * (1 + 1e-3) else 360.0
+    return transformed(targets, behavior, settings.behavior_transform, label)
 
 
 def _good_channels(changes: NDArray[np.bool_], given: NDArray[np.bool_] | None, label: str) -> NDArray[np.bool_]:

@@ -49,7 +49,7 @@ class Terminal:
         self._bars: RichProgress | None = None
 
     def say(self, text: str) -> None:
-        self._console.print(text, markup=False)
+        self._console.print(text, markup=False, soft_wrap=True)  # a line is for the terminal, or the log, to break
 
     def track(self, items: Iterable[Item], description: str, total: int | None = None) -> Iterator[Item]:
         if not sys.stderr.isatty():

@@ -17,6 +17,16 @@ def no_intervals() -> Intervals:
 
 
 @dataclass(frozen=True)
+class BehaviorSeries:
+    """One behaviour series on the recording's clock."""
+
+    values: NDArray[np.float32]  # (samples, dims), in unit; NaN where untracked
+    times: NDArray[np.float64]  # (samples,), s, increasing
+    names: tuple[str, ...]  # (dims,)
+    unit: str
+
+
+@dataclass(frozen=True)
 class Recording:
     """One session: LFP, spike times and behaviour on one clock (seconds, zero at the recording's start).
 

@@ -69,8 +69,11 @@ def save(session: Session, path: Path) -> None:
                 write_npy(file, array)
 
 
-def load(path: Path) -> Session:
-    """Read what :func:`save` wrote; the LFP stays in the file.
+def load(path: Path, tables: tuple[str, ...] = ("lfp",)) -> Session:
+    """Read what :func:`save` wrote.
+
+    Args:
+        tables: of "lfp" and "features", which stay in the file and are read a block at a time.
 
     Raises:
         UserError: the file is missing or broken; the message names it and the command that writes it.
@@ -78,12 +81,12 @@ def load(path: Path) -> Session:
     try:
         with np.load(path, allow_pickle=False) as file:
             plain = json.loads(str(file["session"]))
-            arrays: dict[str, Any] = {name: file.get(name) for name in _ARRAYS if name != "lfp"}
-            lfp = rows_of_npz(path, "lfp") if "lfp" in file else None
+            arrays: dict[str, Any] = {name: file.get(name) for name in _ARRAYS if name not in tables}
+            arrays |= {name: rows_of_npz(path, name) if name in file else None for name in tables}
             seed = plain.pop("broadband_seed", None)
             source = None if seed is None else Broadband(seed, **{name: file[f"broadband.{name}"] for name in _BROADBAND_ARRAYS})
             plain["target_names"] = tuple(plain["target_names"])
-            return Session(**plain, **arrays, lfp=lfp, broadband=source)
+            return Session(**plain, **arrays, broadband=source)
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such file: run 'realm-edge data'") from error
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:

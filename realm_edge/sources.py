@@ -1,7 +1,7 @@
 """The recordings that a command is given, with what is taken of each."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,6 +13,18 @@ from realm_edge.readers.choices import Choices
 from realm_edge.settings import Settings, changed, preset
 
 Value = TypeVar("Value")
+# Option -> key of what is chosen.
+_KEYS = {
+    "--behavior": "behavior",
+    "--lfp": "lfp",
+    "--channels": "channels",
+    "--without-channels": "without_channels",
+    "--segments": "segments",
+    "--behavior-file": "behavior_files",
+    "--units-file": "units_files",
+    "--sync-offset": "sync_offsets",
+    "--features": "features",
+}
 
 
 @dataclass(frozen=True)
@@ -95,6 +107,17 @@ class Recordings:
             ("--features", [self.features] if self.features else []),
         ]
         return [(option, value) for option, values in repeated for value in values]
+
+
+def options_of(request: Mapping[str, Any]) -> list[str]:
+    """The options that ask for what a :meth:`Recordings.request` says is taken, beside the recordings themselves."""
+    words: list[str] = []
+    for option, key in _KEYS.items():
+        values = request.get(key)
+        if isinstance(values, str):
+            values = values.split(", ") if key == "behavior" else [values]
+        words += [str(word) for value in values or [] for word in (option, value)]
+    return words
 
 
 def fitted(settings: Settings, recordings: Recordings) -> Settings:

@@ -1,6 +1,7 @@
 """A small decoder and a small recording, float and int8."""
 
 import dataclasses
+import os
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,6 +29,18 @@ from realm_edge.wiener import fit
 WARM_UP = 50  # bins
 
 torch.set_num_threads(1)  # on busy cores two threads wait for each other more than they compute
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _own_cache(tmp_path_factory):
+    """Prepared sessions of tests are kept among the tests' files, not in the user's cache."""
+    before = os.environ.get("XDG_CACHE_HOME")
+    os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
+    yield
+    if before is None:
+        del os.environ["XDG_CACHE_HOME"]
+    else:
+        os.environ["XDG_CACHE_HOME"] = before
 
 
 @dataclass(frozen=True)

@@ -94,6 +94,7 @@ def write_bundle(directory: Path, stream: str, build: str, frontend_onnx: Path |
             "target": build,
             "frontend": _describe(models[FRONTEND]) if frontend_onnx else None,
             "decoder": _describe(models[DECODER]),
+            "reset": _describe_reset(plans),
             "made_from": {prefix.removeprefix("realm_"): plan.graph.sha256 for prefix, plan in plans.items()},
         }
         write_json(partial / "metadata.json", metadata)
@@ -112,6 +113,13 @@ def write_sources(directory: Path, plan: Plan) -> None:
 def describe_states(plan: Plan) -> list[dict[str, Any]]:
     """Name, byte offset in the state block, dtype and shape of every state."""
     return [{"name": s.name, "offset": plan.state_offsets[s.name], "dtype": s.dtype, "shape": list(s.shape)} for s in plan.graph.states]
+
+
+def _describe_reset(plans: dict[str, Plan]) -> dict[str, Any]:
+    """The calls that start a new segment, and how long what comes after them is start-up."""
+    decoder = plans[DECODER].graph
+    ms = None if decoder.warm_up_bins is None else 1000 * decoder.warm_up_bins / decoder.rate_hz
+    return {"calls": [f"{prefix}_init" for prefix in plans], "warm_up_bins": decoder.warm_up_bins, "warm_up_ms": ms}
 
 
 def _describe(model: CompiledModel) -> dict[str, Any]:

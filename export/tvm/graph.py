@@ -39,6 +39,7 @@ class StepGraph:
         inputs, outputs: data tensors, without the states.
         states: state inputs; the output ``next.x`` is the next value of the input ``state.x``.
         io: what the metadata say about each data tensor (unit, scale, offset).
+        warm_up_bins: of a decoder, bins after a reset that it was not calibrated on; None where the metadata do not say.
     """
 
     source: Path
@@ -50,6 +51,7 @@ class StepGraph:
     constants: dict[str, NDArray]
     nodes: tuple[GraphNode, ...]
     io: dict[str, dict[str, Any]]
+    warm_up_bins: int | None
 
 
 def read_graph(path: Path) -> StepGraph:
@@ -71,6 +73,9 @@ def read_graph(path: Path) -> StepGraph:
     io = about["io"]
     if not isinstance(io, dict) or not all(isinstance(entry, dict) for entry in io.values()):
         raise UserError(f"{path}: metadata 'io' is not an object of objects; {_REMEDY}")
+    warm_up_bins = about.get("warm_up_bins")
+    if warm_up_bins is not None and not (type(warm_up_bins) is int and warm_up_bins >= 0):
+        raise UserError(f"{path}: metadata 'warm_up_bins' is {warm_up_bins!r}, not a number of bins; {_REMEDY}")
     return StepGraph(
         source=path,
         sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
@@ -81,6 +86,7 @@ def read_graph(path: Path) -> StepGraph:
         constants={i.name: _constant(path, i) for i in graph.initializer},
         nodes=tuple(_node(path, n) for n in graph.node),
         io=io,
+        warm_up_bins=warm_up_bins,
     )
 
 

@@ -1,4 +1,4 @@
-/* The implant's main loop: wait for a block of samples, front-end step a tick, decoder step a bin, send, sleep.
+/* The implant's main loop: wait for a block of samples, front-end step a tick, decoder step a bin, send, sleep; start anew after a pause.
  * State and scratch are static: there is no heap, and the stack holds only call frames. What is traced at each bin edge is, in this order:
  * output, then with a front end its features and state, then the decoder's state. */
 #include "board.h"
@@ -51,17 +51,24 @@ static void tick(const int16_t *features) {
 
 #endif
 
-int main(void) {
-    realm_region_outside();
-    board_init();
+static void start_anew(void) {
+    realm_region_reset();
     realm_decoder_init(realm_decoder_state);
 #if REALM_HAS_FRONTEND
     realm_frontend_init(realm_frontend_state);
 #endif
-    const int16_t *block;
-    uint32_t ticks;
-    while ((ticks = board_fetch(&block)) != 0) {
-        for (uint32_t t = 0; t < ticks; t++) tick(block + t * TICK_LEN);
+    realm_region_outside();
+}
+
+int main(void) {
+    realm_region_outside();
+    board_init();
+    for (;;) { /* a segment of the recording */
+        start_anew();
+        const int16_t *block;
+        uint32_t ticks;
+        while ((ticks = board_fetch(&block)) != 0) {
+            for (uint32_t t = 0; t < ticks; t++) tick(block + t * TICK_LEN);
+        }
     }
-    board_finish();
 }

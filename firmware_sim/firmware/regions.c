@@ -7,3 +7,4 @@ MARKER void realm_region_outside(void) { __asm__ volatile(""); }
 MARKER void realm_region_frontend(void) { __asm__ volatile(""); }
 MARKER void realm_region_decoder(void) { __asm__ volatile(""); }
 MARKER void realm_region_send(void) { __asm__ volatile(""); }
+MARKER void realm_region_reset(void) { __asm__ volatile(""); }

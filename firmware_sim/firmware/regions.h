@@ -7,5 +7,6 @@ void realm_region_outside(void);  /* board I/O, waiting, the loop itself */
 void realm_region_frontend(void); /* one front-end tick a visit */
 void realm_region_decoder(void);  /* one decoder step a visit */
 void realm_region_send(void);     /* handing the output to the radio */
+void realm_region_reset(void);    /* front end and decoder back to their initial state, once a segment */
 
 #endif

@@ -20,8 +20,9 @@
  * visit to the same region before: most visits take the same way, so that few counters differ. It holds records of four little-endian
  * 32-bit words: region, visit (from 0), counter, difference (signed).
  *
- * Debian ships no plugin header: the declarations below are the part of QEMU's plugin API, version 1, that is used
- * (docs/devel/tcg-plugins).
+ * Debian ships no plugin header: the declarations below are the part of QEMU's plugin API that is used (docs/devel/tcg-plugins), in the
+ * version REALM_PLUGIN_API, one of INTERFACES in __init__.py. A QEMU refuses plugins outside the range of versions that it knows. What
+ * is used here changed with version 3 (instructions are copied) and with version 7 (callbacks have data instead of the plugin's id).
  */
 #include <inttypes.h>
 #include <stdint.h>
@@ -36,26 +37,22 @@ typedef struct qemu_info_t qemu_info_t;
 struct qemu_plugin_tb;
 struct qemu_plugin_insn;
 enum qemu_plugin_cb_flags { QEMU_PLUGIN_CB_NO_REGS };
-typedef void (*tb_translated)(qemu_plugin_id_t id, struct qemu_plugin_tb *tb);
 typedef void (*tb_executed)(unsigned int cpu, void *data);
 typedef uint32_t qemu_plugin_meminfo_t;
 enum qemu_plugin_mem_rw { QEMU_PLUGIN_MEM_RW = 3 };
 typedef void (*memory_accessed)(unsigned int cpu, qemu_plugin_meminfo_t info, uint64_t address, void *data);
-typedef void (*at_exit)(qemu_plugin_id_t id, void *data);
-void qemu_plugin_register_vcpu_tb_trans_cb(qemu_plugin_id_t id, tb_translated callback);
 void qemu_plugin_register_vcpu_tb_exec_cb(struct qemu_plugin_tb *tb, tb_executed callback, enum qemu_plugin_cb_flags flags, void *data);
+void qemu_plugin_register_vcpu_insn_exec_cb(struct qemu_plugin_insn *insn, tb_executed callback, enum qemu_plugin_cb_flags flags, void *data);
 void qemu_plugin_register_vcpu_mem_cb(struct qemu_plugin_insn *insn, memory_accessed callback, enum qemu_plugin_cb_flags flags,
                                       enum qemu_plugin_mem_rw which, void *data);
 unsigned int qemu_plugin_mem_size_shift(qemu_plugin_meminfo_t info);
-void qemu_plugin_register_atexit_cb(qemu_plugin_id_t id, at_exit callback, void *data);
 size_t qemu_plugin_tb_n_insns(const struct qemu_plugin_tb *tb);
 struct qemu_plugin_insn *qemu_plugin_tb_get_insn(const struct qemu_plugin_tb *tb, size_t index);
-const void *qemu_plugin_insn_data(const struct qemu_plugin_insn *insn);
 size_t qemu_plugin_insn_size(const struct qemu_plugin_insn *insn);
 uint64_t qemu_plugin_insn_vaddr(const struct qemu_plugin_insn *insn);
-EXPORT int qemu_plugin_version = 1;
+EXPORT int qemu_plugin_version = REALM_PLUGIN_API;
 
-enum { MAX_REGIONS = 5, BUCKETS = 4096, NO_REGION = -1 };
+enum { MAX_REGIONS = 6, BUCKETS = 4096, NO_REGION = -1 };
 
 struct counter {
     uint32_t now;               /* in this visit */
@@ -99,6 +96,7 @@ static int count_crossings;
 static int current = NO_REGION;
 static uint64_t visit_instructions;
 static struct block *previous; /* NULL at the start of a visit: markers have no edges */
+static const struct block *unfinished;
 
 static void *allocate(size_t bytes) {
     void *memory = calloc(1, bytes);
@@ -163,9 +161,25 @@ static void count_edge(struct block *from, struct block *to) {
     count(&e->counter);
 }
 
+static void on_last(unsigned int cpu, void *data) {
+    (void)cpu;
+    (void)data;
+    unfinished = NULL;
+}
+
+/* QEMU 8.2 and later leave a block at an access to a device, make the access alone, without a call, and go on behind it with another block.
+ * The first was counted as a whole, so that the rest of it must not be counted again. (Where an interrupt may come in between, instructions
+ * are stepped singly.) */
+static int goes_on(const struct block *b) {
+    const struct block *cut = unfinished;
+    unfinished = b->instructions > 1 ? b : NULL;
+    return cut && b->address > cut->address && b->address + b->bytes == cut->address + cut->bytes;
+}
+
 static void on_block(unsigned int cpu, void *data) {
     (void)cpu;
     struct block *b = data;
+    if (goes_on(b)) return;
     if (b->marks != NO_REGION) {
         end_visit();
         current = b->marks;
@@ -179,6 +193,14 @@ static void on_block(unsigned int cpu, void *data) {
     if (previous) count_edge(previous, b);
     previous = b;
 }
+
+#if REALM_PLUGIN_API >= 3
+size_t qemu_plugin_insn_data(const struct qemu_plugin_insn *insn, void *to, size_t room);
+static void copy_code(uint8_t *to, const struct qemu_plugin_insn *insn, size_t bytes) { qemu_plugin_insn_data(insn, to, bytes); }
+#else
+const void *qemu_plugin_insn_data(const struct qemu_plugin_insn *insn);
+static void copy_code(uint8_t *to, const struct qemu_plugin_insn *insn, size_t bytes) { memcpy(to, qemu_plugin_insn_data(insn), bytes); }
+#endif
 
 /* QEMU translates the same code again after its cache was flushed: the same address and bytes are the same block. */
 static struct block *block_of(const struct qemu_plugin_tb *tb) {
@@ -196,7 +218,7 @@ static struct block *block_of(const struct qemu_plugin_tb *tb) {
             fprintf(stderr, "realm_count: block at %" PRIx64 " is longer than a page\n", address);
             exit(1);
         }
-        memcpy(code + bytes, qemu_plugin_insn_data(insn), size);
+        copy_code(code + bytes, insn, size);
         bytes += size;
     }
     struct block **bucket = &buckets[(address >> 1) % BUCKETS];
@@ -222,13 +244,15 @@ static struct block *block_of(const struct qemu_plugin_tb *tb) {
 static void on_memory(unsigned int cpu, qemu_plugin_meminfo_t info, uint64_t address, void *data) {
     (void)cpu;
     struct block *b = data;
-    if (current != NO_REGION && (address & 3) + (1u << qemu_plugin_mem_size_shift(info)) > 4) b->crossings[current]++;
+    const unsigned bytes = 1u << qemu_plugin_mem_size_shift(info); /* two words at once: QEMU 8 and later, where 7.2 makes two accesses */
+    if (current != NO_REGION && (address & 3) + (bytes < 4 ? bytes : 4) > 4) b->crossings[current]++;
 }
 
-static void on_translation(qemu_plugin_id_t id, struct qemu_plugin_tb *tb) {
-    (void)id;
+static void instrument(struct qemu_plugin_tb *tb) {
     struct block *b = block_of(tb);
     qemu_plugin_register_vcpu_tb_exec_cb(tb, on_block, QEMU_PLUGIN_CB_NO_REGS, b);
+    if (b->instructions > 1)
+        qemu_plugin_register_vcpu_insn_exec_cb(qemu_plugin_tb_get_insn(tb, b->instructions - 1), on_last, QEMU_PLUGIN_CB_NO_REGS, NULL);
     for (size_t i = 0; count_crossings && i < b->instructions; i++)
         qemu_plugin_register_vcpu_mem_cb(qemu_plugin_tb_get_insn(tb, i), on_memory, QEMU_PLUGIN_CB_NO_REGS, QEMU_PLUGIN_MEM_RW, b);
 }
@@ -238,9 +262,7 @@ static void print_totals(const struct counter *c) {
     fputc('\n', profile);
 }
 
-static void on_exit_write(qemu_plugin_id_t id, void *data) {
-    (void)id;
-    (void)data;
+static void write_profile(void) {
     end_visit();
     fprintf(profile, "realm-count 3\n");
     for (int r = 0; r < n_regions; r++) {
@@ -267,6 +289,45 @@ static void on_exit_write(qemu_plugin_id_t id, void *data) {
     const int broken = ferror(visits);
     if (fclose(visits) || broken || fclose(profile)) fprintf(stderr, "realm_count: the profile could not be written\n");
 }
+
+#if REALM_PLUGIN_API >= 7
+void qemu_plugin_register_vcpu_tb_trans_cb(qemu_plugin_id_t id, void (*callback)(struct qemu_plugin_tb *tb, void *data), void *data);
+void qemu_plugin_register_atexit_cb(qemu_plugin_id_t id, void (*callback)(void *data), void *data);
+
+static void on_translation(struct qemu_plugin_tb *tb, void *data) {
+    (void)data;
+    instrument(tb);
+}
+
+static void on_exit_write(void *data) {
+    (void)data;
+    write_profile();
+}
+
+static void register_callbacks(qemu_plugin_id_t id) {
+    qemu_plugin_register_vcpu_tb_trans_cb(id, on_translation, NULL);
+    qemu_plugin_register_atexit_cb(id, on_exit_write, NULL);
+}
+#else
+void qemu_plugin_register_vcpu_tb_trans_cb(qemu_plugin_id_t id, void (*callback)(qemu_plugin_id_t id, struct qemu_plugin_tb *tb));
+void qemu_plugin_register_atexit_cb(qemu_plugin_id_t id, void (*callback)(qemu_plugin_id_t id, void *data), void *data);
+
+static void on_translation(qemu_plugin_id_t id, struct qemu_plugin_tb *tb) {
+    (void)id;
+    instrument(tb);
+}
+
+static void on_exit_write(qemu_plugin_id_t id, void *data) {
+    (void)id;
+    (void)data;
+    write_profile();
+}
+
+static void register_callbacks(qemu_plugin_id_t id) {
+    qemu_plugin_register_vcpu_tb_trans_cb(id, on_translation);
+    qemu_plugin_register_atexit_cb(id, on_exit_write, NULL);
+}
+#endif
 
 EXPORT int qemu_plugin_install(qemu_plugin_id_t id, const qemu_info_t *info, int argc, char **argv) {
     (void)info;
@@ -296,7 +357,6 @@ EXPORT int qemu_plugin_install(qemu_plugin_id_t id, const qemu_info_t *info, int
         fprintf(stderr, "realm_count: needs profile= and visits=<file that can be written> and at least one region\n");
         return 1;
     }
-    qemu_plugin_register_vcpu_tb_trans_cb(id, on_translation);
-    qemu_plugin_register_atexit_cb(id, on_exit_write, NULL);
+    register_callbacks(id);
     return 0;
 }

@@ -7,8 +7,9 @@ from pathlib import Path
 from firmware_sim.attribution import RegionCost, count_cycles
 from firmware_sim.cores import CoreTable
 from firmware_sim.elf import Symbol, SymbolMap, read_symbols
+from firmware_sim.emulator import present_markers
 from firmware_sim.profile import read_profile
-from firmware_sim.qemu import execute, present_markers
+from firmware_sim.qemu import execute
 from firmware_sim.targets import Target
 from firmware_sim.wait_states import Waits
 from realm_edge.errors import UserError

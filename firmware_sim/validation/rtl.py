@@ -13,8 +13,8 @@ from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from importlib.resources import as_file, files
 from pathlib import Path
 
-from firmware_sim.plugin import cache_folder
 from realm_edge.errors import UserError
+from realm_edge.files import cache_folder
 
 TOOLS = {"verilator": "verilator", "g++": "g++", "make": "make"}  # program -> Debian's package
 FLAGS = (

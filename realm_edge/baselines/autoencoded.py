@@ -43,5 +43,8 @@ def fit(
         first = series[0]
         student = Student(model, first.inputs.shape[1], first.targets.shape[1], settings.dropout, first.kinds)
         module = MaskedStudent(student)
-    history = autoencode(module, MaskedStudent.reconstruct, settings, series, window, phase, progress)
-    return module.student, history
+
+    def reconstruct(module: MaskedStudent, normalised: Tensor, masked: Tensor, lengths: Tensor | None) -> Tensor:
+        return module.reconstruct(normalised, masked)  # causal: padding comes after all that it could disturb
+
+    return module.student, autoencode(module, reconstruct, settings, series, window, phase, progress)

@@ -9,6 +9,7 @@ from sklearn.covariance import LedoitWolf
 from sklearn.linear_model import Ridge
 
 from realm_edge.errors import UserError
+from realm_edge.segments import bounds
 from realm_edge.training.segments import Series
 
 _RIDGE = 1.0  # on standardised inputs; keeps the fit of few bins finite
@@ -34,12 +35,14 @@ class Kalman:
         return self.transition.size + self.gain.size
 
     def predict(self, series: Series) -> NDArray[np.float32]:
-        """Decode a whole session causally, from the mean behaviour: (bins, dims) in target units."""
+        """Decode a whole session causally, each segment from the mean behaviour: (bins, dims) in target units."""
         driven = series.inputs.numpy() @ self.gain.T + self.offset  # (bins, dims)
-        state, states = np.zeros(driven.shape[1]), np.empty_like(driven)
-        for at, push in enumerate(driven):
-            state = self.transition @ state + push
-            states[at] = state
+        states = np.empty_like(driven)
+        for first, stop in bounds(series.starts, len(driven)):
+            state = np.zeros(driven.shape[1])
+            for at in range(first, stop):
+                state = self.transition @ state + driven[at]
+                states[at] = state
         return (states * series.target_std.numpy() + series.target_mean.numpy()).astype(np.float32)
 
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from realm_edge.baselines.cost import macs_per_step
+from realm_edge.models.by_segment import over_segments
 from realm_edge.progress import Progress
 from realm_edge.settings import FitSettings
 from realm_edge.training.finetune import supervise
@@ -40,17 +41,21 @@ class SequenceDecoder(nn.Module, ABC):
 
     @torch.no_grad()
     def predict(self, series: Series) -> NDArray[np.float32]:
-        """Decode a whole session causally: (bins, dims) in target units."""
+        """Decode a whole session causally, each segment from the zero state: (bins, dims) in target units."""
         self.eval()
-        parts, state = [], None
-        for block in series.inputs.split(BLOCK_BINS):
-            out, state = self(block[None], state)
-            parts.append(out[0] * series.target_std + series.target_mean)
-        return torch.cat(parts).numpy()
+
+        def run(segments: Tensor, lengths: Tensor | None) -> Tensor:
+            parts, state = [], None
+            for block in segments.split(BLOCK_BINS, dim=1):
+                out, state = self(block, state)
+                parts.append(out)
+            return torch.cat(parts, dim=1)
+
+        return (over_segments(run, series.inputs, series.starts) * series.target_std + series.target_mean).numpy()
 
 
 def train(
     decoder: SequenceDecoder, settings: FitSettings, series: Sequence[Series], window: int, phase: Phase, progress: Progress
 ) -> History:
     """Fit ``decoder`` in place as the student is fine-tuned: same loss, optimiser, windows and early stopping."""
-    return supervise(decoder, lambda module, inputs: module(inputs)[0], settings, series, window, phase, progress)
+    return supervise(decoder, lambda module, inputs, lengths: module(inputs)[0], settings, series, window, phase, progress)

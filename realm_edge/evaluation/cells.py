@@ -4,21 +4,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from realm_edge.evaluation.bench import Bench
 from realm_edge.evaluation.blocks import block_sums
 from realm_edge.evaluation.decoders import ALL
 from realm_edge.evaluation.tasks import Task, shifted, with_labels
 from realm_edge.evaluation.workers import Result
-from realm_edge.metrics import accuracy
+from realm_edge.metrics import score_test_part
+from realm_edge.segments import within
 from realm_edge.settings import Settings
 from realm_edge.sources import Recordings
 from realm_edge.training.loop import one_thread
 from realm_edge.training.machine import machine
 from realm_edge.training.material import gather
 
-FORMAT = "realm-edge result/3"
+FORMAT = "realm-edge result/4"
 
 
 @dataclass(frozen=True)
@@ -67,7 +66,7 @@ class Cell:
         conditions, task, arm = self.conditions, self.task, ALL[self.decoder]
         session = shifted(task.decoded, task.bin_s, self.seed) if arm.chance else task.decoded
         decoded = with_labels(session, self.labels)
-        material = gather((*task.others, decoded), decoded, arm.inputs, task.chain.whole_session)
+        material = gather((*task.others, decoded), decoded, arm.inputs, task.bin_s, task.chain.whole_session)
         # What is pretrained is shared by all decoded sessions with the same pretraining sessions.
         shared = self.made_from["recordings"]
         if material.pretraining:
@@ -76,7 +75,6 @@ class Cell:
         with one_thread(), machine(conditions.device, conditions.precision) as fabric:  # decoding too: cores do not change results
             bench = Bench(conditions.settings, material, task.window, self.seed, conditions.pretrained, {"recordings": shared}, fabric)
             outcome = arm.fit(bench)
-        test = np.arange(session.validation_end, session.bins)
         history = outcome.history
         return {
             "command": conditions.command,
@@ -86,8 +84,14 @@ class Cell:
             "seed": self.seed,
             "machine": {"device": fabric.device.type, "precision": conditions.precision},
             "labels": self.labels,
-            **accuracy(session.targets[test], outcome.predicted[test]).as_json(session.target_names),
-            "blocks": block_sums(session.targets[test], outcome.predicted[test], task.bin_s),
+            "segments": len(session.starts),
+            **score_test_part(session, outcome.predicted, task.bin_s),
+            "blocks": block_sums(
+                session.targets[session.validation_end :],
+                outcome.predicted[session.validation_end :],
+                task.bin_s,
+                within(session.starts, session.validation_end, session.bins),
+            ),
             "parameters": outcome.parameters,
             "macs_per_step": outcome.macs_per_step,
             "training_seconds": outcome.seconds,

@@ -3,10 +3,11 @@
 import math
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from realm_edge import wiener
 from realm_edge.baselines import autoencoded, bidirectional, cost, scratch
@@ -104,7 +105,7 @@ def tuned_teacher(bench: Bench) -> Outcome:
     with seeded(phase, "init"):
         module = ReadOut(teacher, series.targets.shape[1])
     history = supervise(module, ReadOut.forward, settings.finetune, [series], bench.window, phase, Silent())
-    out = bidirectional.over_session(module, series.inputs, WARM_UP_WINDOWS * bench.window)
+    out = bidirectional.over_session(module, series.inputs, series.starts, WARM_UP_WINDOWS * bench.window)
     predicted = (out * series.target_std + series.target_mean).numpy()
     before = {"pretrain": facts(taught, settings.pretrain)}
     return Outcome(predicted, cost.parameters(module), cost.macs_per_step(module), history.seconds, before, history)
@@ -115,7 +116,12 @@ def ridge_on_teacher(bench: Bench) -> Outcome:
     series = bench.material.decoded
     teacher, taught = _teacher(bench)
     start = time.monotonic()
-    seen = bidirectional.over_session(teacher.eval(), series.inputs, WARM_UP_WINDOWS * bench.window).numpy()
+    teacher.eval()
+
+    def run(segments: Tensor, lengths: Tensor | None) -> Tensor:
+        return cast(Tensor, teacher(segments, lengths=lengths))
+
+    seen = bidirectional.over_session(run, series.inputs, series.starts, WARM_UP_WINDOWS * bench.window).numpy()
     train_part = seen[: series.train_end]
     seen = ((seen - train_part.mean(axis=0)) / np.maximum(train_part.std(axis=0), 1e-6)).astype(np.float32)
     fitted = wiener.fit(seen, series.targets.numpy(), series.train_end, series.validation_end, [RIDGE_FRAMES])
@@ -129,7 +135,7 @@ def ridge_on_teacher(bench: Bench) -> Outcome:
 
 def of_student(bench: Bench, student: Student, history: History, pretraining: dict[str, dict[str, Any]]) -> Outcome:
     """Decode with a student that was trained on the decoded session."""
-    predicted = decode(student, torch.from_numpy(bench.material.inputs)).numpy()
+    predicted = decode(student, torch.from_numpy(bench.material.inputs), bench.material.decoded.starts).numpy()
     return Outcome(predicted, cost.parameters(student), cost.macs_per_step(student), history.seconds, pretraining, history)
 
 

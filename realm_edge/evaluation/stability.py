@@ -9,7 +9,7 @@ import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -25,11 +25,13 @@ from realm_edge.evaluation import stability_output
 from realm_edge.evaluation.sweep import Plan
 from realm_edge.evaluation.workers import Result, results
 from realm_edge.files import write_bytes, write_json, write_text
-from realm_edge.frontend import running_z
+from realm_edge.frontend import segments_z
 from realm_edge.metrics import accuracy
+from realm_edge.models.by_segment import over_segments
 from realm_edge.models.student import CLIP, Student
 from realm_edge.preparation import prepare
 from realm_edge.progress import Progress, Silent
+from realm_edge.segments import Starts
 from realm_edge.session import Session
 from realm_edge.settings import Settings, changed
 from realm_edge.training.finetune import finetune
@@ -38,7 +40,7 @@ from realm_edge.training.machine import machine
 from realm_edge.training.segments import Series, standardise
 
 NAME = "stability"
-FORMAT = "realm-edge stability/1"
+FORMAT = "realm-edge stability/2"
 BEFORE, AFTER = 2, 6  # sessions before the training day and after it
 DAYS_APART = 3.0  # where the settings have none
 ZSCORE_BINS = 2048  # time constant of the running z-score
@@ -135,15 +137,15 @@ def _sessions(settings: Settings) -> Iterator[Session]:
 
 def _decoded(settings: Settings, sessions: tuple[Session, ...], kind: str, zscore_bins: int, fabric: Fabric) -> Iterator[dict[str, Any]]:
     """Scores of the training day's test part and of those of all later days."""
-    inputs = [running_z(getattr(session, kind), zscore_bins) for session in sessions]
+    inputs = [segments_z(getattr(session, kind), zscore_bins, session.starts) for session in sessions]
     kinds = inputs[BEFORE].shape[1] // len(sessions[BEFORE].good_channels)
-    series = [standardise(sessions[at], inputs[at], kinds) for at in range(BEFORE + 1)]
+    series = [standardise(sessions[at], inputs[at], settings.bin_ms / 1000, kinds) for at in range(BEFORE + 1)]
     day = series[BEFORE]
     student = _student(settings, series, fabric)
     filtered = wiener.fit(day.inputs.numpy(), day.targets.numpy(), day.train_end, day.validation_end, settings.wiener_lags)
     for at in range(BEFORE, len(sessions)):
         session, z = sessions[at], ((torch.from_numpy(inputs[at]) - day.input_mean) * day.input_inv_std).clamp(-CLIP, CLIP)
-        hidden = _hidden(student, z)
+        hidden = _hidden(student, z, session.starts)
         answers = {
             ("student", False): student.decoded(student.head(hidden)).detach().numpy(),
             ("Wiener", False): wiener.predict(filtered, z.numpy()) * day.target_std.numpy() + day.target_mean.numpy(),
@@ -168,11 +170,15 @@ def _student(settings: Settings, series: list[Series], fabric: Fabric) -> Studen
 
 
 @torch.no_grad()
-def _hidden(student: Student, z: Tensor) -> Tensor:
-    """(bins, n_inputs) -> (bins, d_model), what the read-out sees, from the zero state."""
+def _hidden(student: Student, z: Tensor, starts: Starts) -> Tensor:
+    """(bins, n_inputs) -> (bins, d_model), what the read-out sees, each segment from the zero state."""
     student.eval()
-    hidden, _ = student.encode(z[None], student.initial_state(1))
-    return student.final_norm(hidden)[0]
+
+    def run(segments: Tensor, lengths: Tensor | None) -> Tensor:
+        hidden, _ = student.encode(segments, student.initial_state(len(segments)))
+        return cast(Tensor, student.final_norm(hidden))
+
+    return over_segments(run, z, starts)
 
 
 def _refitted(hidden: NDArray[np.float32], targets: NDArray[np.float32], bins: int) -> NDArray[np.float32]:

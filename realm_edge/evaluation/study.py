@@ -14,7 +14,7 @@ from realm_edge.evaluation.cells import Cell, Conditions
 from realm_edge.evaluation.decoders import ALL, Decoder, chosen
 from realm_edge.evaluation.studies import STUDIES, Study, Variant
 from realm_edge.evaluation.study_output import markdown, plot
-from realm_edge.evaluation.summary import SYNTHETIC, interval, key, observations, paired, summarise
+from realm_edge.evaluation.summary import SEGMENTED, SYNTHETIC, interval, key, observations, paired, segmented, summarise
 from realm_edge.evaluation.sweep import Plan
 from realm_edge.evaluation.tasks import CAUSAL, Task, tasks
 from realm_edge.evaluation.workers import Result, results
@@ -22,7 +22,7 @@ from realm_edge.files import sha256_json, write_bytes, write_json, write_text
 from realm_edge.progress import Progress
 from realm_edge.settings import Settings, changed
 
-SCORES = ("r2", "r2_interval", "r2_by_axis", "r", "student_gain", "student_gain_interval", "student_gain_test_interval")
+SCORES = ("r2", "r2_interval", "r2_with_history", "r2_by_axis", "r", "student_gain", "student_gain_interval", "student_gain_test_interval")
 
 
 def run(name: str, plan: Plan, out: Path, progress: Progress) -> dict[str, Any]:
@@ -135,6 +135,7 @@ def _summarise(
         "logarithmic": study.logarithmic,
         "score": "validation_loss" if study.validation else "r2",
         "synthetic": synthetic,
+        "segmented": segmented([one for some in found for one in some]),
         "changes": [{"variant": variant.name, "settings": dict(variant.settings)} for variant in variants],
         "rows": rows,
     }
@@ -158,6 +159,8 @@ def _caption(
     ]
     if study.validation:
         parts.append(_best(rows))
+    elif segmented([one for some in found for one in some]):
+        parts.append(SEGMENTED)
     late = sorted({row["label"] for row in rows if row["stopped_early"] is not None and row["stopped_early"] < 1})
     if late:
         parts.append(f"Not trained to early stopping in every cell: {'; '.join(late)}.")

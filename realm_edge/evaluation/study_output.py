@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from realm_edge.evaluation.decoders import PRETRAINED
 from realm_edge.evaluation.summary import SYNTHETIC
-from realm_edge.evaluation.table import bound, brackets, drawn, line, look, outside_legend
+from realm_edge.evaluation.table import bound, brackets, drawn, line, look, outside_legend, r2_text
 from realm_edge.report.plots import STYLE
 
 _SCORES = {"r2": "R²", "validation_loss": "validation loss"}
@@ -17,7 +17,15 @@ _SCORES = {"r2": "R²", "validation_loss": "validation loss"}
 def markdown(summary: dict[str, Any]) -> str:
     """The question, the caption and one table a share of labels."""
     score, validation = summary["score"], summary["score"] == "validation_loss"
-    head = ["variant", "decoder", _SCORES[score], "difference to the first", *([] if validation else ["student minus this"])]
+    segmented = summary["segmented"] and not validation
+    head = [
+        "variant",
+        "decoder",
+        _SCORES[score],
+        *(["R² with history"] if segmented else []),
+        "difference to the first",
+        *([] if validation else ["student minus this"]),
+    ]
     head += ["parameters", "steps to best", "stopped early"]
     lines = [f"# {summary['question']}", "", summary["caption"], ""]
     for share in sorted({row["labels"] for row in summary["rows"]}):
@@ -27,9 +35,10 @@ def markdown(summary: dict[str, Any]) -> str:
                 gain = [] if validation else [_signed(row["student_gain"], row["student_gain_interval"])]
                 steps = "–" if row["steps_to_best"] is None else f"{row['steps_to_best']:.0f}"
                 stopped = "–" if row["stopped_early"] is None else f"{100 * row['stopped_early']:.0f} %"
-                scored = f"{row[score]:.3f}{brackets(row.get(f'{score}_interval'), '.3f')}"
+                scored = [f"{row[score]:.3f}{brackets(row.get(f'{score}_interval'), '.3f')}"]
+                scored += [r2_text(row["r2_with_history"])] if segmented else []
                 change = _signed(row["change"], row["change_interval"])
-                lines.append(line([row["variant"], row["label"], scored, change, *gain, f"{row['parameters']:,}", steps, stopped]))
+                lines.append(line([row["variant"], row["label"], *scored, change, *gain, f"{row['parameters']:,}", steps, stopped]))
         lines.append("")
     lines += [f"Settings {summary['settings'][:12]}. Command: `{summary['command']}`", ""]
     return "\n".join(lines)

@@ -10,9 +10,13 @@ from realm_edge.evaluation.blocks import BLOCK_S, FEWEST, difference_interval
 from realm_edge.evaluation.cells import Result
 from realm_edge.evaluation.convergence import race
 from realm_edge.evaluation.decoders import DISTILLED, Decoder
+from realm_edge.segments import HISTORY_S
 from realm_edge.settings import Settings
 
 CONFIDENCE = 0.95
+SEGMENTED = (
+    f"Filters and decoders start anew with every segment; with history: over the bins with {HISTORY_S:g} s of their segment behind them."
+)
 SYNTHETIC = "Synthetic recordings: no evidence about brains."
 
 
@@ -20,7 +24,8 @@ def summarise(results: Sequence[Result], arms: Sequence[Decoder], settings: Sett
     """Put the results of one sweep together.
 
     Returns:
-        JSON-able: "caption", "synthetic", "sessions", "seeds", "target_names", "rows" (one a share of labels and decoder).
+        JSON-able: "caption", "synthetic", "sessions", "seeds", "target_names", "segmented" (whether a session has more than one segment),
+        "rows" (one a share of labels and decoder).
     """
     first = results[0]
     synthetic = any(result["synthetic"] for result in results)
@@ -33,13 +38,19 @@ def summarise(results: Sequence[Result], arms: Sequence[Decoder], settings: Sett
         for arm in arms:
             rows.append(_row(arm, share, [result for result in here if result["decoder"] == arm.name], reference))
     return {
-        "caption": _caption(synthetic, sessions, seeds, first["bins"], rows, settings),
+        "caption": _caption(synthetic, sessions, seeds, first["bins"], rows, settings, segmented(results)),
         "synthetic": synthetic,
         "sessions": sessions,
         "seeds": seeds,
         "target_names": list(first["r2_by_axis"]),
+        "segmented": segmented(results),
         "rows": rows,
     }
+
+
+def segmented(results: Sequence[Result]) -> bool:
+    """Whether a decoded session has more than one segment, so that decoders start anew in it."""
+    return any(result["segments"] > 1 for result in results)
 
 
 def interval(values: Sequence[float]) -> list[float] | None:
@@ -61,6 +72,7 @@ def _row(arm: Decoder, share: float, results: Sequence[Result], reference: dict[
 
     pairs = [] if arm.chance or arm.name == DISTILLED else paired(reference, results)
     gains = [student["r2"] - other["r2"] for student, other in pairs]
+    late = [result["r2_with_history"] for result in results if result["r2_with_history"] is not None]
     steps = [result["steps_to_best"] for result in results if result["steps_to_best"] is not None]
     stopped = [result["stopped_early"] for result in results if result["stopped_early"] is not None]
     before = [phase for result in results for phase in result["pretraining"].values()]
@@ -72,6 +84,7 @@ def _row(arm: Decoder, share: float, results: Sequence[Result], reference: dict[
         "cells": len(results),
         "r2": mean("r2"),
         "r2_interval": interval(observations(results, [result["r2"] for result in results])),
+        "r2_with_history": float(np.mean(late)) if late else None,
         "r2_by_axis": {axis: float(np.mean([result["r2_by_axis"][axis] for result in results])) for axis in results[0]["r2_by_axis"]},
         "r": mean("r"),
         "student_gain": float(np.mean(gains)) if gains else None,
@@ -109,7 +122,13 @@ def key(result: Result) -> tuple[str, int]:
 
 
 def _caption(
-    synthetic: bool, sessions: Sequence[str], seeds: Sequence[int], bins: int, rows: Sequence[dict[str, Any]], settings: Settings
+    synthetic: bool,
+    sessions: Sequence[str],
+    seeds: Sequence[int],
+    bins: int,
+    rows: Sequence[dict[str, Any]],
+    settings: Settings,
+    pauses: bool,
 ) -> str:
     cells = len(sessions) * len(seeds)
     parts = [SYNTHETIC] if synthetic else []
@@ -132,6 +151,8 @@ def _caption(
     late = [f"{row['label']} ({100 * row['labels']:g} %)" for row in rows if row["stopped_early"] is not None and row["stopped_early"] < 1]
     if late:
         parts.append(f"Not trained to early stopping at every seed and session, so that more epochs might change them: {', '.join(late)}.")
+    if pauses:
+        parts.append(SEGMENTED)
     if settings.output_delay_ms:
         parts.append(f"Every decoder answers {settings.output_delay_ms} ms late.")
     return " ".join(parts)

@@ -34,6 +34,7 @@ def markdown(summary: dict[str, Any]) -> str:
     head = [
         "decoder",
         "R²",
+        *(["R² with history"] if summary["segmented"] else []),
         *([f"R² {axis}" for axis in axes] if len(axes) > 1 else []),
         "Pearson r",
         "student minus this",
@@ -44,7 +45,7 @@ def markdown(summary: dict[str, Any]) -> str:
     for share in sorted({row["labels"] for row in summary["rows"]}):
         lines += [f"## {100 * share:g} % of the labels", "", line(head), line(["---", *["---:"] * (len(head) - 1)])]
         here = [row for row in summary["rows"] if row["labels"] == share]
-        lines += [*(line(_cells(row, axes)) for row in here), "", *_races(here)]
+        lines += [*(line(_cells(row, axes, summary["segmented"])) for row in here), "", *_races(here)]
     lines += [f"Settings {summary['settings'][:12]}. Command: `{summary['command']}`", ""]
     return "\n".join(lines)
 
@@ -102,7 +103,7 @@ def _panel(axis: Axes, rows: list[dict[str, Any]]) -> None:
     axis.set_xlabel("parameters (logarithmic)")
 
 
-def _cells(row: dict[str, Any], axes: list[str]) -> list[str]:
+def _cells(row: dict[str, Any], axes: list[str], segmented: bool) -> list[str]:
     gain = "–" if row["student_gain"] is None else f"{row['student_gain']:+.3f}{brackets(row['student_gain_interval'], '+.3f')}"
     seconds = f"{row['training_seconds']:.1f}"
     if row["pretraining_seconds"]:
@@ -110,6 +111,7 @@ def _cells(row: dict[str, Any], axes: list[str]) -> list[str]:
     return [
         row["label"],
         f"{row['r2']:.3f}{brackets(row['r2_interval'], '.3f')}",
+        *([r2_text(row["r2_with_history"])] if segmented else []),
         *([f"{row['r2_by_axis'][axis]:.3f}" for axis in axes] if len(axes) > 1 else []),
         f"{row['r']:.3f}",
         gain,
@@ -154,6 +156,10 @@ def _reached(side: dict[str, Any], cells: int) -> str:
 
 def _cost(row: dict[str, Any]) -> str:
     return f"{row['pretraining_steps']:,} steps ({row['pretraining_seconds']:.1f} s)" if row["pretraining_steps"] else "–"
+
+
+def r2_text(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
 
 
 def brackets(interval: list[float] | None, spec: str) -> str:

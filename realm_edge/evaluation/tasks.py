@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 
 from realm_edge import feature_table, synthetic
+from realm_edge import session as session_module
 from realm_edge.broadband import Broadband
 from realm_edge.errors import UserError
 from realm_edge.preparation import prepare
+from realm_edge.prepared import prepared
 from realm_edge.progress import Progress
-from realm_edge.readers import read_recording
+from realm_edge.readers import name_of, read_recording
 from realm_edge.recording import Recording
 from realm_edge.session import Session
 from realm_edge.settings import Settings
@@ -69,7 +71,7 @@ def tasks(
     total = len(recordings.files) or settings.synthetic.sessions
     if heldout is not None and total > 1 and not 0 < heldout < total:
         raise UserError(f"--heldout {heldout}: there are {total} sessions: use 1 to {total - 1}, or all")
-    names = [path.stem for path in recordings.files]
+    names = [name_of(path) for path in recordings.files]
     if len(set(names)) < len(names):
         raise UserError(f"two recordings are named {max(names, key=names.count)}: give each session its own file name")
     first = 0 if heldout is None or total == 1 else total - heldout
@@ -96,7 +98,10 @@ def tasks(
 
 
 def with_labels(session: Session, share: float) -> Session:
-    """Hide the behaviour of the training part after its first ``share``; validation and test stay as they are."""
+    """Hide the behaviour of the training part after its first ``share`` of bins, whatever segment these end in.
+
+    Validation and test stay as they are.
+    """
     targets = session.targets.copy()
     targets[round(share * session.train_end) : session.train_end] = np.nan
     return dataclasses.replace(session, targets=targets)
@@ -104,6 +109,9 @@ def with_labels(session: Session, share: float) -> Session:
 
 def shifted(session: Session, bin_s: float, seed: int) -> Session:
     """Turn the behaviour round by a random time of at least 10 s: what is decoded then is chance.
+
+    Segments count as if they followed one another: behaviour of one may come to lie beside another's inputs, and across its start. Each
+    value stays beside its neighbours in time, so that the behaviour keeps what it remembers of itself.
 
     Raises:
         UserError: the session is no longer than twice that.
@@ -130,15 +138,17 @@ def _prepared(
         session, bin_s = feature_table.read(recordings.files[index], recordings.features, recordings.behavior, settings, split_features)
         yield from ((dataclasses.replace(session, heldout=heldout), bin_s) for heldout in roles)
         return
-    broadband = None
-    if recordings.files:
+    seconds = settings.bin_ms / 1000
+    if recordings.files and chain == CAUSAL:
+        sessions = (session_module.load(prepared(recordings, index, settings, heldout)) for heldout in roles)
+    elif recordings.files:
         recording = read_recording(recordings.files[index], recordings.of(index), settings)
+        sessions = (chain.prepare(recording, settings, heldout, None) for heldout in roles)
     else:
         recording, broadband = synthetic.generate(settings, index)
-        broadband = broadband if crossings else None
-    for heldout in roles:
-        session = chain.prepare(recording, settings, heldout, broadband)
-        yield dataclasses.replace(session, lfp=None, broadband=None), settings.bin_ms / 1000
+        sessions = (chain.prepare(recording, settings, heldout, broadband if crossings else None) for heldout in roles)
+    for session in sessions:
+        yield dataclasses.replace(session, lfp=None, broadband=None), seconds
 
 
 def _check_length(session: Session, window: int, bin_s: float) -> None:

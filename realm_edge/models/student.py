@@ -5,8 +5,10 @@ from typing import NamedTuple, cast
 import torch
 from torch import Tensor, nn
 
+from realm_edge.models.by_segment import over_segments
 from realm_edge.models.mamba2 import Mamba2, Mamba2State
 from realm_edge.models.tokenizer import CausalMaps, TokenizerState, Unmapped, token_inputs
+from realm_edge.segments import Starts
 from realm_edge.settings import ModelSettings
 
 CLIP = 8.0  # standard deviations; bounds artefacts, and the range that int8 features must cover
@@ -134,21 +136,25 @@ class Student(nn.Module):
 
 
 @torch.no_grad()
-def decode(student: Student, features: Tensor, block_bins: int = 4096) -> Tensor:
-    """Decode a whole session causally from the zero state, the state carried between blocks so that memory stays small.
+def decode(student: Student, features: Tensor, starts: Starts = (0,), block_bins: int = 4096) -> Tensor:
+    """Decode a whole session causally, each segment from the zero state, which is carried between blocks so that memory stays small.
 
     Args:
         student: in evaluation mode or not; dropout is off here.
         features: (bins, n_features), in the front end's units.
+        starts: bins at which segments start (:mod:`realm_edge.segments`).
         block_bins: bins a forward pass; the result does not depend on it.
 
     Returns:
         (bins, dims) in target units.
     """
     student.eval()
-    state = student.initial_state(1)
-    parts = []
-    for block in features.split(block_bins):
-        hidden, state = student.encode(student.normalise(block[None]), state)
-        parts.append(student.decoded(student.read_out(hidden))[0])
-    return torch.cat(parts)
+
+    def run(segments: Tensor, lengths: Tensor | None) -> Tensor:
+        state, parts = student.initial_state(len(segments)), []
+        for block in segments.split(block_bins, dim=1):
+            hidden, state = student.encode(student.normalise(block), state)
+            parts.append(student.decoded(student.read_out(hidden)))
+        return torch.cat(parts, dim=1)
+
+    return over_segments(run, features, starts)

@@ -5,8 +5,9 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
+from realm_edge.models.by_segment import inside
 from realm_edge.models.mamba2 import Mamba2
-from realm_edge.models.tokenizer import CentredMaps, token_inputs
+from realm_edge.models.tokenizer import CentredMaps, Plain, token_inputs
 from realm_edge.settings import ModelSettings
 
 
@@ -22,12 +23,12 @@ class BidirectionalBlock(nn.Module):
         self.merge_norm = nn.LayerNorm(settings.d_model)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(batch, bins, d_model) -> the same shape."""
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """(batch, bins, d_model) -> the same shape; ``lengths`` as :meth:`Teacher.forward` takes them."""
         u = self.norm(x)
         past, _ = self.forward_mixer(u)
-        future, _ = self.backward_mixer(u.flip(1))
-        merged = self.merge(torch.cat((past, future.flip(1)), dim=-1))
+        future, _ = self.backward_mixer(backwards(u, lengths))
+        merged = self.merge(torch.cat((past, backwards(future, lengths)), dim=-1))
         return x + self.dropout(self.merge_norm(merged))
 
 
@@ -42,7 +43,7 @@ class Teacher(nn.Module):
         """``n_features``: of every array. ``kinds``: features a channel has, kind after kind; only the channel tokenizer asks."""
         super().__init__()
         self.settings = settings
-        self.maps = CentredMaps(kinds) if settings.tokenizer == "channel" else nn.Identity()
+        self.maps = CentredMaps(kinds) if settings.tokenizer == "channel" else Plain()
         arrays = sorted(set(n_features))
         self.tokenizers = nn.ModuleDict({str(n): nn.Linear(token_inputs(settings, n, kinds), settings.d_model) for n in arrays})
         self.token_norm = nn.LayerNorm(settings.d_model)
@@ -56,26 +57,39 @@ class Teacher(nn.Module):
         )
         self.reconstructions = nn.ModuleDict({str(n): nn.Linear(2 * settings.d_model, n) for n in arrays})
 
-    def forward(self, normalised: Tensor, masked: Tensor | None = None) -> Tensor:
+    def forward(self, normalised: Tensor, masked: Tensor | None = None, lengths: Tensor | None = None) -> Tensor:
         """The representation that the student is aligned with: the last block's output.
 
         Args:
             normalised: (batch, bins, n_features), z-scores.
             masked: (batch, bins), bool; true bins are replaced by the mask token after the tokenizer. None masks nothing.
+            lengths: (batch,) int64 on the CPU, bins of each window before the padding at its end, which no other bin sees; None where
+                there is none.
 
         Returns:
             (batch, bins, d_model).
         """
+        if lengths is not None:  # zeros, as beyond the edge of a window without padding
+            normalised = normalised.masked_fill(~inside(lengths, normalised.shape[1]).to(normalised.device)[..., None], 0.0)
         if masked is not None:  # or the convolution would show masked bins to their neighbours, and the attention to all
             normalised = normalised.masked_fill(masked[..., None], 0.0)
-        x = self.token_norm(self.tokenizers[str(normalised.shape[-1])](self.maps(normalised)))
+        x = self.token_norm(self.tokenizers[str(normalised.shape[-1])](self.maps(normalised, lengths)))
         if masked is not None:
             x = torch.where(masked[..., None], self.mask_token, x)
         for block in self.blocks:
-            x = block(x)
+            x = block(x, lengths)
         return x
 
-    def reconstruct(self, normalised: Tensor, masked: Tensor) -> Tensor:
+    def reconstruct(self, normalised: Tensor, masked: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Normalised features of every bin, predicted from those that are not masked; (batch, bins, n_features)."""
-        predicted = self.predictor(self.forward(normalised, masked))
-        return self.reconstructions[str(normalised.shape[-1])](predicted)
+        predicted = self.predictor[0](self.forward(normalised, masked, lengths), lengths)
+        return self.reconstructions[str(normalised.shape[-1])](self.predictor[1:](predicted))
+
+
+def backwards(x: Tensor, lengths: Tensor | None) -> Tensor:
+    """Every sequence (bins of it, n) of a batch from its last bin to its first; its padding stays behind it. The inverse of itself."""
+    if lengths is None:
+        return x.flip(1)
+    at = torch.arange(x.shape[1])
+    from_end = torch.where(inside(lengths, x.shape[1]), lengths[:, None] - 1 - at, at)
+    return x.gather(1, from_end.to(x.device)[..., None].expand_as(x))

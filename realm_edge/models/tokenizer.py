@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from realm_edge.models.by_segment import inside
 from realm_edge.settings import ModelSettings
 
 MAPS = 8  # a channel
@@ -42,6 +43,13 @@ class Unmapped(nn.Module):
         return x, state
 
 
+class Plain(nn.Module):
+    """The same for the teacher, which takes whole windows."""
+
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        return x
+
+
 class ChannelMaps(nn.Module):
     """The weights, and what teacher and student share."""
 
@@ -64,10 +72,17 @@ class ChannelMaps(nn.Module):
 class CentredMaps(ChannelMaps):
     """The teacher's: each bin sees both neighbours, the attention the mean of the whole window."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(batch, bins, kinds * channels) -> (batch, bins, channels * MAPS)."""
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """(batch, bins, kinds * channels) -> (batch, bins, channels * MAPS).
+
+        Args:
+            lengths: (batch,), bins of each window before its padding, where ``x`` is 0; None where there is none.
+        """
         maps = self._maps(F.pad(x, (0, 0, TAPS // 2, TAPS // 2)))
-        return self._gated(maps, maps.mean(dim=(1, 3))[:, None])
+        if lengths is None:
+            return self._gated(maps, maps.mean(dim=(1, 3))[:, None])
+        kept = torch.where(inside(lengths, x.shape[1]).to(x.device)[..., None, None], maps, 0.0)
+        return self._gated(maps, (kept.sum(dim=(1, 3)) / (MAPS * lengths.to(x.device))[:, None])[:, None])
 
 
 class CausalMaps(ChannelMaps):

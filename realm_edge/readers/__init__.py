@@ -6,7 +6,7 @@ from pathlib import Path
 
 from realm_edge.errors import UserError
 from realm_edge.files import sha256_file, sha256_json
-from realm_edge.readers import cache, flint, makin, npz, nwb, sheets
+from realm_edge.readers import cache, flint, makin, neo_formats, npz, nwb, remote, sheets
 from realm_edge.readers.assembly import Sources, assemble, signal_of, spikes_outside, without_behavior
 from realm_edge.readers.choices import Choices
 from realm_edge.readers.contents import Contents, Request
@@ -21,7 +21,7 @@ _READERS: dict[str, Callable[[Path, Request], Contents]] = {
     cache.SUFFIX: cache.read,
 }
 _TABLES = dict.fromkeys(sheets.SUFFIXES, sheets.read)
-__all__ = ["Choices", "Contents", "Sources", "cache", "fingerprint", "lfp_rate", "open_sources", "read_recording", "signals_of"]
+__all__ = ["Choices", "Contents", "Sources", "cache", "fingerprint", "lfp_rate", "name_of", "open_sources", "read_recording", "signals_of"]
 
 _DEFAULT, _ANY = Settings(), Choices()
 
@@ -87,16 +87,27 @@ def open_sources(path: Path, choices: Choices, max_gap_s: float, session: int | 
 
 
 def _opened(path: Path, request: Request, readers: dict[str, Callable[[Path, Request], Contents]]) -> Contents:
-    reader = readers.get(path.suffix.lower())
-    if reader is None:
-        raise UserError(f"{path}: unknown kind of recording '{path.suffix}': use one of {', '.join(readers)}")
+    if remote.address_of(path) is not None:
+        return nwb.read(path, request)
     if not path.exists():
         raise UserError(f"{path}: no such file")
-    if reader is nwb.read and makin.is_broadband(path):
+    reader = readers.get(path.suffix.lower())
+    if reader is None and neo_formats.handles(path):
+        reader = neo_formats.read
+    if reader is None:
+        raise UserError(
+            f"{path}: unknown kind of recording '{path.suffix}': use one of {', '.join(readers)}, or a format that docs/recordings.md lists"
+        )
+    if reader is nwb.read and makin.is_nwb_1(path):
         reader = makin.read
-    if request.session is not None and reader is not flint.read:
+    if request.session is not None and reader not in (flint.read, neo_formats.read):
         raise UserError(f"{path}: --session {request.session}: this file holds one session: leave it out")
     return reader(path, request)
+
+
+def name_of(path: Path) -> str:
+    """The name of a recording."""
+    return nwb.name_of(path) if remote.address_of(path) is not None or path.name.endswith(nwb.ZARR) else path.stem
 
 
 def fingerprint(path: Path, choices: Choices = _ANY) -> str:
@@ -113,13 +124,22 @@ def fingerprint(path: Path, choices: Choices = _ANY) -> str:
 
 
 def _fingerprint(path: Path) -> str:
+    address = remote.address_of(path)
+    if address is not None:
+        return remote.fingerprint(address)
     if path.suffix.lower() == cache.SUFFIX and path.is_dir():
         return sha256_file(cache.header_of(path))  # which holds those of the arrays
     if path.suffix.lower() == nwb.ZARR and path.is_dir():
-        return sha256_json([[str(file.relative_to(path)), sha256_file(file)] for file in sorted(path.rglob("*")) if file.is_file()])
+        return _of_all(sorted(file for file in path.rglob("*") if file.is_file()))
+    if path.suffix.lower() not in _READERS and path.exists() and neo_formats.handles(path):
+        return _of_all(neo_formats.files_of(path))
     if not path.is_file():
         raise UserError(f"{path}: no such file")
     beside = makin.kinematics_of(path)
-    if beside != path and beside.is_file() and makin.is_broadband(path):
-        return sha256_json([sha256_file(path), sha256_file(beside)])
+    if beside != path and beside.is_file() and makin.is_nwb_1(path):
+        return _of_all([path, beside])
     return sha256_file(path)
+
+
+def _of_all(files: list[Path]) -> str:
+    return sha256_json([[file.name, sha256_file(file)] for file in files])

@@ -9,6 +9,7 @@ from realm_edge.errors import UserError
 
 _NEARLY_ALL = 0.95  # of the times outside the LFP: they are on another clock
 _WORTH_SAYING = 1e-3
+_FILLED = 0.2  # of the LFP: times in the right unit fill at least as much
 _RATES = (30000.0, 24414.0625, 40000.0, 32000.0, 25000.0, 20000.0, 1000.0)  # Hz, of common recording systems
 
 
@@ -51,16 +52,13 @@ def checked(times: NDArray[np.float64], spans: Sequence[tuple[float, float]], wh
 
 def _cause(times: NDArray[np.float64], spans: Sequence[tuple[float, float]], what: str, option: str, rate: float) -> str:
     start, end = spans[0][0], spans[-1][1]
-    whole = bool((times == np.rint(times)).all())
-    for factor, unit in ((1e3, "milliseconds"), (1e6, "microseconds")):
-        if not whole and _fits(times / factor, spans):
-            return f"they look like {unit}: divide them by {factor:g}"
-    if whole:
+    if (times == np.rint(times)).all():
         for candidate in dict.fromkeys((rate, *_RATES)):
             if _fits(times / candidate, spans):
                 return f"they look like sample numbers: divide them by the rate ({candidate:g} Hz, say)"
-        if _fits(times / 1e3, spans):
-            return "they look like milliseconds: divide them by 1000"
+    for factor, unit in ((1e3, "milliseconds"), (1e6, "microseconds")):
+        if _fits(times / factor, spans):
+            return f"they look like {unit}: divide them by {factor:g}"
     if times.max() - times.min() <= 1.05 * (end - start):
         shift = start - times.min()
         return f"they look as if they had another zero: give their file with {option} and --sync-offset {shift:.6g}, or the true offset"
@@ -68,5 +66,6 @@ def _cause(times: NDArray[np.float64], spans: Sequence[tuple[float, float]], wha
 
 
 def _fits(times: NDArray[np.float64], spans: Sequence[tuple[float, float]]) -> bool:
-    """Whether the times lie in the LFP, and not all in its first half: small numbers lie in anything."""
-    return share_outside(times, spans) < 1.0 - _NEARLY_ALL and times.max() > (spans[0][0] + spans[-1][1]) / 2
+    """Whether the times lie within the spans and fill a good part of them."""
+    filled = (times.max() - times.min()) / (spans[-1][1] - spans[0][0])
+    return filled > _FILLED and share_outside(times, spans) < 1.0 - _NEARLY_ALL

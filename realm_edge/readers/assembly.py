@@ -13,9 +13,9 @@ from realm_edge.errors import UserError
 from realm_edge.readers import alignment, sheets
 from realm_edge.readers.choices import Choices, channels_of, pick, usable
 from realm_edge.readers.clock import Clock
-from realm_edge.readers.contents import BehaviorSeries, Contents, Signal, Units
+from realm_edge.readers.contents import Contents, Signal, Units
 from realm_edge.readers.counts import counts_of
-from realm_edge.recording import Intervals, Recording
+from realm_edge.recording import BehaviorSeries, Intervals, Recording
 from realm_edge.table import Rows
 
 _SAME_GAIN = 1e-9  # relative
@@ -71,7 +71,7 @@ def without_behavior(sources: Sources, choices: Choices, training: float, max_ga
         notes["channel_mask"] = signal.mask
     if len(columns) < len(signal.channels):
         notes["channels"] = f"{len(columns)} of {len(signal.channels)} taken"
-    units = units_of(sources, choices)
+    units = units_of(sources, choices, notes)
     return Recording(
         name=main.name,
         behavior=np.zeros((0, 0), np.float32),
@@ -162,10 +162,14 @@ def behavior_of(sources: Sources, choices: Choices, label: str) -> tuple[Behavio
     return together, ", ".join(series)
 
 
-def units_of(sources: Sources, choices: Choices) -> Units:
-    """Spike times, on the LFP's clock."""
+def units_of(sources: Sources, choices: Choices, notes: dict[str, str]) -> Units:
+    """Spike times, on the LFP's clock; broken ones beside an LFP are left out, with a note."""
     if sources.units is None:
-        return sources.main.units()
+        try:
+            return sources.main.units()
+        except UserError as error:
+            notes["units_unusable"] = str(error)
+            return Units(())
     found, offset = sources.units.units(), choices.sync_offset
     if not found.times:
         raise UserError(f"{choices.units_file}: no spike times in it: name another --units-file")

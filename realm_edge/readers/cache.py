@@ -22,8 +22,8 @@ from realm_edge.errors import UserError
 from realm_edge.files import write_json
 from realm_edge.readers.arrays import check_rate, check_times
 from realm_edge.readers.clock import Clock
-from realm_edge.readers.contents import BehaviorSeries, Contents, Request, Signal, Units, known
-from realm_edge.recording import Intervals
+from realm_edge.readers.contents import Contents, Request, Signal, Units, known
+from realm_edge.recording import BehaviorSeries, Intervals
 from realm_edge.table import Table, rows_of_npy, write_npy
 
 SUFFIX = ".realm"

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from realm_edge.readers.clock import Clock
+from realm_edge.recording import BehaviorSeries
 from realm_edge.table import Table
 
 Value = TypeVar("Value")
@@ -46,16 +47,6 @@ class Signal:
     delay_s: float = 0.0  # how far it looks ahead, where it was resampled before
     gaps: tuple[tuple[float, float], ...] = ()  # (start, length) in s of gaps that were filled before, beside those of the clock
     rail_share: NDArray[np.float32] | None = None  # (channels,), share of raw samples at an extreme value, where it was resampled before
-
-
-@dataclass(frozen=True)
-class BehaviorSeries:
-    """One behaviour series on the recording's clock."""
-
-    values: NDArray[np.float32]  # (samples, dims), in unit; NaN where untracked
-    times: NDArray[np.float64]  # (samples,), s, increasing
-    names: tuple[str, ...]  # (dims,)
-    unit: str
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,8 @@ from scipy.io import loadmat
 from realm_edge.errors import UserError
 from realm_edge.readers.arrays import check_spikes, check_times
 from realm_edge.readers.clock import Clock
-from realm_edge.readers.contents import BehaviorSeries, Contents, Request, Signal, Units, known
+from realm_edge.readers.contents import Contents, Request, Signal, Units, known
+from realm_edge.recording import BehaviorSeries
 
 _LFP_RATE = 2000.0  # Hz
 _SERIES = "hand_velocity"

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from realm_edge.errors import UserError
 from realm_edge.readers.arrays import check_spikes, check_times
 from realm_edge.readers.clock import clock_of
-from realm_edge.readers.contents import BehaviorSeries, Contents, Request, Signal, Units, known
+from realm_edge.readers.contents import Contents, Request, Signal, Units, known
+from realm_edge.recording import BehaviorSeries
 
 _BROADBAND = "acquisition/timeseries/broadband"
 _POSITIONS = {"cursor": (2, "mm"), "finger": (3, "cm")}  # dims used (a finger's angles follow its position), unit
@@ -25,11 +26,11 @@ _POSITIONS = {"cursor": (2, "mm"), "finger": (3, "cm")}  # dims used (a finger's
 _Read = TypeVar("_Read")
 
 
-def is_broadband(path: Path) -> bool:
-    """Whether a file is NWB 1 with acquired time series; False for NWB 2 (its version is an attribute) and for what is no HDF5."""
+def is_nwb_1(path: Path) -> bool:
+    """Whether a file is NWB 1; False for NWB 2 (its version is an attribute) and for what is no HDF5."""
     try:
         with h5py.File(path) as file:
-            return "nwb_version" not in file.attrs and "acquisition/timeseries" in file
+            return "nwb_version" not in file.attrs and ("nwb_version" in file or "acquisition/timeseries" in file)
     except OSError:
         return False
 
@@ -49,6 +50,10 @@ def read(path: Path, request: Request) -> Contents:
     Raises:
         UserError: a file of the two is missing, broken or laid out otherwise.
     """
+    if not _guarded(path, lambda file: _BROADBAND in file):
+        raise UserError(
+            f"{path}: NWB version 1, of another layout than Makin and O'Doherty's ({_BROADBAND} is missing): convert it to NWB 2 or to .npz"
+        )
     mat = kinematics_of(path)
     if not mat.is_file():
         raise UserError(f"{path}: {mat.name} is missing beside it: download the session's kinematics and spikes to there")

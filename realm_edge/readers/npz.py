@@ -36,8 +36,8 @@ from numpy.typing import NDArray
 from realm_edge.errors import UserError
 from realm_edge.readers.arrays import check_rate, check_spikes, check_times, check_voltage
 from realm_edge.readers.clock import clock_of, regular
-from realm_edge.readers.contents import BehaviorSeries, Contents, Request, Signal, Units
-from realm_edge.recording import Intervals, no_intervals
+from realm_edge.readers.contents import Contents, Request, Signal, Units
+from realm_edge.recording import BehaviorSeries, Intervals, no_intervals
 from realm_edge.table import Table, rows_of_npz
 
 _TRIALS, _INVALID = "trials", "invalid_times"

@@ -17,11 +17,12 @@ from pynwb.ecephys import LFP, ElectricalSeries, SpikeEventSeries
 from pynwb.epoch import TimeIntervals
 
 from realm_edge.errors import UserError
+from realm_edge.readers import remote
 from realm_edge.readers.arrays import check_rate, check_spikes, check_times, check_voltage
 from realm_edge.readers.clock import Clock, clock_of, regular
-from realm_edge.readers.contents import BehaviorSeries, Contents, Request, Signal, Units
+from realm_edge.readers.contents import Contents, Request, Signal, Units
 from realm_edge.readers.masks import good_channels
-from realm_edge.recording import Intervals, no_intervals
+from realm_edge.recording import BehaviorSeries, Intervals, no_intervals
 
 ZARR = ".zarr"
 _LABELS = ("label", "channel_name", "electrode_name")  # columns of the electrodes table that name a channel
@@ -54,7 +55,7 @@ def read(path: Path, request: Request) -> Contents:
     for name, reason in broken.items():
         (lfp if name in lfp else behaviors)[name] = partial(_refuse, path, name, reason)
     return Contents(
-        name=path.name.removesuffix(ZARR).removesuffix(".nwb"),
+        name=name_of(path),
         lfp=lfp,
         behaviors=behaviors,
         units=partial(_guarded, path, "Units", _units, file),
@@ -64,12 +65,18 @@ def read(path: Path, request: Request) -> Contents:
     )
 
 
+def name_of(path: Path) -> str:
+    """Of the recording: the file's, without what says that it is NWB."""
+    address = remote.address_of(path)
+    return path.name.removesuffix(ZARR).removesuffix(".nwb") if address is None else remote.stem_of(address)
+
+
 def _opened(path: Path) -> tuple[NWBFile, dict[str, str]]:
     """The file, and what had to be left out of it, by name, with the reason. The file stays open as long as what is in it is used."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about optional metadata; what matters here is checked by whoever reads it
-            io = _zarr(path) if path.suffix == ZARR else NWBHDF5IO(str(path), mode="r", load_namespaces=True)
+            io = _io(path)
             root = io.read_builder()
             broken = _without_unknown_types(root, set(io.manager.type_map.namespace_catalog.namespaces))
             if isinstance(io, NWBHDF5IO):
@@ -87,6 +94,13 @@ def _opened(path: Path) -> tuple[NWBFile, dict[str, str]]:
     # h5py, hdmf and pynwb raise whatever they stumble upon in a broken file, up to RecursionError and KeyError.
     except Exception as error:
         raise UserError(f"{path}: not readable as NWB 2 ({type(error).__name__}: {_line(error)}): {_remedy(error)}") from error
+
+
+def _io(path: Path) -> Any:
+    address = remote.address_of(path)
+    if address is not None:
+        return NWBHDF5IO(file=remote.opened(address), mode="r", load_namespaces=True)
+    return _zarr(path) if path.suffix == ZARR else NWBHDF5IO(str(path), mode="r", load_namespaces=True)
 
 
 def _zarr(path: Path) -> Any:
@@ -225,7 +239,7 @@ def _cells(table: Any, rows: NDArray[np.int64]) -> dict[str, tuple[str, ...]]:
     for column in table.colnames:
         try:
             values = [table[column][int(row)] for row in rows]
-        except Exception:  # references that Zarr keeps pickled, say: no channel is chosen by what cannot be read
+        except Exception:  # of Zarr's pickled columns, which are never unpickled, and of broken ones: nobody may want them
             continue
         found[column] = tuple(str(getattr(value, "name", value)) for value in values)
     return found

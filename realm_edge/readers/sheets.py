@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from realm_edge.errors import UserError
 from realm_edge.readers.arrays import check_spikes, check_times
-from realm_edge.readers.contents import BehaviorSeries, Contents, Request, Units
-from realm_edge.recording import Intervals
+from realm_edge.readers.contents import Contents, Request, Units
+from realm_edge.recording import BehaviorSeries, Intervals
 
 SUFFIXES = (".csv", ".tsv", ".parquet")
 _TIMES = ("time", "times", "timestamp", "timestamps", "t")

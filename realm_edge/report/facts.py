@@ -9,6 +9,7 @@ from typing import Any
 from realm_edge.errors import UserError
 from realm_edge.files import read_json
 from realm_edge.rundir import PER_TARGET, RunDir
+from realm_edge.sources import options_of
 
 PACKAGES = ("numpy", "torch", "onnx", "onnxruntime", "apache-tvm", "ziglang")  # their versions can change results
 MAC_RULE = "linear weights + convolution taps + 3 x heads x headdim x d_state per block; nothing else counts"
@@ -47,10 +48,10 @@ def _quantization(run: RunDir) -> Facts:
     """By stream: bytes by tensor, and the rows of the tensor table, those that cost most first."""
     chosen = {}
     for name, stream in read_json(run.file("calibration.json")).items():
-        if "sizes" not in stream:
+        if "compared_bins" not in stream:
             raise UserError(f"{run.file('calibration.json')}: of an earlier version: run 'realm-edge quantize --out {run.path}'")
         rows = sorted(stream["tensors"], key=lambda row: -row["nrmse_alone"])
-        chosen[name] = {"tensors": rows, "sizes": stream["sizes"], "segment_bins": stream["segment_bins"]}
+        chosen[name] = {"tensors": rows, "sizes": stream["sizes"], "compared_bins": stream["compared_bins"]}
     return chosen
 
 
@@ -59,7 +60,8 @@ def _what(run: RunDir, metrics: dict[str, Any]) -> Facts:
     settings = run.settings
     asked = {"preset": settings.preset, "transform": settings.behavior_transform, "output_delay_ms": settings.output_delay_ms}
     features = run.requested("data").get("features")  # name of the series, where recordings hold features instead of voltage
-    return asked | {"features": features} | {key: metrics[key] for key in chosen}
+    segments = metrics.get("segments", 1)  # earlier versions knew of none
+    return asked | {"features": features, "segments": segments} | {key: metrics[key] for key in chosen}
 
 
 def _verdict(simulation: dict[str, Any]) -> Facts:
@@ -123,9 +125,7 @@ def _command(run: RunDir, stage: str, asked: dict[str, Any]) -> str:
     words = ["realm-edge", verb]
     if verb == "data":
         words += ["--config", "config.toml"]
-        words += [word for name, _ in asked.get("recordings", []) for word in ("--data", name)]
-        for option, name in (("--behavior", "behavior"), ("--lfp", "lfp_series"), ("--features", "features")):
-            words += [option, asked[name]] if asked.get(name) else []
+        words += [word for name, _ in asked.get("recordings", []) for word in ("--data", name)] + options_of(asked)
     words += ["--target", target] if target else []
     budget = run.requested(stage).get("budget")
     words += ["--budget", f"sha256:{budget}"] if budget else []

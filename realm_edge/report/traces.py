@@ -13,9 +13,9 @@ from realm_edge.streams import present
 
 @dataclass(frozen=True)
 class Traces:
-    """Aligned arrays of the test part's first bins, in the unit of the behaviour."""
+    """Aligned arrays of the test part's first bins, in the unit of the behaviour; a row of NaN between two segments keeps them apart."""
 
-    seconds: NDArray[np.float64]  # (bins,), time in the session at the end of each bin
+    seconds: NDArray[np.float64]  # (bins,), time in the session at the end of each bin, without its pauses
     true: NDArray[np.float64]  # (bins, dims), NaN where the behaviour is unknown
     decoded: dict[str, NDArray[np.float64]]  # stream -> (bins, dims), what the int8 decoder gives
 
@@ -30,8 +30,15 @@ def load_traces(run: RunDir) -> Traces:
         properties = {entry.key: json.loads(entry.value) for entry in model.metadata_props}
         form = properties["io"]["decoded"]  # value = stored * scale + offset
         with np.load(stream.golden(run), allow_pickle=False) as file:
-            stored = file["decoded"][int(file["warm_up"]) :]
+            warm_up = int(file["warm_up"])
+            stored, starts = file["decoded"][warm_up:], file.get("starts", np.zeros(1, np.int64)) - warm_up
         decoded[stream.name] = stored * np.asarray(form["scale"]) + np.asarray(form["offset"])
     shown = min(len(true), *(len(values) for values in decoded.values()))
     seconds = (bins[:shown] + 1) * run.settings.bin_ms / 1000.0
-    return Traces(seconds, true[:shown], {name: values[:shown] for name, values in decoded.items()})
+    edges = starts[(starts > 0) & (starts < shown)]
+
+    def apart(values: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.insert(values[:shown], edges, np.nan, axis=0)
+
+    times = np.insert(seconds, edges, seconds[edges - 1])
+    return Traces(times, apart(true), {name: apart(values) for name, values in decoded.items()})

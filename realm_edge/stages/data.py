@@ -1,7 +1,6 @@
 """The data stage: recordings, read or generated, become sessions."""
 
 import dataclasses
-import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -13,9 +12,10 @@ from realm_edge import session as session_module
 from realm_edge.cutting import split
 from realm_edge.errors import UserError
 from realm_edge.files import read_json, write_json
-from realm_edge.preparation import prepare, prepare_in
+from realm_edge.preparation import prepare
+from realm_edge.prepared import prepared
 from realm_edge.progress import Progress
-from realm_edge.readers import read_recording
+from realm_edge.readers import name_of
 from realm_edge.rundir import RunDir
 from realm_edge.session import Session
 from realm_edge.settings import Settings
@@ -40,6 +40,7 @@ _SAID = {
     "unobserved": "",
     "wraps": "warning: ",
     "lfp_unusable": "LFP that cannot be used: ",
+    "units_unusable": "warning: the spikes are left out: ",
     "left_out": "left out of the file: ",
 }
 _WORKERS = 2  # numpy and scipy release the interpreter lock in the long loops; each worker holds one session
@@ -107,13 +108,10 @@ def _made(run: RunDir, recordings: Recordings) -> Iterator[Session]:
         return _synthetic_sessions(run.settings)
     if recordings.features is not None:
         return _feature_sessions(recordings.files, recordings.features, recordings.behavior, run.settings)
-    return _sessions(recordings, run.settings, run.path)
-
-
-def _sessions(recordings: Recordings, settings: Settings, scratch: Path) -> Iterator[Session]:
-    for index, path in enumerate(recordings.files):
-        with tempfile.TemporaryFile(dir=scratch) as spool:  # on the disk that the session is written to anyway
-            yield prepare_in(spool, read_recording(path, recordings.of(index), settings), settings, heldout=path is recordings.files[-1])
+    return (
+        session_module.load(prepared(recordings, index, run.settings, path is recordings.files[-1]), ("lfp", "features"))
+        for index, path in enumerate(recordings.files)
+    )
 
 
 def _feature_sessions(data: Sequence[Path], features: str, behavior: str | None, settings: Settings) -> Iterator[Session]:
@@ -142,9 +140,10 @@ def _check_names(data: Sequence[Path]) -> None:
     """Session files are named after the recordings."""
     seen: dict[str, Path] = {}
     for path in data:
-        if path.stem in seen:
-            raise UserError(f"{path}: the name '{path.stem}' is taken by {seen[path.stem]}; give each session its own file name")
-        seen[path.stem] = path
+        name = name_of(path)
+        if name in seen:
+            raise UserError(f"{path}: the name '{name}' is taken by {seen[name]}; give each session its own file name")
+        seen[name] = path
 
 
 def _check_alike(first: Session, session: Session) -> None:

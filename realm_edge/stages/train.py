@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from realm_edge import wiener
 from realm_edge.checkpoint import save_student, save_teacher
 from realm_edge.files import sha256_json, write_bytes, write_json
-from realm_edge.metrics import accuracy
+from realm_edge.metrics import score_test_part
 from realm_edge.models.student import Student, decode
 from realm_edge.progress import Progress
 from realm_edge.rundir import RunDir
@@ -70,8 +70,8 @@ def run(run: RunDir, progress: Progress, device: str = "cpu", precision: str = "
     Under torchrun all processes train together and see one directory; the first one writes.
 
     Accuracies are on the held-out session's test part, in target units, decoded causally from the session's first bin with the state
-    carried. ``predictions.npz``: ``bins`` (n,) int64, ``true`` (n, dims), and one (n, dims) float32 array a decoder, by its name in
-    ``metrics.json``.
+    carried through each segment. ``predictions.npz``: ``bins`` (n,) int64, ``true`` (n, dims), and one (n, dims) float32 array a decoder,
+    by its name in ``metrics.json``.
 
     Args:
         device, precision: see :func:`realm_edge.training.machine.machine`. They decide how fast training is and how it rounds.
@@ -93,12 +93,13 @@ def _train(run: RunDir, progress: Progress, fabric: Fabric, precision: str) -> d
     trainer = _Trainer(run, progress, {"settings": run.settings.digest(), "data": run.digest("data")}, fabric)
     outputs = [run.file(name) for name in ("teacher.safetensors", "student.safetensors", "metrics.json", "predictions.npz")]
 
-    lfp = gather(sessions, heldout, "features")
+    bin_s = run.settings.bin_ms / 1000
+    lfp = gather(sessions, heldout, "features", bin_s)
     decoders, teacher = _lfp_student(trainer, lfp)
     decoders["lfp_wiener"] = _wiener(trainer, lfp, "lfp_wiener")
     pretraining = {"lfp": lfp.as_json()}
     if heldout.counts is not None:
-        spikes = gather(sessions, heldout, "counts")
+        spikes = gather(sessions, heldout, "counts", bin_s)
         decoders["spike_student"] = _spike_student(trainer, spikes)
         decoders["spike_wiener"] = _wiener(trainer, spikes, "spike_wiener")
         pretraining["spike"] = spikes.as_json()
@@ -114,14 +115,12 @@ def _train(run: RunDir, progress: Progress, fabric: Fabric, precision: str) -> d
         "target_names": list(heldout.target_names),
         "target_unit": heldout.target_unit,
         "bin_ms": run.settings.bin_ms,
+        "segments": len(heldout.starts),
         "bins": {"train": heldout.train_end, "validation": heldout.validation_end - heldout.train_end, "test": len(bins)},
         "machine": {"device": fabric.device.type, "processes": fabric.world_size, "precision": precision},
         "pretraining": pretraining,
         "teacher": teacher,
-        "decoders": {
-            name: accuracy(heldout.targets[bins], decoder.predicted[bins]).as_json(heldout.target_names) | decoder.facts
-            for name, decoder in decoders.items()
-        },
+        "decoders": {name: score_test_part(heldout, decoder.predicted, bin_s) | decoder.facts for name, decoder in decoders.items()},
     }
     if trainer.writes:
         write_json(run.file("metrics.json"), metrics)
@@ -175,7 +174,7 @@ def _decoder(student: Student, material: Material, histories: Mapping[str, Histo
         "seconds": sum(history.seconds for history in histories.values()),
         "phases": {name: history.as_json() for name, history in histories.items()},
     }
-    return _Decoder(decode(student, torch.from_numpy(material.inputs)).numpy(), facts)
+    return _Decoder(decode(student, torch.from_numpy(material.inputs), material.decoded.starts).numpy(), facts)
 
 
 def _wiener(trainer: _Trainer, material: Material, name: str) -> _Decoder:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from realm_edge.models.by_segment import padded_lengths
 from realm_edge.models.student import Student
 from realm_edge.models.teacher import Teacher
 from realm_edge.progress import Progress
@@ -15,7 +16,7 @@ from realm_edge.training.finetune import decoding_error
 from realm_edge.training.history import History
 from realm_edge.training.loop import Phase, fit, masked_mse, seeded
 from realm_edge.training.machine import mean_over_processes
-from realm_edge.training.segments import Batch, Series, mean_over_windows, training_batches, validation_batches
+from realm_edge.training.segments import Batch, Series, mean_over_bins, training_batches, unpadded, validation_batches
 
 
 class Distillation(nn.Module):
@@ -35,12 +36,14 @@ class Distillation(nn.Module):
         Args:
             seen_by_teacher: (batch, window, teacher's d_model), the teacher's last layer for the same windows.
         """
-        hidden = self.shared.encode(batch.inputs)
-        apart = (1.0 - F.cosine_similarity(self.projection(hidden).float(), seen_by_teacher.float(), dim=-1)).mean()
-        task = masked_mse(self.shared.student.read_out(hidden), batch.targets)
-        reconstruction = F.mse_loss(self.reconstructions[str(batch.inputs.shape[2])](hidden), batch.inputs)
-        windows = torch.tensor(len(hidden), device=hidden.device)
-        apart, reconstruction = (mean_over_processes(mean, windows) for mean in (apart, reconstruction))
+        every = (self.shared.encode(batch.inputs), seen_by_teacher, batch.inputs, batch.targets)
+        lengths = padded_lengths(batch.lengths, batch.inputs)
+        hidden, seen, inputs, targets = (unpadded(each, lengths) for each in every)
+        apart = (1.0 - F.cosine_similarity(self.projection(hidden).float(), seen.float(), dim=-1)).mean()
+        task = masked_mse(self.shared.student.read_out(hidden), targets)
+        reconstruction = F.mse_loss(self.reconstructions[str(inputs.shape[-1])](hidden), inputs)
+        bins = batch.lengths.sum().to(hidden.device)
+        apart, reconstruction = (mean_over_processes(mean, bins) for mean in (apart, reconstruction))
         return settings.w_repr * apart + settings.w_task * task + settings.w_ae * reconstruction
 
 
@@ -75,12 +78,12 @@ def distil(
         return module.loss(batch, _seen(teacher, batch), settings)
 
     def decoding(module: Distillation) -> float:
-        return decoding_error(module.shared.decode, series, window)
+        return decoding_error(lambda inputs, lengths: module.shared.decode(inputs), series, window)
 
     held = [] if settings.w_task else [(batch, _seen(teacher, batch)) for batch in validation_batches(series, window)]
 
     def whole_loss(module: Distillation) -> float:
-        return mean_over_windows([batch for batch, _ in held], [float(module.loss(*pair, settings)) for pair in held])
+        return mean_over_bins([batch.lengths for batch, _ in held], [float(module.loss(*pair, settings)) for pair in held])
 
     validate = decoding if settings.w_task else whole_loss
     history = fit(module, settings, phase, lambda: training_batches(series, window, settings.batch), loss, validate, progress)
@@ -90,4 +93,4 @@ def distil(
 
 @torch.no_grad()
 def _seen(teacher: Teacher, batch: Batch) -> Tensor:
-    return teacher(batch.inputs)
+    return teacher(batch.inputs, lengths=padded_lengths(batch.lengths, batch.inputs))

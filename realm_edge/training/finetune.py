@@ -2,13 +2,16 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
+from realm_edge.models.by_segment import Run, over_segments, padded_lengths
 from realm_edge.models.student import Student
 from realm_edge.progress import Progress
+from realm_edge.segments import within
 from realm_edge.settings import FitSettings
 from realm_edge.training.arrays import SharedStudent
 from realm_edge.training.history import History
@@ -31,12 +34,12 @@ def finetune(student: Student, settings: FitSettings, series: Sequence[Series], 
         own[-1].give_statistics(student)
     with seeded(phase, "arrays"):
         shared = SharedStudent(student, (one.inputs.shape[1] for one in series), series[0].kinds)
-    return supervise(shared, SharedStudent.decode, settings, series, window, phase, progress)
+    return supervise(shared, lambda module, inputs, lengths: module.decode(inputs), settings, series, window, phase, progress)
 
 
 def supervise(
     module: Module,
-    out: Callable[[Module, Tensor], Tensor],
+    out: Callable[[Module, Tensor, Tensor | None], Tensor],
     settings: FitSettings,
     series: Sequence[Series],
     window: int,
@@ -49,36 +52,43 @@ def supervise(
     stop early is not padded with windows that teach nothing.
 
     Args:
-        out: (module, (batch, bins, n_inputs) z-scores) -> (batch, bins, dims) standardised behaviour, from the zero state.
+        out: (module, (batch, bins, n_inputs) z-scores, (batch,) bins before the padding at each window's end or None) ->
+            (batch, bins, dims) standardised behaviour, from the zero state.
         series: sessions with the same behaviour axes. Nothing from ``validation_end`` on is read.
-        window: bins a training segment; shorter where a labelled part is.
+        window: bins a training window; shorter where a labelled part is.
     """
     for each in module.modules():
         if isinstance(each, nn.Dropout):
             each.p = settings.dropout
     series = [one.to(phase.fabric.device) for one in series]
     labelled = [replace(one, train_end=_labelled_end(one)) for one in series]
-    segment = min(window, *(one.train_end for one in labelled))
+    longest = min(window, *(one.train_end for one in labelled))
 
     def loss(module: Module, batch: Batch) -> Tensor:
-        return masked_mse(out(module, batch.inputs), batch.targets)
+        return masked_mse(
+            out(module, batch.inputs, padded_lengths(batch.lengths, batch.inputs)), batch.targets
+        )  # targets are NaN in the padding
 
     def validate(module: Module) -> float:
-        return decoding_error(lambda inputs: out(module, inputs), series, window)
+        return decoding_error(partial(out, module), series, window)
 
-    return fit(module, settings, phase, lambda: training_batches(labelled, segment, settings.batch), loss, validate, progress)
+    return fit(module, settings, phase, lambda: training_batches(labelled, longest, settings.batch), loss, validate, progress)
 
 
-def decoding_error(out: Callable[[Tensor], Tensor], series: Sequence[Series], window: int) -> float:
-    """Mean squared error over the known behaviour of the validation parts, each decoded in one go behind two windows of warm-up.
+def decoding_error(out: Run, series: Sequence[Series], window: int) -> float:
+    """Mean squared error over the known behaviour of the validation parts, each segment decoded in one go.
+
+    The segment in which a validation part begins is decoded from two windows before that, or from its start where that is later.
 
     Args:
-        out: (1, bins, n_inputs) z-scores -> (1, bins, dims) standardised behaviour, from the zero state.
+        out: (batch, bins, n_inputs) z-scores -> (batch, bins, dims) standardised behaviour, from the zero state;
+            as :func:`realm_edge.models.by_segment.over_segments` takes it.
     """
     predicted, known = [], []
     for one in series:
-        start = max(one.train_end - WARM_UP_WINDOWS * window, 0)
-        predicted.append(out(one.inputs[None, start : one.validation_end])[0, one.train_end - start :])
+        first = max(one.train_end - WARM_UP_WINDOWS * window, 0)
+        decoded = over_segments(out, one.inputs[first : one.validation_end], within(one.starts, first, one.validation_end))
+        predicted.append(decoded[one.train_end - first :])
         known.append(one.targets[one.train_end : one.validation_end])
     return float(masked_mse(torch.cat(predicted), torch.cat(known)))
 

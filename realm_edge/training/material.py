@@ -35,12 +35,12 @@ class Material:
         return {"sessions": [one.name for one in self.pretraining], "left_out": list(self.left_out), "note": note}
 
 
-def gather(sessions: Sequence[Session], decoded: Session, kind: Kind, whole_session: bool = False) -> Material:
+def gather(sessions: Sequence[Session], decoded: Session, kind: Kind, bin_s: float, whole_session: bool = False) -> Material:
     """Standardise the decoded session and the others; those without this input or with other behaviour axes are left out.
 
     Args:
         sessions: any, with or without ``decoded`` itself.
-        whole_session: as :func:`realm_edge.training.segments.standardise` takes it.
+        bin_s, whole_session: as :func:`realm_edge.training.segments.standardise` takes them.
 
     Raises:
         UserError: the decoded session has no such input, or its behaviour cannot be learnt.
@@ -56,7 +56,7 @@ def gather(sessions: Sequence[Session], decoded: Session, kind: Kind, whole_sess
         if session is decoded:
             continue
         if own is not None and own.shape[1] % kinds == 0 and session.target_names == decoded.target_names:
-            pretraining.append(standardise(session, own, kinds, whole_session))
+            pretraining.append(standardise(session, own, bin_s, kinds, whole_session))
         else:
             left_out.append(session.name)
-    return Material(inputs, standardise(decoded, inputs, kinds, whole_session), tuple(pretraining), tuple(left_out))
+    return Material(inputs, standardise(decoded, inputs, bin_s, kinds, whole_session), tuple(pretraining), tuple(left_out))

@@ -14,7 +14,7 @@ from realm_edge.checkpoint import read_tensors, write_tensors
 from realm_edge.errors import UserError
 from realm_edge.training.history import History
 
-FORMAT = "realm-edge partial/2"
+FORMAT = "realm-edge partial/3"
 
 
 @dataclass(frozen=True)

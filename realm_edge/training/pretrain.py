@@ -6,12 +6,13 @@ from typing import NamedTuple, TypeVar
 import torch
 from torch import Tensor, nn
 
+from realm_edge.models.by_segment import padded_lengths
 from realm_edge.models.teacher import Teacher
 from realm_edge.progress import Progress
 from realm_edge.settings import ModelSettings, PretrainSettings
 from realm_edge.training.history import History
 from realm_edge.training.loop import Phase, fit, masked_mse, seeded
-from realm_edge.training.segments import Batch, Series, mean_over_windows, training_batches, validation_batches
+from realm_edge.training.segments import Batch, Series, mean_over_bins, training_batches, validation_batches
 
 AMPLITUDE = (0.85, 1.15)  # augmentation: gain of a whole window
 
@@ -23,7 +24,8 @@ class MaskedBatch(NamedTuple):
 
     inputs: Tensor  # (batch, window, n_inputs), to be predicted
     seen: Tensor  # (batch, window, n_inputs), augmented
-    masked: Tensor  # (batch, window), bool
+    masked: Tensor  # (batch, window), bool, never in the padding
+    lengths: Tensor  # (batch,), as those of a Batch
 
 
 def pretrain(
@@ -42,7 +44,7 @@ def pretrain(
 
 def autoencode(
     module: Module,
-    reconstruct: Callable[[Module, Tensor, Tensor], Tensor],
+    reconstruct: Callable[[Module, Tensor, Tensor, Tensor | None], Tensor],
     settings: PretrainSettings,
     series: Sequence[Series],
     window: int,
@@ -52,43 +54,53 @@ def autoencode(
     """Train ``module`` in place to predict masked bins; arguments as :func:`pretrain`.
 
     Args:
-        reconstruct: (module, (batch, bins, n_inputs) z-scores, (batch, bins) masked) -> (batch, bins, n_inputs).
+        reconstruct: (module, (batch, bins, n_inputs) z-scores, (batch, bins) masked, (batch,) bins before the padding at each window's
+            end or None) -> (batch, bins, n_inputs).
     """
     series, kinds = [one.to(phase.fabric.device) for one in series], series[0].kinds
 
     def mask(batch: Batch) -> Tensor:
-        return mask_blocks(len(batch.inputs), batch.inputs.shape[1], settings).to(batch.inputs.device)
+        return mask_blocks(batch.lengths, batch.inputs.shape[1], settings).to(batch.inputs.device)
 
     with seeded(phase, "validation mask"):  # fixed, so that epochs can be compared
-        held = [MaskedBatch(batch.inputs, batch.inputs, mask(batch)) for batch in validation_batches(series, window)]
+        held = [MaskedBatch(batch.inputs, batch.inputs, mask(batch), batch.lengths) for batch in validation_batches(series, window)]
 
     def corrupt(batch: Batch) -> MaskedBatch:
         masked = mask(batch)
-        return MaskedBatch(batch.inputs, augment(batch.inputs, batch.inputs.shape[2] // kinds, settings), masked)
+        return MaskedBatch(batch.inputs, augment(batch.inputs, batch.inputs.shape[2] // kinds, settings), masked, batch.lengths)
 
     def loss(module: Module, batch: MaskedBatch) -> Tensor:
-        predicted = reconstruct(module, batch.seen, batch.masked)
+        predicted = reconstruct(module, batch.seen, batch.masked, padded_lengths(batch.lengths, batch.inputs))
         return masked_mse(predicted[batch.masked], batch.inputs[batch.masked])
 
     def validate(module: Module) -> float:
-        return mean_over_windows(held, [float(loss(module, batch)) for batch in held])
+        return mean_over_bins([batch.lengths for batch in held], [float(loss(module, batch)) for batch in held])
 
     return fit(module, settings, phase, lambda: training_batches(series, window, settings.batch), loss, validate, progress, corrupt)
 
 
-def mask_blocks(batch: int, bins: int, settings: PretrainSettings) -> Tensor:
+def mask_blocks(lengths: Tensor, bins: int, settings: PretrainSettings) -> Tensor:
     """Mask blocks of uniformly drawn length at uniformly drawn places until at least ``masked_fraction`` of each window is masked.
 
+    Blocks are at most half as long as a window that the longest would fill.
+
+    Args:
+        lengths: (batch,), bins of each window before its padding.
+        bins: of a window with its padding.
+
     Returns:
-        (batch, bins), bool; at least one bin of each window is left to see.
+        (batch, bins), bool; at least one bin of each window is left to see, and none is masked in the padding.
     """
-    shortest, longest = settings.block_bins
-    masked = torch.zeros(batch, bins, dtype=torch.bool)
-    for row in masked:
-        while row.sum() < settings.masked_fraction * bins and row.sum() < bins - longest:
-            length = int(torch.randint(shortest, longest + 1, ()))
-            start = int(torch.randint(1 - length, bins, ()))  # a block may hang over either edge, so that edges are masked as often
-            row[max(start, 0) : start + length] = True
+    masked = torch.zeros(len(lengths), bins, dtype=torch.bool)
+    for padded_row, length in zip(masked, lengths.tolist(), strict=True):
+        row, (shortest, longest) = padded_row[:length], settings.block_bins
+        if longest >= length:
+            longest = length // 2
+            shortest = min(shortest, longest)
+        while row.sum() < settings.masked_fraction * length and row.sum() < length - longest and longest > 0:
+            block = int(torch.randint(shortest, longest + 1, ()))
+            start = int(torch.randint(1 - block, length, ()))  # a block may hang over either edge, so that edges are masked as often
+            row[max(start, 0) : start + block] = True
     return masked
 
 

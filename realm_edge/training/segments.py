@@ -1,6 +1,6 @@
 """Standardised sessions and the windows that training draws from them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from realm_edge.errors import UserError
+from realm_edge.models.by_segment import inside, side_by_side
 from realm_edge.models.student import CLIP, Student
+from realm_edge.segments import bounds, one_segment, with_history, within
 from realm_edge.session import Session
 
 MIN_BATCHES = 3  # an epoch
@@ -39,6 +41,8 @@ class Series:
     target_mean: Tensor  # (dims,)
     target_std: Tensor  # (dims,)
     kinds: int = field(default=1, kw_only=True)  # inputs a channel has, kind after kind
+    starts: NDArray[np.int64] = field(default_factory=one_segment, kw_only=True)  # as the session's
+    valid: NDArray[np.bool_] | None = field(default=None, kw_only=True)  # (bins,), False where nothing can be learnt; None: nowhere
 
     def to(self, device: torch.device) -> "Series":
         """The same with inputs and targets, from which batches are cut, on a device."""
@@ -56,25 +60,44 @@ class Series:
         student.target_std.copy_(self.target_std)
 
 
+class Window(NamedTuple):
+    """Bins of one segment."""
+
+    series: Series
+    start: int
+    stop: int
+
+
 class Batch(NamedTuple):
-    """Windows side by side."""
+    """Windows side by side, padded at their ends to the longest."""
 
-    inputs: Tensor  # (batch, window, n_inputs)
-    targets: Tensor  # (batch, window, dims), NaN where unknown
+    inputs: Tensor  # (batch, window, n_inputs), 0 in the padding
+    targets: Tensor  # (batch, window, dims), NaN where unknown and in the padding
+    lengths: Tensor  # (batch,) int64, always on the CPU: bins of each window before its padding
 
 
-def standardise(session: Session, inputs: NDArray[np.float32], kinds: int = 1, whole_session: bool = False) -> Series:
+def standardise(session: Session, inputs: NDArray[np.float32], bin_s: float, kinds: int = 1, whole_session: bool = False) -> Series:
     """Standardise one input of a session (its LFP features or its spike counts) and its behaviour.
+
+    The inputs' statistics are taken over the training bins with a second of history, where the front end's filters have settled: one
+    channel with an offset makes their start-up larger than all that follows. Where no bin has a second of history, all bins count.
 
     Args:
         inputs: (bins, n_inputs).
+        bin_s: seconds a bin.
         kinds: inputs a channel has, kind after kind; divides ``n_inputs``.
         whole_session: take the inputs' statistics from the whole session, as no implant can.
 
     Raises:
         UserError: the behaviour is unknown or constant over the training part.
     """
-    known = inputs[: None if whole_session else session.train_end].astype(np.float64)
+    # A second is enough for filters. quantization.stage.WARM_UP_BINS is longer: what it leaves out, the decoder's state settles in too.
+    valid = np.ones(session.bins, bool) if session.valid is None else session.valid
+    part = slice(None if whole_session else session.train_end)
+    settled = (with_history(session.starts, session.bins, bin_s) & valid)[part]
+    known = inputs[part][settled if settled.any() else valid[part]].astype(np.float64)
+    if not len(known):
+        raise UserError(f"{session.name}: the whole training part lies in invalid times: correct the recording")
     mean, std = known.mean(axis=0), known.std(axis=0)
     dead = std <= 1e-6 * (1.0 + np.abs(mean))  # rounding noise of a constant, not a signal
     inv_std = np.where(dead, 0.0, 1.0 / np.where(dead, 1.0, std))
@@ -89,30 +112,38 @@ def standardise(session: Session, inputs: NDArray[np.float32], kinds: int = 1, w
     statistics = [torch.from_numpy(value.astype(np.float32)) for value in (mean, inv_std, target_mean, target_std)]
     z = (torch.from_numpy(np.asarray(inputs, np.float32)) - statistics[0]) * statistics[1]
     targets = (torch.from_numpy(np.asarray(session.targets, np.float32)) - statistics[2]) / statistics[3]
-    return Series(session.name, z.clamp(-CLIP, CLIP), targets, session.train_end, session.validation_end, *statistics, kinds=kinds)
+    ends = session.train_end, session.validation_end
+    return Series(session.name, z.clamp(-CLIP, CLIP), targets, *ends, *statistics, kinds=kinds, starts=session.starts, valid=valid)
 
 
 def training_batches(series: Sequence[Series], window: int, batch: int) -> list[Batch]:
-    """One epoch: every session's training part cut into windows at a random offset, shuffled. Draws from torch's generator.
+    """One epoch: every segment of the training parts cut into windows at a random offset, shuffled. Draws from torch's generator.
+
+    A segment shorter than a window is one window, padded; no window is longer than the longest segment. Every segment but a session's
+    first also gives the window at its start in every epoch: decoding starts there again and again, and from the same state. What depends
+    on all that has happened since a segment's start is still learnt best with windows as long as segments.
 
     Short recordings are cut again at other offsets until there are :data:`MIN_BATCHES`, or epochs and patience, which are set for
     recordings of minutes, would end training after a few dozen steps. A batch holds windows with one number of inputs.
     """
-    windows: list[tuple[Series, int]] = []
+    segments = [Window(one, *ends) for one in series for ends in _segments(one, 0, one.train_end)]
+    window = min(window, max(segment.stop - segment.start for segment in segments))
+    windows: list[Window] = []
     while len(windows) <= (MIN_BATCHES - 1) * batch:
-        for one in series:
-            spare = one.train_end - window
+        for one, first, stop in segments:
+            spare = max(stop - window - first, 0)
             offset = int(torch.randint(min(window, spare + 1), ()))
-            windows += [(one, start) for start in range(offset, spare + 1, window)]
+            starts = [*([first] if first and offset else []), *range(first + offset, first + spare + 1, window)]
+            windows += [Window(one, start, min(start + window, stop)) for start in starts]
     shuffled = [windows[index] for index in torch.randperm(len(windows)).tolist()]
     batches = [each[first : first + batch] for each in _by_inputs(shuffled) for first in range(0, len(each), batch)]
     if len({one.inputs.shape[1] for one in series}) > 1:
         batches = [batches[index] for index in torch.randperm(len(batches)).tolist()]
-    return [_stack(each, window) for each in batches]
+    return [_stack(each) for each in batches]
 
 
 def validation_batches(series: Sequence[Series], window: int) -> list[Batch]:
-    """The validation parts, cut into windows of at most ``window`` bins (the last one overlaps the one before it).
+    """The segments of the validation parts, cut into windows of at most ``window`` bins (the last one overlaps the one before it).
 
     Returns:
         A batch for each number of inputs.
@@ -120,26 +151,39 @@ def validation_batches(series: Sequence[Series], window: int) -> list[Batch]:
     window = min(window, *(one.validation_end - one.train_end for one in series))
     windows = []
     for one in series:
-        last = one.validation_end - window
-        windows += [(one, min(start, last)) for start in range(one.train_end, one.validation_end, window)]
-    return [_stack(each, window) for each in _by_inputs(windows)]
+        for first, stop in _segments(one, one.train_end, one.validation_end):
+            cuts = (min(start, max(stop - window, first)) for start in range(first, stop, window))
+            windows += [Window(one, start, min(start + window, stop)) for start in cuts]
+    return [_stack(each) for each in _by_inputs(windows)]
 
 
-def mean_over_windows(batches: Sequence[tuple[Tensor, ...]], scores: Sequence[float]) -> float:
-    """The mean of the batches' scores, each weighted with its number of windows."""
-    total = sum(len(batch[0]) for batch in batches)
-    return sum(score * (len(batch[0]) / total) for batch, score in zip(batches, scores, strict=True))
+def unpadded(x: Tensor, lengths: Tensor | None) -> Tensor:
+    """(batch, window, n) -> (bins, n), those of all windows before their padding; the same as it was where nothing is padded."""
+    return x if lengths is None else x[inside(lengths, x.shape[1]).to(x.device)]
 
 
-def _by_inputs(windows: Sequence[tuple[Series, int]]) -> list[list[tuple[Series, int]]]:
-    groups: dict[int, list[tuple[Series, int]]] = {}
-    for one, start in windows:
-        groups.setdefault(one.inputs.shape[1], []).append((one, start))
+def mean_over_bins(lengths: Sequence[Tensor], scores: Sequence[float]) -> float:
+    """The mean of batches' scores, each weighted with the bins in it; ``lengths`` of the windows of each batch."""
+    bins = [int(each.sum()) for each in lengths]
+    return sum(score * (own / sum(bins)) for own, score in zip(bins, scores, strict=True))
+
+
+def _segments(series: Series, first: int, stop: int) -> Iterator[tuple[int, int]]:
+    """First bin and end of each segment of the part ``[first, stop)`` that is not invalid as a whole."""
+    ends = ((first + start, first + end) for start, end in bounds(within(series.starts, first, stop), stop - first))
+    return ((start, end) for start, end in ends if series.valid is None or series.valid[start:end].any())
+
+
+def _by_inputs(windows: Sequence[Window]) -> list[list[Window]]:
+    groups: dict[int, list[Window]] = {}
+    for window in windows:
+        groups.setdefault(window.series.inputs.shape[1], []).append(window)
     return list(groups.values())
 
 
-def _stack(windows: Sequence[tuple[Series, int]], window: int) -> Batch:
+def _stack(windows: Sequence[Window]) -> Batch:
     return Batch(
-        inputs=torch.stack([one.inputs[start : start + window] for one, start in windows]),
-        targets=torch.stack([one.targets[start : start + window] for one, start in windows]),
+        inputs=side_by_side([one.inputs[start:stop] for one, start, stop in windows]),
+        targets=side_by_side([one.targets[start:stop] for one, start, stop in windows], torch.nan),
+        lengths=torch.tensor([stop - start for _, start, stop in windows]),
     )

@@ -15,14 +15,13 @@ from numpy.typing import NDArray
 
 from export.stepgraph import Stepper, load_model, metadata
 from quantization.arithmetic import TABLE_SEGMENTS, round_shift, saturate, wide
-from quantization.calibrate import observe
+from quantization.calibrate import WARM_UP_BINS, observe
 from quantization.decoder import quantize_decoder
 from quantization.formats import Formats, factors, widenable
 from quantization.golden import Golden
 from quantization.observers import OBSERVERS
 from quantization.selection import float_decoded
 from quantization.sizes import sizes
-from quantization.stage import WARM_UP_BINS
 from realm_edge.errors import UserError
 from realm_edge.files import read_json
 from realm_edge.metrics import accuracy, nrmse

@@ -1,6 +1,7 @@
 """Bundles: host library = numpy step by step, objects that need nothing, the same bytes each time."""
 
 import hashlib
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -20,6 +21,7 @@ from export.tvm.host import build_host_model
 from export.tvm.plan import make_plan
 from quantization.functions import functions
 from quantization.reference import ReferenceStepper
+from realm_edge.errors import UserError
 from realm_edge.files import read_json
 from tests.export.tvm_graphs import (
     CHANNELS,
@@ -202,6 +204,38 @@ def test_metadata(bundles, graphs):
     header = (bundles["rv32imc"] / "include" / "realm_decoder.h").read_text()
     for line in (f"FEATURES_LEN {FEATURES}", f"OUTPUT_LEN {DIMS}", f"STATE_BYTES {end}", f"SCRATCH_BYTES {stage['scratch_bytes']}"):
         assert f"#define REALM_DECODER_{line}\n" in header
+
+
+def with_warm_up(model: onnx.ModelProto, bins: object) -> onnx.ModelProto:
+    model.metadata_props.add(key="warm_up_bins", value=json.dumps(bins))
+    return model
+
+
+def test_the_reset_and_its_warm_up_are_stated(graphs, tmp_path):
+    save_model(with_warm_up(decoder(), 150), tmp_path / "decoder.onnx")
+    write_bundle(tmp_path / "b", "lfp", "rv32imc", graphs / "lfp.onnx", tmp_path / "decoder.onnx")
+    reset = {"calls": ["realm_frontend_init", "realm_decoder_init"], "warm_up_bins": 150, "warm_up_ms": 3000.0}
+    assert read_json(tmp_path / "b" / "metadata.json")["reset"] == reset
+    headers = {name: (tmp_path / "b" / "include" / f"realm_{name}.h").read_text() for name in ("frontend", "decoder")}
+    assert "#define REALM_DECODER_WARM_UP_BINS 150\n" in headers["decoder"]
+    assert "settle in the first 150 bins (3000 ms) after it;" in headers["decoder"]
+    for name, other in (("frontend", "decoder"), ("decoder", "frontend")):
+        comment = headers[name].split(f"\nvoid realm_{name}_init(void *state);")[0].rsplit("/*", 1)[1]
+        assert "after each pause" in comment and f"realm_{other}_init" in comment and comment.endswith("*/")
+    assert "WARM_UP" not in headers["frontend"] and "A bin that is not complete is dropped" in headers["frontend"]
+
+    write_bundle(tmp_path / "b", "spike", "rv32imc", None, graphs / "decoder.onnx")  # a graph that does not say
+    assert read_json(tmp_path / "b" / "metadata.json")["reset"] == {
+        "calls": ["realm_decoder_init"],
+        "warm_up_bins": None,
+        "warm_up_ms": None,
+    }
+    assert "WARM_UP" not in (tmp_path / "b" / "include" / "realm_decoder.h").read_text()
+
+    for wrong in (-1, 2.5, "150", True):
+        save_model(with_warm_up(decoder(), wrong), tmp_path / "wrong.onnx")
+        with pytest.raises(UserError, match=r"'warm_up_bins' is .*, not a number of bins"):
+            read_graph(tmp_path / "wrong.onnx")
 
 
 def test_weights_are_stored_once_and_narrow(graphs):

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -89,8 +90,8 @@ class Mirror:
     states: dict[str, np.ndarray]  # (bins, ...)
 
 
-def mirror(bins: int, with_frontend: bool, seed: int = 0) -> Mirror:
-    """Random samples and the tiny model's answer to them."""
+def mirror(bins: int, with_frontend: bool, seed: int = 0, starts: Sequence[int] = (0,)) -> Mirror:
+    """Random samples and the tiny model's answer to them, at ``starts`` (bins) from the zero state."""
     random = np.random.default_rng(seed)
     ticks = TICKS if with_frontend else 1
     samples = random.integers(-3000, 3000, (bins * ticks, CHANNELS)).astype(np.int16)
@@ -99,6 +100,8 @@ def mirror(bins: int, with_frontend: bool, seed: int = 0) -> Mirror:
     features = np.zeros((bins, CHANNELS), np.int16)
     outputs, leakies, hs = np.zeros((bins, OUTPUTS), np.int16), np.zeros((bins, CHANNELS), np.int32), np.zeros((bins, OUTPUTS), np.int32)
     for k in range(bins):
+        if k in starts:
+            leaky, h = leaky * 0, h * 0
         if with_frontend:
             for x in samples[k * ticks : (k + 1) * ticks]:
                 leaky = leaky - (leaky >> 3) + x
@@ -176,6 +179,7 @@ def write_bundle(folder: Path, target_name: str, with_frontend: bool, weight: in
             cwd=folder,
         )
     metadata = {"stream": "lfp", "target": get_target(target_name).build, "frontend": frontend, "decoder": decoder, "made_from": {}}
+    metadata["reset"] = {"warm_up_bins": 25}
     (folder / "metadata.json").write_text(json.dumps(metadata))
     return folder
 

@@ -8,7 +8,7 @@ from onnx import numpy_helper
 from export.stepgraph import save_model
 from export.tvm.bundle import write_bundle
 from firmware_sim.compare import Expected
-from firmware_sim.qemu import find_emulator
+from firmware_sim.emulator import find_emulator
 from firmware_sim.simulate import StreamResult, simulate_stream
 from firmware_sim.targets import get_target, targets
 from quantization.golden import run_decoder, run_frontend
@@ -21,7 +21,7 @@ OF_EACH_BUILD = list({part.build: name for name, part in targets().items()}.valu
 
 def emulator_or_skip(name: str) -> None:
     try:
-        find_emulator(get_target(name).machine.emulator)
+        find_emulator(get_target(name))
     except UserError as error:
         pytest.skip(str(error))
 

@@ -31,7 +31,7 @@ main:
     jal realm_region_decoder
     jal program
     jal realm_region_outside
-    jal board_finish
+    jal end_of_program
     .size main, . - main
     .option rvc
     .balign 4
@@ -51,7 +51,7 @@ main:
     bl realm_region_decoder
     bl program
     bl realm_region_outside
-    bl board_finish
+    bl end_of_program
     .size main, . - main
     .balign 4
     .type program, %function
@@ -66,7 +66,7 @@ static void __attribute__((noreturn)) leave(uint32_t status) {
     semihosting(SYS_EXIT_EXTENDED, arguments);
     for (;;) {}
 }
-void board_finish(void) { leave(0); }
+void end_of_program(void) { leave(0); }
 void board_fault(void) { leave(3); }
 """
 

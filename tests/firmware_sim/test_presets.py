@@ -9,7 +9,7 @@ from export.frontend_graph import lfp_frontend_graph
 from export.stepgraph import metadata, save_model
 from export.tvm.bundle import write_bundle
 from firmware_sim.compare import Expected
-from firmware_sim.qemu import find_emulator
+from firmware_sim.emulator import find_emulator
 from firmware_sim.simulate import simulate_stream
 from firmware_sim.targets import get_target
 from quantization.calibrate import observe
@@ -54,7 +54,7 @@ def test_the_student_of_a_preset_is_bit_exact_and_fits_the_memory(name, tmp_path
 
     for target in ("cortex-m4", "rv32imc"):
         try:
-            find_emulator(get_target(target).machine.emulator)
+            find_emulator(get_target(target))
         except UserError as error:
             pytest.skip(str(error))
         bundle = tmp_path / f"bundle-{target}"

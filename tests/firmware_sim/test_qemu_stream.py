@@ -12,7 +12,6 @@ from firmware_sim.build import build_firmware
 from firmware_sim.bundle import load_bundle
 from firmware_sim.compare import Expected
 from firmware_sim.components import load_components
-from firmware_sim.plugin import plugin_library
 from firmware_sim.simulate import simulate_stream
 from firmware_sim.stream_report import stream_report
 from firmware_sim.targets import get_target
@@ -68,6 +67,30 @@ def test_the_firmware_equals_the_mirror_to_the_bit(target, with_frontend, tiny, 
     assert (found.tensor, found.step, found.index) == ("state.block0.h", 9, (0,))
 
 
+STARTS = (0, 1, 2, 17, 40, 41, 59)  # a segment of one bin, two in a row, and the last bin
+
+
+@pytest.mark.parametrize("with_frontend", [True, False], ids=["frontend", "counts"])
+def test_the_firmware_starts_anew_where_the_recording_paused(target, with_frontend, tiny, tmp_path):
+    write_bundle, mirror = tiny
+    bundle, answer = write_bundle(tmp_path / "bundle", target.name, with_frontend), mirror(STEPS, with_frontend, starts=STARTS)
+    expected = expected_of(answer, with_frontend)
+    result = simulate_stream(bundle, target, answer.samples, expected, tmp_path / "sim", starts=STARTS)
+    assert result.mismatch is None and result.steps == STEPS
+    reset = result.regions["reset"].visits
+    assert reset.count == len(STARTS)
+    assert reset.least_instructions == reset.most_instructions > 0  # every one clears the same blocks
+    plain = simulate_stream(bundle, target, answer.samples, expected_of(mirror(STEPS, with_frontend), with_frontend), tmp_path / "sim")
+    assert plain.mismatch is None and plain.regions["reset"].visits.count == 1
+    for name in ("frontend", "decoder", "send"):  # what a reset costs is no part of the steps
+        assert result.regions[name] == plain.regions[name]
+    # A reset that is left out shows at once, in each of the runs without one of them.
+    for left_out in STARTS[1:]:
+        rest = tuple(start for start in STARTS if start != left_out)
+        found = simulate_stream(bundle, target, answer.samples, expected, tmp_path / "sim", starts=rest).mismatch
+        assert found is not None and found.step == left_out
+
+
 @pytest.mark.parametrize("change", [{"weight": 7}, {"shift": 5}], ids=str)
 def test_one_bit_of_a_weight_or_of_a_shift_is_found(change, tiny, tmp_path, target):
     write_bundle, mirror = tiny
@@ -101,6 +124,8 @@ def test_the_report_holds_what_must_be_shown(target, tiny, tmp_path):
     json.dumps(report, allow_nan=False)
     assert report["bit_exact"] is True
     assert report["steps"] == STEPS
+    assert report["reset"].pop("cycles") > 0 and report["reset"].pop("cycles_range")[0] > 0
+    assert report["reset"] == {"count": 0, "warm_up_bins": 25, "warm_up_ms": 500.0}
     assert report["macs_per_step"] == 6
     assert report["cycles_per_mac"] == pytest.approx(report["regions"]["decoder"]["cycles"] / 6)
     assert report["state_bytes"] == 36
@@ -207,18 +232,6 @@ def test_broken_bundles_are_refused(tiny, tmp_path):
         build_firmware(load_bundle(folder), target, tmp_path / "build")
 
 
-def test_a_missing_or_strange_emulator_is_named(monkeypatch, tmp_path):
-    monkeypatch.setattr(qemu.shutil, "which", lambda name: None)
-    with pytest.raises(UserError, match="qemu-system-arm is not installed: on Debian 'apt-get install qemu-system-arm qemu-system-misc'"):
-        qemu.find_emulator("qemu-system-arm")
-    strange = tmp_path / "qemu-system-arm"
-    strange.write_text("#!/bin/sh\necho QEMU emulator version 4.2.0\n")
-    strange.chmod(0o755)
-    monkeypatch.setattr(qemu.shutil, "which", lambda name: str(strange))
-    with pytest.raises(UserError, match=r"version 4\.2\.0 cannot load the counting plugin; use QEMU 7.2 to 8.2"):
-        qemu.find_emulator("qemu-system-arm")
-
-
 def test_a_run_that_does_not_end_is_stopped(tiny, tmp_path, target):
     write_bundle, mirror = tiny
     folder = write_bundle(tmp_path / "bundle", target.name, False)
@@ -249,14 +262,6 @@ def test_a_processor_fault_is_reported(tiny, tmp_path, target):
     elf = build_firmware(load_bundle(folder), target, tmp_path / "build")
     with pytest.raises(UserError, match="the firmware met a processor fault"):
         qemu.run_firmware(elf, target, mirror(2, False).samples, tmp_path / "run", timeout_s=20.0)
-
-
-def test_the_plugin_is_compiled_once(tmp_path):
-    first = plugin_library(tmp_path)
-    stamp = first.stat().st_mtime_ns
-    assert plugin_library(tmp_path) == first
-    assert first.stat().st_mtime_ns == stamp
-    assert [path.name for path in tmp_path.iterdir()] == [first.name]
 
 
 def test_samples_reach_the_firmware_unchanged_at_the_rails(tiny, tmp_path, target):

@@ -9,7 +9,7 @@ from onnx import numpy_helper
 
 from export.stepgraph import metadata
 from quantization import selection
-from quantization.calibrate import Observed, observe
+from quantization.calibrate import WARM_UP_BINS, Observed, observe, settled, warm_up_bins
 from quantization.decoder import quantize_decoder
 from quantization.fixedpoint import INT8_LIMIT, INT16_LIMIT, table
 from quantization.formats import Formats, factors, widenable
@@ -17,10 +17,11 @@ from quantization.golden import run_decoder
 from quantization.ladder import compare
 from quantization.observers import DEFAULT, OBSERVERS, least_squares, min_max, percentile_99_9, percentile_99_99
 from quantization.output import SHOWN, show
-from quantization.selection import Segment, choose_formats, float_decoded
+from quantization.selection import Stretches, choose_formats, float_decoded
 from quantization.sizes import sizes
 from quantization.tensor_table import Row, tensor_table
 from quantization.warnings import warnings
+from realm_edge.errors import UserError
 from realm_edge.files import write_json
 from realm_edge.metrics import nrmse
 from realm_edge.models.student import CLIP
@@ -33,7 +34,7 @@ SCORES = {"r2": {"float": 0.7, "int8": 0.699}, "nrmse_int8_float": 0.015, "nrmse
 class Calibrated:
     observed: Observed
     scale: list[float]
-    segment: Segment
+    stretches: Stretches
 
 
 @pytest.fixture(scope="module", params=["chain", "channel_chain"])
@@ -46,7 +47,7 @@ def chosen(request):
 def calibrated(chain):
     scale = metadata(chain.frontend_int8)["io"]["features"]["scale"]
     observed = observe(chain.decoder, chain.features, WARM_UP)
-    return Calibrated(observed, scale, Segment.of(chain.features[-160:], scale))
+    return Calibrated(observed, scale, Stretches.of(chain.features[-160:], scale))
 
 
 def squared_error(values, peak):
@@ -72,13 +73,44 @@ def test_observers_of_silence_and_of_one_spike(observer):
     assert OBSERVERS[observer](silent, INT8_LIMIT) == pytest.approx(2, rel=0.02)  # not 0, which has no scale
 
 
-def test_segment_covers_the_training_part_and_rounds_what_float_reads():
+def test_stretches_cover_the_training_part_and_rounds_what_float_reads():
     features = np.arange(8000, dtype=np.float32)[:, None] / 10
-    segment = Segment.of(features, [0.5])
-    assert len(segment.features) == 600
-    assert segment.features[0] == 0 and segment.features[-1] == features[-1]
-    assert np.abs(segment.stored * 0.5 - segment.features).max() <= 0.25 + 1e-4
-    assert len(Segment.of(features[:50], [0.5]).features) == 48
+    stretches = Stretches.of(features, [0.5])
+    assert len(stretches.features) == 600
+    assert stretches.features[0] == 0 and stretches.features[-1] == features[-1]
+    assert np.abs(stretches.stored * 0.5 - stretches.features).max() <= 0.25 + 1e-4
+    assert len(Stretches.of(features[:50], [0.5]).features) == 48
+
+
+@pytest.mark.parametrize(
+    ("starts", "bins", "expected"),
+    [
+        ((0,), 151, WARM_UP_BINS),  # without pauses always: one bin is left
+        ((0,), 20_000, WARM_UP_BINS),
+        ((0, 5000), 20_000, WARM_UP_BINS),
+        (range(0, 600, 50), 600, 31),  # 12 trials of a second: 12 x 19 = 228 of at least 225 bins
+        (range(0, 9000, 90), 9000, 45),  # 4500 of at least 4425
+        (range(600), 600, 0),
+    ],
+)
+def test_the_warm_up_of_every_segment_is_left_out_as_far_as_bins_remain(starts, bins, expected):
+    assert warm_up_bins(starts, bins) == expected
+
+
+def test_calibration_starts_anew_at_each_segment_and_counts_what_has_settled(chain):
+    starts, warm_up = (0, 60, 75, 200), 40
+    observed = observe(chain.decoder, chain.features[:300], warm_up, starts=starts)
+    parts = [observe(chain.decoder, chain.features[a:b], warm_up) for a, b in ((0, 60), (75, 200), (200, 300))]  # the second is too short
+    for name, values in observed.tensors.items():
+        np.testing.assert_array_equal(values, np.concatenate([part.tensors[name] for part in parts]), err_msg=name)
+    for name, peak in observed.state_peaks.items():
+        np.testing.assert_array_equal(peak, np.max([part.state_peaks[name] for part in parts], axis=0), err_msg=name)
+    counts = settled(starts, 300, warm_up)
+    np.testing.assert_array_equal(np.flatnonzero(counts), [*range(40, 60), *range(115, 200), *range(240, 300)])
+    whole = observe(chain.decoder, chain.features[:300], warm_up).tensors["decoded"][counts[warm_up:]]
+    assert not np.allclose(observed.tensors["decoded"][20:40], whole[20:40])
+    with pytest.raises(UserError, match="more than 40 bins"):
+        observe(chain.decoder, chain.features[:60], warm_up, starts=(0, 30))
 
 
 def test_a_better_observer_replaces_the_default_and_nothing_else_does(chosen):
@@ -87,7 +119,7 @@ def test_a_better_observer_replaces_the_default_and_nothing_else_does(chosen):
     target = factors(chain.decoder)[1]
     spoilt[target] = spoilt[target].copy()
     spoilt[target][0] *= 50  # a bin in 550: more than the default leaves out
-    choice = choose_formats(chain.decoder, Observed(spoilt, c.observed.state_peaks), c.scale, c.segment)
+    choice = choose_formats(chain.decoder, Observed(spoilt, c.observed.state_peaks, WARM_UP), c.scale, c.stretches)
     assert choice.formats.observer(target) != DEFAULT
     assert set(choice.observers) == set(factors(chain.decoder))
     for name, tried in choice.observers.items():
@@ -101,12 +133,12 @@ def test_tensors_become_int16_until_the_output_is_close_enough(chosen, monkeypat
     def choose(aim):
         monkeypatch.setattr(selection, "AIM", aim)
         monkeypatch.setattr(selection, "OBSERVERS", {DEFAULT: OBSERVERS[DEFAULT]})  # others take time and have a test of their own
-        return choose_formats(chain.decoder, c.observed, c.scale, c.segment)
+        return choose_formats(chain.decoder, c.observed, c.scale, c.stretches)
 
     def error(formats):
         decoder = quantize_decoder(chain.decoder, c.observed, c.scale, {}, formats)
-        decoded, _ = run_decoder(decoder, c.segment.stored)
-        return nrmse(decoded * metadata(decoder)["scales"]["decoded"], float_decoded(chain.decoder, c.segment.features))
+        decoded, _ = run_decoder(decoder, c.stretches.stored)
+        return nrmse(decoded * metadata(decoder)["scales"]["decoded"], float_decoded(chain.decoder, c.stretches.features))
 
     none, every = choose(1.0), choose(0.0)
     assert none.formats.wide == frozenset() and none.alone == {}
@@ -118,14 +150,14 @@ def test_tensors_become_int16_until_the_output_is_close_enough(chosen, monkeypat
     assert error(some.formats) <= aim
     decoder = quantize_decoder(chain.decoder, c.observed, c.scale, {}, some.formats)
     assert {node.input[0] for node in decoder.graph.node if node.op_type == "QLinear16"} == some.formats.wide
-    compare(decoder, c.segment.stored[:100])
+    compare(decoder, c.stretches.stored[:100])
 
 
 def test_z_scores_in_int16_clip_where_float_clips(chain):
     c, formats = calibrated(chain), Formats(wide=frozenset(["normalised"]))
     decoder = quantize_decoder(chain.decoder, c.observed, c.scale, {}, formats)
     assert metadata(decoder)["scales"]["normalised"] * INT16_LIMIT == pytest.approx(CLIP)
-    far = Segment(c.segment.features + 100 * c.segment.features.std(axis=0), np.full_like(c.segment.stored, 32767))
+    far = Stretches(c.stretches.features + 100 * c.stretches.features.std(axis=0), np.full_like(c.stretches.stored, 32767))
     narrow = quantize_decoder(chain.decoder, c.observed, c.scale, {})
     wide_row, narrow_row = (
         next(row for row in tensor_table(chain.decoder, graph, c.observed, chosen, far) if row.tensor == "normalised")
@@ -137,9 +169,9 @@ def test_z_scores_in_int16_clip_where_float_clips(chain):
 
 def test_the_table_shows_formats_noise_and_contributions(chosen):
     chain, c = chosen
-    rows = {row.tensor: row for row in tensor_table(chain.decoder, chain.decoder_int8, c.observed, Formats(), c.segment)}
-    decoded, states = run_decoder(chain.decoder_int8, c.segment.stored)
-    exact = float_decoded(chain.decoder, c.segment.features)
+    rows = {row.tensor: row for row in tensor_table(chain.decoder, chain.decoder_int8, c.observed, Formats(), c.stretches)}
+    decoded, states = run_decoder(chain.decoder_int8, c.stretches.stored)
+    exact = float_decoded(chain.decoder, c.stretches.features)
     scale = metadata(chain.decoder_int8)["scales"]["decoded"]
     total = nrmse(decoded * scale, exact)
     difference = decoded * scale - exact
@@ -161,9 +193,9 @@ def test_saturation_is_counted(chosen):
     name = "final_norm"
     tight = dict(c.observed.tensors)
     tight[name] = tight[name] / 10
-    observed = Observed(tight, c.observed.state_peaks)
+    observed = Observed(tight, c.observed.state_peaks, WARM_UP)
     decoder = quantize_decoder(chain.decoder, observed, c.scale, {})
-    rows = {row.tensor: row for row in tensor_table(chain.decoder, decoder, observed, Formats(), c.segment)}
+    rows = {row.tensor: row for row in tensor_table(chain.decoder, decoder, observed, Formats(), c.stretches)}
     beyond = np.mean(np.abs(c.observed.tensors[name]) > OBSERVERS[DEFAULT](tight[name], INT8_LIMIT))
     assert rows[name].saturated == pytest.approx(beyond, rel=0.2) and beyond > 0.3
     assert rows["blocks.0.norm"].saturated < 0.001
@@ -176,7 +208,7 @@ def test_one_scale_for_all_weights_loses_precision(chosen):
     largest = [np.abs(numpy_helper.to_array(i)).max(axis=0) for i in decoder.graph.initializer if i.name == "blocks.0.mixer.in_proj.weight"]
     assert largest[0].max() == INT8_LIMIT and largest[0].min() < INT8_LIMIT
     sqnr = [
-        next(row.sqnr_db for row in tensor_table(chain.decoder, graph, c.observed, formats, c.segment) if row.tensor == "head.weight")
+        next(row.sqnr_db for row in tensor_table(chain.decoder, graph, c.observed, formats, c.stretches) if row.tensor == "head.weight")
         for graph, formats in ((chain.decoder_int8, Formats()), (decoder, wide))
     ]
     assert sqnr[0] >= sqnr[1] > 25

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
+from firmware_sim import emulator
 from realm_edge import cli
-from realm_edge.doctor import examine
 from realm_edge.files import write_text
 from realm_edge.readers import Choices
 from realm_edge.rundir import ORDER, PER_TARGET, RunDir
@@ -42,9 +42,10 @@ def _one_line_error(result: Result) -> str:
 
 @pytest.fixture
 def stages(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> "_Stages":
-    """Replaces every stage by one that notes its call and writes a file; the working directory is empty."""
+    """Replaces every stage by one that notes its call and writes a file, and QEMU; the working directory is empty."""
     monkeypatch.chdir(tmp_path)
     fake = _Stages()
+    monkeypatch.setattr(emulator, "find_emulator", lambda target: emulator.Emulator("qemu", "7.2.22", 1))
     for verb in ORDER:
         module = ModuleType(f"fake_{verb}")
         module.run = fake.stage(verb)  # type: ignore[attr-defined]
@@ -54,6 +55,8 @@ def stages(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> "_Stages":
 
 
 class _Stages:
+    real_find_emulator = staticmethod(emulator.find_emulator)
+
     def __init__(self) -> None:
         self.calls: list[str] = []
         self.arguments: dict[str, tuple[Any, ...]] = {}
@@ -313,20 +316,35 @@ def test_doctor_is_content_here_and_names_the_remedy_where_qemu_is_missing(monke
     result = _invoke("doctor")
     assert result.exit_code == 1
     assert any(
-        line.startswith("MISSING  qemu-system-riscv32") and "apt-get install qemu-system-misc" in line
+        line.startswith("MISSING  qemu-system-riscv32") and "apt-get install qemu-system-arm qemu-system-misc" in line
         for line in result.stdout.splitlines()
     )
 
 
-@pytest.mark.parametrize(("shown", "found"), [("7.2.22", True), ("8.2.1", True), ("7.1.0", False), ("9.0.0", False)])
-def test_doctor_wants_the_qemu_that_the_plugin_works_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shown: str, found: bool) -> None:
-    program = tmp_path / "qemu-system-arm"
-    program.write_text(f"#!/bin/sh\necho 'QEMU emulator version {shown} (Debian)'\n")
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    [item] = [item for item in examine(["qemu-system-arm"], ((7, 2), (8, 2))) if item.name == "qemu-system-arm"]
-    assert (item.found, item.version) == (found, shown)
-    assert bool(item.remedy) != found
+@pytest.mark.parametrize("command", ["run", "simulate", "baselines"])
+def test_a_qemu_that_does_not_work_is_told_before_anything_is_done(
+    stages: _Stages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    assert _invoke("run").exit_code == 0
+    stages.calls.clear()
+    monkeypatch.setattr(emulator, "find_emulator", stages.real_find_emulator)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/bin")
+    for name in ("qemu-system-arm", "qemu-system-riscv32"):
+        (tmp_path / name).write_text(
+            "#!/bin/sh\n[ $1 = --version ] && echo QEMU emulator version 99.0 || { echo no plugins >&2; exit 1; }\n"
+        )
+        (tmp_path / name).chmod(0o755)
+    error = _one_line_error(_invoke(command, *(["--fresh"] if command == "run" else [])))
+    assert "qemu-system-arm: QEMU 99.0 cannot run the counting plugin (no plugins); put QEMU 7.2 to" in error
+    assert stages.calls == []
+    assert (tmp_path / "runs/demo/stages/report.json").exists()  # --fresh has removed nothing
+
+
+def test_a_qemu_that_was_never_tested_is_told(stages: _Stages, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(emulator, "find_emulator", lambda target: emulator.Emulator("qemu", "99.0", 7))
+    result = _invoke("run")
+    assert result.exit_code == 0
+    assert result.stderr.count("QEMU 99.0 was never tested with this") == 1
 
 
 @pytest.mark.parametrize(

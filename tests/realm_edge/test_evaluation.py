@@ -185,8 +185,8 @@ def test_paired_differences_and_intervals_by_hand() -> None:
     results = [
         {
             "decoder": name, "session": session, "seed": seed, "labels": 1.0, "synthetic": True, "r2": value, "r2_by_axis": {"x": value},
-            "r": 0.5, "bins": 10, "blocks": [[[1, 0, 1, 1]]], "parameters": 5, "macs_per_step": 5, "training_seconds": 1.0,
-            "pretraining": {}, "steps_to_best": None, "stopped_early": None,
+            "r": 0.5, "bins": 10, "blocks": [[[1, 0, 1, 1]]], "segments": 1, "r2_with_history": None, "parameters": 5, "macs_per_step": 5,
+            "training_seconds": 1.0, "pretraining": {}, "steps_to_best": None, "stopped_early": None,
         }
         for name, values in r2.items()
         for (session, seed), value in zip([("a", 0), ("a", 1), ("b", 0), ("b", 1)], values, strict=True)
@@ -205,13 +205,13 @@ def test_block_sums_give_r2_and_its_spread_over_test_data() -> None:
     true[100:150] = np.nan
     good, bad = true + 0.5 * rng.standard_normal((3000, 2)), true + 0.7 * rng.standard_normal((3000, 2))
     good[100:150] = bad[100:150] = 0.0
-    sums = [np.array(blocks.block_sums(true, predicted, 0.1)) for predicted in (good, bad)]
+    sums = [np.array(blocks.block_sums(true, predicted, 0.1, (0,))) for predicted in (good, bad)]
     assert sums[0].shape == (30, 2, 4) and sums[0][:, 0, 0].tolist() == [100, 50, *[100] * 28]
     known = np.isfinite(true).all(axis=1)
     exact = [r2_score(true[known], predicted[known]) for predicted in (good, bad)]
     n, y, square, error = np.moveaxis(sums[0].sum(axis=0), -1, 0)
     assert np.mean(1 - error / (square - y**2 / n)) == pytest.approx(exact[0])
-    ragged = blocks.block_sums(true[:2950], good[:2950], 0.1)
+    ragged = blocks.block_sums(true[:2950], good[:2950], 0.1, (0,))
     assert [int(block[0][0]) for block in ragged][-2:] == [100, 150]
 
     low, high = blocks.difference_interval([(sums[0][None], sums[1][None])])
@@ -221,6 +221,17 @@ def test_block_sums_give_r2_and_its_spread_over_test_data() -> None:
     assert high - low == pytest.approx(2 * 1.96 * errors.std(ddof=1) / 30**0.5, rel=0.2)
     assert blocks.difference_interval([(sums[0][None], sums[0][None])]) == [0.0, 0.0]
     assert blocks.difference_interval([(sums[0][None, :4], sums[1][None, :4])]) is None
+
+
+def test_blocks_begin_with_segments_and_short_segments_share_one() -> None:
+    def bins(starts: tuple[int, ...], total: int) -> list[int]:
+        true = np.random.default_rng(0).standard_normal((total, 1))
+        return [int(block[0][0]) for block in blocks.block_sums(true, true, 0.1, starts)]  # blocks of 100 bins
+
+    assert bins((0,), 350) == [100, 100, 150] and bins((0,), 60) == [60]
+    assert bins((0, 250), 550) == [100, 150, 100, 100, 100]  # one segment's rest is not the next one's beginning
+    assert bins(tuple(range(0, 400, 40)), 400) == [120, 120, 160]  # whole trials of 4 s
+    assert bins((0, 40, 290), 330) == [100, 230]  # a long segment that begins within a block is cut, and what is left joins the last
 
 
 def cell(r2: float, losses: list[float]) -> dict[str, Any]:
@@ -248,7 +259,7 @@ def test_what_did_not_stop_early_is_named() -> None:
     (arm,) = arms.chosen(("gru",), spikes=False, others=False)
     one = cell(0.5, [0.5, 0.4]) | {
         "decoder": "gru", "session": "a", "seed": 0, "labels": 1.0, "synthetic": False, "r2_by_axis": {"x": 0.5}, "r": 0.5, "bins": 10,
-        "blocks": [[[1, 0, 1, 1]]], "parameters": 5, "macs_per_step": 5, "pretraining": {},
+        "blocks": [[[1, 0, 1, 1]]], "segments": 1, "r2_with_history": None, "parameters": 5, "macs_per_step": 5, "pretraining": {},
     }  # fmt: skip
     late = summarise([one | {"stopped_early": False}, one | {"seed": 1, "stopped_early": True}], [arm], SETTINGS)
     assert "more epochs might change them: GRU (100 %)." in late["caption"] and late["rows"][0]["stopped_early"] == 0.5
@@ -256,9 +267,32 @@ def test_what_did_not_stop_early_is_named() -> None:
     assert "more epochs" not in summarise([one | {"stopped_early": True}], [arm], SETTINGS)["caption"]
 
 
+def test_every_arm_starts_anew_with_segments_and_tables_say_how_it_does_with_history(tmp_path: Path) -> None:
+    (task,) = tasks(Recordings(), SETTINGS, 1, Silent())
+    session = task.decoded
+    starts = np.array([0, 300, 330, session.validation_end + 20, session.validation_end + 120])
+    conditions = cells.Conditions(SETTINGS, Recordings(), "", tmp_path, tmp_path)
+    chosen = arms.chosen(("student", "gru", "transformer", "kalman", "teacher", "teacher_ridge", "autoencoded"), spikes=True, others=True)
+
+    def computed(**changes: Any) -> list[dict[str, Any]]:
+        changed = replace(task, decoded=replace(session, **changes))
+        return [cells.Cell(conditions, changed, arm.name, 1.0, 0).compute() for arm in chosen]
+
+    for one in computed(starts=starts):
+        history = [k + 1 - max(start for start in starts if start <= k) for k in range(session.validation_end, session.bins)]
+        assert one["segments"] == 5 and one["bins_with_history"] == sum(bins >= 50 for bins in history) < one["bins"] - 40
+        assert np.isfinite(one["r2_with_history"]) and one["r2_with_history"] != one["r2"]
+    results = [one | {"decoder": arm.name} for arm, one in zip(chosen, computed(starts=starts), strict=True)]
+    text = markdown(summarise(results, chosen, SETTINGS) | {"settings": "abc", "command": "x"})
+    assert "| decoder | R² | R² with history |" in text and "decoders start anew with every segment" in text
+    assert f"| Kalman | {results[-3]['r2']:.3f} | {results[-3]['r2_with_history']:.3f} |" in text
+    plain = markdown(summarise([one | {"segments": 1} for one in results], chosen, SETTINGS) | {"settings": "abc", "command": "x"})
+    assert "history" not in plain and "anew" not in plain
+
+
 def test_half_the_student_is_about_half(tmp_path: Path) -> None:
     session = tasks(Recordings(), SETTINGS, 1, Silent())[0].decoded
-    material = gather([session], session, "features")
+    material = gather([session], session, "features", 0.02)
     for name, preset in PRESETS.items():
         wide = replace(material, inputs=np.zeros((1, 7 * preset.synthetic.channels), np.float32))
         bench = Bench(preset, wide, 60, 0, tmp_path, {})

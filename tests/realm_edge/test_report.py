@@ -33,6 +33,7 @@ from realm_edge.settings import Settings
 
 TARGETS = ("cortex-m4", "rv32imc")
 BINS, WARM_UP, DIMS = 300, 5, 2
+STARTS = (0, 3, WARM_UP + 100)  # of the golden vectors
 SCALE, OFFSET = 0.01, 1.0
 AXES = ("vx", "vy")
 R2 = {"lfp": {"float": 0.712, "int8": 0.709, "wiener": 0.551}, "spike": {"float": 0.801, "int8": 0.797, "wiener": 0.702}}
@@ -78,6 +79,8 @@ def _made_up_run(path: Path, mismatch: Mismatch | None = None, recordings: tuple
             "nrmse_decoder": 0.0108,
             "scored_bins": BINS,
             "warm_up_bins": WARM_UP,
+            "resets": len(STARTS) - 1,
+            "with_history": {"r2": {name: value - 0.1 for name, value in r2.items()}, "scored_bins": 204},
             "reference_ticks_equal": 2300,
             "warnings": [WARNING] if name == "spike" else [],
         }
@@ -87,7 +90,7 @@ def _made_up_run(path: Path, mismatch: Mismatch | None = None, recordings: tuple
     for k, (stream, decoder) in enumerate((("lfp", "decoder"), ("spike", "spike_decoder"))):
         stored = np.rint((np.nan_to_num(true) + 0.3 * np.sin(np.arange(BINS) / 7 + k)[:, None] - OFFSET) / SCALE).astype(np.int16)
         decoded = np.concatenate([np.full((WARM_UP, DIMS), 9999, np.int16), stored])
-        _save_arrays(run.file("golden", f"{stream}.npz"), warm_up=np.int64(WARM_UP), decoded=decoded)
+        _save_arrays(run.file("golden", f"{stream}.npz"), warm_up=np.int64(WARM_UP), decoded=decoded, starts=np.array(STARTS))
         _save_model(run.file(f"{decoder}.int8.onnx"))
     run.complete("quantize", [run.file("calibration.json")], quantised)
     for target in TARGETS:
@@ -117,13 +120,14 @@ def _calibration() -> dict:
     )
     listed = {"weights": {"head.weight": 64}, "tables": {"blocks.0.x.table": 514}, "constants": {}, "states": {"state.block0.h": 2048}}
     size = {**listed, "bytes": {"weights": 64, "tables": 514, "constants": 0, "states": 2048}}
-    return {"tensors": [row.as_json() for row in rows], "sizes": {"decoder": size, "frontend": size}, "segment_bins": 600}
+    return {"tensors": [row.as_json() for row in rows], "sizes": {"decoder": size, "frontend": size}, "compared_bins": 600}
 
 
 def _session(name: str, heldout: bool, synthetic: bool) -> dict:
     return {
         "name": name,
         "heldout": heldout,
+        "segments": len(STARTS) if heldout else 1,
         "synthetic": synthetic,
         "seconds": 26.0,
         "channels": 32,
@@ -158,6 +162,7 @@ def _metrics(synthetic: bool) -> dict:
     decoders = {
         f"{stream}_{kind}": {
             "r2": r2["float"],
+            "r2_with_history": 0.8765,
             "r": 0.85,
             "r2_by_axis": dict.fromkeys(AXES, r2["float"]),
             "r_by_axis": dict.fromkeys(AXES, 0.85),
@@ -177,6 +182,7 @@ def _metrics(synthetic: bool) -> dict:
         "target_names": list(AXES),
         "target_unit": "cm/s",
         "bin_ms": 20,
+        "segments": 1 if synthetic else 7,
         "bins": {"train": 900, "validation": 100, "test": BINS},
         "pretraining": {"lfp": several if synthetic else one, "spike": several if synthetic else one},
         "teacher": {"parameters": 160_000},
@@ -197,10 +203,11 @@ def _stream(name: str, target: str, mismatch: Mismatch | None) -> dict:
         "frontend": _region(ticks * tick_cycles, ticks),
         "decoder": _region(sum(kernel.cycles for kernel in kernels), 1),
         "send": _region(60, 1),
+        "reset": RegionStep(Cycles(6, 6, 6), 3, Visits(len(STARTS), 1500, 1500, *[Cycles(2400.0, 2400.0, 2500.0)] * 3)),
         "loop": RegionStep(Cycles(400, 400, 500), 300, None),
     }
     result = StreamResult(
-        bundle=Bundle(Path("bundle"), name, target, frontend, decoder),
+        bundle=Bundle(Path("bundle"), name, target, frontend, decoder, 150),
         target=get_target(target),
         core=load_core(get_target(target).core),
         emulator="QEMU 7.2",
@@ -256,6 +263,7 @@ def test_all_sections_and_plots_are_there(reported: RunDir) -> None:
     parsed.feed(_page(reported))
     assert tuple(parsed.sections) == SECTIONS
     assert _page(reported).count("<svg") == 6
+    assert "of history" not in _page(reported)  # its session has one segment
 
 
 def test_a_verification_is_a_section_until_it_is_stale(tmp_path: Path) -> None:
@@ -390,6 +398,7 @@ def test_a_real_recording_is_named_and_pretraining_on_itself_is_said(tmp_path: P
     assert "SYNTHETIC" not in page
     assert "monday.nwb" in page and "ab" * 32 in page
     assert "<strong>no other session: pretrained on the training part of the decoded one</strong>" in page
+    assert page.count('<th class="n">R² with 1 s of history</th>') == 1 and '<td class="n">0.876</td>' in page  # its session has pauses
     assert "rv32imc" not in page
     assert "resampled: LFP 4800 Hz to 1000 Hz, 6.08 ms late" in page
 
@@ -418,6 +427,20 @@ def test_the_traces_skip_the_warm_up_and_are_in_the_unit_of_the_behaviour(report
     assert shown.seconds[0] == pytest.approx(1001 * 0.02)
     known = np.isfinite(shown.true).all(axis=1)
     assert np.abs(shown.decoded["lfp"] - shown.true)[known].max() < 0.3 + SCALE
+
+
+def test_segments_and_resets_are_shown(reported: RunDir) -> None:
+    from realm_edge.report.traces import load_traces
+
+    shown, edge = load_traces(reported), STARTS[-1] - WARM_UP
+    assert len(shown.seconds) == BINS + 1 and shown.seconds[edge - 1] == shown.seconds[edge] < shown.seconds[edge + 1]
+    for values in (shown.true, *shown.decoded.values()):
+        assert np.isnan(values[edge]).all() and np.isfinite(values[[edge - 1, edge + 1]]).all()
+    page = _page(reported)
+    assert "start anew 2 times in them" in page and "Lines break where a segment starts" in page
+    assert "Over the 204 bins with a second of their segment behind them R² is 0.609 in int8, 0.612 in float (0.451 Wiener)" in page
+    assert "over 1,200 decoder steps of held-out input with 2 resets, every bit" in page
+    assert '<td class="n">2,400; 3,000</td>' in page
 
 
 def test_memory_parts_add_up(reported: RunDir) -> None:

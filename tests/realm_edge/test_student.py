@@ -70,7 +70,7 @@ def test_decode_streams_whole_sessions_in_target_units(tokenizer):
         expected = model(features[None])[0] * torch.tensor([10.0, 0.5]) + torch.tensor([3.0, -1.0])
     torch.testing.assert_close(decode(model, features), expected, rtol=0, atol=1e-10)
     for block_bins in (1, 7):  # shorter than the tokenizer's history, and longer
-        torch.testing.assert_close(decode(model, features, block_bins), expected, rtol=0, atol=1e-10)
+        torch.testing.assert_close(decode(model, features, block_bins=block_bins), expected, rtol=0, atol=1e-10)
 
 
 @TOKENIZERS

@@ -19,6 +19,7 @@ from realm_edge.evaluation.tasks import Recordings, tasks
 from realm_edge.evaluation.zero_phase import WHOLE_SESSION, ZERO_PHASE, zero_phase_features
 from realm_edge.frontend import design, lfp_features
 from realm_edge.progress import Silent
+from realm_edge.segments import bounds
 from realm_edge.settings import Settings, changed
 from realm_edge.synthetic import generate
 from realm_edge.training.material import gather
@@ -132,14 +133,27 @@ def test_zero_phase_features_do_not_lag_and_see_the_future() -> None:
     assert np.corrcoef(smooth)[0, 1] > 0.7  # the same thing, up to phase
 
 
+@pytest.mark.parametrize("rate_hz", [1000, 500])  # 20 and 10 samples a bin
+def test_zero_phase_filters_run_within_segments(rate_hz: int) -> None:
+    settings = changed(SETTINGS, {"lfp": {"rate_hz": rate_hz, "zscore_bins": 4}})
+    frontend = design(settings, np.ones(5, bool))
+    length, starts = frontend.samples_per_bin, (0, 60, 61, 64)
+    lfp = np.random.default_rng(0).integers(-500, 500, (100 * length, 5)).astype(np.int16)
+    parts = [zero_phase_features(frontend, lfp[first * length : stop * length]) for first, stop in bounds(starts, 100)]
+    together = zero_phase_features(frontend, lfp, starts)
+    assert np.isfinite(together).all() and [len(part) for part in parts] == [60, 1, 3, 36]
+    np.testing.assert_array_equal(together, np.concatenate(parts))
+    assert not np.array_equal(zero_phase_features(frontend, lfp)[64:], together[64:])
+
+
 def test_statistics_of_the_whole_session_are_only_taken_where_asked() -> None:
     for chain in (ZERO_PHASE, WHOLE_SESSION):
         (task,) = tasks(Recordings(), SETTINGS, 1, Silent(), chain, crossings=False)
-        material = gather((*task.others, task.decoded), task.decoded, "features", task.chain.whole_session)
+        material = gather((*task.others, task.decoded), task.decoded, "features", task.bin_s, task.chain.whole_session)
         end = None if chain.whole_session else task.decoded.train_end
         for series, session in zip((*material.pretraining, material.decoded), (*task.others, task.decoded), strict=True):
             stop = None if chain.whole_session else session.train_end
-            np.testing.assert_allclose(series.input_mean, session.features[:stop].mean(axis=0), rtol=1e-3, atol=1e-3)
+            np.testing.assert_allclose(series.input_mean, session.features[49:stop].mean(axis=0), rtol=1e-3, atol=1e-3)
         assert (end is None) == chain.whole_session
         assert task.made_from()["chain"] == chain.name
 

@@ -55,7 +55,7 @@ def test_a_flipped_sequence_swaps_the_roles_of_the_two_mixers():
 def test_masks_are_blocks_of_the_wanted_share():
     settings = PretrainSettings(epochs=1, lr=1e-3, masked_fraction=0.6, block_bins=(5, 25))
     torch.manual_seed(0)
-    masked = mask_blocks(200, 250, settings)
+    masked = mask_blocks(torch.full((200,), 250), 250, settings)
     share = masked.double().mean(dim=1)
     assert share.min() >= 0.6 and share.max() < 0.6 + 25 / 250
     at_edges = masked[:, [0, -1]].double().mean()
@@ -67,7 +67,7 @@ def test_masks_are_blocks_of_the_wanted_share():
 def test_a_short_window_keeps_something_to_see():
     settings = PretrainSettings(epochs=1, lr=1e-3, masked_fraction=0.9, block_bins=(5, 25))
     torch.manual_seed(0)
-    assert not mask_blocks(50, 30, settings).all(dim=1).any()
+    assert not mask_blocks(torch.full((50,), 30), 30, settings).all(dim=1).any()
 
 
 def test_augmentation_drops_all_features_of_a_channel_together():

@@ -93,6 +93,17 @@ def test_scores_follow_from_the_files(tmp_path):
     assert not run.file("train.partial").exists()
 
 
+def test_a_session_with_pauses_is_decoded_segment_by_segment(tmp_path):
+    heldout = replace(session("c", 0, heldout=True), starts=np.array([0, 100, 340, 390]))
+    run = make_run(tmp_path / "run", session("a", 1), heldout)
+    metrics = train.run(run, Silent())
+    assert metrics["segments"] == 4
+    assert all(facts["bins_with_history"] == 10 + 1 and facts["bins"] == 70 for facts in metrics["decoders"].values())
+    arrays = np.load(io.BytesIO(run.file("predictions.npz").read_bytes()), allow_pickle=False)
+    alone = decode(load_student(run.file("student.safetensors")), torch.from_numpy(heldout.features[340:390]))
+    np.testing.assert_allclose(arrays["lfp_student"][10:60], alone, atol=1e-5)
+
+
 def test_one_recording_pretrains_on_its_own_training_part(tmp_path):
     alone = session("only", 0, heldout=True, with_counts=False)
     run = make_run(tmp_path / "run", alone)

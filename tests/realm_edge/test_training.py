@@ -44,7 +44,7 @@ def session(seed=0, bins=700):
 
 def series(seed=0):
     one = session(seed)
-    return standardise(one, one.features)
+    return standardise(one, one.features, 0.02)
 
 
 def tuned(settings=FIT, phase=None, of=None):
@@ -105,18 +105,33 @@ def fitted(kind, phase, progress=None):
 
 def test_standardise_uses_the_training_part_alone():
     one = session()
-    got = standardise(one, one.features)
-    torch.testing.assert_close(got.inputs[:500, :3].mean(0), torch.zeros(3), rtol=0, atol=1e-4)
-    torch.testing.assert_close(got.inputs[:500, :3].std(0), torch.ones(3), rtol=0.05, atol=0)
+    got = standardise(one, one.features, 0.02)
+    late = slice(49, 500)  # with a second of history
+    torch.testing.assert_close(got.inputs[late, :3].mean(0), torch.zeros(3), rtol=0, atol=1e-4)
+    torch.testing.assert_close(got.inputs[late, :3].std(0), torch.ones(3), rtol=0.05, atol=0)
     assert (got.inputs[:, 3] == 0).all() and got.input_inv_std[3] == 0
     spoiled = replace(one, targets=one.targets.copy())
     spoiled.targets[500:] = 1e6
     features = one.features.copy()
     features[500:] = 1e6
-    again = standardise(spoiled, features)
+    again = standardise(spoiled, features, 0.02)
     for name in ("input_mean", "input_inv_std", "target_mean", "target_std"):
         assert torch.equal(getattr(again, name), getattr(got, name))
     assert torch.equal(again.inputs[:500], got.inputs[:500]) and again.inputs.abs().max() <= 8
+
+
+def test_statistics_leave_out_what_filters_settle_in():
+    one = replace(session(), starts=np.array([0, 200, 215, 420]))
+    late = np.r_[49:200, 264:420, 469:500]
+    features = one.features + 3e3 * ~np.isin(np.arange(700), late)[:, None]  # start-up, and what is no training part
+    got = standardise(one, features, 0.02)
+    np.testing.assert_allclose(got.input_mean, one.features[late].mean(axis=0), rtol=1e-5)
+    np.testing.assert_allclose(1 / got.input_inv_std[:3], one.features[late, :3].std(axis=0), rtol=1e-5)
+    np.testing.assert_allclose(got.target_mean, one.targets[:500].mean(axis=0), rtol=1e-5)  # behaviour has no start-up
+    assert got.starts.tolist() == [0, 200, 215, 420]
+
+    trials = standardise(replace(one, starts=np.arange(0, 700, 49)), one.features, 0.02)  # none lasts a second
+    np.testing.assert_allclose(trials.input_mean, one.features[:500].mean(axis=0), rtol=1e-5)
 
 
 @pytest.mark.parametrize(("value", "message"), [(np.nan, "unknown"), (3.0, "'x' is constant")])
@@ -125,7 +140,7 @@ def test_behaviour_that_cannot_be_learnt(value, message):
     targets = one.targets.copy()
     targets[:500] = value
     with pytest.raises(UserError, match=message):
-        standardise(replace(one, targets=targets), one.features)
+        standardise(replace(one, targets=targets), one.features, 0.02)
 
 
 def test_windows_come_from_their_own_parts():

@@ -11,7 +11,10 @@ static volatile int16_t radio_fifo[64];
 void board_init(void) {}
 
 uint32_t board_fetch(const int16_t **samples) {
-    if (block == realm_bench_blocks) return 0;
+    if (block == realm_bench_blocks) {
+        bench_word(checksum);
+        bench_leave();
+    }
     *samples = realm_bench_samples + block++ * realm_bench_block_len;
     return REALM_BLOCK_TICKS;
 }
@@ -22,9 +25,4 @@ void board_send(const int16_t *output, uint32_t count) {
 
 void board_trace(const void *data, uint32_t bytes) { /* FNV-1a */
     for (const uint8_t *at = data, *end = at + bytes; at < end; at++) checksum = (checksum ^ *at) * 16777619u;
-}
-
-void board_finish(void) {
-    bench_word(checksum);
-    bench_leave();
 }

@@ -1,0 +1,79 @@
+"""What int8 loses: float, int8 and Wiener filter on the scored bins of the golden vectors."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from export.stepgraph import load_model, metadata
+from quantization.golden import Golden, in_units
+from quantization.recorded import float_features
+from quantization.selection import float_decoded
+from realm_edge.errors import UserError
+from realm_edge.metrics import accuracy, nrmse
+from realm_edge.rundir import RunDir
+from realm_edge.segments import with_history
+from realm_edge.session import Session
+from realm_edge.streams import Stream
+
+
+def score(run: RunDir, stream: Stream, session: Session, decoder: onnx.ModelProto, golden: Golden) -> dict[str, Any]:
+    """Score what follows the golden vectors' warm-up; float starts at rest where int8 does, so that they differ by rounding alone.
+
+    Args:
+        decoder: the int8 step graph.
+
+    Returns:
+        {"r2": {"float", "int8", "wiener"}, "nrmse_int8_float", "nrmse_frontend", "nrmse_decoder", "scored_bins", "warm_up_bins",
+        "resets", "with_history"}. "nrmse_frontend" is of the float decoder behind the integer front end. "resets" are those of the whole
+        run, warm-up included. "with_history" are the same scores over those bins that have a second of their segment behind them: None
+        where all have, or too few.
+    """
+    int8 = in_units(golden.decoded, decoder)[golden.warm_up :]
+    scored = slice(session.validation_end, session.validation_end + len(int8))
+    with np.load(run.file("predictions.npz"), allow_pickle=False) as predictions:
+        wiener = predictions[f"{stream.name}_wiener"][: len(int8)]
+    model = load_model(stream.float_decoder(run))
+    rounded = (golden.features * np.asarray(metadata(decoder)["io"]["features"]["scale"])).astype(np.float32)
+    exact, behind_int8 = (
+        in_units(float_decoded(model, features, golden.starts), model)[golden.warm_up :]
+        for features in (_float_features(run, stream, session, golden), rounded)
+    )
+    outputs = {"true": session.targets[scored], "float": exact, "behind_int8": behind_int8, "int8": int8, "wiener": wiener}
+    return {
+        **_scores(outputs, session.target_names),
+        "warm_up_bins": golden.warm_up,
+        "resets": len(golden.starts) - 1,
+        "with_history": _scores_with_history(
+            outputs, session, with_history(session.starts, session.bins, run.settings.bin_ms / 1000)[scored]
+        ),
+    }
+
+
+def _scores(outputs: Mapping[str, NDArray], names: tuple[str, ...]) -> dict[str, Any]:
+    r2 = {name: accuracy(outputs["true"], outputs[name]).as_json(names)["r2"] for name in ("float", "int8", "wiener")}
+    return {
+        "r2": r2,
+        "nrmse_int8_float": nrmse(outputs["int8"], outputs["float"]),
+        "nrmse_frontend": nrmse(outputs["behind_int8"], outputs["float"]),
+        "nrmse_decoder": nrmse(outputs["int8"], outputs["behind_int8"]),
+        "scored_bins": len(outputs["int8"]),
+    }
+
+
+def _scores_with_history(outputs: Mapping[str, NDArray], session: Session, chosen: NDArray[np.bool_]) -> dict[str, Any] | None:
+    if chosen.all():
+        return None
+    try:
+        return _scores({name: values[chosen] for name, values in outputs.items()}, session.target_names)
+    except UserError:  # all segments are short: R2 of so few bins is not defined
+        return None
+
+
+def _float_features(run: RunDir, stream: Stream, session: Session, golden: Golden) -> NDArray[np.float32]:
+    """What the float front end makes of the golden samples, (bins, n_features)."""
+    if golden.samples is None:
+        return stream.inputs(session)[golden.first_bin : golden.first_bin + len(golden.decoded)]
+    return float_features(stream, session, run.settings, golden.samples, golden.starts)
