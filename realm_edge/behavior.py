@@ -16,19 +16,23 @@ def turn_of(unit: str) -> float | None:
     return _TURNS.get(unit.strip().lower())
 
 
+def _turns(unit: str, dims: int) -> NDArray[np.float64]:
+    """A full turn of each column, ``(dims,)``, 0 where it is no angle; series of several units have one a column, after commas."""
+    units = unit.split(", ")
+    return np.array([turn_of(one) or 0.0 for one in (units if len(units) == dims else [unit] * dims)])
+
+
 def wraps(values: NDArray[np.floating], unit: str) -> NDArray[np.bool_]:
     """Which columns jump from one end of a turn to the other, ``(dims,)``.
 
     Args:
         values: ``(samples, dims)``, NaN where unknown.
     """
-    turn = turn_of(unit)
-    if turn is None:
-        return np.zeros(values.shape[1], bool)
+    turn = _turns(unit, values.shape[1])
     inside = np.nanmax(values, axis=0, initial=0.0) - np.nanmin(values, axis=0, initial=0.0) <= turn * (1 + 1e-3)
     with np.errstate(invalid="ignore"):
         jumps = (np.abs(np.diff(values, axis=0)) > turn / 2).any(axis=0)
-    return np.asarray(inside & jumps)
+    return np.asarray(inside & jumps & (turn > 0))
 
 
 def interpolated(
@@ -59,9 +63,10 @@ def interpolated(
         return out
     period = float(np.median(np.diff(at))) if len(at) > 1 else 0.0
     at, x = at[known], values[known].astype(np.float64)
-    turn, circular = turn_of(unit) or 0.0, wraps(x, unit)
+    turn, circular = _turns(unit, x.shape[1]), wraps(x, unit)
     low = np.where(x.min(axis=0) < 0, -turn / 2, 0.0)  # of the turn that the series counts in
-    x[:, circular] = np.unwrap(x[:, circular], axis=0, period=turn or 1.0)
+    for angle in np.flatnonzero(circular):
+        x[:, angle] = np.unwrap(x[:, angle], period=turn[angle])
     before, after = np.searchsorted(at, times + SAME_TIME_S, "right") - 1, np.searchsorted(at, times - SAME_TIME_S)
     inside = (before >= 0) & (after < len(at))
     before, after = np.maximum(before, 0), np.minimum(after, len(at) - 1)
@@ -72,7 +77,7 @@ def interpolated(
         crossed = np.searchsorted(edges, at[before] + SAME_TIME_S) < np.searchsorted(edges, at[after] - SAME_TIME_S)
         out[crossed] = x[before[crossed]]
         inside = np.where(crossed, inside & (times - at[before] <= period + SAME_TIME_S), inside)
-    out[:, circular] = np.mod(out[:, circular] - low[circular], turn or 1.0) + low[circular]
+    out[:, circular] = np.mod(out[:, circular] - low[circular], turn[circular]) + low[circular]
     out[~inside] = np.nan
     return out
 

@@ -51,6 +51,8 @@ def rows_in_file(file: IO[bytes], offset: int, shape: tuple[int, ...], dtype: DT
 
     def read(first: int, stop: int) -> NDArray:
         block = np.empty((stop - first, *shape[1:]), dtype)
+        if not block.size:
+            return block
         wanted, at = block.data.cast("B"), offset + first * width
         while len(wanted):  # the kernel reads at most 2 GiB at a time
             count = os.preadv(file.fileno(), [wanted], at)

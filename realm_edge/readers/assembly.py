@@ -186,8 +186,9 @@ def _together(series: list[BehaviorSeries]) -> BehaviorSeries:
         for one in series
     ]
     names = tuple(name for one in series for name in one.names)
-    units = list(dict.fromkeys(one.unit for one in series))
-    return BehaviorSeries(np.concatenate(columns, axis=1), times, names, ", ".join(units))
+    units = [one.unit for one in series for _ in one.names]
+    unit = units[0] if len(set(units)) == 1 else ", ".join(units)
+    return BehaviorSeries(np.concatenate(columns, axis=1), times, names, unit)
 
 
 def _joined(signals: list[Signal], label: str) -> Signal:

@@ -1,0 +1,138 @@
+"""Behaviour between its samples: angles that wrap, gaps, edges that nothing looks across."""
+
+import numpy as np
+import pytest
+from pynwb.behavior import CompassDirection, SpatialSeries
+
+from realm_edge.behavior import interpolated, turn_of, wraps
+from realm_edge.errors import UserError
+from realm_edge.preparation import prepare
+from realm_edge.readers import Choices, read_recording
+from realm_edge.settings import Settings
+from tests.nwb_file import recording_file, velocity
+
+pytestmark = pytest.mark.filterwarnings("ignore:The linked table for DynamicTableRegion")
+
+SETTINGS = Settings(window_bins=50)
+CIRCULAR = Settings(window_bins=50, behavior_transform="circular")
+LFP = np.random.default_rng(0).integers(-500, 500, (60_000, 2), dtype=np.int16)
+T = np.arange(1801) / 30
+TURNS = {"radians": 2 * np.pi, "rad": 2 * np.pi, "degrees": 360.0, "deg": 360.0, "°": 360.0}
+
+
+def head(low=0.0, turn=2 * np.pi, turns_a_second=0.5):
+    """Head direction that goes round, from ``low`` on."""
+    return np.mod(turn * turns_a_second * T - low, turn) + low
+
+
+def error(found, expected, turn):
+    """Angles between two series, in turns."""
+    return np.abs(np.angle(np.exp(2j * np.pi * (found - expected) / turn))) / (2 * np.pi)
+
+
+@pytest.mark.parametrize("unit", TURNS)
+@pytest.mark.parametrize("low", [0.0, -0.5])
+def test_angles_are_interpolated_the_shorter_way_round(unit, low):
+    turn = TURNS[unit]
+    values = head(low * turn, turn)[:, None]
+    assert turn_of(unit.upper()) == turn and wraps(values, unit).tolist() == [True]
+    times = 0.02 * np.arange(1, 2999)
+    found = interpolated(T, values, times, unit)
+    assert error(found[:, 0], turn * 0.5 * times, turn).max() < 1e-6
+    assert found.min() >= low * turn and found.max() < (1 + low) * turn
+
+
+def test_what_only_looks_like_an_angle_is_left_alone():
+    many = np.cumsum(np.full(1801, 0.1))[:, None]  # turns that are counted on
+    assert not wraps(many, "radians").any() and not wraps(head()[:, None], "cm").any()
+    swing = np.sin(T)[:, None]
+    assert not wraps(swing, "radians").any()
+    mixed = np.stack([head(), np.sin(T)], axis=1)
+    assert wraps(mixed, "rad").tolist() == [True, False]
+    times = np.array([10.01, 20.02])
+    np.testing.assert_allclose(interpolated(T, mixed, times, "rad")[:, 1], np.sin(times), atol=1e-3)
+
+
+def test_a_gap_of_an_angle_that_ends_a_turn_later():
+    values = head()[:, None].copy()
+    values[(T > 10.0) & (T < 10.5)] = np.nan  # a quarter of a turn
+    values[(T > 20.0) & (T < 21.5)] = np.nan
+    times = 0.02 * np.arange(1, 2999)
+    found = interpolated(T, values, times, "rad")[:, 0]
+    unknown = np.isnan(found)
+    assert np.array_equal(unknown, (times > 20.0 + 1e-6) & (times < 21.5 - 1e-6))
+    assert error(found[~unknown], np.pi * times[~unknown], 2 * np.pi).max() < 1e-6
+
+
+def test_nothing_is_interpolated_across_an_edge():
+    at, values = np.arange(11.0) / 10, np.arange(11.0)[:, None]
+    times = np.arange(101) / 100
+    plain = interpolated(at, values, times, "m")[:, 0]
+    np.testing.assert_allclose(plain, 10 * times, atol=1e-9)
+    held = interpolated(at, values, times, "m", np.array([0.35, 0.6]))[:, 0]
+    between = (times > 0.3) & (times < 0.4 - 1e-9)
+    np.testing.assert_allclose(held[between], 3.0)  # the one before, up to the next sample
+    np.testing.assert_allclose(held[~between], plain[~between])
+    changed = values.copy()
+    changed[at > 0.35] = 100.0  # what comes after an edge ...
+    np.testing.assert_array_equal(interpolated(at, changed, times, "m", np.array([0.35]))[times <= 0.35, 0], held[times <= 0.35])
+
+
+def head_file(tmp_path, values, unit="radians", compass=True):
+    series = SpatialSeries(name="head_direction", data=values, timestamps=T, reference_frame="room", unit=unit)
+    return recording_file(tmp_path / "hd.nwb", LFP, CompassDirection(spatial_series=series) if compass else series)
+
+
+@pytest.mark.parametrize(("unit", "compass"), [("radians", True), ("unknown", True), ("degrees", False)])
+def test_head_direction_end_to_end(tmp_path, unit, compass):
+    """A CompassDirection without a unit is in radians, as NWB says."""
+    turn = 360.0 if unit == "degrees" else 2 * np.pi
+    recording = read_recording(head_file(tmp_path, head(turn=turn), unit, compass))
+    session = prepare(recording, SETTINGS, heldout=True)
+    true = turn * 0.5 * 0.02 * np.arange(1, session.bins + 1)
+    assert error(session.targets[:, 0], true, turn).max() < 1e-5
+    assert session.provenance["wraps"].startswith("head_direction wraps round a full turn") and "circular" in session.provenance["wraps"]
+    pairs = prepare(recording, CIRCULAR, heldout=True)
+    assert pairs.target_names == ("head_direction_cos", "head_direction_sin") and pairs.target_unit == "1"
+    angle = 2 * np.pi * true / turn
+    np.testing.assert_allclose(pairs.targets, np.stack([np.cos(angle), np.sin(angle)], axis=1), atol=2e-5)
+    assert "wraps" not in pairs.provenance
+
+
+def test_a_circular_target_needs_an_angle(tmp_path):
+    path = recording_file(tmp_path / "a.nwb", LFP, velocity("speed", 400 * np.abs(np.sin(T)), rate=30.0, unit="cm/s"))
+    with pytest.raises(
+        UserError, match=r"a\.nwb: behavior_transform = \"circular\": values of 'cm/s' span 399.998, more than a turn: choose an angle"
+    ):
+        prepare(read_recording(path), CIRCULAR, heldout=True)
+    phase = recording_file(tmp_path / "b.nwb", LFP, velocity("phase", head(-np.pi), rate=30.0, unit="a.u."))
+    pairs = prepare(read_recording(phase), CIRCULAR, heldout=True).targets
+    np.testing.assert_allclose((pairs**2).sum(axis=1), 1.0, atol=0.02)  # without a known unit: radians where they fit
+
+
+def test_targets_never_look_across_a_split(tmp_path):
+    """What happens after the training part changes none of its targets, however slow the behaviour's samples come."""
+    at = np.arange(121) / 2  # 2 Hz
+    values = np.cumsum(np.random.default_rng(0).standard_normal(121))
+    first = prepare(read_recording(recording_file(tmp_path / "a.nwb", LFP, velocity("v", values, timestamps=at + 0.13))), SETTINGS, True)
+    end = first.train_end
+    ends = 0.13 + 0.02 * np.arange(1, first.bins + 1)
+    values[at + 0.13 > ends[end - 1] + 1e-9] = 1e6
+    second = prepare(read_recording(recording_file(tmp_path / "b.nwb", LFP, velocity("v", values, timestamps=at + 0.13))), SETTINGS, True)
+    np.testing.assert_array_equal(first.targets[:end], second.targets[:end])
+    assert (second.targets[end + 30 : first.validation_end] > 1e5).any()
+
+
+def test_several_series_are_one_target_on_the_clock_of_the_finest(tmp_path):
+    slow = velocity("slow", np.sin(T), rate=30.0, unit="m")
+    fast = velocity("fast", np.cos(np.arange(4800) / 80)[:, None] * [1.0, 2.0], rate=80.0)
+    angle = velocity("angle", head(), rate=30.0, unit="radians")
+    path = recording_file(tmp_path / "a.nwb", LFP, slow, fast, angle)
+    recording = read_recording(path, Choices(("slow", "fast", "angle")))
+    assert recording.behavior_names == ("slow", "fast_x", "fast_y", "angle") and recording.behavior_unit == "m, m/s, m/s, radians"
+    assert recording.provenance["behavior_series"] == "slow, fast, angle" and len(recording.behavior_times) == 4800
+    session = prepare(recording, SETTINGS, heldout=True)
+    ends = 0.02 * np.arange(1, session.bins + 1)
+    np.testing.assert_allclose(session.targets[:, 0], np.sin(ends), atol=0.013)  # at a split a sample is held
+    np.testing.assert_allclose(session.targets[:, 2], 2 * np.cos(ends), atol=0.026)
+    assert error(session.targets[:, 3], np.pi * ends, 2 * np.pi).max() < 0.01
