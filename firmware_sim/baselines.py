@@ -98,7 +98,7 @@ def _fitted(run: RunDir, stream: Stream, session: Session, material: Material, p
     made_from = {"settings": settings.digest(), "data": run.digest("data")}
     about = (series.statistics, 1000.0 / settings.bin_ms, session.target_names, session.target_unit, made_from)
     inputs, targets = series.inputs.numpy(), series.targets.numpy()
-    fitted = wiener.fit(inputs, targets, series.train_end, series.validation_end, settings.wiener_lags)
+    fitted = wiener.fit(inputs, targets, series.train_end, session.starts)
     yield "wiener", wiener_graph(fitted, *about)
 
     name = f"{stream.name}_gru"

@@ -39,7 +39,12 @@ def join_blocks(profile: Profile, decode: Decoder) -> tuple[Profile, list[list[I
         blocks.append(_joined(chain, decoded))
         instructions.append([instruction for part in chain for instruction in decoded[part.counter]])
     edges = [replace(edge, source=head[edge.source]) for edge in profile.edges if behind.get(edge.source) != edge.target]
-    return _renumbered(replace(profile, blocks=tuple(blocks), edges=tuple(edges)), head), instructions
+    crossings: dict[int, tuple[int, ...]] = {}
+    for counter, counts in profile.crossings:
+        before = crossings.get(head[counter], (0,) * len(counts))
+        crossings[head[counter]] = tuple(a + b for a, b in zip(before, counts, strict=True))
+    left = replace(profile, blocks=tuple(blocks), edges=tuple(edges), crossings=tuple(crossings.items()))
+    return _renumbered(left), instructions
 
 
 def _followers(profile: Profile, blocks: dict[int, Block], decoded: dict[int, list[Instruction]]) -> dict[int, int]:
@@ -63,7 +68,7 @@ def _joined(chain: Sequence[Block], decoded: dict[int, list[Instruction]]) -> Bl
     return replace(chain[0], instructions=sum(part.instructions for part in chain), code=code)
 
 
-def _renumbered(profile: Profile, head: dict[int, int]) -> Profile:
+def _renumbered(profile: Profile) -> Profile:
     """Counters without gaps, in the same order; visits keep those that are left, which say what the others said."""
     left = sorted([block.counter for block in profile.blocks] + [edge.counter for edge in profile.edges])
     number = {counter: i for i, counter in enumerate(left)}
@@ -74,5 +79,5 @@ def _renumbered(profile: Profile, head: dict[int, int]) -> Profile:
         blocks=tuple(replace(block, counter=number[block.counter]) for block in profile.blocks),
         edges=tuple(replace(e, counter=number[e.counter], source=number[e.source], target=number[e.target]) for e in profile.edges),
         visits=kept,
-        crossings=tuple((number[head[counter]], counts) for counter, counts in profile.crossings),
+        crossings=tuple((number[counter], counts) for counter, counts in profile.crossings),
     )

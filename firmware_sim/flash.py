@@ -161,7 +161,7 @@ def _fetch_stalls(flash: Flash, codes: Sequence[_Code], warm: frozenset[int]) ->
         once = flash.wait_states * min(1.0, calls / code.executions)
         held = (min(wait, once) for line, wait in zip(code.lines, code.waits, strict=True) if holder.get(line) is code)
         absent = (wait for line, wait in zip(code.lines, code.waits, strict=True) if line not in holder)
-        stalls.append(cold * (sum(held) + sum(absent)))
+        stalls.append(cold * math.fsum((*held, *absent)))  # the same in every Python: sum rounds otherwise since 3.12
     return stalls
 
 

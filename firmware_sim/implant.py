@@ -102,7 +102,7 @@ def run_timeline(workload: Workload, target: Target, components: Components, ram
         active_s / seconds,
         power,
         bandwidth,
-        {**delays, "total": sum(delays.values())},
+        {**delays, "total": math.fsum(delays.values())},
         wakeups / seconds,
     )
 

@@ -2,10 +2,11 @@
 
 The only module of this package that reaches into ``export``, ``quantization`` and ``firmware_sim``; it does so inside the
 commands, so that ``--help`` is fast. Exit status: 0; 1 a budget or bound is broken, bits differ or a required tool is missing;
-2 the input is wrong; 130 interrupted.
+2 the input is wrong; 130 interrupted; 143 and 129 ended by SIGTERM and SIGHUP.
 """
 
 import json
+import signal
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -34,6 +35,7 @@ from realm_edge.cli_options import (
 )
 from realm_edge.cli_text import compared, verdict, verified
 from realm_edge.errors import UserError
+from realm_edge.interrupt import Ended, told_to_end
 from realm_edge.torchrun import leads, processes
 
 if TYPE_CHECKING:
@@ -56,22 +58,25 @@ STAGES = {
 
 
 class _Cli(click.Group):
-    """Turns what a user can mend, and Ctrl-C, into one line on stderr; lists the commands in the order of the stages."""
+    """Turns what a user can mend, and signals to end, into one line on stderr; lists the commands in the order of the stages."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            with told_to_end():
+                return super().invoke(ctx)
         except UserError as error:
             _end(ctx, 2, f"error: {' '.join(str(error).split())}")
         except OSError as error:
             if error.filename is None:
                 raise
             _end(ctx, 2, f"error: {error.filename}: {error.strerror}")
-        except KeyboardInterrupt:
-            _end(ctx, 130, "interrupted: finished stages are kept, and the same command goes on from there")
+        except KeyboardInterrupt as interrupt:
+            number = interrupt.number if isinstance(interrupt, Ended) else signal.SIGINT
+            how = f" by {signal.Signals(number).name}" if number != signal.SIGINT else ""
+            _end(ctx, 128 + number, f"interrupted{how}: what is finished is kept, and the same command goes on from there")
 
 
 def _end(ctx: click.Context, status: int, message: str) -> NoReturn:

@@ -46,7 +46,11 @@ def _is_alive(pid: int) -> bool:
         return False
     except PermissionError:
         return True
-    return True
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return True
+    return state != "Z"  # a zombie has ended: in containers often nobody asks for its status
 
 
 def write_bytes(path: Path, content: bytes) -> None:

@@ -19,8 +19,8 @@ class Progress(Protocol):
         """Tell one thing."""
         ...
 
-    def track(self, items: Iterable[Item], description: str, total: int | None = None) -> Iterator[Item]:
-        """Pass ``items`` through and show how many of ``total`` are done, and the time left."""
+    def track(self, items: Iterable[Item], description: str, total: int | None = None, estimate: bool = True) -> Iterator[Item]:
+        """Pass ``items`` through and show how many of ``total`` are done, and with ``estimate`` the time left, as if they were alike."""
         ...
 
     def note(self, text: str) -> None:
@@ -34,7 +34,7 @@ class Silent:
     def say(self, text: str) -> None:
         pass
 
-    def track(self, items: Iterable[Item], description: str, total: int | None = None) -> Iterator[Item]:
+    def track(self, items: Iterable[Item], description: str, total: int | None = None, estimate: bool = True) -> Iterator[Item]:
         yield from items
 
     def note(self, text: str) -> None:
@@ -51,16 +51,15 @@ class Terminal:
     def say(self, text: str) -> None:
         self._console.print(text, markup=False, soft_wrap=True)  # a line is for the terminal, or the log, to break
 
-    def track(self, items: Iterable[Item], description: str, total: int | None = None) -> Iterator[Item]:
+    def track(self, items: Iterable[Item], description: str, total: int | None = None, estimate: bool = True) -> Iterator[Item]:
         if not sys.stderr.isatty():
             start = time.monotonic()
             yield from items
             self.say(f"  {description}: {time.monotonic() - start:.1f} s")
             return
         shown, note = TextColumn("  {task.description}"), TextColumn("{task.fields[note]}")
-        with RichProgress(
-            shown, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), note, console=self._console, transient=True
-        ) as self._bars:
+        left = [TimeRemainingColumn()] if estimate else []
+        with RichProgress(shown, BarColumn(), MofNCompleteColumn(), *left, note, console=self._console, transient=True) as self._bars:
             task = self._bars.add_task(description, total=total, note="")
             yield from self._bars.track(items, task_id=task, total=total)
 

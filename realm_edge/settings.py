@@ -162,7 +162,7 @@ class Settings(_Section):
     pretrain: PretrainSettings = PretrainSettings(epochs=40, lr=3e-3)
     distil: DistilSettings = DistilSettings(epochs=60, lr=5e-3, patience=15, dropout=0.3)
     finetune: FitSettings = FitSettings(epochs=60, lr=2e-3, patience=15, dropout=0.3)
-    wiener_lags: Annotated[tuple[Positive, ...], Field(min_length=1)] = (1, 5, 10, 25, 50)  # bins; chosen on the validation part
+    transformer_bins: Positive = 50  # that a layer of the transformer among the baselines sees
 
     @property
     def lfp_samples_per_bin(self) -> int:

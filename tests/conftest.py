@@ -24,7 +24,7 @@ from realm_edge.frontend import design, design_spike, lfp_features
 from realm_edge.models.student import Student
 from realm_edge.settings import LfpSettings, ModelSettings, Settings, SpikeSettings
 from realm_edge.training.segments import Statistics
-from realm_edge.wiener import fit
+from realm_edge.wiener import fit_windows
 
 WARM_UP = 50  # bins
 
@@ -85,7 +85,7 @@ def wiener_chain(chain) -> Chain:
     inputs = np.clip((chain.features - statistics.input_mean) * statistics.input_inv_std, -8, 8)
     targets = np.cumsum(inputs[:, 6:8] - inputs[:, 8:10], axis=0)
     targets[4:] -= targets[:-4].copy()
-    wiener = fit(inputs, targets, 400, 600, (8,))
+    wiener = fit_windows(inputs, targets, 400, range(9))
     return _with_decoder(chain, wiener_graph(wiener, statistics, 50.0, ("vx", "vy"), "mm/s", {}))
 
 

@@ -12,7 +12,6 @@ from realm_edge.cli import DEFAULT_TARGETS, main
 
 CONFIG = """
 window_bins = 50
-wiener_lags = [1, 5]
 [lfp]
 zscore_bins = 64
 [synthetic]

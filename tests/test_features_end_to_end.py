@@ -16,7 +16,7 @@ from tests.feature_file import feature_file
 
 SHARED = Path(__file__).parents[1].parent / "shared" / "data"
 TINY = "d_model = 16\nn_layer = 1\nd_state = 8\nheaddim = 8\n"
-CONFIG = f"wiener_lags = [1, 5]\n[teacher]\n{TINY}[student]\n{TINY}" + "".join(
+CONFIG = f"[teacher]\n{TINY}[student]\n{TINY}" + "".join(
     f"[{phase}]\nepochs = {epochs}\nlr = 1e-2\n" for phase, epochs in (("pretrain", 1), ("distil", 10), ("finetune", 10))
 )
 BUDGET = "".join(f'[{name}]\nlimit = 1e6\nsource = "test"\n' for name in ("power_uw", "latency_ms", "bandwidth_bps"))

@@ -9,7 +9,7 @@ from sklearn.covariance import LedoitWolf
 from sklearn.linear_model import Ridge
 
 from realm_edge.errors import UserError
-from realm_edge.segments import bounds
+from realm_edge.segments import bounds, history
 from realm_edge.training.segments import Series
 
 _RIDGE = 1.0  # on standardised inputs; keeps the fit of few bins finite
@@ -49,13 +49,16 @@ class Kalman:
 def fit(series: Series) -> Kalman:
     """Estimate A, C and both noise covariances by least squares on the training part; bins of unknown behaviour are left out.
 
+    No transition leads from one segment to the next.
+
     Raises:
         UserError: too few neighbouring bins with known behaviour.
     """
     inputs = series.inputs[: series.train_end].double().numpy()
     x = series.targets[: series.train_end].double().numpy()
     known = np.asarray(np.isfinite(x).all(axis=1))
-    pairs = np.flatnonzero(known[1:] & known[:-1])
+    follows = history(series.starts, len(series.inputs))[1 : series.train_end] > 0
+    pairs = np.flatnonzero(known[1:] & known[:-1] & follows)
     dims = x.shape[1]
     if len(pairs) <= 2 * dims:
         raise UserError(f"{series.name}: only {len(pairs)} bins of known behaviour follow one another: too few for a Kalman filter")

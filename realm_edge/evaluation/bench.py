@@ -21,7 +21,7 @@ from realm_edge.training.machine import one_cpu
 from realm_edge.training.material import Material
 
 # Settings that leave the decoders' inputs as they are. What is kept names those of them that it depends on.
-OF_TRAINING = frozenset(("preset", "teacher", "student", "pretrain", "distil", "finetune", "wiener_lags", "output_delay_ms"))
+OF_TRAINING = frozenset(("preset", "teacher", "student", "pretrain", "distil", "finetune", "transformer_bins", "output_delay_ms"))
 
 
 @dataclass(frozen=True)

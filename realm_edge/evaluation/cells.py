@@ -4,9 +4,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from realm_edge.evaluation import costs
 from realm_edge.evaluation.bench import Bench
 from realm_edge.evaluation.blocks import block_sums
 from realm_edge.evaluation.decoders import ALL
+from realm_edge.evaluation.estimate import Part, Parts
 from realm_edge.evaluation.tasks import Task, shifted, with_labels
 from realm_edge.evaluation.workers import Result
 from realm_edge.metrics import score_test_part
@@ -60,6 +62,15 @@ class Cell:
     @property
     def folders(self) -> tuple[Path, ...]:
         return self.conditions.out, self.conditions.pretrained
+
+    @property
+    def parts(self) -> Parts:
+        settings, others = self.conditions.settings, [other.name for other in self.task.others]
+        shared = [self.seed, self.task.chain.name, *(others or [self.task.decoded.name])]
+        return costs.parts(self.decoder, settings, self.labels, shared, shared if others else [*shared, self.labels])
+
+    def spent(self, result: Result) -> list[tuple[Part, float]]:
+        return costs.spent(self.decoder, self.parts, result)
 
     def compute(self) -> Result:
         """Train and test."""

@@ -45,8 +45,7 @@ def _builder(name: str, times: int) -> Callable[[Bench, Phase], SequenceDecoder]
     def build(bench: Bench, phase: Phase) -> SequenceDecoder:
         size, inputs, dims = times * bench.student_parameters, bench.material.inputs.shape[1], bench.material.decoded.targets.shape[1]
         if name == "transformer":
-            # As far back a layer as the longest Wiener filter.
-            context = max(bench.settings.wiener_lags)
+            context = bench.settings.transformer_bins
             return transformer.build(size, bench.settings.student.n_layer, context, inputs, dims, phase)
         return recurrent.build("gru" if name == "gru" else "lstm", size, inputs, dims, phase)
 
@@ -76,9 +75,9 @@ def _wiener(bench: Bench) -> Outcome:
     start = time.monotonic()
     series = bench.material.decoded
     inputs = series.inputs.numpy()
-    fitted = wiener.fit(inputs, series.targets.numpy(), series.train_end, series.validation_end, bench.settings.wiener_lags)
+    fitted = wiener.fit(inputs, series.targets.numpy(), series.train_end, series.starts)
     seconds = time.monotonic() - start
-    predicted = wiener.predict(fitted, inputs) * series.target_std.numpy() + series.target_mean.numpy()
+    predicted = wiener.predict(fitted, inputs, series.starts) * series.target_std.numpy() + series.target_mean.numpy()
     return Outcome(predicted, fitted.parameters, fitted.weights.size, seconds)
 
 

@@ -86,7 +86,7 @@ def supervised_baseline(name: str, build: Callable[[Bench, Phase], SequenceDecod
     def fit(bench: Bench) -> Outcome:
         settings, decoded = bench.settings, bench.material.decoded
         # Its size comes from the student's, its depth and reach from the settings.
-        with bench.once(f"{name}_pretrained", ("student", "distil", "output_delay_ms", "wiener_lags")) as phase:
+        with bench.once(f"{name}_pretrained", ("student", "distil", "output_delay_ms", "transformer_bins")) as phase:
             decoder = build(bench, phase)
             before = train(decoder, settings.distil, _same_array(bench), bench.window, phase, Silent())
         history = train(decoder, settings.finetune, [decoded], bench.window, bench.phase(name), Silent())
@@ -124,8 +124,8 @@ def ridge_on_teacher(bench: Bench) -> Outcome:
     seen = bidirectional.over_session(run, series.inputs, series.starts, WARM_UP_WINDOWS * bench.window).numpy()
     train_part = seen[: series.train_end]
     seen = ((seen - train_part.mean(axis=0)) / np.maximum(train_part.std(axis=0), 1e-6)).astype(np.float32)
-    fitted = wiener.fit(seen, series.targets.numpy(), series.train_end, series.validation_end, [RIDGE_FRAMES])
-    predicted = wiener.predict(fitted, seen) * series.target_std.numpy() + series.target_mean.numpy()
+    fitted = wiener.fit_windows(seen, series.targets.numpy(), series.train_end, range(RIDGE_FRAMES + 1), series.starts)
+    predicted = wiener.predict(fitted, seen, series.starts) * series.target_std.numpy() + series.target_mean.numpy()
     seconds = time.monotonic() - start
     del teacher.predictor, teacher.mask_token  # only pretraining needs them
     before = {"pretrain": facts(taught, bench.settings.pretrain)}

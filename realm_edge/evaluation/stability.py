@@ -6,6 +6,7 @@ thresholds, statistics and weights are those of the training day.
 """
 
 import dataclasses
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ from realm_edge import synthetic, wiener
 from realm_edge.baselines import scratch
 from realm_edge.errors import UserError
 from realm_edge.evaluation import stability_output
+from realm_edge.evaluation.estimate import Part, Parts
 from realm_edge.evaluation.sweep import Plan
 from realm_edge.evaluation.workers import Result, results
 from realm_edge.files import write_bytes, write_json, write_text
@@ -74,12 +76,20 @@ class AgeingArray:
     def made_from(self) -> dict[str, Any]:
         return {"format": FORMAT, "settings": self.settings.digest()}
 
+    @property
+    def parts(self) -> Parts:
+        return (Part(NAME),)
+
+    def spent(self, result: Result) -> list[tuple[Part, float]]:
+        return [(self.parts[0], result["seconds"])] if "seconds" in result else []
+
     def compute(self) -> Result:
         """Train on the training day and decode it and all later ones.
 
         Returns:
             ``rows``: {"input", "decoder", "statistics", "refit", "day", "r2", "r"}.
         """
+        start = time.monotonic()
         sessions, rows = tuple(_sessions(self.settings)), []
         with one_thread(), machine(self.device, self.precision) as fabric:
             for kind in ("features", "counts"):
@@ -88,7 +98,7 @@ class AgeingArray:
                         {"input": "LFP" if kind == "features" else "spikes", "statistics": statistics, **row}
                         for row in _decoded(self.settings, sessions, kind, 0 if statistics == "frozen" else ZSCORE_BINS, fabric)
                     ]
-        return {"command": self.command, "seed": self.settings.seed, "rows": rows}
+        return {"command": self.command, "seed": self.settings.seed, "seconds": time.monotonic() - start, "rows": rows}
 
 
 def run(plan: Plan, out: Path, progress: Progress) -> dict[str, Any]:
@@ -142,13 +152,13 @@ def _decoded(settings: Settings, sessions: tuple[Session, ...], kind: str, zscor
     series = [standardise(sessions[at], inputs[at], settings.bin_ms / 1000, kinds) for at in range(BEFORE + 1)]
     day = series[BEFORE]
     student = _student(settings, series, fabric)
-    filtered = wiener.fit(day.inputs.numpy(), day.targets.numpy(), day.train_end, day.validation_end, settings.wiener_lags)
+    filtered = wiener.fit(day.inputs.numpy(), day.targets.numpy(), day.train_end, sessions[BEFORE].starts)
     for at in range(BEFORE, len(sessions)):
         session, z = sessions[at], ((torch.from_numpy(inputs[at]) - day.input_mean) * day.input_inv_std).clamp(-CLIP, CLIP)
         hidden = _hidden(student, z, session.starts)
         answers = {
             ("student", False): student.decoded(student.head(hidden)).detach().numpy(),
-            ("Wiener", False): wiener.predict(filtered, z.numpy()) * day.target_std.numpy() + day.target_mean.numpy(),
+            ("Wiener", False): wiener.predict(filtered, z.numpy(), session.starts) * day.target_std.numpy() + day.target_mean.numpy(),
         }
         if at > BEFORE:
             bins = min(round(REFIT_S / (settings.bin_ms / 1000)), session.train_end)

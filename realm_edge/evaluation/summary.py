@@ -145,7 +145,7 @@ def _caption(
         "alone unless the label says otherwise, and share its optimiser settings and early stopping. Supervised pretraining has the",
         "settings of distillation, masked autoencoding those of the teacher's.",
         "MACs a step: linear and recurrent weights, convolution taps, 3 x heads x headdim x d_state a Mamba-2 block, and for the",
-        f"transformer the attention products of a full context of {max(settings.wiener_lags)} bins.",
+        f"transformer the attention products of a full context of {settings.transformer_bins} bins.",
         "Chance: the behaviour is turned round by a random time of 10 s or more and the Wiener filter fitted again.",
     ]
     late = [f"{row['label']} ({100 * row['labels']:g} %)" for row in rows if row["stopped_early"] is not None and row["stopped_early"] < 1]

@@ -1,7 +1,9 @@
 """Computes result files one after another or in several processes, and reads those that are there."""
 
 import multiprocessing
+import os
 import signal
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -11,7 +13,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from realm_edge.errors import UserError
+from realm_edge.evaluation.estimate import Pace, Part, Parts, seconds_left
 from realm_edge.files import leftovers, read_json, write_json
+from realm_edge.interrupt import ENDING, interrupts_held_back
 from realm_edge.progress import Progress
 
 Result = dict[str, Any]  # one result file
@@ -35,6 +39,13 @@ class Work(Protocol):
     def made_from(self) -> dict[str, Any]:
         """All that decides the result."""
 
+    @property
+    def parts(self) -> Parts:
+        """What computing it consists of."""
+
+    def spent(self, result: Result) -> Sequence[tuple[Part, float]]:
+        """The seconds that parts took, as far as the result says."""
+
     def compute(self) -> Result:
         """The content of the result file, but for ``made_from``."""
 
@@ -53,63 +64,84 @@ def results(cells: Sequence[Work], workers: int, progress: Progress) -> list[Res
     Raises:
         UserError: a cell cannot be computed, or its result was made with other settings or recordings.
     """
+    _remove_half_written(cells)
     found = [_read(cell) for cell in cells]
     missing = [index for index, result in enumerate(found) if result is None]
     progress.say(f"{len(cells)} cells, {len(cells) - len(missing)} of them done")
-    start = time.monotonic()
     todo = [cells[index] for index in missing]
-    computed = _in_processes(todo, workers) if min(workers, len(todo)) > 1 else ((at, _write(cell)) for at, cell in enumerate(todo))
-    for count, (at, result) in enumerate(progress.track(computed, "decoders", total=len(todo)), 1):
+    workers = min(workers, len(todo))
+    computed = _in_processes(todo, workers) if workers > 1 else ((at, _write(cell)) for at, cell in enumerate(todo))
+    began = dict.fromkeys(range(workers), time.monotonic())
+    for count, (at, result) in enumerate(progress.track(computed, "decoders", total=len(todo), estimate=False), 1):
         found[missing[at]] = result
-        left = (time.monotonic() - start) / count * (len(todo) - count)
+        now = time.monotonic()
+        undone = [index for index, where in enumerate(missing) if found[where] is None]
+        running = [(todo[index], now - began.setdefault(index, now)) for index in undone[:workers]]  # workers take them in their order
+        left = _left(cells, found, running, [todo[index] for index in undone[workers:]])
         progress.say(f"  {count}/{len(todo)} {todo[at].name}, about {left:.0f} s left")
     return [result for result in found if result is not None]
+
+
+def _left(cells: Sequence[Work], found: Sequence[Result | None], running: Sequence[tuple[Work, float]], waiting: Sequence[Work]) -> float:
+    done = [(cell, result) for cell, result in zip(cells, found, strict=True) if result is not None]
+    ready = {part.once for cell, _ in done for part in cell.parts if part.once is not None}
+    pace = Pace.of(spent for cell, result in done for spent in cell.spent(result))
+    return seconds_left([(cell.parts, elapsed) for cell, elapsed in running], [cell.parts for cell in waiting], ready, pace)
 
 
 def _in_processes(cells: Sequence[Work], workers: int) -> Iterator[tuple[int, Result]]:
     workers = min(workers, len(cells))
     spawn = multiprocessing.get_context("spawn")  # forking after torch has started threads can hang
     # The sessions travel once a worker, not once a cell, and in the background: as arguments they would make workers start in turn.
-    sent = spawn.Queue()
+    with _blocked():  # the first queue starts the process that tracks semaphores, and a terminal that closes would end it first
+        sent = spawn.Queue()
     sent.cancel_join_thread()
     for _ in range(workers):
         sent.put(cells)
     pool = ProcessPoolExecutor(workers, spawn, initializer=_start, initargs=(sent,))
     others = set(multiprocessing.active_children())
     try:
-        with _no_interrupt():
+        with interrupts_held_back(), _blocked():
             futures = {pool.submit(_compute, at): at for at in range(len(cells))}
         for future in as_completed(futures):
             yield futures[future], future.result()
         pool.shutdown()
-    except BaseException:  # Ctrl-C too: what waits is dropped, what runs is ended
+    except BaseException:  # Ctrl-C and SIGTERM too: what waits is dropped, what runs is ended
         for process in set(multiprocessing.active_children()) - others:
             process.kill()
         pool.shutdown(cancel_futures=True)  # waits for the pool's thread, which alone reaps them: two that wait for one child race
-        for folder in {folder for cell in cells for folder in cell.folders}:
-            for half_written in leftovers(folder):
-                half_written.unlink()
+        _remove_half_written(cells)
         raise
 
 
+def _remove_half_written(cells: Sequence[Work]) -> None:
+    for folder in {folder for cell in cells for folder in cell.folders}:
+        for half_written in leftovers(folder):
+            half_written.unlink(missing_ok=True)
+
+
 @contextmanager
-def _no_interrupt() -> Iterator[None]:
-    """Hold Ctrl-C back while workers start. They inherit the mask: of Ctrl-C, which reaches the whole group, only this process hears."""
-    waiting: list[int] = []
-    handler = signal.signal(signal.SIGINT, lambda number, frame: waiting.append(number))  # threads that torch started do not have the mask
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+def _blocked() -> Iterator[None]:
+    """Start processes that do not hear the signals, which reach the whole group: they inherit the mask, and this process ends them."""
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        signal.signal(signal.SIGINT, handler)
-    if waiting:
-        raise KeyboardInterrupt
 
 
 def _start(sent: "Queue[Sequence[Work]]") -> None:
     global _cells
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     _cells = sent.get()
+
+
+def _end_with_parent() -> None:
+    """However it ends: killed, it can tell nobody."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _compute(at: int) -> Result:

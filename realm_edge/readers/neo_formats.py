@@ -126,7 +126,10 @@ def _understood(label: str) -> Iterator[None]:
     except UserError:
         raise
     except ImportError as error:
-        raise UserError(f"{label}: it is read by Neo, which is not installed ({error}): pip install realm-edge[formats]") from error
+        remedy = "pip install realm-edge[formats]"
+        if error.name == "pyedflib":
+            remedy = "pip install pyedflib, which needs a C compiler for Python 3.13 and newer, or use Python 3.12"
+        raise UserError(f"{label}: what reads it is not installed ({error}): {remedy}") from error
     except Exception as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(

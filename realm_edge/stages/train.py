@@ -20,6 +20,7 @@ from realm_edge.metrics import score_test_part
 from realm_edge.models.student import Student, decode
 from realm_edge.progress import Progress
 from realm_edge.rundir import RunDir
+from realm_edge.session import Session
 from realm_edge.settings import Settings
 from realm_edge.stages.data import load_sessions
 from realm_edge.training.distil import distil
@@ -96,12 +97,12 @@ def _train(run: RunDir, progress: Progress, fabric: Fabric, precision: str) -> d
     bin_s = run.settings.bin_ms / 1000
     lfp = gather(sessions, heldout, "features", bin_s)
     decoders, teacher = _lfp_student(trainer, lfp)
-    decoders["lfp_wiener"] = _wiener(trainer, lfp, "lfp_wiener")
+    decoders["lfp_wiener"] = _wiener(trainer, lfp, heldout, "lfp_wiener")
     pretraining = {"lfp": lfp.as_json()}
     if heldout.counts is not None:
         spikes = gather(sessions, heldout, "counts", bin_s)
         decoders["spike_student"] = _spike_student(trainer, spikes)
-        decoders["spike_wiener"] = _wiener(trainer, spikes, "spike_wiener")
+        decoders["spike_wiener"] = _wiener(trainer, spikes, heldout, "spike_wiener")
         pretraining["spike"] = spikes.as_json()
         outputs.append(run.file("student_spike.safetensors"))
     elif trainer.writes:
@@ -177,13 +178,13 @@ def _decoder(student: Student, material: Material, histories: Mapping[str, Histo
     return _Decoder(decode(student, torch.from_numpy(material.inputs), material.decoded.starts).numpy(), facts)
 
 
-def _wiener(trainer: _Trainer, material: Material, name: str) -> _Decoder:
+def _wiener(trainer: _Trainer, material: Material, session: Session, name: str) -> _Decoder:
     start = time.monotonic()
     series = material.decoded
     inputs, targets = series.inputs.numpy(), series.targets.numpy()
-    trainer.progress.say(f"  {name}: ridge with {', '.join(map(str, trainer.settings.wiener_lags))} lags")
-    fitted = wiener.fit(inputs, targets, series.train_end, series.validation_end, trainer.settings.wiener_lags)
-    predicted = wiener.predict(fitted, inputs) * series.target_std.numpy() + series.target_mean.numpy()
+    fitted = wiener.fit(inputs, targets, series.train_end, session.starts)
+    trainer.progress.say(f"  {name}: ridge with {fitted.lags} lags")
+    predicted = wiener.predict(fitted, inputs, session.starts) * series.target_std.numpy() + series.target_mean.numpy()
     facts = {"parameters": fitted.parameters, "lags": fitted.lags, "alpha": fitted.alpha, "seconds": time.monotonic() - start}
     return _Decoder(predicted, facts)
 

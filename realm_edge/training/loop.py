@@ -16,10 +16,10 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from realm_edge.errors import UserError
+from realm_edge.interrupt import interrupts_held_back
 from realm_edge.progress import Progress
 from realm_edge.settings import FitSettings
 from realm_edge.training.history import History
-from realm_edge.training.interrupt import interrupts_held_back
 from realm_edge.training.machine import mean_over_processes, one_cpu, share
 from realm_edge.training.partial import Epoch, restore, save
 from realm_edge.training.step import new_state, stepper

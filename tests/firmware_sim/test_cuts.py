@@ -23,7 +23,7 @@ def whole() -> Profile:
     blocks = (Block(0, AT, 4, LOOP, (8,)), Block(2, AT + 8, 1, BX, (2,)))
     edges = (Edge(1, 0, 0, (6,)), Edge(3, 0, 2, (2,)))
     visits = np.array([(0, 0, 0, 3), (0, 0, 1, 2), (0, 0, 2, 1), (0, 0, 3, 1), (0, 1, 0, 2), (0, 1, 1, 2)], VISIT_RECORD)
-    return Profile((Region("decoder", 2, 34),), blocks, edges, visits, ((0, (5,)),))
+    return Profile((Region("decoder", 2, 34),), blocks, edges, visits, ((0, (5,)), (2, (0,))))
 
 
 def cut() -> Profile:
@@ -32,7 +32,7 @@ def cut() -> Profile:
     edges = (Edge(2, 0, 1, (8,)), Edge(3, 1, 0, (6,)), Edge(5, 1, 4, (2,)))
     first = [(0, 0, 0, 3), (0, 0, 1, 3), (0, 0, 2, 3), (0, 0, 3, 2), (0, 0, 4, 1), (0, 0, 5, 1)]
     visits = np.array([*first, (0, 1, 0, 2), (0, 1, 1, 2), (0, 1, 2, 2), (0, 1, 3, 2)], VISIT_RECORD)
-    return Profile((Region("decoder", 2, 34),), blocks, edges, visits, ((1, (5,)),))
+    return Profile((Region("decoder", 2, 34),), blocks, edges, visits, ((0, (2,)), (1, (3,)), (4, (0,))))
 
 
 def test_a_cut_loop_becomes_the_loop() -> None:

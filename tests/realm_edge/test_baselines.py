@@ -178,6 +178,34 @@ def test_gaps_in_the_behaviour_are_left_out(series: Series) -> None:
         kalman.fit(gaps)
 
 
+def test_kalman_transitions_and_states_stay_within_segments(series: Series) -> None:
+    """Two halves of one recording, whose behaviour jumps between them: fitted and filtered apart, each as if the other were not there."""
+    half = TRAIN // 2
+    starts = (0, half, half + 1, VALIDATION)
+    fitted = kalman.fit(replace(series, starts=np.array(starts)))
+    x = series.targets[:TRAIN].double().numpy()
+    inside = np.setdiff1d(np.arange(TRAIN - 1), [half - 1, half])  # a segment of one bin has no transition at all
+    before, after = x[inside], x[inside + 1]
+    a = np.linalg.solve(before.T @ before + np.eye(2), before.T @ after).T
+    # transition = (I - K C) A holds for that A alone.
+    np.testing.assert_allclose(fitted.transition, (np.eye(2) - fitted.gain @ observation(series)) @ a, atol=1e-8)
+    assert not np.allclose(fitted.transition, kalman.fit(series).transition, atol=1e-8)
+
+    together = fitted.predict(replace(series, starts=np.array(starts)))
+    alone = [
+        fitted.predict(replace(series, inputs=series.inputs[first:stop])) for first, stop in zip(starts, (*starts[1:], BINS), strict=True)
+    ]
+    np.testing.assert_array_equal(together, np.concatenate(alone))
+    assert not np.array_equal(together, fitted.predict(series))
+
+
+def observation(series: Series) -> np.ndarray:
+    """C of the Kalman filter: ridge of the inputs on the behaviour, with an intercept."""
+    x, z = series.targets[:TRAIN].double().numpy(), series.inputs[:TRAIN].double().numpy()
+    x, z = x - x.mean(axis=0), z - z.mean(axis=0)
+    return np.linalg.solve(x.T @ x + np.eye(2), x.T @ z).T
+
+
 def test_training_stops_at_the_last_label(series: Series) -> None:
     few = replace(series, targets=series.targets.clone())
     few.targets[100:TRAIN] = torch.nan

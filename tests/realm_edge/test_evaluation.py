@@ -32,7 +32,7 @@ SHARED = Path(__file__).parents[2].parent / "shared" / "data"
 TINY = {"d_model": 8, "n_layer": 1, "d_state": 4, "headdim": 8}
 FIT = {"epochs": 2, "lr": 1e-2, "batch": 4}
 VALUES = {
-    "window_bins": 60, "teacher": TINY, "student": TINY, "pretrain": FIT, "distil": FIT, "finetune": FIT, "wiener_lags": (1, 4),
+    "window_bins": 60, "teacher": TINY, "student": TINY, "pretrain": FIT, "distil": FIT, "finetune": FIT, "transformer_bins": 4,
     "synthetic": {"sessions": 3, "seconds": 22, "heldout_seconds": 22, "channels": 4, "units": 2},
 }  # fmt: skip
 SETTINGS = Settings.model_validate(VALUES)
@@ -50,7 +50,7 @@ class Counting(Silent):
     def __init__(self, stop: int | None = None) -> None:
         self.cells, self.stop = 0, stop
 
-    def track(self, items, description, total=None):
+    def track(self, items, description, total=None, estimate=True):
         for item in items:
             if description == "decoders":
                 self.cells += 1
@@ -122,10 +122,20 @@ def shared(out: Path) -> Counter[str]:
     return Counter(path.name.split("-")[0] for path in (out / "pretrained").glob("*.safetensors"))
 
 
+def expected_once(plan: Plan) -> int:
+    """Models that cells share, as the estimate of the time left counts them."""
+    todo = tasks(plan.recordings, plan.settings, plan.heldout, Silent())
+    given = cells.Conditions(plan.settings, plan.recordings, "", Path(), Path())
+    chosen = arms.decoders(plan.double, todo[0].decoded.counts is not None, bool(todo[0].others))
+    every = [cells.Cell(given, task, arm.name, share, 0) for arm in chosen for task in todo for share in plan.labels]
+    return len({part.once for cell in every for part in cell.parts if part.once is not None})
+
+
 def test_a_teacher_is_trained_once_for_all_sessions_and_labels(swept: Path) -> None:
     assert shared(swept) == {
         "pretrain": 1, "distil": 2, "supervised": 1, "autoencode": 1, "gru_pretrained": 1, "transformer_pretrained": 1,
     }  # fmt: skip  # the student and its half
+    assert expected_once(PLAN) == 7
 
 
 def test_a_second_run_computes_nothing(swept: Path) -> None:
@@ -169,7 +179,7 @@ def test_what_ends_one_process_ends_the_workers_too(tmp_path: Path) -> None:
 
 
 def test_results_of_other_settings_are_refused(swept: Path) -> None:
-    other = replace(PLAN, settings=SETTINGS.model_copy(update={"wiener_lags": (1,)}))
+    other = replace(PLAN, settings=SETTINGS.model_copy(update={"transformer_bins": 1}))
     with pytest.raises(UserError, match=r"results/.*json: made with other settings or recordings, .*: name another --out"):
         evaluate(other, swept, Silent())
 
@@ -345,7 +355,9 @@ def test_features_enter_at_the_decoder(tmp_path: Path) -> None:
     assert task.window == 50 and not task.others
 
     out = tmp_path / "out"
-    summary = evaluate(Plan(SETTINGS, Recordings((path,), "force", "power"), seeds=1, labels=(0.5, 1.0)), out, Silent())
+    plan = Plan(SETTINGS, Recordings((path,), "force", "power"), seeds=1, labels=(0.5, 1.0))
+    summary = evaluate(plan, out, Silent())
+    assert expected_once(plan) == 6
     assert shared(out) == {"pretrain": 1, "distil": 4, "autoencode": 1}  # alone, the session distils with the labels that are known
     rows = {row["decoder"]: row for row in summary["rows"] if row["labels"] == 0.5}
     assert not any(name.startswith("spike") for name in rows) and not summary["synthetic"]
@@ -381,7 +393,7 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     path = feature_file(tmp_path / "grip.nwb")
     (tmp_path / "tiny.toml").write_text(
-        "window_bins = 60\nwiener_lags = [1, 4]\n" + "".join(f"[{part}]\nepochs = 1\n" for part in ("pretrain", "distil", "finetune"))
+        "window_bins = 60\ntransformer_bins = 4\n" + "".join(f"[{part}]\nepochs = 1\n" for part in ("pretrain", "distil", "finetune"))
     )
     given = ["evaluate", "--config", "tiny.toml", "--data", path.name, "--behavior", "force", "--features", "power", "--seeds", "1"]
     shown = CliRunner().invoke(cli.main, [*given, "--out", "here", "--json"])

@@ -12,7 +12,6 @@ from realm_edge.readers import neo_formats
 from realm_edge.readers.contents import Request
 from tests import lab_files
 
-pyedflib = pytest.importorskip("pyedflib", reason="needs the extra formats")
 pytest.importorskip("neo", reason="needs the extra formats")
 
 RNG = np.random.default_rng(0)
@@ -352,8 +351,9 @@ def test_axona(tmp_path):
 # EDF and BDF
 
 
-@pytest.mark.parametrize(("suffix", "kind", "top"), [("edf", pyedflib.FILETYPE_EDFPLUS, 2**15), ("bdf", pyedflib.FILETYPE_BDFPLUS, 2**23)])
+@pytest.mark.parametrize(("suffix", "kind", "top"), [("edf", "FILETYPE_EDFPLUS", 2**15), ("bdf", "FILETYPE_BDFPLUS", 2**23)])
 def test_edf(tmp_path, suffix, kind, top):
+    pyedflib = pytest.importorskip("pyedflib", reason="pyedflib has no wheel for this Python")
     path = tmp_path / f"patient.{suffix}"
     data = RNG.integers(-top, top, (3000, 2)).astype(np.int32)
     header = {
@@ -365,7 +365,7 @@ def test_edf(tmp_path, suffix, kind, top):
         "transducer": "",
     }
     header |= {"digital_max": top - 1, "digital_min": -top}
-    with pyedflib.EdfWriter(str(path), 2, kind) as writer:
+    with pyedflib.EdfWriter(str(path), 2, getattr(pyedflib, kind)) as writer:
         writer.setSignalHeaders([header | {"label": label} for label in ("LFP L01", "LFP L12")])
         writer.writeSamples([np.ascontiguousarray(column) for column in data.T], digital=True)
         for onset, length, text in ((0.0, -1, "go"), (0.5, 0.25, "reach"), (1.25, -1, "go"), (2.5, -1, "stop")):
@@ -380,6 +380,13 @@ def test_edf(tmp_path, suffix, kind, top):
     assert contents.intervals["Event"] == same([[0.0, 1.25], [1.25, 2.5]])
     assert contents.intervals["Event/go"] == same([[0.0, 1.25]])
     assert contents.intervals["Epoch"] == same([[0.5, 0.75]])
+
+
+def test_edf_without_pyedflib(tmp_path, monkeypatch):
+    (tmp_path / "patient.edf").write_bytes(bytes(512))
+    monkeypatch.setitem(sys.modules, "pyedflib", None)
+    with pytest.raises(UserError, match=r"patient\.edf: what reads it is not installed .*: pip install pyedflib, which needs a C compiler"):
+        neo_formats.read(tmp_path / "patient.edf", REQUEST)
 
 
 # All of them

@@ -18,7 +18,7 @@ TINY = {"d_model": 8, "n_layer": 1, "d_state": 4, "headdim": 8}
 FIT = {"epochs": 2, "lr": 1e-2, "batch": 4}
 SETTINGS = Settings.model_validate(
     {
-        "window_bins": 60, "student": TINY, "distil": FIT, "finetune": FIT, "wiener_lags": (1, 4),
+        "window_bins": 60, "student": TINY, "distil": FIT, "finetune": FIT, "transformer_bins": 4,
         "synthetic": {"sessions": 2, "seconds": 22, "heldout_seconds": 22, "channels": 4, "units": 2},
     }
 )  # fmt: skip

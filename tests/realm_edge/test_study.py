@@ -27,7 +27,7 @@ from realm_edge.training.material import gather
 TINY = {"d_model": 8, "n_layer": 1, "d_state": 4, "headdim": 8}
 FIT = {"epochs": 2, "lr": 1e-2, "batch": 4}
 VALUES = {
-    "window_bins": 60, "teacher": TINY, "student": TINY, "pretrain": FIT, "distil": FIT, "finetune": FIT, "wiener_lags": (1, 4),
+    "window_bins": 60, "teacher": TINY, "student": TINY, "pretrain": FIT, "distil": FIT, "finetune": FIT, "transformer_bins": 4,
     "synthetic": {"sessions": 3, "seconds": 22, "heldout_seconds": 22, "channels": 4, "units": 2},
 }  # fmt: skip
 SETTINGS = Settings.model_validate(VALUES)
@@ -185,7 +185,7 @@ def test_studies_that_cannot_be_done(name: str, changes: dict, message: str, tmp
 def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "tiny.toml").write_text(
-        "window_bins = 60\nwiener_lags = [1, 4]\n[synthetic]\nsessions = 2\nseconds = 22\nheldout_seconds = 22\nchannels = 4\nunits = 2\n"
+        "window_bins = 60\n[synthetic]\nsessions = 2\nseconds = 22\nheldout_seconds = 22\nchannels = 4\nunits = 2\n"
     )
     given = ["study", "delay", "--config", "tiny.toml", "--seeds", "1", "--decoders", "wiener", "--workers", "1"]
     shown = CliRunner().invoke(cli.main, [*given, "--json"])

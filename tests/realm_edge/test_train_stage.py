@@ -28,7 +28,7 @@ from realm_edge.training.material import ONE_RECORDING
 TINY = {"d_model": 8, "n_layer": 1, "d_state": 4, "headdim": 8}
 FIT = {"epochs": 3, "lr": 1e-2, "batch": 4}
 SETTINGS = settings_module.Settings.model_validate(
-    {"window_bins": 40, "teacher": TINY, "student": TINY, "pretrain": FIT, "distil": FIT, "finetune": FIT, "wiener_lags": (1, 4)}
+    {"window_bins": 40, "teacher": TINY, "student": TINY, "pretrain": FIT, "distil": FIT, "finetune": FIT}
 )
 
 

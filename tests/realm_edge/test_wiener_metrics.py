@@ -1,5 +1,6 @@
 """Wiener filter and accuracy on data whose answers are known."""
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -12,8 +13,10 @@ from realm_edge.errors import UserError
 from realm_edge.metrics import accuracy, score_test_part
 from realm_edge.session import Session
 
+STARTS = (0, 300, 305, 1100)
 
-def delayed(bins=1500, delay=3, noise=0.1):
+
+def delayed(bins=1500, delay=1, noise=0.1):
     rng = np.random.default_rng(0)
     inputs = rng.standard_normal((bins, 4)).astype(np.float32)
     targets = np.zeros((bins, 2), np.float32)
@@ -22,68 +25,166 @@ def delayed(bins=1500, delay=3, noise=0.1):
     return inputs, targets + noise * rng.standard_normal(targets.shape).astype(np.float32)
 
 
-def test_lagged_puts_the_newest_bin_first_and_zeros_before_the_start():
-    x = np.arange(1, 7, dtype=np.float32).reshape(3, 2)
-    assert wiener.lagged(x, 2).tolist() == [[1, 2, 0, 0], [3, 4, 1, 2], [5, 6, 3, 4]]
+def windows(inputs, edges, starts=(0,)):
+    """Bin by bin and window by window: the mean of the inputs, zeros before the segment."""
+    rows = []
+    for k in range(len(inputs)):
+        first = max(start for start in starts if start <= k)
+        past = [inputs[k - lag] if k - lag >= first else np.zeros(inputs.shape[1]) for lag in range(edges[-1])]
+        rows.append(np.concatenate([np.mean(past[a:b], axis=0) for a, b in itertools.pairwise(edges)]))
+    return np.array(rows)
 
 
-def test_finds_the_lag_that_the_data_have():
+def decoded(columns, targets, rest, block, alpha):
+    """A block by the ridge of scikit-learn, fitted on the rest."""
+    return Ridge(alpha=alpha).fit(columns[rest], targets[rest]).predict(columns[block]).reshape(len(block), -1)
+
+
+def held_out_error(columns, targets, alpha, lags):
+    """Mean squared error over five blocks, by scikit-learn, with as many bins as lags left out around each."""
+    at, errors = np.arange(len(columns)), []
+    for block in np.array_split(at, 5):
+        rest = at[(at <= block[0] - lags) | (at >= block[-1] + lags)]
+        errors.append((decoded(columns, targets, rest, block, alpha) - targets[block]) ** 2)
+    return np.concatenate(errors).mean()
+
+
+def test_finds_the_lags_that_the_data_have():
     inputs, targets = delayed()
-    fitted = wiener.fit(inputs, targets, 1000, 1200, (1, 2, 5, 20))
-    assert fitted.lags == 5  # fewer miss the delayed input, more only add noise
+    fitted = wiener.fit(inputs, targets, 1200)
+    assert fitted.lags == 2  # fewer miss the delayed input, more only add noise
     scored = accuracy(targets[1200:], wiener.predict(fitted, inputs)[1200:])
     assert min(scored.r2) > 0.95
-    assert fitted.parameters == 5 * 4 * 2 + 2
+    assert fitted.parameters == 2 * 4 * 2 + 2
 
 
-def test_equals_ridge_and_is_causal():
+def test_lags_double_until_the_longest_is_not_the_best():
+    rng = np.random.default_rng(1)
+    inputs = rng.standard_normal((20_000, 2)).astype(np.float32)
+    total = np.cumsum(inputs[:, :1], axis=0)
+    targets = (total - np.concatenate((np.zeros((128, 1)), total[:-128]))) / 10 + 0.3 * rng.standard_normal((20_000, 1))
+    fitted = wiener.fit(inputs, targets.astype(np.float32), 16_000)
+    assert fitted.lags == 128  # far behind the filters that are tried at once, and not the last that is tried
+    assert accuracy(targets[16_000:], wiener.predict(fitted, inputs)[16_000:]).r2[0] > 0.9
+    taps = fitted.weights.reshape(128, 2)
+    np.testing.assert_allclose(taps[:, 0], 0.1, atol=0.03)
+    assert np.abs(taps[:, 1]).max() < 0.03
+
+
+@pytest.mark.parametrize(("edges", "starts"), [((0, 1, 2, 4), (0,)), (range(6), (0,)), ((0, 1, 2, 4, 8), STARTS)])
+def test_equals_ridge_on_means_over_windows(edges, starts):
     inputs, targets = delayed()
-    fitted = wiener.fit(inputs, targets, 1000, 1200, (5,))
-    columns = wiener.lagged(inputs, 5)
-    reference = Ridge(alpha=fitted.alpha).fit(columns[:1000], targets[:1000])
-    predicted = wiener.predict(fitted, inputs)
-    np.testing.assert_allclose(predicted, reference.predict(columns), atol=1e-4)
-    changed = inputs.copy()
+    fitted = wiener.fit_windows(inputs, targets, 1200, edges, starts)
+    columns = windows(inputs, edges, starts)
+    reference = Ridge(alpha=fitted.alpha).fit(columns[:1200], targets[:1200])
+    np.testing.assert_allclose(wiener.predict(fitted, inputs, starts), reference.predict(columns), atol=1e-4)
+    exact = held_out_error(columns[:1200], targets[:1200], fitted.alpha, edges[-1])
+    assert fitted.held_out_loss == pytest.approx(exact, rel=1e-5)
+
+
+@pytest.mark.parametrize(("scale", "noise", "expected"), [(1.0, 30.0, "large"), (0.1, 0.1, "small")])
+def test_the_penalty_is_never_at_the_end_of_the_grid(scale, noise, expected):
+    inputs, targets = delayed(noise=noise)
+    fitted = wiener.fit_windows(inputs * np.float32(scale), targets, 1200, (0, 1, 2))
+    columns = windows(inputs * scale, (0, 1, 2))[:1200]
+    losses = [held_out_error(columns, targets[:1200], fitted.alpha * factor, 2) for factor in (0.1, 1.0, 10.0)]
+    gain = wiener.GAIN * targets[:1200].var()
+    assert losses[1] <= min(losses[0], losses[2]) + 2 * gain
+    first = [10.0**power for power in wiener.FIRST_PENALTIES]
+    assert fitted.alpha >= first[-1] if expected == "large" else fitted.alpha < first[0]
+
+
+def test_what_cannot_be_decoded_is_answered_with_the_mean():
+    rng = np.random.default_rng(3)
+    inputs, targets = rng.standard_normal((1500, 4)).astype(np.float32), rng.standard_normal((1500, 1)).astype(np.float32)
+    fitted = wiener.fit(inputs, targets, 1200)
+    assert np.std(wiener.predict(fitted, inputs)) < 0.1
+    np.testing.assert_allclose(fitted.intercept, targets[:1200].mean(axis=0), atol=0.01)
+
+
+def test_nothing_leaks_from_a_block_into_the_fit_that_decodes_it():
+    """Targets that are a slow random walk, inputs without information: with shared inputs across the edge of a block lags would pay."""
+    rng = np.random.default_rng(4)
+    inputs = rng.standard_normal((1000, 3)).astype(np.float32)
+    targets = np.cumsum(rng.standard_normal((1000, 1)), axis=0).astype(np.float32)
+    targets /= targets.std()
+    fitted = wiener.fit_windows(inputs, targets, 1000, range(41))
+    exact = held_out_error(windows(inputs, range(41)), targets, fitted.alpha, 40)
+    assert fitted.held_out_loss == pytest.approx(exact, rel=1e-4)
+    at, errors = np.arange(1000), []
+    columns = windows(inputs, range(41))
+    for block in np.array_split(at, 5):
+        rest = np.setdiff1d(at, block)
+        errors.append((decoded(columns, targets, rest, block, fitted.alpha) - targets[block]) ** 2)
+    assert abs(np.concatenate(errors).mean() / exact - 1) > 1e-3  # without the margin it would be another figure
+
+
+def test_is_causal_and_never_reads_past_the_training_part():
+    inputs, targets = delayed()
+    expected = wiener.fit(inputs, targets, 1200)
+    spoiled_inputs, spoiled_targets = inputs.copy(), targets.copy()
+    spoiled_inputs[1200:], spoiled_targets[1200:] = np.inf, np.inf
+    fitted = wiener.fit(spoiled_inputs, spoiled_targets, 1200)
+    assert (fitted.lags, fitted.alpha) == (expected.lags, expected.alpha)
+    np.testing.assert_array_equal(fitted.weights, expected.weights)
+
+    predicted, changed = wiener.predict(fitted, inputs), inputs.copy()
     changed[700:] += 1
     np.testing.assert_array_equal(wiener.predict(fitted, changed)[:700], predicted[:700])
 
 
-def test_never_reads_the_test_part_and_skips_unknown_bins():
+def test_skips_unknown_bins():
     inputs, targets = delayed()
-    expected = wiener.fit(inputs, targets, 1000, 1200, (1, 5))
-    spoiled_inputs, spoiled_targets = inputs.copy(), targets.copy()
-    spoiled_inputs[1200:], spoiled_targets[1200:] = np.inf, np.inf
-    fitted = wiener.fit(spoiled_inputs, spoiled_targets, 1000, 1200, (1, 5))
-    assert (fitted.lags, fitted.alpha) == (expected.lags, expected.alpha)
-    np.testing.assert_array_equal(fitted.weights, expected.weights)
-
-    gaps = targets.copy()
-    gaps[100:200, 0] = np.nan
-    without = wiener.fit(inputs, gaps, 1000, 1200, (5,))
-    columns = wiener.lagged(inputs, 5)
+    targets[100:200, 0] = np.nan
+    without = wiener.fit_windows(inputs, targets, 1000, range(6))
     kept = np.r_[0:100, 200:1000]
-    reference = Ridge(alpha=without.alpha).fit(columns[kept], targets[kept])
+    reference = Ridge(alpha=without.alpha).fit(windows(inputs, range(6))[kept], targets[kept])
     np.testing.assert_allclose(without.weights, reference.coef_.T, atol=1e-4)
+
+
+def test_segments_are_decoded_as_if_each_were_alone():
+    inputs, targets = delayed()
+    fitted = wiener.fit_windows(inputs, targets, 1200, range(9), STARTS)
+    together = wiener.predict(fitted, inputs, STARTS)
+    alone = [wiener.predict(fitted, inputs[a:b]) for a, b in zip(STARTS, (*STARTS[1:], 1500), strict=True)]
+    np.testing.assert_array_equal(together, np.concatenate(alone))
+    assert not np.array_equal(together, wiener.predict(fitted, inputs))
+    assert not np.array_equal(fitted.weights, wiener.fit_windows(inputs, targets, 1200, range(9)).weights)
+    # Starts behind the training part change nothing.
+    np.testing.assert_array_equal(fitted.weights, wiener.fit_windows(inputs, targets, 1200, range(9), (*STARTS, 1300)).weights)
 
 
 def test_one_axis():
     inputs, targets = delayed()
-    fitted = wiener.fit(inputs, targets[:, 1:], 1000, 1200, (1,))
+    fitted = wiener.fit(inputs, targets[:, 1:], 1200)
     assert wiener.predict(fitted, inputs).shape == (1500, 1)
     assert accuracy(targets[1200:, 1:], wiener.predict(fitted, inputs)[1200:]).r2[0] > 0.95
 
 
-def test_no_more_inputs_than_half_the_training_bins():
-    inputs, targets = delayed()
-    assert wiener.fit(inputs, targets, 40, 1200, (2, 6, 20)).lags == 2  # 4 inputs x 6 lags > 20; without the rule, 6 would win
-    assert wiener.fit(inputs, targets, 48, 1200, (2, 6, 20)).lags == 6
+def test_no_more_columns_than_half_the_training_bins():
+    inputs, targets = delayed(delay=1)
+    assert wiener.fit(inputs, targets, 15).lags == 1  # 4 inputs x 2 windows > 7; without the rule, 2 would win
+    assert wiener.fit(inputs, targets, 16).lags == 2
 
 
-def test_nothing_known_to_learn_from():
+def test_no_more_lags_than_a_block_of_bins(monkeypatch):
+    tried = []
+
+    def noted(*arguments):
+        tried.append(arguments[3][-1])
+        return fit_windows(*arguments)
+
+    fit_windows = wiener.fit_windows
+    monkeypatch.setattr(wiener, "fit_windows", noted)
+    wiener.fit(*delayed(delay=12), 60)
+    assert tried == [1, 2, 4, 8]  # 60 bins make blocks of 12
+
+
+def test_too_little_to_learn_from():
     inputs, targets = delayed()
-    targets[1000:1200] = np.nan
-    with pytest.raises(UserError, match="no bin with known behaviour"):
-        wiener.fit(inputs, targets, 1000, 1200, (1,))
+    targets[9:] = np.nan
+    with pytest.raises(UserError, match=r"only 9 bins of known behaviour in the training part, and ridge with 1 lag\(s\) needs 10"):
+        wiener.fit(inputs, targets, 1200)
 
 
 def test_accuracy_by_hand():
