@@ -8,7 +8,7 @@ from pynwb import NWBHDF5IO
 from realm_edge import cli
 from realm_edge.errors import UserError
 from realm_edge.preparation import prepare
-from realm_edge.readers import read_recording
+from realm_edge.readers import Choices, read_recording
 from realm_edge.settings import Settings, changed
 from tests.nwb_file import recording_file, velocity
 
@@ -127,9 +127,13 @@ def test_spikes_in_any_order_and_units_that_never_fire(tmp_path):
     assert counts.sum(axis=0).tolist() == [(SPIKES < 59.98).sum()] * 2 + [0, 0]
 
 
-def test_a_spike_that_is_nan_is_named(tmp_path):
+def test_a_spike_that_is_nan_is_named_and_the_lfp_stays_of_use(tmp_path):
+    path = file_with(tmp_path, [np.append(SPIKES, np.nan)])
+    recording = read_recording(path)
+    assert recording.provenance["units_unusable"].endswith("un.nwb: Units: unit 0: spike 500 has time nan: remove it")
+    assert prepare(recording, SETTINGS, heldout=True).counts is None
     with pytest.raises(UserError, match=r"un\.nwb: Units: unit 0: spike 500 has time nan: remove it"):
-        read_recording(file_with(tmp_path, [np.append(SPIKES, np.nan)]))
+        read_recording(path, Choices(units_file=path))  # they were asked for
 
 
 LATE = np.arange(3000) / 50

@@ -86,9 +86,13 @@ def test_recordings_of_features_that_are_too_short(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "changes", "message"),
     [
-        (["--features", "voltage"], {}, "grip.nwb: --features voltage: no such series: use one of force, power"),
+        (["--features", "voltage"], {}, "grip.nwb: --features voltage: no such series: use --features with one of: force, power"),
         (["--features", "power"], {"other": np.ones(700)}, "2 series beside the features (force, other): choose one with --behavior"),
-        (["--features", "power", "--behavior", "speed"], {}, "grip.nwb: --behavior speed: no such series: use one of force, power"),
+        (
+            ["--features", "power", "--behavior", "speed"],
+            {},
+            "grip.nwb: --behavior speed: no such series: use --behavior with one of: force, power",
+        ),
         (["--features", "power"], {"power": np.full((700, 2), np.nan)}, "grip.nwb: power: row 0 is not finite: fill or crop it"),
         (["--behavior", "force"], {}, "grip.nwb: no LFP in it, only force, power"),
     ],

@@ -265,7 +265,7 @@ def _wrong(tmp_path: Path, kind: str) -> Path:
         ("broken mat", r"a\.mat: not readable as a file of Makin"),
         ("no t", r"a\.mat: not readable as a file of Makin"),
         ("position", r"a\.mat: cursor_pos has shape \(2, 7\), expected \(2 or more, 1500\)"),
-        ("no broadband", r"a\.nwb: not readable as a file of Makin"),
+        ("no broadband", r"a\.nwb: NWB version 1, of another layout than Makin.*convert it to NWB 2 or to \.npz"),
     ],
 )
 def test_wrong_files(tmp_path, kind, message):

@@ -66,15 +66,26 @@ def test_npz_minimal(tmp_path):
         ({"behavior_times": np.arange(99)}, "100 samples have times of shape"),
         ({"behavior_names": np.array(["v"])}, "1 names for 2 columns"),
         ({"good_channels": np.ones(2, bool)}, r"good_channels has shape \(2,\)"),
-        ({"spike_index": None}, "spike_times needs"),
-        ({"spike_index": np.array([3, 2, 4])}, "must not fall"),
-        ({"spike_times": np.array([0.1, np.nan, 0.2, 0.3])}, "unit 0: spike 1 has time nan"),
     ],
 )
 def test_npz_wrong(tmp_path, changed, message):
     with pytest.raises(UserError, match=rf"a\.npz: .*{message}|a\.npz: {message}") as caught:
         read_recording(save(tmp_path, **changed))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"spike_index": None}, "spike_times needs"),
+        ({"spike_index": np.array([3, 2, 4])}, "must not fall"),
+        ({"spike_times": np.array([0.1, np.nan, 0.2, 0.3])}, "unit 0: spike 1 has time nan"),
+    ],
+)
+def test_npz_with_spikes_that_cannot_be_used(tmp_path, changed, message):
+    recording = read_recording(save(tmp_path, **changed))
+    assert message in recording.provenance["units_unusable"] and recording.spike_times == ()
+    np.testing.assert_array_equal(np.asarray(recording.lfp), COUNTS)
 
 
 def test_npz_truncated_and_wrong_behaviour(tmp_path):

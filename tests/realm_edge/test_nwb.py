@@ -254,6 +254,8 @@ def test_the_data_stage_tells_of_gaps_choices_and_masks(tmp_path):
     ],
 )
 def test_files_that_are_no_recordings(tmp_path, name, message):
+    if name != "none.nwb":
+        (tmp_path / name).write_text("time,x")
     with pytest.raises(UserError, match=message):
         read_recording(tmp_path / name)
 

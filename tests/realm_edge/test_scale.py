@@ -61,6 +61,7 @@ def test_real_counts_stay_as_they_are(tmp_path, kind):
 
 
 WIDE = X.astype(np.float64) * GAIN  # V
+CONSTANTS = np.array([0.1, -0.3, 0.0, 0.002])  # V
 MADE_COUNTS = {
     "channel gains that differ": (X, {"conversion": 1.0, "channel_conversion": list(GAINS)}, X * GAINS),
     "and a common factor": (X, {"conversion": 0.5, "channel_conversion": list(GAINS)}, X * GAINS * 0.5),
@@ -71,7 +72,7 @@ MADE_COUNTS = {
     "float16 in V": (WIDE.astype(np.float16), {"conversion": 1.0}, WIDE.astype(np.float16).astype(np.float64)),
     "int32": (X.astype(np.int32) * 1000, {"conversion": GAIN / 1000}, WIDE),
     "a constant of 0.25 V": (WIDE + 0.25, {"conversion": 1.0}, WIDE + 0.25),
-    "a constant of each channel": ([*WIDE, 0.1, -0.3, 0.0, 0.002], {"conversion": 1.0}, [*WIDE, 0.1, -0.3, 0.0, 0.002]),
+    "a constant of each channel": (WIDE + CONSTANTS, {"conversion": 1.0}, WIDE + CONSTANTS),
 }
 
 
@@ -149,7 +150,7 @@ def test_one_sample_decides_nothing(tmp_path, kind):
         assert np.corrcoef(a, b)[0, 1] > 0.999
     assert ("clipped" in one.provenance) == np.isfinite(RARE[kind])
     if "clipped" in one.provenance:
-        assert one.provenance["clipped"].startswith("1 samples clipped at full scale, channel 0")
+        assert one.provenance["clipped"].startswith("1 sample(s) clipped at full scale, channel 0")
 
 
 @pytest.mark.parametrize("value", [5.0, np.nan, "noise"])
