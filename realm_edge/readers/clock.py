@@ -12,9 +12,12 @@ from realm_edge.table import Table
 _BLOCK = 1 << 17  # time stamps that are looked at together
 _GAP = 0.5  # periods by which a step must exceed one from which on a sample is missing
 _JITTERS = 6.0  # ... and by which it must exceed the steps' own jitter, in its standard deviations
-_AROUND = 16  # samples on each side of a gap whose medians say how long it is
+_AROUND, _MOST_AROUND = 16, 1024  # samples on each side of a gap whose medians say how long it is
+_ROUNDED = 4.0  # of which the distance between two values is one, so that a gap is longer than one and a half of that distance
+_REPEATED = 0.05  # share of stamps that equal the one before, from which on they were rounded
+_RUNS = 4  # ... or that many runs of stamps that were rounded to the same value
 _MAX_STRAY_S = 1e-3  # by which a time stamp may stray from the regular clock; half a period, or what stamps jitter, where that is more
-_MAX_JITTER_S = 5e-3  # ... up to this: a quarter of a bin of 20 ms
+_MAX_JITTER_S = 10e-3  # ... up to this: half a bin of 20 ms
 _MAD_TO_SD = 1.4826  # of Gaussian jitter
 
 
@@ -90,7 +93,7 @@ def clock_of(times: Times, samples: int, max_gap_s: float, label: str) -> Clock:
 
     Raises:
         UserError: other than one finite number a sample, fewer than two, stamps that go back by more than they jitter, or that stray more
-            than 1 ms (or half a period, or six times their jitter up to 5 ms) from any regular clock.
+            than 1 ms (or half a period, or six times their jitter up to 10 ms) from any regular clock.
     """
     if times.shape != (samples,):
         raise UserError(f"{label}: {samples} samples have times of shape {times.shape}: correct the file")
@@ -115,28 +118,43 @@ def _steps(times: Times, samples: int, label: str) -> tuple[NDArray[np.int64], N
     """The samples that a gap follows, how much longer than a period each such step is, the period, and the jitter of steps, all in s."""
     after, extra = [], []
     period, most = 0.0, 0.0
-    for first in range(0, samples - 1, _BLOCK):  # blocks share a sample, so that no step between two is lost
-        block = _finite(times, first, first + _BLOCK + 1, label)
+    for first in range(0, samples - 1, _BLOCK):  # blocks share samples, so that no step between two is lost and medians find enough
+        begin = max(0, first - _MOST_AROUND)
+        block = _finite(times, begin, min(first + _BLOCK, samples - 1) + 1 + _MOST_AROUND, label)
         steps = np.diff(block)
+        own = slice(first - begin, first - begin + min(_BLOCK, samples - 1 - first))
         if not period:
-            width = min(_AROUND, len(steps))
+            width = min(_MOST_AROUND if _rounding(steps) else _AROUND, max(1, len(steps) // 4))
             period = float(np.median((block[width:] - block[:-width]) / width))  # stamps that were rounded have no typical step
             if not period > 0:
                 raise UserError(f"{label}: time {block[1]} of sample 1 does not follow the one before: sort the samples")
-        jitter = _MAD_TO_SD * float(np.median(np.abs(steps - period)))
+        jitter = max(_MAD_TO_SD * float(np.median(np.abs(steps - period))), _rounding(steps))
         most = max(most, jitter)
         back = (steps <= 0) & (period - steps > max(_JITTERS * jitter, _GAP * period))
         if back.any():
-            sample = first + int(np.argmax(back)) + 1
-            raise UserError(f"{label}: time {block[sample - first]} of sample {sample} does not follow the one before: sort the samples")
-        wide = np.flatnonzero(steps - period > max(_GAP * period, _JITTERS * jitter))
-        after.append(first + wide)
-        residual = block - period * np.arange(len(block))
-        around = 1 if jitter < 0.01 * period else _AROUND
-        extra.append(
-            np.array([np.median(residual[at + 1 : at + 1 + around]) - np.median(residual[max(0, at + 1 - around) : at + 1]) for at in wide])
-        )
+            at = int(np.argmax(back)) + 1
+            raise UserError(f"{label}: time {block[at]} of sample {begin + at} does not follow the one before: sort the samples")
+        wide = own.start + np.flatnonzero(steps[own] - period > max(_GAP * period, _JITTERS * jitter))
+        after.append(begin + wide)
+        residual, around = block - period * np.arange(len(block)), _around(steps, jitter, period)
+        before = [np.median(residual[max(0, at + 1 - around) : at + 1]) for at in wide]
+        extra.append(np.array([np.median(residual[at + 1 : at + 1 + around]) for at in wide]) - before)
     return np.concatenate(after), np.concatenate(extra), period, most
+
+
+def _rounding(steps: NDArray[np.float64]) -> float:
+    """What rounding adds to the jitter of stamps that were often rounded to the same value, s."""
+    rounded = (steps == 0).mean() > _REPEATED and (steps > 0).any()
+    return float(steps[steps > 0].min()) / _ROUNDED if rounded else 0.0
+
+
+def _around(steps: NDArray[np.float64], jitter: float, period: float) -> int:
+    """How many samples on each side of a gap say how long it is: one where stamps are exact, several runs where they were rounded."""
+    if jitter < 0.01 * period:
+        return 1
+    changes = np.flatnonzero(steps > 0)
+    longest = int(np.diff(changes, prepend=-1).max()) if len(changes) else 1
+    return min(max(_AROUND, _RUNS * longest), _MOST_AROUND)
 
 
 def _fitted(

@@ -84,7 +84,7 @@ def _within_scale(
     names = [signal.channels[columns[channel]] for channel in np.flatnonzero(good & ~fit)]
     if names:
         shown = ", ".join(names[:8]) + (" and more" if len(names) > 8 else "")
-        notes["too_large"] = f"{shown}: more than {LIMIT // _TYPICAL + 1} times as large as the others (an auxiliary input?), left out"
+        notes["too_large"] = f"{shown}: beyond full scale at the scale of the others (an auxiliary input?), left out"
     return fit
 
 

@@ -167,3 +167,15 @@ def test_inspect_tells_of_the_clock_and_decoding_takes_it(tmp_path, times, line)
     expected = (SECONDS - (2 if "pauses" in line else 0)) / 0.02
     assert expected - 3 <= session.bins <= expected
     assert ("resampled" in session.provenance) == ("999.98" in line)
+
+
+@pytest.mark.parametrize(("rate", "digits"), [(30_000.0, 3), (30_000.0, 4), (2500.0159, 3), (1000.0, 2)])
+def test_stamps_that_many_samples_share(rate, digits):
+    """Rounded to milliseconds or worse: the rate is that of the samples, and no gap is seen where there is none."""
+    times = np.round(np.arange(200_000) / rate, digits)
+    clock = clock_of(times, len(times), 0.02, "a")
+    assert clock.rate == pytest.approx(rate, rel=2e-6) and clock.gaps == () and len(clock.starts) == 1
+    pause = np.round(np.delete(np.arange(200_000), slice(100_000, 101_000)) / rate, digits)  # 33 ms or more
+    clock = clock_of(pause, len(pause), 0.02, "a")
+    assert [first for first, _ in clock.starts] == [0, 100_000] and clock.gaps == ()
+    assert clock.starts[1][1] == pytest.approx(101_000 / rate, abs=10.0**-digits)
