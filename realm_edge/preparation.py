@@ -13,6 +13,7 @@ from realm_edge.broadband import Broadband
 from realm_edge.cutting import Piece, at_front_end_rate, pieces_of, split
 from realm_edge.errors import UserError
 from realm_edge.frontend import THRESHOLD_SECONDS, design, design_spike, feature_blocks, segments_z, spike_counts, spike_threshold
+from realm_edge.progress import Progress, Silent
 from realm_edge.readers.counts import LIMIT
 from realm_edge.recording import BehaviorSeries, Recording
 from realm_edge.resample import Resampler, same_rate
@@ -46,6 +47,7 @@ def prepare_in(
     heldout: bool,
     broadband: Broadband | None = None,
     threshold: NDArray[np.int32] | None = None,
+    progress: Progress | None = None,
 ) -> Session:
     """Put a recording on the bins of ``settings``.
 
@@ -62,6 +64,7 @@ def prepare_in(
         heldout: whether this is the session that is decoded.
         broadband: of a synthetic recording; its threshold crossings replace the sorted spikes.
         threshold: (channels,) ADC counts, of another session's spike front end; None estimates it from this one.
+        progress: notes how much of the LFP has been read.
 
     Raises:
         UserError: the recording is too short, its LFP is too slow or constant, or its behaviour is unknown in more than
@@ -93,7 +96,7 @@ def prepare_in(
     lfp, good, features, delay = None, np.ones(0, bool), None, 0.0
     if recording.lfp is not None:
         samples, channels = settings.lfp_samples_per_bin, recording.lfp.shape[1]
-        watched = _Watched(channels, train_end * samples)
+        watched = _Watched(channels, train_end * samples, bins * samples, progress or Silent())
         lfp = spooled(spool, watched.through(at_front_end_rate(recording, pieces, resampler, samples)), channels, np.int16)
         delay = recording.lfp_delay_s
         if resampler is not None:
@@ -156,14 +159,17 @@ def _resampler(recording: Recording, settings: Settings, label: str) -> Resample
 class _Watched:
     """What is noticed of the LFP while it passes: channels that never change in the training part, and samples at full scale."""
 
-    def __init__(self, channels: int, training: int) -> None:
+    def __init__(self, channels: int, training: int, total: int, progress: Progress) -> None:
         self.changes = np.zeros(channels, bool)
         self.clipped = np.zeros(channels, np.int64)
         self._training, self._first = training, np.zeros(0, np.int16)
+        self._total, self._progress = total, progress
 
     def through(self, parts: Iterator[NDArray]) -> Iterator[NDArray]:
-        left = self._training
+        left, seen = self._training, 0
         for part in parts:
+            seen += len(part)
+            self._progress.note(f"LFP: {100 * seen / self._total:.0f} %")
             if not len(self._first):
                 self._first = part[:1]
             self.changes |= (part[: max(left, 0)] != self._first).any(axis=0)

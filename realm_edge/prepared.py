@@ -9,6 +9,7 @@ import realm_edge
 from realm_edge import session as session_module
 from realm_edge.files import cache_folder, sha256_file, sha256_json
 from realm_edge.preparation import prepare_in
+from realm_edge.progress import Progress
 from realm_edge.readers import fingerprint, read_recording
 from realm_edge.settings import Settings
 from realm_edge.sources import Recordings
@@ -17,12 +18,13 @@ _MOST_BYTES = 20 << 30  # kept; what was used longest ago goes first
 _OF_TRAINING = ("preset", "seed", "synthetic", "teacher", "student", "pretrain", "distil", "finetune")  # settings that prepare nothing
 
 
-def prepared(recordings: Recordings, index: int, settings: Settings, heldout: bool) -> Path:
+def prepared(recordings: Recordings, index: int, settings: Settings, heldout: bool, progress: Progress | None = None) -> Path:
     """A file that :func:`realm_edge.session.load` reads: one recording as a session, prepared now or before.
 
     Args:
         index: of the recording.
         heldout: whether it is the session that is decoded.
+        progress: notes how much of the LFP has been read.
 
     Raises:
         UserError: the recording cannot be used.
@@ -40,7 +42,7 @@ def prepared(recordings: Recordings, index: int, settings: Settings, heldout: bo
         kept.parent.mkdir(parents=True, exist_ok=True)
         recording = read_recording(path, recordings.of(index), settings)
         with tempfile.TemporaryFile(dir=kept.parent) as spool:
-            session_module.save(prepare_in(spool, recording, settings, heldout), kept)
+            session_module.save(prepare_in(spool, recording, settings, heldout, progress=progress), kept)
         _forget(kept.parent, but=kept)
     os.utime(kept)
     return kept

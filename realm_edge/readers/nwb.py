@@ -192,13 +192,13 @@ def _held_in(file: NWBFile, place: str) -> list[Any]:
 
 
 def _by_name(containers: list[Any]) -> dict[str, Any]:
-    """By the shortest name that tells each from the others, in their order."""
-    places = [_place(each)[1:] for each in containers]
+    """In their order, by name; where several have one name, by where they are as well."""
+    places = [_place(each) for each in containers]
     named: dict[str, Any] = {}
     for each, place in zip(containers, places, strict=True):
-        same = [other for other in places if other[-1:] == place[-1:]]
-        depth = next((n for n in range(1, len(place) + 1) if sum(other[-n:] == place[-n:] for other in same) == 1), len(place))
-        named["/".join(place[-depth:]) if len(same) == 1 or depth == 1 else "/".join(place)] = each
+        alike = [other for other in places if other[-1] == place[-1]]
+        inside = [other for other in alike if other[1:] == place[1:]]  # in different parts of the file
+        named[place[-1] if len(alike) == 1 else "/".join(place[1:] if len(inside) == 1 else place)] = each
     return named
 
 

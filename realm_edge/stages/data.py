@@ -63,7 +63,7 @@ def run(run: RunDir, progress: Progress, recordings: Recordings) -> dict[str, An
     """
     recordings.check()
     _check_names(recordings.files)
-    made = _made(run, recordings)
+    made = _made(run, recordings, progress)
     total = len(recordings.files) or run.settings.synthetic.sessions
     progress.say("data: " + (f"reading {total} recording(s)" if recordings.files else f"generating {total} synthetic recordings"))
     paths, described, first = [], [], None
@@ -103,13 +103,13 @@ def load_sessions(run: RunDir) -> list[Session]:
     return [session_module.load(run.file("data", name)) for name in names]
 
 
-def _made(run: RunDir, recordings: Recordings) -> Iterator[Session]:
+def _made(run: RunDir, recordings: Recordings, progress: Progress) -> Iterator[Session]:
     if not recordings.files:
         return _synthetic_sessions(run.settings)
     if recordings.features is not None:
         return _feature_sessions(recordings.files, recordings.features, recordings.behavior, run.settings)
     return (
-        session_module.load(prepared(recordings, index, run.settings, path is recordings.files[-1]), ("lfp", "features"))
+        session_module.load(prepared(recordings, index, run.settings, path is recordings.files[-1], progress), ("lfp", "features"))
         for index, path in enumerate(recordings.files)
     )
 
