@@ -29,7 +29,7 @@ from realm_edge.files import sha256_json
 from realm_edge.metrics import accuracy
 from realm_edge.progress import Progress
 from realm_edge.rundir import RunDir
-from realm_edge.segments import within
+from realm_edge.segments import learnt_from
 from realm_edge.session import Session
 from realm_edge.stages.data import load_sessions
 from realm_edge.streams import LFP, Stream, present
@@ -71,7 +71,8 @@ def run(run: RunDir, progress: Progress, targets: Sequence[str]) -> dict[str, An
         material = gather(sessions, heldout, "features" if stream is LFP else "counts", run.settings.bin_ms / 1000)
         decoders = {STUDENT: _Graphs(load_model(stream.float_decoder(run)), load_model(stream.int8_decoder(run)))}
         scale = metadata(decoders[STUDENT].integers)["io"]["features"]["scale"]
-        training, starts = material.inputs[: heldout.train_end], within(heldout.starts, 0, heldout.train_end)
+        kept, starts = learnt_from(heldout.starts, heldout.valid, heldout.train_end)
+        training = material.inputs[: heldout.train_end][kept]
         warm_up = warm_up_bins(starts, len(training))
         stretches = Stretches.of(training[settled(starts, len(training), warm_up)], scale)
         for name, graph in _fitted(run, stream, heldout, material, progress):

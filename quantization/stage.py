@@ -24,7 +24,7 @@ from realm_edge.files import write_json
 from realm_edge.frontend import design, lfp_features
 from realm_edge.progress import Progress
 from realm_edge.rundir import RunDir
-from realm_edge.segments import within
+from realm_edge.segments import learnt_from, within
 from realm_edge.session import Session
 from realm_edge.settings import Settings
 from realm_edge.stages.data import load_sessions
@@ -78,12 +78,13 @@ def _quantised(
     run: RunDir, stream: Stream, session: Session, made_from: dict[str, str], progress: Progress
 ) -> tuple[onnx.ModelProto | None, onnx.ModelProto, tuple[Row, ...], dict[str, Any]]:
     """Integer front end (None where the stream has none), integer decoder, its tensor table, and what calibration.json says."""
-    training, starts = stream.inputs(session)[: session.train_end], within(session.starts, 0, session.train_end)
+    kept, starts = learnt_from(session.starts, session.valid, session.train_end)
+    training = stream.inputs(session)[: session.train_end][kept]
     warm_up = warm_up_bins(starts, len(training))
     counts = settled(starts, len(training), warm_up)
     frontend, feature_scale = None, input_scale(stream, run.settings, training)
     if stream.has_frontend(session):
-        plain = _plain_features(run.settings, session) if stream is LFP and run.settings.lfp.zscore_bins else training
+        plain = _plain_features(run.settings, session)[kept] if stream is LFP and run.settings.lfp.zscore_bins else training
         # Filters that start anew answer the step from 0 by more than they do later on: where they do so in use, it has to fit.
         seen = plain if len(session.starts) > 1 else plain[WARM_UP_BINS:]
         frontend = quantize_frontend(load_model(stream.float_frontend(run)), seen, made_from)

@@ -42,3 +42,19 @@ def within(starts: Starts, first: int, stop: int) -> NDArray[np.int64]:
     starts = np.asarray(starts, np.int64)
     inside = starts[(starts > first) & (starts < stop)] - first
     return np.concatenate([one_segment(), inside])
+
+
+def learnt_from(starts: Starts, valid: NDArray[np.bool_] | None, stop: int) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+    """Which of the bins ``[0, stop)`` lie in segments that are not void as a whole, ``(stop,)``, and where segments start among those.
+
+    Args:
+        valid: ``(bins,)``, as :attr:`realm_edge.session.Session.valid`.
+    """
+    kept = np.ones(stop, bool)
+    moved = []
+    for first, end in bounds(within(starts, 0, stop), stop):
+        if valid is not None and not valid[first:end].any():
+            kept[first:end] = False
+        else:
+            moved.append(int(kept[:first].sum()))
+    return kept, np.array(moved, np.int64)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from realm_edge.frontend import design, design_spike, lfp_features, spike_counts
-from realm_edge.segments import bounds, history, with_history, within
+from realm_edge.segments import bounds, history, learnt_from, with_history, within
 from realm_edge.settings import Settings, changed
 
 STARTS = np.array([0, 3, 10])
@@ -39,3 +39,13 @@ def test_every_segment_of_the_spike_front_end_starts_at_rest_whatever_the_blocks
     parts = [spike_counts(frontend, [x[a * samples : b * samples]]) for a, b in bounds(STARTS, 12)]
     for blocks in ([x], np.split(x, 12), [x[: 5 * samples], x[5 * samples :]]):
         np.testing.assert_array_equal(spike_counts(frontend, blocks, STARTS), np.concatenate(parts))
+
+
+def test_nothing_is_learnt_from_segments_that_are_void_as_a_whole():
+    valid = np.ones(12, bool)
+    valid[3:10] = False
+    valid[11] = False  # a single bin of a segment: its inputs are good, its behaviour is unknown
+    kept, starts = learnt_from(STARTS, valid, 12)
+    assert np.flatnonzero(kept).tolist() == [0, 1, 2, 10, 11] and starts.tolist() == [0, 3]
+    kept, starts = learnt_from(STARTS, None, 11)
+    assert kept.all() and starts.tolist() == [0, 3, 10]
