@@ -18,10 +18,12 @@ from numpy.typing import NDArray
 from sklearn.linear_model import Ridge
 
 from realm_edge import wiener
-from realm_edge.evaluation.tasks import Recordings, tasks
+from realm_edge.evaluation.tasks import tasks
 from realm_edge.metrics import accuracy
 from realm_edge.progress import Silent
+from realm_edge.readers import Choices
 from realm_edge.settings import Settings, load
+from realm_edge.sources import Recordings
 from realm_edge.training.material import gather
 from realm_edge.training.segments import Series
 
@@ -59,7 +61,7 @@ def main(files: tuple[Path, ...], behavior: str, config: Path | None, features: 
     settings = load(config) if config else Settings()
     print("| recording | inputs | lags | penalty | MSE, blocks | R2 | s | before: lags | penalty | R2 |\n|---|---|" + "---:|" * 8)
     for path in files:
-        (task,) = tasks(Recordings((path,), behavior, features), settings, 1, Silent())
+        (task,) = tasks(Recordings((path,), Choices((behavior,) if behavior else ()), features=features), settings, 1, Silent())
         for kind in ("features", "counts"):
             if getattr(task.decoded, kind) is None:
                 continue

@@ -22,9 +22,11 @@ from realm_edge.evaluation.convergence import cost_to_reach, race
 from realm_edge.evaluation.summary import SYNTHETIC, interval, observations, summarise
 from realm_edge.evaluation.sweep import Plan, evaluate
 from realm_edge.evaluation.table import markdown
-from realm_edge.evaluation.tasks import Recordings, shifted, split_features, tasks, with_labels
+from realm_edge.evaluation.tasks import shifted, split_features, tasks, with_labels
 from realm_edge.progress import Silent
+from realm_edge.readers import Choices
 from realm_edge.settings import PRESETS, Settings
+from realm_edge.sources import Recordings
 from realm_edge.training.material import gather
 from tests.feature_file import feature_file
 
@@ -351,11 +353,11 @@ def test_features_enter_at_the_decoder(tmp_path: Path) -> None:
     session, bin_s = feature_table.read(path, "power", None, SETTINGS, split_features)
     assert (session.bins, session.train_end, session.validation_end, session.synthetic) == (700, 476, 560, False)
     assert bin_s == pytest.approx(0.1) and session.target_names == ("force",) and session.features.shape == (700, 5)
-    (task,) = tasks(Recordings((path,), None, "power"), SETTINGS, 1, Silent())
+    (task,) = tasks(Recordings((path,), features="power"), SETTINGS, 1, Silent())
     assert task.window == 50 and not task.others
 
     out = tmp_path / "out"
-    plan = Plan(SETTINGS, Recordings((path,), "force", "power"), seeds=1, labels=(0.5, 1.0))
+    plan = Plan(SETTINGS, Recordings((path,), Choices(("force",)), features="power"), seeds=1, labels=(0.5, 1.0))
     summary = evaluate(plan, out, Silent())
     assert expected_once(plan) == 6
     assert shared(out) == {"pretrain": 1, "distil": 4, "autoencode": 1}  # alone, the session distils with the labels that are known
@@ -370,22 +372,22 @@ def test_sessions_of_different_tasks_are_not_averaged(tmp_path: Path) -> None:
     deep = feature_file(tmp_path / "deep.nwb", force=np.zeros((700, 2)))
     third = feature_file(tmp_path / "third.nwb")
     with pytest.raises(UserError, match="deep: its behaviour is force_0, force_1, but flat has force: compare sessions of one task"):
-        tasks(Recordings((third, flat, deep), "force", "power"), SETTINGS, 2, Silent())
+        tasks(Recordings((third, flat, deep), Choices(("force",)), features="power"), SETTINGS, 2, Silent())
 
 
 def test_recordings_of_features_that_are_too_short(tmp_path: Path) -> None:
     short = feature_file(tmp_path / "short.nwb", rows=200)
     with pytest.raises(UserError, match=r"short: a part of 2\.4 s is shorter than one training window of 5\.0 s"):
-        tasks(Recordings((short,), None, "power"), SETTINGS, 1, Silent())
+        tasks(Recordings((short,), features="power"), SETTINGS, 1, Silent())
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the shared recordings are not on this machine")
 def test_ridge_on_the_human_recording_reaches_its_floor(tmp_path: Path) -> None:
     """The floor was measured outside, with 100 ms bins, 80/20 in order of time: 0.40 to 0.43 from the ECoG features alone."""
     path = SHARED / "human_grip_force_features.nwb"
-    (task,) = tasks(Recordings((path,), "grip_force", "features"), Settings(), 1, Silent())
+    (task,) = tasks(Recordings((path,), Choices(("grip_force",)), features="features"), Settings(), 1, Silent())
     assert (task.decoded.bins, task.decoded.validation_end, task.bin_s) == (2810, 2248, pytest.approx(0.1))
-    conditions = cells.Conditions(Settings(), Recordings((path,), "grip_force", "features"), "", tmp_path, tmp_path)
+    conditions = cells.Conditions(Settings(), Recordings((path,), Choices(("grip_force",)), features="features"), "", tmp_path, tmp_path)
     assert cells.Cell(conditions, task, "wiener", 1.0, 0).compute()["r2"] > 0.3
 
 
@@ -412,8 +414,8 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (["--labels", "0.5,1.5"], "--labels 1.5: a share of the labels lies above 0 and up to 1"),
         (["--heldout", "some"], "--heldout some: use a number of sessions, or all"),
         (["--seeds", "0"], "--seeds 0: use 1 or more"),
-        (["--features", "power"], "--features power: the synthetic recordings have LFP"),
-        (["--behavior", "speed"], "--behavior speed: the synthetic recordings have one behaviour"),
+        (["--features", "power"], "--features power: the synthetic recordings have one of each"),
+        (["--behavior", "speed"], "--behavior speed: the synthetic recordings have one of each"),
         (["--decoders", "student,svm"], "--decoders svm: no such decoder: use some of student,student_half,"),
         (["--workers", "0"], "--workers 0: use 1 or more"),
         (["--data", "none.nwb"], "none.nwb: no such file"),

@@ -10,9 +10,9 @@ from realm_edge.errors import UserError
 from realm_edge.evaluation import stability
 from realm_edge.evaluation.summary import SYNTHETIC
 from realm_edge.evaluation.sweep import Plan
-from realm_edge.evaluation.tasks import Recordings
 from realm_edge.progress import Silent
 from realm_edge.settings import Settings
+from realm_edge.sources import Recordings
 
 TINY = {"d_model": 8, "n_layer": 1, "d_state": 4, "headdim": 8}
 FIT = {"epochs": 2, "lr": 1e-2, "batch": 4}

@@ -15,12 +15,13 @@ from realm_edge.evaluation import study
 from realm_edge.evaluation.studies import STUDIES
 from realm_edge.evaluation.summary import SYNTHETIC
 from realm_edge.evaluation.sweep import Plan
-from realm_edge.evaluation.tasks import Recordings, tasks
+from realm_edge.evaluation.tasks import tasks
 from realm_edge.evaluation.zero_phase import WHOLE_SESSION, ZERO_PHASE, zero_phase_features
 from realm_edge.frontend import design, lfp_features
 from realm_edge.progress import Silent
 from realm_edge.segments import bounds
 from realm_edge.settings import Settings, changed
+from realm_edge.sources import Recordings
 from realm_edge.synthetic import generate
 from realm_edge.training.material import gather
 
@@ -168,7 +169,7 @@ def test_settings_can_be_changed_in_part() -> None:
     [
         ("stability2", {}, "study stability2: no such study: use one of noise, delay,"),
         ("noise", {"recordings": Recordings((Path("a.nwb"),))}, "study noise: it changes the synthetic recordings: leave --data out"),
-        ("causality", {"recordings": Recordings((Path("a.nwb"),), None, "power")}, "study causality: it changes the filters"),
+        ("causality", {"recordings": Recordings((Path("a.nwb"),), features="power")}, "study causality: it changes the filters"),
         ("pretraining", {"recordings": Recordings((Path("a.nwb"),))}, "study pretraining: 1 session(s) leave nothing to vary"),
         (
             "delay",
