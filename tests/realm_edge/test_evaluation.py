@@ -371,7 +371,7 @@ def test_sessions_of_different_tasks_are_not_averaged(tmp_path: Path) -> None:
     flat = feature_file(tmp_path / "flat.nwb")
     deep = feature_file(tmp_path / "deep.nwb", force=np.zeros((700, 2)))
     third = feature_file(tmp_path / "third.nwb")
-    with pytest.raises(UserError, match="deep: its behaviour is force_0, force_1, but flat has force: compare sessions of one task"):
+    with pytest.raises(UserError, match="deep: its behaviour is force_x, force_y, but flat has force: compare sessions of one task"):
         tasks(Recordings((third, flat, deep), Choices(("force",)), features="power"), SETTINGS, 2, Silent())
 
 
