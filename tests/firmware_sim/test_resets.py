@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from export.stepgraph import save_model
 from export.tvm.bundle import write_bundle
 from firmware_sim.compare import Expected
-from firmware_sim.qemu import find_emulator
+from firmware_sim.emulator import find_emulator
 from firmware_sim.simulate import StreamResult, simulate_stream
 from firmware_sim.targets import get_target
 from firmware_sim.validation.firmware import FIRMWARES
@@ -55,7 +55,7 @@ def case_of(name: str, request) -> Case:
 @pytest.mark.parametrize("name", ["LFP", "spikes", "channel", "wiener", "gru"])
 def test_firmware_with_resets_equals_onnxruntime(name, target, request, tmp_path: Path):
     try:
-        find_emulator(get_target(target).machine.emulator)
+        find_emulator(get_target(target))
     except UserError as error:
         pytest.skip(str(error))
     case = case_of(name, request)
