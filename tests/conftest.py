@@ -1,7 +1,6 @@
 """A small decoder and a small recording, float and int8."""
 
 import dataclasses
-import os
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +18,7 @@ from quantization.decoder import quantize_decoder
 from quantization.formats import Formats, widenable
 from quantization.frontend import quantize_frontend
 from quantization.golden import run_frontend
+from realm_edge import prepared
 from realm_edge.baselines.recurrent import Recurrent
 from realm_edge.frontend import design, design_spike, lfp_features
 from realm_edge.models.student import Student
@@ -32,15 +32,12 @@ torch.set_num_threads(1)  # on busy cores two threads wait for each other more t
 
 
 @pytest.fixture(autouse=True, scope="session")
-def _own_cache(tmp_path_factory):
+def _own_sessions(tmp_path_factory):
     """Prepared sessions of tests are kept among the tests' files, not in the user's cache."""
-    before = os.environ.get("XDG_CACHE_HOME")
-    os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
-    yield
-    if before is None:
-        del os.environ["XDG_CACHE_HOME"]
-    else:
-        os.environ["XDG_CACHE_HOME"] = before
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(prepared, "cache_folder", lambda: folder)
+        yield
 
 
 @dataclass(frozen=True)
