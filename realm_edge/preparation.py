@@ -93,6 +93,7 @@ def prepare_in(
     edges = np.unique(np.concatenate([edges, ends[[train_end - 1, validation_end - 1]]]) - settings.output_delay_ms / 1000)
     targets, names, unit = _targets(recording, settings, ends, origins, edges, valid, label, notes)
 
+    _check_parts(targets, {"training": train_end, "validation": validation_end, "test": bins}, label)
     lfp, good, features, delay = None, np.ones(0, bool), None, 0.0
     if recording.lfp is not None:
         samples, channels = settings.lfp_samples_per_bin, recording.lfp.shape[1]
@@ -220,6 +221,18 @@ def _targets(
             'set behavior_transform = "circular" in --config to decode sine and cosine'
         )
     return transformed(targets, behavior, settings.behavior_transform, label)
+
+
+def _check_parts(targets: NDArray[np.float32], ends: dict[str, int], label: str) -> None:
+    """Refuse a part in which nothing is known; a session that is not decoded has no test part."""
+    first = 0
+    for part, end in ends.items():
+        if end > first and not np.isfinite(targets[first:end]).all(axis=1).any():
+            raise UserError(
+                f"{label}: the behaviour of the whole {part} part (bins {first} to {end}) is unknown, invalid or unobserved: "
+                "choose other parts with [split] in --config, or crop the recording"
+            )
+        first = end
 
 
 def _good_channels(changes: NDArray[np.bool_], given: NDArray[np.bool_] | None, label: str) -> NDArray[np.bool_]:

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
+
 from realm_edge import feature_table
 from realm_edge.errors import UserError
 from realm_edge.readers import fingerprint, lfp_rate
@@ -80,6 +82,9 @@ class Recordings:
         Raises:
             UserError: naming the option.
         """
+        for offset in self.sync_offsets:
+            if not np.isfinite(offset):
+                raise UserError(f"--sync-offset {offset}: use a number of seconds")
         chosen = [(option, value) for option, value in self.flags() if option != "--data"]
         if not self.files and chosen:
             option, value = chosen[0]
@@ -131,4 +136,10 @@ def fitted(settings: Settings, recordings: Recordings) -> Settings:
         return settings
     rates = [lfp_rate(path, recordings.of(index), settings) for index, path in enumerate(recordings.files)]
     held = tuple(band for band in settings.lfp.bands_hz if 2 * band[1] <= min(rates))
+    if not held and settings.lfp.bands_hz:
+        slowest = recordings.files[rates.index(min(rates))]
+        raise UserError(
+            f"{slowest}: LFP at {min(rates):.6g} Hz is too slow for every band of the preset: is its rate in kHz, or are its time stamps "
+            "in ms? Correct them, or set lfp.bands_hz in --config"
+        )
     return settings if held == settings.lfp.bands_hz else changed(settings, {"lfp": {"bands_hz": held}})

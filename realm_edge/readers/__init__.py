@@ -117,7 +117,7 @@ def fingerprint(path: Path, choices: Choices = _ANY) -> str:
         UserError: there is no such recording.
     """
     files = [file for file in (choices.behavior_file, choices.units_file) if file is not None]
-    if choices.segments is not None and Path(choices.segments).suffix in sheets.SUFFIXES:
+    if choices.segments is not None and Path(choices.segments).suffix.lower() in sheets.SUFFIXES:
         files.append(Path(choices.segments))
     hashes = [_fingerprint(path), *(_fingerprint(file) for file in files)]
     return hashes[0] if len(hashes) == 1 else sha256_json(hashes)

@@ -144,7 +144,7 @@ def behavior_of(sources: Sources, choices: Choices, label: str) -> tuple[Behavio
     source = sources.behavior or sources.main
     where = str(choices.behavior_file or label)
     wanted: Sequence[str] = choices.behavior
-    if not wanted and choices.behavior_file is not None and choices.behavior_file.suffix in sheets.SUFFIXES:
+    if not wanted and choices.behavior_file is not None and choices.behavior_file.suffix.lower() in sheets.SUFFIXES:
         wanted = tuple(source.behaviors)  # of a table that was named for its behaviour, all columns
     if wanted:
         found = dict(pick(source.behaviors, name, "--behavior", where) for name in wanted)
@@ -239,7 +239,7 @@ def _in_a_row(tables: list) -> Rows:
 def _trials(main: Contents, choices: Choices, label: str) -> Intervals | None:
     if choices.segments is None:
         return None
-    if choices.segments not in main.intervals and Path(choices.segments).suffix in sheets.SUFFIXES:
+    if choices.segments not in main.intervals and Path(choices.segments).suffix.lower() in sheets.SUFFIXES:
         found = sheets.intervals(Path(choices.segments))
     elif choices.segments in main.intervals:
         found = main.intervals[choices.segments]

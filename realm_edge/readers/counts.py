@@ -1,9 +1,10 @@
 """From what a file holds to ADC counts: int16, one scale for all channels, as a front end would have digitised them.
 
 Real counts stay as they are: integers with one gain, less a whole number of counts where they are offset binary. Anything else gets a
-scale of its own, chosen on the training part alone: what the typical channel exceeds in 0.1 % of the time becomes 4,096 counts, an
-eighth of full scale, and what lies beyond full scale is clipped, as an ADC does. So neither a rare artefact nor an auxiliary channel
-takes the resolution of the others. A channel's constant is taken out where counts are made here.
+scale of its own, chosen on the training part alone: the typical channel's excursion becomes 4,096 counts, an eighth of full scale, and
+what lies beyond full scale is clipped, as an ADC does. The excursion is the median, over stretches of the training part, of the largest
+value in each: so neither an artefact that is shorter than half of it nor an auxiliary channel takes the resolution of the others.
+A channel's constant is taken out where counts are made here.
 """
 
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ from realm_edge.table import Rows, blocks
 
 LIMIT = 32767  # counts; where a value is clipped
 _TYPICAL = 4096  # counts that the typical channel's excursion becomes
-_QUANTILE = 0.999  # of the distance from the median: the excursion
+_STRETCHES = 32  # of the training part, in each of which the largest distance from the median is looked for
 _SAMPLED = 1 << 14  # rows from which medians and excursions are taken
 _FEW_COUNTS = 64  # peak to peak; a channel with fewer has lost its signal
 _MAX_UNKNOWN = 0.2  # share of samples that are NaN, from which on a channel counts as bad
@@ -161,7 +162,8 @@ def _scaling(raw: _Raw, gain: NDArray, offset: NDArray, good: NDArray[np.bool_],
         return _Scaling(common, np.zeros(channels), np.ones(channels), offset, None, False)
     sample = _sample(raw, max(1, round(training * len(raw))))
     centre = np.nanmedian(sample, axis=0)
-    excursion = np.nanquantile(np.abs(sample - centre), _QUANTILE, axis=0) * np.abs(gain)  # in unit
+    distances = np.array_split(np.abs(sample - centre), min(_STRETCHES, len(sample)))
+    excursion = np.median([np.nanmax(part, axis=0, initial=0.0) for part in distances], axis=0) * np.abs(gain)  # in unit
     alive = judged & (excursion > 0)
     typical = float(np.median(excursion[alive])) if alive.any() else 0.0
     if integers and shares and typical / abs(common) <= LIMIT / 4:

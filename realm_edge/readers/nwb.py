@@ -1,5 +1,6 @@
 """Recordings in NWB 2, as HDF5 or as Zarr: LFP from ElectricalSeries, spike times from Units, behaviour from any other series."""
 
+import re
 import warnings
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -113,7 +114,7 @@ def _zarr(path: Path) -> Any:
 
 def _remedy(error: Exception) -> str:
     text = str(error).lower()
-    if "lock" in text:
+    if re.search(r"\block", text):  # and not the "sblock" of a truncated file
         return "another program has it open for writing: close it there, or set HDF5_USE_FILE_LOCKING=FALSE"
     if "unable to open external" in text or "no such file" in text:
         return "it links to a file that is not there: put that file beside it"

@@ -30,7 +30,7 @@ def read(path: Path, request: Request) -> Contents:
     """
     table = _table(path)
     unit = _column(table, _UNITS)
-    series = [name for name in table.columns if name != unit and name.lower() not in _TIMES and table[name].dtype.kind in "iuf"]
+    series = [name for name in table.columns if name != unit and name.lower() not in _TIMES and _is_series(table[name])]
     return Contents(
         name=path.stem,
         lfp={},
@@ -58,10 +58,11 @@ def intervals(path: Path) -> Intervals:
 
 def _table(path: Path) -> pd.DataFrame:
     try:
-        if path.suffix == ".parquet":
+        if path.suffix.lower() == ".parquet":
             table = pd.read_parquet(path)
         else:
-            table = pd.read_csv(path, sep="\t" if path.suffix == ".tsv" else ",", skipinitialspace=True)
+            separator = "\t" if path.suffix.lower() == ".tsv" else ","
+            table = pd.read_csv(path, sep=separator, skipinitialspace=True, index_col=False, comment="#")
     except ImportError as error:
         raise UserError(f"{path}: Parquet is read by pyarrow: pip install 'realm-edge[formats]'") from error
     except FileNotFoundError as error:
@@ -71,7 +72,16 @@ def _table(path: Path) -> pd.DataFrame:
         raise UserError(f"{path}: not readable as a table ({type(error).__name__}: {reason}): write it again") from error
     if not len(table):
         raise UserError(f"{path}: an empty table")
-    return table.rename(columns=str)
+    table = table.rename(columns=lambda name: str(name).strip())
+    if len(table.columns) == 1 and any(sign in table.columns[0] for sign in ";\t"):
+        raise UserError(f"{path}: its columns are not separated by commas: write it again with commas (.csv) or tabs (.tsv)")
+    numbers = [name for name in table.columns if name.startswith("Unnamed:") and (table[name] == np.arange(len(table))).all()]
+    return table.drop(columns=numbers)  # of the rows, which pandas writes unless it is told not to
+
+
+def _is_series(column: pd.Series) -> bool:
+    """Whether a column is meant to hold numbers; a single cell that is none is for whoever reads the column to refuse."""
+    return bool(column.dtype.kind in "iuf" or (column.dtype.kind != "b" and pd.to_numeric(column, errors="coerce").notna().mean() > 0.5))
 
 
 def _column(table: pd.DataFrame, names: tuple[str, ...]) -> str | None:
@@ -80,7 +90,7 @@ def _column(table: pd.DataFrame, names: tuple[str, ...]) -> str | None:
 
 def _numbers(table: pd.DataFrame, name: str, path: Path) -> NDArray[np.float64]:
     if table[name].dtype.kind not in "iuf":
-        raise UserError(f"{path}: column '{name}' holds no numbers: correct it")
+        raise UserError(f"{path}: column '{name}' holds something that is no number: correct it, or choose other columns with --behavior")
     return table[name].to_numpy(np.float64)
 
 
@@ -102,5 +112,7 @@ def _units(table: pd.DataFrame, path: Path) -> Units:
     if unit is None:
         return Units(())
     times = _times(table, path)
+    if table[unit].isna().any():
+        raise UserError(f"{path}: {int(table[unit].isna().sum())} rows name no unit in column '{unit}': correct or remove them")
     groups = table.groupby(unit, sort=True).indices
     return Units(tuple(check_spikes(times[rows], f"{path}: unit {name}") for name, rows in groups.items()))

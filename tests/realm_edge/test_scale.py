@@ -208,3 +208,16 @@ def test_gains_and_offsets_of_npz(tmp_path):
     recording = read_recording(tmp_path / "a.npz")
     expected = X * GAINS + [0, 1e-3, 0, 0]
     assert recording.lfp_unit == "V" and np.abs(volts(recording) - expected).max() <= 0.51 * recording.lfp_scale
+
+
+@pytest.mark.parametrize(("start", "stop"), [(0, 1000), (1000, 1100), (20_000, 26_000)])
+def test_an_artefact_decides_nothing(tmp_path, start, stop):
+    """0.3 V over 0.1 to 6 s of the 43 s that scales are chosen on, at the start too."""
+    data = WIDE.astype(np.float32)
+    data[start:stop] += 0.3
+    recording = read_recording(recording_file(tmp_path / "a.nwb", data, conversion=1.0))
+    reference = read_recording(recording_file(tmp_path / "b.nwb", WIDE.astype(np.float32), conversion=1.0))
+    assert 0.7 < recording.lfp_scale / reference.lfp_scale < 1.5
+    clean = np.r_[0:start, stop : len(data)]
+    assert np.abs(volts(recording)[clean] - WIDE[clean]).max() <= 0.51 * recording.lfp_scale
+    assert min(len(np.unique(channel)) for channel in np.asarray(recording.lfp)[clean].T) > 1000
