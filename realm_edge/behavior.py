@@ -10,6 +10,8 @@ GAP_S = 1.0  # unknown behaviour no longer than this is interpolated
 SAME_TIME_S = 1e-6  # two clock readings closer than this are the same
 _TURNS = {"rad": 2 * np.pi, "radian": 2 * np.pi, "radians": 2 * np.pi, "deg": 360.0, "degree": 360.0, "degrees": 360.0, "°": 360.0}
 
+_NO_UNIT = ("", "a.u.", "n.a.", "unknown", "1")
+
 
 def turn_of(unit: str) -> float | None:
     """A full turn in a unit of angle; None for other units."""
@@ -102,7 +104,7 @@ def transformed(
     if transform == "log":
         return np.log1p(np.maximum(targets, 0.0)).astype(np.float32), series.names, f"ln({series.unit} + 1)"
     if transform == "circular":
-        angle = targets * (2 * np.pi / _turn(series, label))
+        angle = targets * (2 * np.pi / _turns(series, label))
         pairs = np.stack([np.cos(angle), np.sin(angle)], axis=2).reshape(len(angle), -1)
         return pairs.astype(np.float32), tuple(f"{name}_{part}" for name in series.names for part in ("cos", "sin")), "1"
     return targets.astype(np.float32), series.names, series.unit
@@ -126,14 +128,20 @@ def angle_error_deg(true: NDArray[np.floating], decoded: NDArray[np.floating]) -
     return np.degrees(np.abs(np.arctan2(np.sin(difference), np.cos(difference)))).mean(axis=0)
 
 
-def _turn(series: BehaviorSeries, label: str) -> float:
-    """A full turn, in the series' unit; without a known unit, radians where they fit."""
-    turn = turn_of(series.unit)
+def _turns(series: BehaviorSeries, label: str) -> NDArray[np.float64]:
+    """A full turn of each column, in its unit, ``(dims,)``; without a known unit, radians where they fit."""
+    units = series.unit.split(", ")
+    each = units if len(units) == len(series.names) else units[:1] * len(series.names)
+    return np.array([_turn(series.values[:, at], unit, f"{label}: {series.names[at]}") for at, unit in enumerate(each)])
+
+
+def _turn(values: NDArray[np.floating], unit: str, label: str) -> float:
+    turn = turn_of(unit)
     if turn is not None:
         return turn
-    span = float(np.nanmax(series.values) - np.nanmin(series.values))
+    if unit.strip().lower() not in _NO_UNIT:
+        raise UserError(f'{label}: behavior_transform = "circular": {unit} is no unit of angles: choose a series in radians or degrees')
+    span = float(np.nanmax(values) - np.nanmin(values))
     if span > 360.0 * (1 + 1e-3):
-        raise UserError(
-            f'{label}: behavior_transform = "circular": values in {series.unit} span {span:g}, more than a turn: choose an angle'
-        )
+        raise UserError(f'{label}: behavior_transform = "circular": values span {span:g}, more than a turn: choose an angle')
     return 2 * np.pi if span <= 2 * np.pi * (1 + 1e-3) else 360.0

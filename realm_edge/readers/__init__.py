@@ -138,7 +138,8 @@ def _fingerprint(path: Path) -> str:
     beside = makin.kinematics_of(path)
     if beside != path and beside.is_file() and makin.is_nwb_1(path):
         return _of_all([path, beside])
-    return sha256_file(path)
+    linked = [file for file in nwb.linked_files(path) if file.is_file()] if path.suffix.lower() == ".nwb" else []
+    return _of_all([path, *linked]) if linked else sha256_file(path)
 
 
 def _of_all(files: list[Path]) -> str:

@@ -152,6 +152,30 @@ def _dangling(group: h5py.Group) -> dict[str, str]:
     return found
 
 
+def linked_files(path: Path) -> list[Path]:
+    """The other files that an HDF5 file reaches by external links or external storage, sorted."""
+    try:
+        with h5py.File(path) as file:
+            return sorted({path.parent / name for name in _links(file)} - {path})
+    except (OSError, RuntimeError, KeyError, ValueError):  # of a file that is broken or open elsewhere: whoever reads it says so
+        return []
+
+
+def _links(group: h5py.Group) -> set[str]:
+    found: set[str] = set()
+    for name in group:
+        link = group.get(name, getlink=True)
+        if isinstance(link, h5py.ExternalLink):
+            found.add(link.filename)
+        elif isinstance(link, h5py.HardLink):
+            child = group[name]
+            if isinstance(child, h5py.Group):
+                found |= _links(child)
+            else:
+                found |= {str(file) for file, _, _ in child.external or ()}
+    return found
+
+
 def _take_out(builder: Any) -> bool:
     parent = builder.parent
     return any(kind.pop(builder.name, None) is not None for kind in (parent.groups, parent.datasets))

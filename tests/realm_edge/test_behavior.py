@@ -1,13 +1,16 @@
 """Behaviour between its samples: angles that wrap, gaps, edges that nothing looks across."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from pynwb.behavior import CompassDirection, SpatialSeries
 
-from realm_edge.behavior import interpolated, turn_of, wraps
+from realm_edge.behavior import interpolated, transformed, turn_of, wraps
 from realm_edge.errors import UserError
 from realm_edge.preparation import prepare
 from realm_edge.readers import Choices, read_recording
+from realm_edge.recording import BehaviorSeries
 from realm_edge.settings import Settings
 from tests.nwb_file import recording_file, velocity
 
@@ -136,3 +139,13 @@ def test_several_series_are_one_target_on_the_clock_of_the_finest(tmp_path):
     np.testing.assert_allclose(session.targets[:, 0], np.sin(ends), atol=0.013)  # at a split a sample is held
     np.testing.assert_allclose(session.targets[:, 2], 2 * np.cos(ends), atol=0.026)
     assert error(session.targets[:, 3], np.pi * ends, 2 * np.pi).max() < 0.01
+
+
+def test_each_angle_has_the_turn_of_its_own_unit():
+    values = np.array([[90.0, np.pi / 2], [180.0, np.pi]], np.float32)
+    series = BehaviorSeries(values, np.arange(2.0), ("a", "b"), "degrees, radians")
+    targets, names, _ = transformed(values.astype(np.float64), series, "circular", "a.nwb")
+    np.testing.assert_allclose(targets, [[0, 1, 0, 1], [-1, 0, -1, 0]], atol=1e-6)
+    assert names == ("a_cos", "a_sin", "b_cos", "b_sin")
+    with pytest.raises(UserError, match=r"a\.nwb: b: .* cm is no unit of angles"):
+        transformed(values.astype(np.float64), replace(series, unit="degrees, cm"), "circular", "a.nwb")

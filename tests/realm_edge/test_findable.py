@@ -16,7 +16,7 @@ from realm_edge import cli
 from realm_edge.errors import UserError
 from realm_edge.inspection import inspect
 from realm_edge.preparation import prepare
-from realm_edge.readers import Choices, read_recording
+from realm_edge.readers import Choices, fingerprint, read_recording
 from realm_edge.settings import Settings
 from tests.nwb_file import add_behavior, add_lfp, electrical_series, electrodes, new_file, recording_file, region, velocity, write
 
@@ -261,3 +261,22 @@ def test_transposed_data_in_npz(tmp_path, lfp, behavior, message):
     np.savez(tmp_path / "a.npz", lfp=lfp, lfp_rate=1000, behavior=behavior, behavior_rate=50)
     with pytest.raises(UserError, match=message):
         read_recording(tmp_path / "a.npz")
+
+
+def test_the_hash_covers_files_that_are_linked_to(tmp_path):
+    """Or a prepared session of before would be handed out when they change."""
+    path = recording_file(tmp_path / "a.nwb", np.zeros((400, 2), np.int16), velocity("hand", seconds=0.4))
+    with h5py.File(path, "a") as file, h5py.File(tmp_path / "hand.h5", "w") as other:
+        data = file["processing/behavior/hand/data"]
+        moved = other.create_dataset("values", data=data[:])
+        moved.attrs.update(data.attrs)
+        del file["processing/behavior/hand/data"]
+        file["processing/behavior/hand/data"] = h5py.ExternalLink("hand.h5", "/values")
+        seven = 7 * moved[:]
+    before, values = fingerprint(path), read_recording(path).behavior
+    with h5py.File(tmp_path / "new.h5", "w") as other:
+        other["values"] = seven
+        other["values"].attrs.update({"unit": "m/s", "conversion": 1.0, "offset": 0.0, "resolution": -1.0})
+    (tmp_path / "new.h5").replace(tmp_path / "hand.h5")  # the recording that was read holds the old one open
+    assert fingerprint(path) != before
+    np.testing.assert_allclose(read_recording(path).behavior, 7 * values, rtol=1e-6)
