@@ -18,10 +18,15 @@ def turn_of(unit: str) -> float | None:
     return _TURNS.get(unit.strip().lower())
 
 
-def _turns(unit: str, dims: int) -> NDArray[np.float64]:
-    """A full turn of each column, ``(dims,)``, 0 where it is no angle; series of several units have one a column, after commas."""
+def _units(unit: str, dims: int) -> list[str]:
+    """The unit of each column: series of several units have one a column, after commas."""
     units = unit.split(", ")
-    return np.array([turn_of(one) or 0.0 for one in (units if len(units) == dims else [unit] * dims)])
+    return units if len(units) == dims else [unit] * dims
+
+
+def _turns(unit: str, dims: int) -> NDArray[np.float64]:
+    """A full turn of each column, ``(dims,)``, 0 where it is no angle."""
+    return np.array([turn_of(one) or 0.0 for one in _units(unit, dims)])
 
 
 def wraps(values: NDArray[np.floating], unit: str) -> NDArray[np.bool_]:
@@ -104,7 +109,7 @@ def transformed(
     if transform == "log":
         return np.log1p(np.maximum(targets, 0.0)).astype(np.float32), series.names, f"ln({series.unit} + 1)"
     if transform == "circular":
-        angle = targets * (2 * np.pi / _turns(series, label))
+        angle = targets * (2 * np.pi / _circles(series, label))
         pairs = np.stack([np.cos(angle), np.sin(angle)], axis=2).reshape(len(angle), -1)
         return pairs.astype(np.float32), tuple(f"{name}_{part}" for name in series.names for part in ("cos", "sin")), "1"
     return targets.astype(np.float32), series.names, series.unit
@@ -128,11 +133,10 @@ def angle_error_deg(true: NDArray[np.floating], decoded: NDArray[np.floating]) -
     return np.degrees(np.abs(np.arctan2(np.sin(difference), np.cos(difference)))).mean(axis=0)
 
 
-def _turns(series: BehaviorSeries, label: str) -> NDArray[np.float64]:
-    """A full turn of each column, in its unit, ``(dims,)``; without a known unit, radians where they fit."""
-    units = series.unit.split(", ")
-    each = units if len(units) == len(series.names) else units[:1] * len(series.names)
-    return np.array([_turn(series.values[:, at], unit, f"{label}: {series.names[at]}") for at, unit in enumerate(each)])
+def _circles(series: BehaviorSeries, label: str) -> NDArray[np.float64]:
+    """A full turn of each column that is decoded as an angle, ``(dims,)``; without a known unit, radians where they fit."""
+    units = _units(series.unit, len(series.names))
+    return np.array([_turn(series.values[:, at], unit, f"{label}: {series.names[at]}") for at, unit in enumerate(units)])
 
 
 def _turn(values: NDArray[np.floating], unit: str, label: str) -> float:

@@ -105,7 +105,7 @@ def test_head_direction_end_to_end(tmp_path, unit, compass):
 def test_a_circular_target_needs_an_angle(tmp_path):
     path = recording_file(tmp_path / "a.nwb", LFP, velocity("speed", 400 * np.abs(np.sin(T)), rate=30.0, unit="cm/s"))
     with pytest.raises(
-        UserError, match=r"a\.nwb: behavior_transform = \"circular\": values in cm/s span 399.998, more than a turn: choose an angle"
+        UserError, match=r"a\.nwb: speed: behavior_transform = \"circular\": cm/s is no unit of angles: choose a series in radians"
     ):
         prepare(read_recording(path), CIRCULAR, heldout=True)
     phase = recording_file(tmp_path / "b.nwb", LFP, velocity("phase", head(-np.pi), rate=30.0, unit="a.u."))
