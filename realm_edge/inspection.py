@@ -23,6 +23,7 @@ from realm_edge.settings import Settings
 from realm_edge.table import Table, blocks, spooled
 
 SATURATED = 1e-3  # share of samples at an extreme value from which on a channel counts as clipping
+_ALL = Choices()  # nothing is left out
 _WIDE_STEP = 1.5  # periods between two behaviour samples that make a gap
 _NOTES = (
     *(
@@ -51,7 +52,7 @@ class Inspection:
     summary: dict[str, Any]
 
 
-def inspect(path: Path, choices: Choices = Choices(), session: int | None = None) -> Inspection:  # noqa: B008
+def inspect(path: Path, choices: Choices = _ALL, session: int | None = None) -> Inspection:
     """Look at a recording with all its behaviour series.
 
     Args:
@@ -69,7 +70,7 @@ def inspect(path: Path, choices: Choices = Choices(), session: int | None = None
     return Inspection(recording, behaviors, describe(recording, behaviors, unusable, sources.main))
 
 
-def convert(path: Path, out: Path, settings: Settings, choices: Choices = Choices(), session: int | None = None) -> dict[str, Any]:  # noqa: B008
+def convert(path: Path, out: Path, settings: Settings, choices: Choices = _ALL, session: int | None = None) -> dict[str, Any]:
     """Write a recording in the project's own format (:mod:`realm_edge.readers.cache`).
 
     Args:
