@@ -10,6 +10,7 @@ GAP_S = 1.0  # unknown behaviour no longer than this is interpolated
 SAME_TIME_S = 1e-6  # two clock readings closer than this are the same
 _TURNS = {"rad": 2 * np.pi, "radian": 2 * np.pi, "radians": 2 * np.pi, "deg": 360.0, "degree": 360.0, "degrees": 360.0, "°": 360.0}
 
+_WIDE_STEP = 1.5  # periods between two samples that make a gap
 _NO_UNIT = ("", "a.u.", "n.a.", "unknown", "1")
 
 
@@ -18,15 +19,26 @@ def turn_of(unit: str) -> float | None:
     return _TURNS.get(unit.strip().lower())
 
 
-def _units(unit: str, dims: int) -> list[str]:
+def units_of_columns(unit: str, dims: int) -> list[str]:
     """The unit of each column: series of several units have one a column, after commas."""
     units = unit.split(", ")
     return units if len(units) == dims else [unit] * dims
 
 
+def one_unit(units: list[str]) -> str:
+    """What :func:`units_of_columns` takes apart."""
+    return units[0] if len(set(units)) == 1 else ", ".join(units)
+
+
 def _turns(unit: str, dims: int) -> NDArray[np.float64]:
     """A full turn of each column, ``(dims,)``, 0 where it is no angle."""
-    return np.array([turn_of(one) or 0.0 for one in _units(unit, dims)])
+    return np.array([turn_of(one) or 0.0 for one in units_of_columns(unit, dims)])
+
+
+def gaps_of(times: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Lengths in s of the gaps in time stamps: steps that are longer than one and a half of the usual one."""
+    steps = np.diff(times)
+    return np.asarray(steps[steps > _WIDE_STEP * np.median(steps)]) if len(steps) else steps
 
 
 def wraps(values: NDArray[np.floating], unit: str) -> NDArray[np.bool_]:
@@ -37,8 +49,8 @@ def wraps(values: NDArray[np.floating], unit: str) -> NDArray[np.bool_]:
     """
     turn = _turns(unit, values.shape[1])
     inside = np.nanmax(values, axis=0, initial=0.0) - np.nanmin(values, axis=0, initial=0.0) <= turn * (1 + 1e-3)
-    with np.errstate(invalid="ignore"):
-        jumps = (np.abs(np.diff(values, axis=0)) > turn / 2).any(axis=0)
+    known = [column[np.isfinite(column)] for column in values.T]  # a wrap may fall between samples that are unknown
+    jumps = np.array([(np.abs(np.diff(column)) > half).any() for column, half in zip(known, turn / 2, strict=True)])
     return np.asarray(inside & jumps & (turn > 0))
 
 
@@ -135,7 +147,7 @@ def angle_error_deg(true: NDArray[np.floating], decoded: NDArray[np.floating]) -
 
 def _circles(series: BehaviorSeries, label: str) -> NDArray[np.float64]:
     """A full turn of each column that is decoded as an angle, ``(dims,)``; without a known unit, radians where they fit."""
-    units = _units(series.unit, len(series.names))
+    units = units_of_columns(series.unit, len(series.names))
     return np.array([_turn(series.values[:, at], unit, f"{label}: {series.names[at]}") for at, unit in enumerate(units)])
 
 

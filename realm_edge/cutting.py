@@ -40,9 +40,10 @@ def pieces_of(recording: Recording, settings: Settings, resampler: Resampler | N
     else:
         rate = recording.lfp_rate
         stretches = [(first, stop, start, start + (stop - first) / rate) for first, stop, start in recording.stretches]
-    found, short = [], 0
+    found, short, without = [], 0, 0.0  # pieces, how many were too short, and s of LFP before and after all behaviour
     for first, stop, start, end in stretches:
         whole = [(max(start, known[0]), min(end, known[1]))]
+        without += (end - start) - max(0.0, whole[0][1] - whole[0][0]) if recording.lfp is not None else 0.0
         for low, high in whole if recording.trials is None else _overlaps(recording.trials, *whole[0]):
             for begin, until, valid in _around(recording.invalid, low, high):
                 piece = _piece(begin, until, valid, (first, stop, start), recording, settings, resampler, bin_s)
@@ -50,6 +51,11 @@ def pieces_of(recording: Recording, settings: Settings, resampler: Resampler | N
                     found.append(piece)
                 else:
                     short += 1
+    steps = np.diff(recording.behavior_times)
+    if without > bin_s + max(bin_s, float(np.median(steps)) if len(steps) else 0.0) + SAME_TIME_S:  # beyond what rounding leaves
+        notes["without_behavior"] = (
+            f"{without:.3f} s of the LFP lie before or after the behaviour ({known[0]:.3f} to {known[1]:.3f} s): left out"
+        )
     if short:
         notes["short_segments"] = f"{short} shorter than a bin of {settings.bin_ms} ms, left out"
     if len(found) > 1:

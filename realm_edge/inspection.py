@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from realm_edge.behavior import gaps_of
 from realm_edge.errors import UserError
 from realm_edge.readers import Choices, Contents, Sources, cache, open_sources, signals_of
 from realm_edge.readers.choices import pick, usable
@@ -24,7 +25,6 @@ from realm_edge.table import Table, blocks, spooled
 
 SATURATED = 1e-3  # share of samples at an extreme value from which on a channel counts as clipping
 _ALL = Choices()  # nothing is left out
-_WIDE_STEP = 1.5  # periods between two behaviour samples that make a gap
 _NOTES = (
     *(
         "lfp_series",
@@ -39,6 +39,7 @@ _NOTES = (
         "resampled",
     ),
     *("channel_mask", "trials", "units", "units_unusable", "spikes_outside", "left_out"),
+    *("segments_outside", "intervals_left_out", "invalid_outside", "cut_short"),
 )  # of the provenance, that are shown
 _BROADBAND_HZ = 6000.0  # faster recordings hold spikes; converted, they keep the LFP alone
 
@@ -228,9 +229,8 @@ def _between(times: NDArray[np.float64], spans: Collection[tuple[float, float]])
 
 
 def _describe_behavior(series: BehaviorSeries) -> dict[str, Any]:
-    steps = np.diff(series.times)
-    period = float(np.median(steps)) if len(steps) else 0.0
-    wide = steps[steps > _WIDE_STEP * period]
+    period = float(np.median(np.diff(series.times))) if len(series.times) > 1 else 0.0
+    wide = gaps_of(series.times)
     return {
         "columns": list(series.names),
         "unit": series.unit,
@@ -268,6 +268,8 @@ def lines(summary: dict[str, Any]) -> Iterator[str]:
     saturated = [f"{channel} ({100 * share:.2g} % at the rail)" for channel, share in summary["saturated_channels"].items()]
     yield f"saturated  {_listed(saturated)}"
     yield f"masked     {_listed(summary['masked_channels'])}"
+    if len({*summary["dead_channels"], *summary["masked_channels"]}) == lfp["channels"]:
+        yield "           every channel is dead or masked: there is nothing to decode from"
     units = summary["units"]
     outside = f"; {units['outside']} more outside the LFP" if units["outside"] else ""
     yield f"units      {units['count']}" + (

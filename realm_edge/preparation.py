@@ -8,7 +8,7 @@ from typing import IO, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from realm_edge.behavior import GAP_S, SAME_TIME_S, interpolated, transformed, wraps
+from realm_edge.behavior import GAP_S, SAME_TIME_S, gaps_of, interpolated, transformed, wraps
 from realm_edge.broadband import Broadband
 from realm_edge.cutting import Piece, at_front_end_rate, pieces_of, split
 from realm_edge.errors import UserError
@@ -94,6 +94,7 @@ def prepare_in(
     targets, names, unit = _targets(recording, settings, ends, origins, edges, valid, label, notes)
 
     _check_parts(targets, {"training": train_end, "validation": validation_end, "test": bins}, label)
+    _constant(targets[:train_end], names, label, notes)
     lfp, good, features, delay = None, np.ones(0, bool), None, 0.0
     if recording.lfp is not None:
         samples, channels = settings.lfp_samples_per_bin, recording.lfp.shape[1]
@@ -193,7 +194,7 @@ def _targets(
     known = np.asarray(np.isfinite(recording.behavior).all(axis=1))
     series, unit = ", ".join(recording.behavior_names), recording.behavior_unit
     if not known.any():
-        raise UserError(f"{label}: behaviour '{series}' is NaN throughout: choose another series with --behavior")
+        raise UserError(f"{label}: behaviour '{series}' has no sample in which all columns are known: choose other series with --behavior")
     times = ends - settings.output_delay_ms / 1000
     targets = interpolated(recording.behavior_times, recording.behavior, times, unit, edges)
     targets[(times < origins - SAME_TIME_S) & (origins > origins[0])] = np.nan  # before the segment: of the one before
@@ -203,12 +204,15 @@ def _targets(
     share = float(unknown[valid].mean())
     if share > _MAX_UNKNOWN:
         raise UserError(
-            f"{label}: behaviour '{series}' is NaN in {100 * share:.0f} % of the bins, more than {100 * _MAX_UNKNOWN:.0f} %: "
+            f"{label}: behaviour '{series}' is unknown in {100 * share:.0f} % of the bins, more than {100 * _MAX_UNKNOWN:.0f} %: "
             "choose another series with --behavior, or interpolate or crop the recording"
         )
-    if not known.all():
-        left = int(unknown.sum())
-        notes["behavior_gaps"] = f"{int((~known).sum())} samples unknown; interpolated up to {GAP_S:g} s, {left} bins left unknown"
+    left = int((unknown & valid).sum())
+    if left or not known.all():
+        notes["behavior_gaps"] = (
+            f"behaviour: {int((~known).sum())} samples are NaN, {len(gaps_of(recording.behavior_times))} gap(s) in its time stamps; "
+            f"interpolated up to {GAP_S:g} s, {left} bins left unknown"
+        )
     if not valid.all():
         notes["invalid"] = f"{int((~valid).sum())} bins in invalid or unobserved times: unknown"
     targets[unknown | ~valid] = np.nan
@@ -221,6 +225,19 @@ def _targets(
             'set behavior_transform = "circular" in --config to decode sine and cosine'
         )
     return transformed(targets, behavior, settings.behavior_transform, label)
+
+
+def _constant(targets: NDArray[np.float32], names: tuple[str, ...], label: str, notes: dict[str, str]) -> None:
+    """Refuse behaviour that never changes; tell of the columns that do not."""
+    with np.errstate(invalid="ignore"):
+        still = ~(np.nanmax(targets, axis=0) > np.nanmin(targets, axis=0))
+    which = ", ".join(name for name, one in zip(names, still, strict=True) if one)
+    if still.all():
+        raise UserError(
+            f"{label}: behaviour '{which}' never changes in the training part: nothing to decode: choose another with --behavior"
+        )
+    if still.any():
+        notes["behavior_constant"] = f"{which} never changes in the training part: no decoder can learn it"
 
 
 def _check_parts(targets: NDArray[np.float32], ends: dict[str, int], label: str) -> None:

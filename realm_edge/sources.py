@@ -140,6 +140,6 @@ def fitted(settings: Settings, recordings: Recordings) -> Settings:
         slowest = recordings.files[rates.index(min(rates))]
         raise UserError(
             f"{slowest}: LFP at {min(rates):.6g} Hz is too slow for every band of the preset: is its rate in kHz, or are its time stamps "
-            "in ms? Correct them, or set lfp.bands_hz in --config"
+            "in ms, us or ns? Correct them, or set lfp.bands_hz in --config"
         )
     return settings if held == settings.lfp.bands_hz else changed(settings, {"lfp": {"bands_hz": held}})

@@ -1,7 +1,9 @@
 """A small decoder and a small recording, float and int8."""
 
 import dataclasses
+import signal
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -29,6 +31,12 @@ from realm_edge.wiener import fit_windows
 WARM_UP = 50  # bins
 
 torch.set_num_threads(1)  # on busy cores two threads wait for each other more than they compute
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell that starts the tests in the background has it ignored
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The end-to-end runs first: they are the longest files, and no core is to wait for them at the end."""
+    items.sort(key=lambda item: item.path.parent != Path(__file__).parent)
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -95,6 +95,7 @@ def test_the_report_says_so(finished: Path) -> None:
     assert facts["provenance"]["stages"][0]["command"].endswith("--behavior force --features power --out run")
 
 
+@pytest.mark.slow
 def test_classic_decoders_take_features_too(finished: Path) -> None:
     result = CliRunner().invoke(main, ["baselines", "--target", "cortex-m4", "--out", str(finished)])
     assert result.exit_code == 0, result.stderr
@@ -103,6 +104,7 @@ def test_classic_decoders_take_features_too(finished: Path) -> None:
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the shared recordings are not on this machine")
+@pytest.mark.slow
 def test_all_bins_of_the_human_recording(tmp_path: Path) -> None:
     path = SHARED / "human_grip_force_features.nwb"
     out = _run(tmp_path, "--data", str(path), "--features", "features", "--behavior", "grip_force")

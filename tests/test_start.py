@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 QEMU = ("qemu-system-arm", "qemu-system-riscv32", "qemu-x86_64")
-WORKERS = "-n auto --maxprocesses 4 --dist loadfile"
+WORKERS = "-n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder"
 CHECKS = ("ruff", "mypy", "lint-imports", "pytest")
 
 

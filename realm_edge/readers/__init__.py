@@ -23,6 +23,12 @@ _READERS: dict[str, Callable[[Path, Request], Contents]] = {
 _TABLES = dict.fromkeys(sheets.SUFFIXES, sheets.read)
 __all__ = ["Choices", "Contents", "Sources", "cache", "fingerprint", "lfp_rate", "name_of", "open_sources", "read_recording", "signals_of"]
 
+_NEEDED = {  # beside files of a format by Neo, without which they are of no use
+    ".bin": "SpikeGLX's needs its .meta beside it, Axona's its .set",
+    ".meta": "SpikeGLX's needs its .bin beside it",
+    ".dat": "Intan's needs info.rhd or info.rhs beside it; of Open Ephys name the directory",
+    ".npy": "write it as .npz with the keys of docs/recordings.md",
+}
 _DEFAULT, _ANY = Settings(), Choices()
 
 
@@ -94,6 +100,8 @@ def _opened(path: Path, request: Request, readers: dict[str, Callable[[Path, Req
     reader = readers.get(path.suffix.lower())
     if reader is None and neo_formats.handles(path):
         reader = neo_formats.read
+    if reader is None and path.suffix.lower() in _NEEDED:
+        raise UserError(f"{path}: '{path.suffix}' alone is no recording: {_NEEDED[path.suffix.lower()]}")
     if reader is None:
         raise UserError(
             f"{path}: unknown kind of recording '{path.suffix}': use one of {', '.join(readers)}, or a format that docs/recordings.md lists"

@@ -1,4 +1,4 @@
-"""Whether spikes and behaviour are on the LFP's clock."""
+"""Whether spikes, behaviour and intervals are on the LFP's clock."""
 
 from collections.abc import Sequence
 
@@ -9,8 +9,10 @@ from realm_edge.errors import UserError
 
 _NEARLY_ALL = 0.95  # of the times outside the LFP: they are on another clock
 _WORTH_SAYING = 1e-3
-_FILLED = 0.2  # of the LFP: times in the right unit fill at least as much
-_RATES = (30000.0, 24414.0625, 40000.0, 32000.0, 25000.0, 20000.0, 1000.0)  # Hz, of common recording systems
+_SAME_S = 1e-3  # by which an interval may reach beyond the LFP
+_FILLED = 0.5  # of the LFP: times in the right unit fill at least as much
+_RATES = (30000.0, 24414.0625, 40000.0, 32000.0, 25000.0, 20000.0)  # Hz, of common recording systems
+_UNITS = ((1e3, "milliseconds"), (1e6, "microseconds"), (1e9, "nanoseconds"), (1e4, "ticks of 0.1 ms"), (1e2, "ticks of 10 ms"))
 
 
 def share_outside(times: NDArray[np.float64], spans: Sequence[tuple[float, float]]) -> float:
@@ -30,7 +32,7 @@ def checked(times: NDArray[np.float64], spans: Sequence[tuple[float, float]], wh
         times: of spikes or behaviour samples, s.
         spans: of the LFP, s.
         what: "spikes", say.
-        option: that names a file of them, to which an offset can be given.
+        option: that names a file of them, to which an offset can be given; empty where there is none.
         rate: of the LFP, Hz.
 
     Returns:
@@ -43,26 +45,74 @@ def checked(times: NDArray[np.float64], spans: Sequence[tuple[float, float]], wh
     if share >= _NEARLY_ALL:
         raise UserError(
             f"{label}: {100 * share:.0f} % of the {what} lie outside the LFP ({what} {times.min():.3f} to {times.max():.3f} s, "
-            f"LFP {spans[0][0]:.3f} to {spans[-1][1]:.3f} s): {_cause(times, spans, what, option, rate)}"
+            f"LFP {spans[0][0]:.3f} to {spans[-1][1]:.3f} s): {_cause(times, spans, option, rate)}"
         )
     if share < _WORTH_SAYING:
         return ""
     return f"{100 * share:.1f} % of the {what} lie outside the LFP"
 
 
-def _cause(times: NDArray[np.float64], spans: Sequence[tuple[float, float]], what: str, option: str, rate: float) -> str:
+def checked_intervals(intervals: NDArray[np.float64], spans: Sequence[tuple[float, float]], rate: float, label: str) -> str:
+    """Say how many intervals lie outside the LFP, wholly or in part.
+
+    Args:
+        intervals: ``(intervals, 2)`` s.
+        spans: of the LFP, s.
+        rate: of the LFP, Hz.
+
+    Returns:
+        A line for the provenance; empty where all lie inside.
+
+    Raises:
+        UserError: all lie outside, or they fit the LFP in another unit of time.
+    """
     start, end = spans[0][0], spans[-1][1]
-    if (times == np.rint(times)).all():
-        for candidate in dict.fromkeys((rate, *_RATES)):
-            if _fits(times / candidate, spans):
-                return f"they look like sample numbers: divide them by the rate ({candidate:g} Hz, say)"
-    for factor, unit in ((1e3, "milliseconds"), (1e6, "microseconds")):
-        if _fits(times / factor, spans):
-            return f"they look like {unit}: divide them by {factor:g}"
-    if times.max() - times.min() <= 1.05 * (end - start):
-        shift = start - times.min()
+    outside = (intervals[:, 1] <= start) | (intervals[:, 0] >= end)
+    ends = intervals.ravel()
+    unit = _other_unit(ends, spans, rate) if 2 * share_outside(ends, spans) >= 1.0 else ""
+    if outside.all() or unit:
+        where = f"intervals {ends.min():.3f} to {ends.max():.3f} s, LFP {start:.3f} to {end:.3f} s"
+        raise UserError(f"{label}: {int(outside.sum())} of {len(intervals)} intervals lie outside the LFP ({where}): " + _remedy(unit, ""))
+    beyond = ~outside & ((intervals[:, 0] < start - _SAME_S) | (intervals[:, 1] > end + _SAME_S))
+    parts = [f"{int(rows.sum())} {how}" for rows, how in ((outside, "outside the LFP"), (beyond, "partly outside the LFP")) if rows.any()]
+    return f"{', '.join(parts)}, of {len(intervals)} intervals" if parts else ""
+
+
+def touching(intervals: NDArray[np.float64], spans: Sequence[tuple[float, float]]) -> tuple[NDArray[np.float64], str]:
+    """The intervals ``(intervals, 2)`` s that touch the LFP, and what there is to say of the others; empty where there are none."""
+    there = np.logical_or.reduce([(intervals[:, 0] < end) & (intervals[:, 1] > start) for start, end in spans])
+    if there.all():
+        return intervals, ""
+    where = f"invalid {intervals.min():.3f} to {intervals.max():.3f} s, LFP {spans[0][0]:.3f} to {spans[-1][1]:.3f} s"
+    note = f"{int((~there).sum())} of {len(there)} invalid times lie outside the LFP ({where})"
+    return intervals[there], note
+
+
+def _cause(times: NDArray[np.float64], spans: Sequence[tuple[float, float]], option: str, rate: float) -> str:
+    unit = _other_unit(times, spans, rate)
+    if not unit and option and times.max() - times.min() <= 1.05 * (spans[-1][1] - spans[0][0]):
+        shift = spans[0][0] - times.min()
         return f"they look as if they had another zero: give their file with {option} and --sync-offset {shift:.6g}, or the true offset"
-    return f"they are on another clock: convert them, or give their file with {option} and --sync-offset"
+    return _remedy(unit, option)
+
+
+def _remedy(unit: str, option: str) -> str:
+    if unit:
+        return f"they look like {unit}"
+    return "they are on another clock: convert them" + (f", or give their file with {option} and --sync-offset" if option else "")
+
+
+def _other_unit(times: NDArray[np.float64], spans: Sequence[tuple[float, float]], rate: float) -> str:
+    """The unit in which the times fit the LFP, and what to divide them by to have seconds; empty where none does."""
+    whole = bool((times == np.rint(times)).all())
+    for candidate in dict.fromkeys((rate, *_RATES)) if whole else ():
+        if candidate not in dict(_UNITS) and _fits(times / candidate, spans):
+            return f"sample numbers: divide them by the rate ({candidate:g} Hz, say)"
+    for factor, unit in _UNITS:
+        if _fits(times / factor, spans):
+            numbers = ", or sample numbers of the LFP" if whole and factor == rate else ""
+            return f"{unit}{numbers}: divide them by {factor:g}"
+    return ""
 
 
 def _fits(times: NDArray[np.float64], spans: Sequence[tuple[float, float]]) -> bool:

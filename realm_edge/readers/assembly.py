@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from realm_edge.behavior import interpolated
+from realm_edge.behavior import interpolated, one_unit, units_of_columns
 from realm_edge.errors import UserError
 from realm_edge.readers import alignment, sheets
 from realm_edge.readers.choices import Choices, channels_of, pick, usable
@@ -46,7 +46,18 @@ def assemble(sources: Sources, choices: Choices, training: float, max_gap_s: flo
     where = str(choices.behavior_file or label)
     note = alignment.checked(behavior.times, _spans(signals), "behaviour samples", "--behavior-file", signals.lfp_rate, f"{where}: {names}")
     spikes = spikes_outside(signals, choices, label)
-    notes = {"behavior_series": names} | ({"behavior_outside": note} if note else {}) | ({"spikes_outside": spikes} if spikes else {})
+    known = np.asarray(np.isfinite(behavior.values).any(axis=0))
+    if not known.any():
+        raise UserError(f"{where}: behaviour '{names}' is NaN throughout: choose another series with --behavior")
+    left_out = ", ".join(name for name, one in zip(behavior.names, known, strict=True) if not one)
+    behavior = with_columns(behavior, known)
+    found = {
+        "behavior_outside": note,
+        "spikes_outside": spikes,
+        "behavior_left_out": f"{left_out}: NaN throughout" if left_out else "",
+        "behavior_file_left_out": "" if sources.behavior is None else sources.behavior.provenance.get("left_out", ""),
+    }
+    notes = {"behavior_series": names} | {key: text for key, text in found.items() if text}
     return dataclasses.replace(
         signals,
         behavior=behavior.values,
@@ -66,12 +77,17 @@ def without_behavior(sources: Sources, choices: Choices, training: float, max_ga
         rows, wide = signal.data.shape
         raise UserError(f"{where}: shape ({rows}, {wide}): {rows} samples of {wide} channels: transpose it")
     columns = channels_of(signal, choices, where)
-    counts = counts_of(signal, columns, training, max_gap_s, where)
+    counts = counts_of(signal, columns, training, max_gap_s, where, main.invalid)
     if signal.mask:
         notes["channel_mask"] = signal.mask
     if len(columns) < len(signal.channels):
         notes["channels"] = f"{len(columns)} of {len(signal.channels)} taken"
     units = units_of(sources, choices, notes)
+    spans = [(start, start + (stop - first) / signal.clock.rate) for first, stop, start in counts.stretches]
+    trials = _trials(main, choices, label, spans, signal.clock.rate, notes)
+    invalid, invalid_note = alignment.touching(main.invalid, spans)
+    if invalid_note:
+        notes["invalid_outside"] = invalid_note
     return Recording(
         name=main.name,
         behavior=np.zeros((0, 0), np.float32),
@@ -93,8 +109,8 @@ def without_behavior(sources: Sources, choices: Choices, training: float, max_ga
         good_channels=counts.good,
         spike_times=units.times,
         spike_observed=units.observed,
-        trials=_trials(main, choices, label),
-        invalid=main.invalid,
+        trials=trials,
+        invalid=invalid,
         synthetic=main.synthetic,
         provenance={**main.provenance, "lfp_series": signal.series, **notes, **counts.notes},
     )
@@ -118,9 +134,10 @@ def signal_of(main: Contents, choices: Choices, label: str) -> tuple[Signal, dic
     notes: dict[str, str] = {}
     if not main.lfp:
         others = ", ".join(sorted(main.behaviors)) or "no series at all"
+        left_out = f" (left out: {main.provenance['left_out']})" if "left_out" in main.provenance else ""
         raise UserError(
-            f"{label}: no LFP in it, only {others}: add the LFP voltage to the file (NWB: an ElectricalSeries in processing/ecephys/LFP or "
-            "acquisition), or name a series of features with --features"
+            f"{label}: no LFP in it, only {others}{left_out}: add the LFP voltage to the file (NWB: an ElectricalSeries in "
+            "processing/ecephys/LFP or acquisition), or name a series of features with --features"
         )
     if choices.lfp:
         return _joined([pick(main.lfp, name, "--lfp", label)[1]() for name in choices.lfp], label), notes
@@ -176,6 +193,16 @@ def units_of(sources: Sources, choices: Choices, notes: dict[str, str]) -> Units
     return Units(tuple(times + offset for times in found.times), tuple(spans + offset for spans in found.observed))
 
 
+def with_columns(series: BehaviorSeries, taken: NDArray[np.bool_]) -> BehaviorSeries:
+    """Some columns of a series; ``taken``: (dims,)."""
+    if taken.all():
+        return series
+    units = units_of_columns(series.unit, len(series.names))
+    kept = [unit for unit, one in zip(units, taken, strict=True) if one]
+    names = tuple(name for name, one in zip(series.names, taken, strict=True) if one)
+    return BehaviorSeries(series.values[:, taken], series.times, names, one_unit(kept))
+
+
 def _together(series: list[BehaviorSeries]) -> BehaviorSeries:
     """Several series as one, on the clock of the one with most samples."""
     if len(series) == 1:
@@ -187,8 +214,7 @@ def _together(series: list[BehaviorSeries]) -> BehaviorSeries:
     ]
     names = tuple(name for one in series for name in one.names)
     units = [one.unit for one in series for _ in one.names]
-    unit = units[0] if len(set(units)) == 1 else ", ".join(units)
-    return BehaviorSeries(np.concatenate(columns, axis=1), times, names, unit)
+    return BehaviorSeries(np.concatenate(columns, axis=1), times, names, one_unit(units))
 
 
 def _joined(signals: list[Signal], label: str) -> Signal:
@@ -236,7 +262,9 @@ def _in_a_row(tables: list) -> Rows:
     return Rows((int(ends[-1]), *tables[0].shape[1:]), dtype, read)
 
 
-def _trials(main: Contents, choices: Choices, label: str) -> Intervals | None:
+def _trials(
+    main: Contents, choices: Choices, label: str, spans: list[tuple[float, float]], rate: float, notes: dict[str, str]
+) -> Intervals | None:
     if choices.segments is None:
         return None
     if choices.segments not in main.intervals and Path(choices.segments).suffix.lower() in sheets.SUFFIXES:
@@ -258,6 +286,9 @@ def _trials(main: Contents, choices: Choices, label: str) -> Intervals | None:
             f"{label}: --segments {choices.segments}: the interval from {found[row + 1, 0]:.3f} s begins before the one before it ends "
             f"({found[row, 1]:.3f} s): choose a table of intervals that follow one another"
         )
+    outside = alignment.checked_intervals(found, spans, rate, f"{label}: --segments {choices.segments}")
+    if outside:
+        notes["segments_outside"] = outside
     return found
 
 

@@ -63,15 +63,27 @@ def channels_of(signal: Signal, choices: Choices, label: str) -> NDArray[np.int6
 
 def _named(signal: Signal, items: tuple[str, ...], option: str, label: str) -> NDArray[np.int64]:
     found: list[int] = []
-    for item in (part.strip() for each in items for part in each.split(",") if part.strip()):
-        matching = _matching(signal, item)
-        if not matching:
-            columns = f", or column=value with one of {', '.join(signal.columns)}" if signal.columns else ""
-            names = ", ".join(signal.channels[:6]) + (", ..." if len(signal.channels) > 6 else "")
-            last = len(signal.channels) - 1
-            raise UserError(f"{label}: {option} {item}: no such channel: use numbers or ranges from 0 to {last}, names ({names}){columns}")
-        found += matching
+    for each in items:
+        whole = _matching(signal, each.strip())  # a name or a cell may have a comma in it
+        parts = [] if whole else [part.strip() for part in each.split(",") if part.strip()]
+        if not whole and not parts:
+            raise UserError(f"{label}: {option} '{each}': it names no channel: leave the option out, or name some")
+        found += whole
+        for part in parts:
+            matching = _matching(signal, part)
+            if not matching:
+                columns = f", or column=value with one of {', '.join(signal.columns)}" if signal.columns else ""
+                names = ", ".join(signal.channels[:6]) + (", ..." if len(signal.channels) > 6 else "")
+                last = len(signal.channels) - 1
+                numbers = "names or ranges of them" if _numbered(signal) else f"numbers or ranges from 0 to {last}, names"
+                raise UserError(f"{label}: {option} {part}: no such channel: use {numbers} ({names}){columns}")
+            found += matching
     return np.unique(np.array(found, np.int64))
+
+
+def _numbered(signal: Signal) -> bool:
+    """Whether all channels have numbers for names, so that numbers and ranges are of names."""
+    return all(name.isdecimal() for name in signal.channels)
 
 
 def _matching(signal: Signal, item: str) -> list[int]:
@@ -79,12 +91,23 @@ def _matching(signal: Signal, item: str) -> list[int]:
         return [index for index, name in enumerate(signal.channels) if name == item]
     column, equals, value = item.partition("=")
     if equals and column in signal.columns:
-        return [index for index, cell in enumerate(signal.columns[column]) if cell == value]
+        return [index for index, cell in enumerate(signal.columns[column]) if _same_cell(cell, value)]
     first, dash, last = item.partition("-")
-    if first.isdecimal() and (last.isdecimal() if dash else True):
-        low, high = int(first), int(last if dash else first)
-        return list(range(low, high + 1)) if low <= high < len(signal.channels) else []
-    return []
+    if not (first.isdecimal() and (last.isdecimal() if dash else True)):
+        return []
+    low, high = int(first), int(last if dash else first)
+    if _numbered(signal):
+        numbers = [int(name) for name in signal.channels]
+        inside = min(numbers) <= low <= high <= max(numbers)
+        return [index for index, number in enumerate(numbers) if inside and low <= number <= high]
+    return list(range(low, high + 1)) if low <= high < len(signal.channels) else []
+
+
+def _same_cell(cell: str, value: str) -> bool:
+    try:
+        return cell == value or float(cell) == float(value)
+    except ValueError:
+        return False
 
 
 def usable(series: Mapping[str, Callable[[], Value]]) -> tuple[dict[str, Value], dict[str, str]]:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from realm_edge.errors import UserError
 from realm_edge.readers.arrays import check_voltage
 from realm_edge.readers.contents import Signal
+from realm_edge.recording import Intervals, no_intervals
 from realm_edge.table import Rows, blocks
 
 LIMIT = 32767  # counts; where a value is clipped
@@ -38,7 +39,9 @@ class Counts:
     notes: dict[str, str] = field(default_factory=dict)
 
 
-def counts_of(signal: Signal, columns: NDArray[np.int64], training: float, max_gap_s: float, label: str) -> Counts:
+def counts_of(
+    signal: Signal, columns: NDArray[np.int64], training: float, max_gap_s: float, label: str, invalid: Intervals | None = None
+) -> Counts:
     """Bring a signal into ADC counts.
 
     Args:
@@ -47,6 +50,7 @@ def counts_of(signal: Signal, columns: NDArray[np.int64], training: float, max_g
         training: share of the samples, from the start, that scales may be chosen on.
         max_gap_s: where floats are NaN in a channel for longer, the recording pauses; shorter stretches hold the sample before.
         label: file and series, for messages.
+        invalid: of the recording, which no scale is chosen on.
 
     Raises:
         UserError: no real numbers, a gain that is no number, or nothing but NaN.
@@ -69,7 +73,8 @@ def counts_of(signal: Signal, columns: NDArray[np.int64], training: float, max_g
             raise UserError(
                 f"{label}: in every sample a channel is NaN: leave the channel out with --without-channels, or choose another series"
             )
-    scaling = _scaling(raw, gain, offset, good, training)
+    unheard = _rows_of(no_intervals() if invalid is None else invalid, signal)
+    scaling = _scaling(raw, gain, offset, good, training, unheard)
     if scaling.excursions is not None:
         good = good & _within_scale(scaling.excursions, good, signal, columns, notes)
         notes |= _resolution(2 * scaling.excursions, good, scaling.count, signal, columns)
@@ -151,7 +156,16 @@ class _Scaling:
         return np.clip(np.rint((block - self.centre) * self.factor), -LIMIT, LIMIT).astype(np.int16)
 
 
-def _scaling(raw: _Raw, gain: NDArray, offset: NDArray, good: NDArray[np.bool_], training: float) -> _Scaling:
+def _rows_of(intervals: Intervals, signal: Signal) -> NDArray[np.int64]:
+    """Samples ``(intervals, 2)``, first and end, that lie in the intervals."""
+    clock, found = signal.clock, []
+    for first, stop, start in clock.stretches:
+        rows = first + np.clip(np.rint((intervals - start) * clock.rate), 0, stop - first)
+        found.append(rows[rows[:, 1] > rows[:, 0]].astype(np.int64))
+    return np.concatenate(found)
+
+
+def _scaling(raw: _Raw, gain: NDArray, offset: NDArray, good: NDArray[np.bool_], training: float, unheard: NDArray[np.int64]) -> _Scaling:
     integers, channels = raw.dtype.kind in "iu", len(gain)
     fits = integers and np.can_cast(raw.dtype, np.int16)
     judged = good if good.any() else np.ones(channels, bool)
@@ -160,7 +174,7 @@ def _scaling(raw: _Raw, gain: NDArray, offset: NDArray, good: NDArray[np.bool_],
     shares = bool(2 * uses.max() > judged.sum() or len(gains) == 1)
     if fits and len(np.unique(gain)) == 1:
         return _Scaling(common, np.zeros(channels), np.ones(channels), offset, None, False)
-    sample = _sample(raw, max(1, round(training * len(raw))))
+    sample = _sample(raw, max(1, round(training * len(raw))), unheard)
     centre = np.nanmedian(sample, axis=0)
     distances = np.array_split(np.abs(sample - centre), min(_STRETCHES, len(sample)))
     excursion = np.median([np.nanmax(part, axis=0, initial=0.0) for part in distances], axis=0) * np.abs(gain)  # in unit
@@ -179,10 +193,15 @@ def _scaling(raw: _Raw, gain: NDArray, offset: NDArray, good: NDArray[np.bool_],
     return _Scaling(count, centre, factor, centre * gain + offset, excursion / abs(count), True)
 
 
-def _sample(raw: _Raw, stop: int) -> NDArray[np.float64]:
-    """Some rows of the first ``stop``, spread evenly but for a jitter that keeps periods of the signal out, ``(rows, channels)``."""
+def _sample(raw: _Raw, stop: int, unheard: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Some rows of the first ``stop``, spread evenly but for a jitter that keeps periods of the signal out, ``(rows, channels)``.
+
+    Rows of ``unheard`` are left out, unless none would be left.
+    """
     wanted = min(stop, _SAMPLED)
     at = ((np.arange(wanted) + np.random.default_rng(0).random(wanted)) * (stop / wanted)).astype(np.int64)
+    heard = ~np.logical_or.reduce([(at >= first) & (at < end) for first, end in unheard], initial=False)
+    at = at[heard] if np.any(heard) else at
     found, first = [], 0
     for block in blocks(raw, 0, stop):
         inside = at[(at >= first) & (at < first + len(block))] - first

@@ -1,5 +1,6 @@
 """Which recordings Neo is to open, with which of its readers, and which files belong to each."""
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -146,3 +147,14 @@ def _of_directory(path: Path) -> tuple[Format, Path] | None:
         return _OPEN_EPHYS, path
     metas = (meta for depth in range(3) for meta in path.glob(f"{'*/' * depth}*.meta"))  # run, probe
     return (_SPIKEGLX, path) if any(meta.with_suffix(".bin").is_file() for meta in metas) else None
+
+
+def cut_short(source: Source) -> str:
+    """Which of SpikeGLX's files hold less than their ``fileSizeBytes``, as when a disk was full; empty where none does."""
+    found = []
+    for meta in (file for file in source.files if file.suffix.lower() == ".meta"):
+        promised = re.search(r"^fileSizeBytes=(\d+)", meta.read_text(errors="replace"), re.MULTILINE)
+        size = meta.with_suffix(".bin").stat().st_size
+        if promised and size < int(promised[1]):
+            found.append(f"{meta.stem}.bin has {size} of the {promised[1]} bytes that its .meta promises: its end is missing")
+    return "; ".join(found)

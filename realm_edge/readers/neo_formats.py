@@ -26,7 +26,7 @@ from realm_edge.readers.contents import BehaviorSeries, Contents, Request, Signa
 from realm_edge.readers.neo_clock import Runs, runs_of
 from realm_edge.readers.neo_edf import edf_reader
 from realm_edge.readers.neo_events import Tables, event_series, events_of, switched_on
-from realm_edge.readers.neo_files import Source, source_of
+from realm_edge.readers.neo_files import Source, cut_short, source_of
 from realm_edge.table import Rows
 
 _VOLTS = {"v": 1.0, "volt": 1.0, "volts": 1.0, "mv": 1e-3, "uv": 1e-6, "µv": 1e-6, "μv": 1e-6, "nv": 1e-9}
@@ -112,7 +112,10 @@ def read(path: Path, request: Request) -> Contents:
             {name: partial(np.copy, times) for name, times in events.intervals.items()}
             | {name: partial(line, stream, column, bit) for name, stream, column, bit in _lines(reader, streams)}
         ),
-        provenance={"format": f"{source.format.title}, by Neo {version('neo')}"} | events.notes | _sorting(spiking),
+        provenance={"format": f"{source.format.title}, by Neo {version('neo')}"}
+        | ({"left_out": "; ".join(f"{name}: {reason}" for name, reason in events.notes.items())} if events.notes else {})
+        | ({"cut_short": cut_short(source)} if cut_short(source) else {})
+        | _sorting(spiking),
     )
 
 

@@ -110,7 +110,7 @@ def _signal(lfp: Table | None, arrays: Mapping[str, NDArray], request: Request, 
 
 def _behavior(arrays: Mapping[str, NDArray], path: Path) -> BehaviorSeries:
     values = arrays["behavior"]
-    if values.ndim not in (1, 2) or values.size == 0 or values.dtype.kind not in "iuf":
+    if values.ndim not in (1, 2) or values.size == 0 or values.dtype.kind not in "biuf":
         raise UserError(f"{path}: behavior has shape {values.shape} and type {values.dtype}, expected real numbers (samples, dims)")
     if values.ndim == 2 and values.shape[1] > len(values):
         raise UserError(f"{path}: behavior has shape {values.shape}: {len(values)} samples of {values.shape[1]} columns: transpose it")
@@ -157,8 +157,8 @@ def _a_channel(arrays: Mapping[str, NDArray], key: str, channels: int, default: 
 def _number(arrays: Mapping[str, NDArray], key: str, path: Path, default: float | None = None) -> float:
     value = arrays.get(key, default)
     array = np.asarray(value)
-    if array.size != 1 or array.dtype.kind not in "iuf":
-        raise UserError(f"{path}: {key} is {value!r:.60}, expected one number")
+    if array.size != 1 or array.dtype.kind not in "iuf" or not np.isfinite(array).all():
+        raise UserError(f"{path}: {key} is {value!r:.60}, expected one finite number")
     return float(array.reshape(()))
 
 

@@ -16,6 +16,7 @@ from pynwb import NWBHDF5IO, NWBFile, TimeSeries
 from pynwb.behavior import CompassDirection
 from pynwb.ecephys import LFP, ElectricalSeries, SpikeEventSeries
 from pynwb.epoch import TimeIntervals
+from pynwb.misc import Units as UnitsTable
 
 from realm_edge.errors import UserError
 from realm_edge.readers import remote
@@ -29,6 +30,7 @@ ZARR = ".zarr"
 _LABELS = ("label", "channel_name", "electrode_name")  # columns of the electrodes table that name a channel
 _INVALID = "invalid_times"
 _PLACES = ("processing", "acquisition", "stimulus", "analysis", "scratch")  # of a file where series of data lie
+_LINKED = ("data", "timestamps", "electrodes")  # of a series
 _MANY_COLUMNS = 64  # of a behaviour; more, and more than there are samples: it was written transposed
 
 
@@ -48,21 +50,26 @@ def read(path: Path, request: Request) -> Contents:
     electrical = [each for each in series if isinstance(each, ElectricalSeries) and not isinstance(each, SpikeEventSeries)]
     preferred = sorted(electrical, key=lambda each: (not isinstance(each.parent, LFP), _PLACES.index(_place(each)[0]), _place(each)))
     others = sorted((each for each in series if not isinstance(each, ElectricalSeries | SpikeEventSeries)), key=_place)
-    tables = {
-        name: _intervals(table) for name, table in _by_name([t for t in file.objects.values() if isinstance(t, TimeIntervals)]).items()
-    }
+    tables = {name: _intervals(table) for name, table in _by_name(_all(file, TimeIntervals)).items()}
     lfp = {name: partial(_guarded, path, name, _signal, each, name, request) for name, each in _by_name(preferred).items()}
     behaviors = {name: partial(_guarded, path, name, _behavior, each) for name, each in _by_name(others).items()}
-    for name, reason in broken.items():
-        (lfp if name in lfp else behaviors)[name] = partial(_refuse, path, name, reason)
+    for name, (kind, reason) in broken.items():
+        (lfp if name in lfp or kind == ElectricalSeries.__name__ else behaviors)[name] = partial(_refuse, path, name, reason)
+    whole = {name: table[_is_interval(table)] for name, table in tables.items()}
+    sizes = {name: (len(table) - len(whole[name]), len(table)) for name, table in tables.items()}
+    wrong = [f"{name}: {less} of {rows}" for name, (less, rows) in sizes.items() if less]
+    notes = {
+        "left_out": "; ".join(f"{name}: {reason}" for name, (_, reason) in broken.items()),
+        "intervals_left_out": f"{', '.join(wrong)} interval(s) without an end after a start" if wrong else "",
+    }
     return Contents(
         name=name_of(path),
         lfp=lfp,
         behaviors=behaviors,
-        units=partial(_guarded, path, "Units", _units, file),
-        intervals={name: table for name, table in tables.items() if name != _INVALID and len(table)},
-        invalid=tables.get(_INVALID, no_intervals()),
-        provenance={"left_out": "; ".join(f"{name}: {reason}" for name, reason in broken.items())} if broken else {},
+        units=partial(_guarded, path, "Units", _units, _all(file, UnitsTable)),
+        intervals={name: table for name, table in whole.items() if name != _INVALID and len(table)},
+        invalid=whole.get(_INVALID, no_intervals()),
+        provenance={name: note for name, note in notes.items() if note},
     )
 
 
@@ -72,14 +79,15 @@ def name_of(path: Path) -> str:
     return path.name.removesuffix(ZARR).removesuffix(".nwb") if address is None else remote.stem_of(address)
 
 
-def _opened(path: Path) -> tuple[NWBFile, dict[str, str]]:
-    """The file, and what had to be left out of it, by name, with the reason. The file stays open as long as what is in it is used."""
+def _opened(path: Path) -> tuple[NWBFile, dict[str, tuple[str, str]]]:
+    """The file, and what had to be left out of it: by name, its type and the reason. The file stays open as long as it is used."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about optional metadata; what matters here is checked by whoever reads it
             io = _io(path)
             root = io.read_builder()
             broken = _without_unknown_types(root, set(io.manager.type_map.namespace_catalog.namespaces))
+            broken |= _without_links_of_one_name(root)
             if isinstance(io, NWBHDF5IO):
                 broken |= _dangling(io._file)
             while True:
@@ -89,7 +97,7 @@ def _opened(path: Path) -> tuple[NWBFile, dict[str, str]]:
                     place, reason = error.args
                     if place.parent is None or not _take_out(place):
                         raise
-                    broken[place.name] = _line(reason).partition("due to: ")[2] or _line(reason)
+                    broken[place.name] = (_type(place), _line(reason).partition("due to: ")[2] or _line(reason))
     except UserError:
         raise
     # h5py, hdmf and pynwb raise whatever they stumble upon in a broken file, up to RecursionError and KeyError.
@@ -121,22 +129,41 @@ def _remedy(error: Exception) -> str:
     return "export or download it again"
 
 
-def _without_unknown_types(group: GroupBuilder, known: set[str]) -> dict[str, str]:
+def _type(builder: Any) -> str:
+    return str(builder.attributes.get("neurodata_type", ""))
+
+
+def _without_unknown_types(group: GroupBuilder, known: set[str]) -> dict[str, tuple[str, str]]:
     """Take everything out whose type belongs to an extension that the file does not describe."""
-    found: dict[str, str] = {}
+    found: dict[str, tuple[str, str]] = {}
     for child in [*group.groups.values(), *group.datasets.values()]:
         namespace = child.attributes.get("namespace")
         if namespace is not None and namespace not in known:
             _take_out(child)
-            found[child.name] = f"of the extension '{namespace}', which the file does not describe"
+            found[child.name] = (_type(child), f"of the extension '{namespace}', which the file does not describe")
         elif isinstance(child, GroupBuilder):
             found |= _without_unknown_types(child, known)
     return found
 
 
-def _dangling(group: h5py.Group) -> dict[str, str]:
-    """Links that lead nowhere, of which pynwb says nothing, by the name of the series or group that they belong to."""
-    found: dict[str, str] = {}
+def _without_links_of_one_name(group: GroupBuilder) -> dict[str, tuple[str, str]]:
+    """Take out links to series that have the name of another one beside the link: pynwb would take none of the whole group."""
+    found: dict[str, tuple[str, str]] = {}
+    names = {*group.groups, *group.datasets}
+    for name, link in list(group.links.items()):
+        if name != link.builder.name and link.builder.name in names:
+            group.links.pop(name)
+            if link.builder is not group.groups.get(link.builder.name):  # a second way to the same thing hides nothing
+                found[name] = (_type(link.builder), f"it links to another '{link.builder.name}' than the one beside it: rename that one")
+        names.add(link.builder.name)
+    for child in group.groups.values():
+        found |= _without_links_of_one_name(child)
+    return found
+
+
+def _dangling(group: h5py.Group) -> dict[str, tuple[str, str]]:
+    """Links that lead nowhere, of which pynwb says nothing, by the name of the series or group that they belong to, with its type."""
+    found: dict[str, tuple[str, str]] = {}
     for name in group:
         link = group.get(name, getlink=True)
         child = group.get(name)
@@ -146,7 +173,10 @@ def _dangling(group: h5py.Group) -> dict[str, str]:
                 if isinstance(link, h5py.ExternalLink)
                 else f"'{link.path}', which is not there"
             )
-            found[group.name.rpartition("/")[2] if name in ("data", "timestamps") else name] = f"it links to {to}"
+            of_a_series = name in _LINKED
+            named = group.name.rpartition("/")[2] if of_a_series else name
+            kind = str(group.attrs.get("neurodata_type", "")) if of_a_series else ""
+            found[named] = (kind, f"its {name} links to {to}" if of_a_series else f"it links to {to}")
         elif isinstance(child, h5py.Group) and isinstance(link, h5py.HardLink):
             found |= _dangling(child)
     return found
@@ -223,7 +253,7 @@ def _by_name(containers: list[Any]) -> dict[str, Any]:
     for each, place in zip(containers, places, strict=True):
         alike = [other for other in places if other[-1] == place[-1]]
         inside = [other for other in alike if other[1:] == place[1:]]  # in different parts of the file
-        named[place[-1] if len(alike) == 1 else "/".join(place[1:] if len(inside) == 1 else place)] = each
+        named[place[-1] if len(alike) == 1 else "/".join(place[1:] if len(inside) == 1 and len(place) > 2 else place)] = each
     return named
 
 
@@ -281,7 +311,7 @@ def _clock(series: TimeSeries, samples: int, max_gap_s: float, label: str) -> Cl
 
 def _behavior(series: TimeSeries, label: str) -> BehaviorSeries:
     data = series.data
-    if data is None or not hasattr(data, "shape") or len(data.shape) not in (1, 2) or data.dtype.kind not in "iuf" or 0 in data.shape:
+    if data is None or not hasattr(data, "shape") or len(data.shape) not in (1, 2) or data.dtype.kind not in "biuf" or 0 in data.shape:
         raise UserError(f"{label}: no table of numbers: choose another series")
     stamps = np.zeros(0) if series.timestamps is None else series.timestamps
     if series.rate is None and len(data.shape) == 2 and len(stamps) == data.shape[1] != data.shape[0]:
@@ -301,19 +331,33 @@ def _behavior(series: TimeSeries, label: str) -> BehaviorSeries:
     return BehaviorSeries(values, times, names, "radians" if isinstance(series.parent, CompassDirection) and unit == "unknown" else unit)
 
 
-def _units(file: NWBFile, label: str) -> Units:
-    if file.units is None or "spike_times" not in file.units.colnames:
+def _units(tables: list[UnitsTable], label: str) -> Units:
+    """Of the file's own table, or of the only other one with spike times."""
+    with_times = [table for table in tables if "spike_times" in table.colnames and len(table)]
+    own = [table for table in with_times if isinstance(table.parent, NWBFile)]
+    if not with_times:
         return Units(())
-    count = len(file.units)
-    times = tuple(check_spikes(file.units.get_unit_spike_times(unit), f"{label}: unit {unit}") for unit in range(count))
-    if "obs_intervals" not in file.units.colnames:
+    if not own and len(with_times) > 1:
+        names = ", ".join(sorted(_by_name(with_times)))
+        raise UserError(f"{label}: several tables of units ({names}): write the one to use as a table for --units-file")
+    units = (own or with_times)[0]
+    times = tuple(check_spikes(units.get_unit_spike_times(unit), f"{label}: unit {unit}") for unit in range(len(units)))
+    if "obs_intervals" not in units.colnames:
         return Units(times)
-    return Units(times, tuple(np.asarray(file.units.get_unit_obs_intervals(unit), np.float64).reshape(-1, 2) for unit in range(count)))
+    return Units(times, tuple(np.asarray(units.get_unit_obs_intervals(unit), np.float64).reshape(-1, 2) for unit in range(len(units))))
+
+
+def _all(file: NWBFile, kind: type) -> list[Any]:
+    return [each for each in file.objects.values() if isinstance(each, kind)]
 
 
 def _intervals(table: TimeIntervals) -> Intervals:
     try:
-        found = np.stack([np.asarray(table[column][:], np.float64) for column in ("start_time", "stop_time")], axis=1)
+        return np.stack([np.asarray(table[column][:], np.float64) for column in ("start_time", "stop_time")], axis=1)
     except (KeyError, ValueError, TypeError):
         return no_intervals()
-    return found[np.isfinite(found).all(axis=1) & (found[:, 1] > found[:, 0])]
+
+
+def _is_interval(table: Intervals) -> NDArray[np.bool_]:
+    """Which rows are intervals; NaN is no end, as of a trial that was not finished."""
+    return np.asarray(np.isfinite(table).all(axis=1) & (table[:, 1] > table[:, 0]))

@@ -2,8 +2,8 @@
 
 import urllib.error
 import urllib.request
+from email.message import Message
 from pathlib import Path
-from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import h5py
@@ -33,12 +33,13 @@ def opened(address: str) -> h5py.File:
     """The HDF5 file at an address; it is read by ranges of bytes as they are asked for.
 
     Raises:
-        UserError: remfile is not installed, there is no network, or no such file.
+        UserError: remfile is not installed, there is no network, no such file, or the server sends whole files only.
     """
     try:
         import remfile
     except ImportError as error:
         raise UserError(f"{address}: files at an address are read by remfile: pip install 'realm-edge[formats]'") from error
+    _said(address)  # remfile tries for long where nobody answers
     try:
         return h5py.File(remfile.File(address), "r")
     except Exception as error:  # requests and remfile raise whatever they stumble upon
@@ -50,12 +51,19 @@ def fingerprint(address: str) -> str:
     """SHA-256, as hex, of what the server says of the file: its size and its entity tag or date. The file itself is not fetched.
 
     Raises:
-        UserError: there is no network, or no such file.
+        UserError: there is no network, no such file, or the server sends whole files only.
     """
+    said = _said(address)
+    return sha256_json([said["Content-Range"], said.get("ETag") or said.get("Last-Modified")])
+
+
+def _said(address: str) -> Message:
     request = urllib.request.Request(address, headers={"Range": "bytes=0-0"})  # signed addresses allow GET alone
     try:
         with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as answer:
-            said: Any = answer.headers
-            return sha256_json([said.get("Content-Range") or said.get("Content-Length"), said.get("ETag") or said.get("Last-Modified")])
+            said: Message = answer.headers
     except (urllib.error.URLError, OSError, ValueError) as error:
         raise UserError(f"{address}: cannot be reached ({error}): check the address and the network") from error
+    if "Content-Range" not in said:
+        raise UserError(f"{address}: its server sends whole files only: download it, and name the file")
+    return said

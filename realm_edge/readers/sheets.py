@@ -1,9 +1,12 @@
 """Behaviour, spike times or intervals from tables: ``.csv`` (or ``.tsv``) and ``.parquet``, one row a sample, spike or interval.
 
-Behaviour: a column of times in s (``time``, ``times``, ``timestamp``, ``timestamps`` or ``t``), every other column of numbers is a series.
-Spikes: a column of times and one that names the unit (``unit``, ``unit_id`` or ``cluster``). Intervals: ``start`` and ``stop`` in s.
+Behaviour: a column of times in s (``time``, say), every other column of numbers or of true and false is a series; a column ``unit`` that
+holds one text throughout is their unit. Spikes: a column of times and one that names the unit (``unit``, say). Intervals: ``start`` and
+``stop`` in s. Values are separated by commas, tabs or semicolons; where it is not by commas, decimal commas will do.
 """
 
+import itertools
+import re
 from functools import partial
 from pathlib import Path
 
@@ -17,8 +20,9 @@ from realm_edge.readers.contents import Contents, Request, Units
 from realm_edge.recording import BehaviorSeries, Intervals
 
 SUFFIXES = (".csv", ".tsv", ".parquet")
-_TIMES = ("time", "times", "timestamp", "timestamps", "t")
-_UNITS = ("unit", "unit_id", "cluster")
+_TIMES = ("time", "times", "timestamp", "timestamps", "t", "time_s", "times_s", "timestamps_s", "spike_time", "spike_times")
+_UNITS = ("unit", "unit_id", "cluster", "cluster_id", "neuron")
+_LOOKED_AT = 100  # lines at the start, in which comments end
 _STARTS, _STOPS = ("start", "start_time", "start_s"), ("stop", "stop_time", "end", "end_time", "stop_s", "end_s")
 
 
@@ -29,13 +33,14 @@ def read(path: Path, request: Request) -> Contents:
         UserError: no such table.
     """
     table = _table(path)
-    unit = _column(table, _UNITS)
-    series = [name for name in table.columns if name != unit and name.lower() not in _TIMES and _is_series(table[name])]
+    others = [name for name in table.columns if name.lower() not in (*_TIMES, *_UNITS)]
+    text = [name for name in others if not _is_series(table[name])]
     return Contents(
         name=path.stem,
         lfp={},
-        behaviors={name: partial(_behavior, table, name, path) for name in series} if unit is None else {},
+        behaviors={name: partial(_behavior, table, name, path) for name in others if name not in text},
         units=partial(_units, table, path),
+        provenance={"left_out": f"column(s) {', '.join(text)}: not numbers"} if text else {},
     )
 
 
@@ -60,28 +65,37 @@ def _table(path: Path) -> pd.DataFrame:
     try:
         if path.suffix.lower() == ".parquet":
             table = pd.read_parquet(path)
+            table = table.reset_index() if any(table.index.names) else table  # pandas stores an index that has a name as such
         else:
-            separator = "\t" if path.suffix.lower() == ".tsv" else ","
-            table = pd.read_csv(path, sep=separator, skipinitialspace=True, index_col=False, comment="#")
+            separator, decimal = _layout(path)
+            table = pd.read_csv(path, sep=separator, decimal=decimal, skipinitialspace=True, index_col=False, comment="#")
     except ImportError as error:
         raise UserError(f"{path}: Parquet is read by pyarrow: pip install 'realm-edge[formats]'") from error
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such file") from error
     except Exception as error:  # pandas and pyarrow raise whatever they stumble upon in a broken file
         reason = " ".join(str(error).split())[:160]
-        raise UserError(f"{path}: not readable as a table ({type(error).__name__}: {reason}): write it again") from error
+        raise UserError(f"{path}: not readable as a table ({type(error).__name__}: {reason}): write it again, in UTF-8") from error
     if not len(table):
         raise UserError(f"{path}: an empty table")
     table = table.rename(columns=lambda name: str(name).strip())
-    if len(table.columns) == 1 and any(sign in table.columns[0] for sign in ";\t"):
-        raise UserError(f"{path}: its columns are not separated by commas: write it again with commas (.csv) or tabs (.tsv)")
     numbers = [name for name in table.columns if name.startswith("Unnamed:") and (table[name] == np.arange(len(table))).all()]
     return table.drop(columns=numbers)  # of the rows, which pandas writes unless it is told not to
 
 
+def _layout(path: Path) -> tuple[str, str]:
+    """What separates the values, and the decimal sign, by the header and the first row."""
+    with path.open(encoding="utf-8", errors="replace") as file:
+        lines = [line for line in itertools.islice(file, _LOOKED_AT) if line.strip() and not line.startswith("#")][:2]
+    header = lines[0] if lines else ""
+    separator = max(",\t;", key=header.count)  # the comma, where there is none of them
+    row = lines[-1] if len(lines) > 1 else ""
+    return separator, "," if separator != "," and re.search(r"\d,\d", row) else "."
+
+
 def _is_series(column: pd.Series) -> bool:
     """Whether a column is meant to hold numbers; a single cell that is none is for whoever reads the column to refuse."""
-    return bool(column.dtype.kind in "iuf" or (column.dtype.kind != "b" and pd.to_numeric(column, errors="coerce").notna().mean() > 0.5))
+    return bool(column.dtype.kind in "biuf" or pd.to_numeric(column, errors="coerce").notna().mean() > 0.5)
 
 
 def _column(table: pd.DataFrame, names: tuple[str, ...]) -> str | None:
@@ -89,9 +103,16 @@ def _column(table: pd.DataFrame, names: tuple[str, ...]) -> str | None:
 
 
 def _numbers(table: pd.DataFrame, name: str, path: Path) -> NDArray[np.float64]:
-    if table[name].dtype.kind not in "iuf":
-        raise UserError(f"{path}: column '{name}' holds something that is no number: correct it, or choose other columns with --behavior")
-    return table[name].to_numpy(np.float64)
+    column = table[name]
+    try:
+        numbers = column.dt.total_seconds() if column.dtype.kind == "m" else pd.to_numeric(column)  # decimals of Parquet among others
+    except (ValueError, TypeError) as error:
+        raise UserError(
+            f"{path}: column '{name}' holds something that is no number: correct it, or choose other columns with --behavior"
+        ) from error
+    if numbers.dtype.kind not in "biuf":
+        raise UserError(f"{path}: column '{name}' holds {column.dtype}, not numbers: correct it, or choose other columns with --behavior")
+    return numbers.to_numpy(np.float64, na_value=np.nan)
 
 
 def _times(table: pd.DataFrame, path: Path) -> NDArray[np.float64]:
@@ -104,13 +125,15 @@ def _times(table: pd.DataFrame, path: Path) -> NDArray[np.float64]:
 def _behavior(table: pd.DataFrame, name: str, path: Path) -> BehaviorSeries:
     times = _times(table, path)
     values = _numbers(table, name, path).astype(np.float32)[:, None]
-    return BehaviorSeries(values, check_times(times, len(values), str(path)), (name,), "a.u.")
+    unit = _column(table, _UNITS)
+    units = [] if unit is None or table[unit].dtype.kind in "iuf" else table[unit].unique()
+    return BehaviorSeries(values, check_times(times, len(values), str(path)), (name,), str(units[0]) if len(units) == 1 else "a.u.")
 
 
 def _units(table: pd.DataFrame, path: Path) -> Units:
     unit = _column(table, _UNITS)
     if unit is None:
-        return Units(())
+        raise UserError(f"{path}: it has columns {', '.join(table.columns)}, and none that names the unit of each spike: call it 'unit'")
     times = _times(table, path)
     if table[unit].isna().any():
         raise UserError(f"{path}: {int(table[unit].isna().sum())} rows name no unit in column '{unit}': correct or remove them")

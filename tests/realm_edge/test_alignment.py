@@ -81,7 +81,10 @@ def file_with(tmp_path, units, *behaviors):
 
 ELSEWHERE = {  # spikes, likely cause
     "sample numbers": (np.rint(SPIKES * 30_000), r"they look like sample numbers: divide them by the rate \(30000 Hz, say\)"),
-    "sample numbers of the LFP": (np.rint(SPIKES * 1000) + 61, r"they look like sample numbers: divide them by the rate \(1000 Hz, say\)"),
+    "sample numbers of the LFP": (
+        np.rint(SPIKES * 1000) + 61,
+        r"they look like milliseconds, or sample numbers of the LFP: divide them by 1000$",
+    ),
     "milliseconds": (SPIKES * 1e3 + 61.5, r"they look like milliseconds: divide them by 1000"),
     "microseconds": (SPIKES * 1e6 + 0.5, r"they look like microseconds: divide them by 1e\+06"),
     "another zero": (SPIKES + 1000.0, r"another zero: give their file with --units-file and --sync-offset -1000\.\d+"),
@@ -138,7 +141,7 @@ def test_a_spike_that_is_nan_is_named_and_the_lfp_stays_of_use(tmp_path):
 
 LATE = np.arange(3000) / 50
 BEHAVIOR_ELSEWHERE = {
-    "sample numbers": (np.rint(LATE * 1000) + 61, "they look like sample numbers"),
+    "sample numbers": (np.rint(LATE * 1000) + 61, "they look like milliseconds, or sample numbers"),
     "milliseconds": (LATE * 1e3 + 61.5, "they look like milliseconds"),
     "another zero": (LATE - 500.0, r"another zero: give their file with --behavior-file and --sync-offset 500"),
 }

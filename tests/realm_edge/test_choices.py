@@ -8,8 +8,7 @@ from click.testing import CliRunner
 from realm_edge import cli
 from realm_edge.errors import UserError
 from realm_edge.preparation import prepare
-from realm_edge.readers import Choices, fingerprint, lfp_rate, read_recording, sheets
-from realm_edge.readers.contents import Request
+from realm_edge.readers import Choices, fingerprint, lfp_rate, read_recording
 from realm_edge.session import load
 from realm_edge.settings import Settings
 from realm_edge.sources import Recordings, fitted
@@ -197,7 +196,7 @@ def test_tables_that_hold_no_behaviour(arrays, tmp_path, content, message):
 
 
 def test_files_that_are_not_what_they_are_named_for(arrays, hand, tmp_path):
-    with pytest.raises(UserError, match=r"hand\.csv: no spike times in it: name another --units-file"):
+    with pytest.raises(UserError, match=r"hand\.csv: it has columns .* none that names the unit of each spike: call it 'unit'"):
         read_recording(arrays, Choices(behavior_file=hand, units_file=hand))
     with pytest.raises(UserError, match=r"none\.csv: no such file"):
         read_recording(arrays, Choices(behavior_file=tmp_path / "none.csv"))
@@ -270,35 +269,6 @@ def test_bands_that_the_rate_cannot_hold_are_left_out_and_said(tmp_path):
     (tmp_path / "short.toml").write_text("window_bins = 20\n[lfp]\nbands_hz = [[2.0, 150.0]]")  # who asks for a band is told
     result = CliRunner().invoke(cli.main, [*given, "--out", str(tmp_path / "other")])
     assert result.exit_code == 2 and "LFP at 250 Hz is too slow for a band up to 150 Hz: lower lfp.bands_hz" in result.stderr
-
-
-def test_tables_as_programs_write_them(tmp_path):
-    """Row numbers of pandas, spaces in the header, a comma at the end of each row."""
-    table = pd.DataFrame({"time": T, "x": np.sin(T)})
-    table.to_csv(tmp_path / "rows.csv")
-    (tmp_path / "spaces.CSV").write_text("time ,x \n" + "".join(f"{t},{x}\n" for t, x in table.to_numpy()))
-    (tmp_path / "commas.csv").write_text("time,x\n" + "".join(f"{t},{x},\n" for t, x in table.to_numpy()))
-    for path in sorted(tmp_path.iterdir()):
-        found = sheets.read(path, Request(0.02)).behaviors
-        assert list(found) == ["x"], path
-        np.testing.assert_allclose(found["x"]().times, T)
-        np.testing.assert_allclose(found["x"]().values[:, 0], np.sin(T), atol=1e-6)
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ("time,x,y\n0,1,2\n1,--,3\n2,4,5\n", r"column 'x' holds something that is no number"),
-        ("time;x\n0;1\n1;2\n", r"not separated by commas"),
-        ("time,unit\n0.1,a\n0.2,\n", r"1 rows name no unit in column 'unit'"),
-    ],
-)
-def test_cells_that_are_missing_or_no_numbers_are_told(tmp_path, content, message):
-    (tmp_path / "a.csv").write_text(content)
-    with pytest.raises(UserError, match=message):
-        found = sheets.read(tmp_path / "a.csv", Request(0.02))
-        for read in (*found.behaviors.values(), found.units):
-            read()
 
 
 def test_a_rate_in_khz_and_an_offset_that_is_no_number_are_refused(arrays, hand, tmp_path):

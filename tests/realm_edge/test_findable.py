@@ -132,7 +132,7 @@ BROKEN = {
     "short stamps": "1500 samples have times of shape (1499,)",
     "no stamps": "sync",
     "no data": "sync",
-    "a broken link": "it links to 'elsewhere.nwb', which is not there: put that file beside it",
+    "a broken link": "links to 'elsewhere.nwb', which is not there: put that file beside it",
     "an unknown extension": "of the extension 'ndx-lab', which the file does not describe",
 }
 

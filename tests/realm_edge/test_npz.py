@@ -60,7 +60,7 @@ def test_npz_minimal(tmp_path):
         ({"lfp": np.array(["a"])}, "expected real numbers"),
         ({"lfp": np.full((4, 3), np.inf)}, "every channel is NaN in more than 20 % of the samples"),
         ({"lfp_rate": 0.0}, r"lfp_rate: sampling rate 0.0 Hz"),
-        ({"lfp_rate": np.array([1.0, 2.0])}, "lfp_rate is .* expected one number"),
+        ({"lfp_rate": np.array([1.0, 2.0])}, "lfp_rate is .* expected one finite number"),
         ({"behavior_rate": None}, "'behavior_times' is missing"),
         ({"behavior_times": np.zeros(100)}, r"time 0.0 of sample 1 does not follow"),
         ({"behavior_times": np.arange(99)}, "100 samples have times of shape"),

@@ -127,8 +127,8 @@ def test_short_gaps_are_interpolated_and_long_ones_stay_unknown():
 @pytest.mark.parametrize(
     ("made", "message"),
     [
-        (lambda: unknown(10.0, 17.0), r"behaviour 'clock' is NaN in 23 % of the bins"),
-        (lambda: unknown(0.0, 99.0), r"behaviour 'clock' is NaN throughout"),
+        (lambda: unknown(10.0, 17.0), r"behaviour 'clock' is unknown in 23 % of the bins"),
+        (lambda: unknown(0.0, 99.0), r"behaviour 'clock' has no sample in which all columns are known"),
         (lambda: recording(lfp=np.full((60_000, 4), -7, np.int16)), r"all 4 LFP channels are constant"),
         (lambda: recording(lfp_rate=300.0), r"LFP at 300 Hz is too slow for a band up to 200 Hz"),
         (lambda: recording(lfp=recording().lfp[:10_020]), r"its 5 s leave 20 bins for the validation part.* a recording of 13 s"),
