@@ -158,7 +158,7 @@ def _number(arrays: Mapping[str, NDArray], key: str, path: Path, default: float 
     value = arrays.get(key, default)
     array = np.asarray(value)
     if array.size != 1 or array.dtype.kind not in "iuf" or not np.isfinite(array).all():
-        raise UserError(f"{path}: {key} is {value!r:.60}, expected one finite number")
+        raise UserError(f"{path}: {key} is {array!s:.60}, expected one finite number")
     return float(array.reshape(()))
 
 
