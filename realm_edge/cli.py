@@ -119,7 +119,7 @@ def run(
     as_json: bool,
 ) -> None:
     """Perform every stage that is not done yet; without --data, on synthetic recordings."""
-    from realm_edge.readers import name_of
+    from realm_edge.readers.reading import name_of
     from realm_edge.workflow import budget_request, open_for_data, report_request
 
     chosen = _known(targets) or DEFAULT_TARGETS
@@ -173,14 +173,11 @@ def data(
 @gathered
 def inspect(file: Path, recordings: "Recordings", session: int | None, png: Path | None, as_json: bool) -> None:
     """Show what is in a recording, and what is done about it: channels, rates, units, behaviour, gaps, dead and saturated channels."""
-    from realm_edge import inspection
+    from realm_edge.apart import apart
+    from realm_edge.inspection_text import lines
 
-    found = inspection.inspect(file, recordings.of(0), session)
-    if png is not None:
-        from realm_edge.quicklook import draw
-
-        draw(found, png)
-    click.echo(json.dumps(found.summary, indent=2) if as_json else "\n".join(inspection.lines(found.summary)))
+    summary = apart("realm_edge.inspection:summary", file, recordings.of(0), session, png, files=recordings.read_of(0))
+    click.echo(json.dumps(summary, indent=2, allow_nan=False) if as_json else "\n".join(lines(summary)))
 
 
 @data.command(epilog="Example: realm-edge data convert monday.nwb monday.realm --behavior hand_velocity")
@@ -190,12 +187,13 @@ def inspect(file: Path, recordings: "Recordings", session: int | None, png: Path
 @gathered
 def convert(file: Path, out: Path, recordings: "Recordings", session: int | None, config: Path | None, as_json: bool) -> None:
     """Write a recording as a .realm directory, which opens at once; without --behavior, with all its behaviour series."""
-    from realm_edge.inspection import convert as write
-    from realm_edge.inspection import lines
+    from realm_edge.apart import apart
+    from realm_edge.inspection_text import lines
     from realm_edge.settings import preset
 
-    summary = write(file, out, settings_of(None, config) or preset("demo"), recordings.of(0), session)
-    click.echo(json.dumps(summary, indent=2) if as_json else "\n".join((f"wrote {out}", *lines(summary))))
+    settings = settings_of(None, config) or preset("demo")
+    summary = apart("realm_edge.inspection:convert", file, out, settings, recordings.of(0), session, files=recordings.read_of(0))
+    click.echo(json.dumps(summary, indent=2, allow_nan=False) if as_json else "\n".join((f"wrote {out}", *lines(summary))))
 
 
 @main.command(epilog="Example: realm-edge train --out runs/demo")

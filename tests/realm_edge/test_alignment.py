@@ -8,7 +8,8 @@ from pynwb import NWBHDF5IO
 from realm_edge import cli
 from realm_edge.errors import UserError
 from realm_edge.preparation import prepare
-from realm_edge.readers import Choices, read_recording
+from realm_edge.readers.choices import Choices
+from realm_edge.readers.reading import read_recording
 from realm_edge.settings import Settings, changed
 from tests.nwb_file import recording_file, velocity
 

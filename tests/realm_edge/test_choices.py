@@ -8,7 +8,8 @@ from click.testing import CliRunner
 from realm_edge import cli
 from realm_edge.errors import UserError
 from realm_edge.preparation import prepare
-from realm_edge.readers import Choices, fingerprint, lfp_rate, read_recording
+from realm_edge.readers.choices import Choices
+from realm_edge.readers.reading import fingerprint, lfp_rate, read_recording
 from realm_edge.session import load
 from realm_edge.settings import Settings
 from realm_edge.sources import Recordings, fitted

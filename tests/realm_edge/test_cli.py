@@ -17,7 +17,7 @@ from click.testing import CliRunner, Result
 from firmware_sim import emulator
 from realm_edge import cli
 from realm_edge.files import write_text
-from realm_edge.readers import Choices
+from realm_edge.readers.choices import Choices
 from realm_edge.rundir import ORDER, PER_TARGET, RunDir
 from realm_edge.sources import Recordings
 from tests.nwb_file import electrical_series, electrodes, new_file, write

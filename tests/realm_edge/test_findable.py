@@ -16,7 +16,8 @@ from realm_edge import cli
 from realm_edge.errors import UserError
 from realm_edge.inspection import inspect
 from realm_edge.preparation import prepare
-from realm_edge.readers import Choices, fingerprint, read_recording
+from realm_edge.readers.choices import Choices
+from realm_edge.readers.reading import fingerprint, read_recording
 from realm_edge.settings import Settings
 from tests.nwb_file import add_behavior, add_lfp, electrical_series, electrodes, new_file, recording_file, region, velocity, write
 

@@ -11,7 +11,8 @@ from realm_edge.errors import UserError
 from realm_edge.files import sha256_file
 from realm_edge.inspection import convert, inspect
 from realm_edge.preparation import prepare
-from realm_edge.readers import Choices, fingerprint, read_recording
+from realm_edge.readers.choices import Choices
+from realm_edge.readers.reading import fingerprint, read_recording
 from realm_edge.resample import Resampler, to_counts
 from realm_edge.settings import LfpSettings, Settings
 

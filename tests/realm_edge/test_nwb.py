@@ -9,7 +9,8 @@ from pynwb.ecephys import LFP
 
 from realm_edge.errors import UserError
 from realm_edge.progress import Silent
-from realm_edge.readers import Choices, read_recording
+from realm_edge.readers.choices import Choices
+from realm_edge.readers.reading import read_recording
 from realm_edge.rundir import RunDir
 from realm_edge.settings import Settings
 from realm_edge.sources import Recordings

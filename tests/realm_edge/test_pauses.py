@@ -11,7 +11,8 @@ from realm_edge.cutting import split
 from realm_edge.errors import UserError
 from realm_edge.frontend import design, lfp_features
 from realm_edge.preparation import prepare
-from realm_edge.readers import Choices, read_recording
+from realm_edge.readers.choices import Choices
+from realm_edge.readers.reading import read_recording
 from realm_edge.recording import Recording
 from realm_edge.segments import bounds
 from realm_edge.session import load, save

@@ -12,7 +12,8 @@ from realm_edge.behavior import wraps
 from realm_edge.errors import UserError
 from realm_edge.inspection import inspect
 from realm_edge.preparation import prepare
-from realm_edge.readers import Choices, read_recording
+from realm_edge.readers.choices import Choices
+from realm_edge.readers.reading import read_recording
 from realm_edge.settings import Settings
 from tests.lab_files import spikeglx
 from tests.nwb_file import add_behavior, add_lfp, new_file, recording_file, velocity, write
