@@ -6,7 +6,7 @@ from pathlib import Path
 
 from realm_edge.errors import UserError
 from realm_edge.files import sha256_file, sha256_json
-from realm_edge.readers import cache, flint, makin, neo_formats, npz, nwb, remote, sheets
+from realm_edge.readers import cache, flint, links, makin, neo_formats, npz, nwb, remote, sheets
 from realm_edge.readers.assembly import Sources, assemble, signal_of, spikes_outside, without_behavior
 from realm_edge.readers.choices import Choices
 from realm_edge.readers.contents import Contents, Request
@@ -145,7 +145,7 @@ def _fingerprint(path: Path) -> str:
     beside = makin.kinematics_of(path)
     if beside != path and beside.is_file() and makin.is_nwb_1(path):
         return _of_all([path, beside])
-    linked = [file for file in nwb.linked_files(path) if file.is_file()] if path.suffix.lower() == ".nwb" else []
+    linked = [file for file in links.linked_files(path) if file.is_file()] if path.suffix.lower() == ".nwb" else []
     return _of_all([path, *linked]) if linked else sha256_file(path)
 
 
