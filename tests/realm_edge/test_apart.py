@@ -109,7 +109,7 @@ def test_larger_files_have_more_time(tmp_path):
 
 
 def test_it_ends_with_the_process_that_started_it():
-    code = f"import time; from pathlib import Path; from realm_edge.apart import apart"
+    code = "import time; from pathlib import Path; from realm_edge.apart import apart"
     code += f"; print(apart('{HERE}:pid', files=[Path('a')]), flush=True); time.sleep(600)"
     path = os.pathsep.join(filter(None, [os.getcwd(), *sys.path]))
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, env=os.environ | {"PYTHONPATH": path}) as process:
