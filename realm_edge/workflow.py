@@ -73,7 +73,7 @@ def open_for_data(
     else:
         run = RunDir.open(out) if reopens else RunDir.create(out, settings or preset("demo"))
     had = run.requested("data")
-    if had == wanted or "data" not in run.performed():
+    if had == wanted or run.was_made_from("data", wanted) or "data" not in run.performed():
         return run, wanted
     if recordings.files or not (may_skip and run.is_complete("data")):
         names = ", ".join(name for name, _ in had.get("recordings", [])) or "the synthetic recordings"

@@ -17,6 +17,7 @@ from realm_edge.evaluation.estimate import Pace, Part, Parts, seconds_left
 from realm_edge.files import leftovers, read_json, write_json
 from realm_edge.interrupt import ENDING, interrupts_held_back
 from realm_edge.progress import Progress
+from realm_edge.seal import is_intact, sealed
 
 Result = dict[str, Any]  # one result file
 
@@ -149,7 +150,7 @@ def _compute(at: int) -> Result:
 
 
 def _write(work: Work) -> Result:
-    result = {"made_from": work.made_from, **work.compute()}
+    result = sealed({"made_from": work.made_from, **work.compute()})
     write_json(work.path, result)
     return result
 
@@ -160,4 +161,6 @@ def _read(work: Work) -> Result | None:
     result = read_json(work.path)
     if not isinstance(result, dict) or result.get("made_from") != work.made_from:
         raise UserError(f"{work.path}: made with other settings or recordings, or by another version: name another --out, or remove it")
+    if not is_intact(result):
+        raise UserError(f"{work.path}: changed since it was written: remove it, and the same command computes it again")
     return result
