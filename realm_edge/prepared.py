@@ -7,7 +7,7 @@ from pathlib import Path
 
 import realm_edge
 from realm_edge import session as session_module
-from realm_edge.files import cache_folder, sha256_file, sha256_json
+from realm_edge.files import cache_folder, remove_leftovers, sha256_file, sha256_json
 from realm_edge.preparation import prepare_in
 from realm_edge.progress import Progress
 from realm_edge.readers import fingerprint, read_recording
@@ -40,6 +40,7 @@ def prepared(recordings: Recordings, index: int, settings: Settings, heldout: bo
     kept = cache_folder() / "sessions" / f"{sha256_json(made_from)}.npz"
     if not kept.exists():
         kept.parent.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(kept.parent)
         recording = read_recording(path, recordings.of(index), settings)
         with tempfile.TemporaryFile(dir=kept.parent) as spool:
             session_module.save(prepare_in(spool, recording, settings, heldout, progress=progress), kept)

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from realm_edge import settings as settings_module
 from realm_edge.errors import UserError
-from realm_edge.files import PARTIAL, leftovers, read_json, sha256_file, sha256_json, write_json
+from realm_edge.files import PARTIAL, read_json, remove_leftovers, sha256_file, sha256_json, write_json
 from realm_edge.seal import is_intact, sealed
 from realm_edge.settings import Settings
 
@@ -77,10 +77,7 @@ class RunDir:
         if not config.exists():
             raise UserError(f"{path}: not a run directory (no config.toml): make one with '{_command('data', path)}'")
         settings = settings_module.load(config)
-        removed = tuple(leftovers(path))
-        for leftover in removed:
-            leftover.unlink(missing_ok=True)
-        return RunDir(path, settings, removed)
+        return RunDir(path, settings, remove_leftovers(path))
 
     @staticmethod
     def erase(path: Path) -> None:
@@ -129,7 +126,7 @@ class RunDir:
 
     def is_complete(self, stage: str) -> bool:
         """Whether the outputs are as recorded and nothing that they were made from has changed since."""
-        return self._fault(stage) is None
+        return self.fault(stage) is None
 
     def require(self, *stages: str) -> None:
         """Check ``stages`` and all that they were made from.
@@ -139,7 +136,7 @@ class RunDir:
         """
         for wanted in stages:
             for stage in self._chain(wanted):
-                fault = self._fault(stage)
+                fault = self.fault(stage)
                 if fault:
                     raise UserError(f"{self.path}: stage '{stage}' is {fault}: run '{_command(stage, self.path)}'")
 
@@ -185,8 +182,8 @@ class RunDir:
         chosen = [[each, {key: value for key, value in wanted.items() if key not in _NAMES}] for each, wanted in asked]
         return sha256_json([self.settings.digest(), hashes, chosen])
 
-    def _fault(self, stage: str) -> str | None:
-        """Why ``stage`` cannot be used, in words that follow 'is', or None."""
+    def fault(self, stage: str) -> str | None:
+        """Why ``stage`` cannot be used, in words that follow 'is', or None: "missing", or "stale" and what changed."""
         if not self._record_file(stage).exists():
             return "missing"
         record = self._read(stage)

@@ -37,9 +37,12 @@ class Workflow:
 
     def resume(self, stage: str, *arguments: Any, request: dict[str, Any] | None = None) -> dict[str, Any]:
         """As :meth:`perform`, unless the stage is complete and was asked for the same."""
-        if self.run.requested(stage) == (request or {}) and self.run.is_complete(stage):
+        fault = self.run.fault(stage)
+        if fault is None and self.run.requested(stage) == (request or {}):
             self.progress.say(f"[{stage}] complete, skipped")
             return self.run.summary(stage)
+        if fault not in (None, "missing"):
+            self.progress.say(f"[{stage}] is {fault}")
         return self.perform(stage, *arguments, request=request)
 
 

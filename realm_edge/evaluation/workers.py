@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from realm_edge.errors import UserError
 from realm_edge.evaluation.estimate import Pace, Part, Parts, seconds_left
-from realm_edge.files import leftovers, read_json, write_json
+from realm_edge.files import read_json, remove_leftovers, write_json
 from realm_edge.interrupt import ENDING, interrupts_held_back
 from realm_edge.progress import Progress
 from realm_edge.seal import is_intact, sealed
@@ -117,8 +117,7 @@ def _in_processes(cells: Sequence[Work], workers: int) -> Iterator[tuple[int, Re
 
 def _remove_half_written(cells: Sequence[Work]) -> None:
     for folder in {folder for cell in cells for folder in cell.folders}:
-        for half_written in leftovers(folder):
-            half_written.unlink(missing_ok=True)
+        remove_leftovers(folder)
 
 
 @contextmanager

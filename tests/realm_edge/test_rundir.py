@@ -113,7 +113,9 @@ def test_broken_records_name_file_and_remedy(run: RunDir) -> None:
 def test_an_edited_record_is_stale_and_says_nothing_else(run: RunDir) -> None:
     record = run.file("stages", "simulate.cortex-m4.json")
     record.write_text(record.read_text().replace('"made"', '"fine"'))
-    with pytest.raises(UserError, match=r"'simulate.cortex-m4' is stale \(its record stages/simulate.cortex-m4.json was changed since\): run"):
+    with pytest.raises(
+        UserError, match=r"'simulate.cortex-m4' is stale \(its record stages/simulate.cortex-m4.json was changed since\): run"
+    ):
         run.require("report")
     with pytest.raises(UserError, match=r"simulate\.cortex-m4\.json: changed since it was written: run 'realm-edge simulate --target"):
         run.summary("simulate.cortex-m4")
