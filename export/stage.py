@@ -38,7 +38,7 @@ def run(run: RunDir, progress: Progress) -> dict[str, Any]:
     """
     run.require("train")
     heldout = next(session for session in load_sessions(run) if session.heldout)
-    made_from = {"settings": run.settings.digest(), "train": run.digest("train")}
+    made_from = {"settings": run.settings.digest(), "train": run.lineage("train")}
     outputs, summary = [], {}
     for stream in present(run):
         inputs = stream.inputs(heldout)

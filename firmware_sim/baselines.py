@@ -25,7 +25,6 @@ from quantization.selection import Stretches, choose_formats, float_decoded
 from realm_edge import wiener
 from realm_edge.baselines import cost, recurrent, sequence
 from realm_edge.checkpoint import load_student
-from realm_edge.files import sha256_json
 from realm_edge.metrics import accuracy
 from realm_edge.progress import Progress
 from realm_edge.rundir import RunDir
@@ -96,14 +95,15 @@ def run(run: RunDir, progress: Progress, targets: Sequence[str]) -> dict[str, An
 def _fitted(run: RunDir, stream: Stream, session: Session, material: Material, progress: Progress) -> Iterator[tuple[str, onnx.ModelProto]]:
     """The classic decoders of a stream as float step graphs."""
     settings, series = run.settings, material.decoded
-    made_from = {"settings": settings.digest(), "data": run.digest("data")}
+    made_from = {"settings": settings.digest(), "data": run.lineage("data")}
     about = (series.statistics, 1000.0 / settings.bin_ms, session.target_names, session.target_unit, made_from)
     inputs, targets = series.inputs.numpy(), series.targets.numpy()
     fitted = wiener.fit(inputs, targets, series.train_end, session.starts)
     yield "wiener", wiener_graph(fitted, *about)
 
     name = f"{stream.name}_gru"
-    phase = Phase(name, settings.seed, run.file("baselines", f"{name}.safetensors"), sha256_json(made_from))
+    partial = run.file("baselines", f"{name}.safetensors")
+    phase = Phase(name, settings.seed, partial, run.digest("data"))
     size = cost.parameters(load_student(run.file(stream.student)))
     decoder = recurrent.build("gru", size, inputs.shape[1], targets.shape[1], phase)
     sequence.train(decoder, settings.finetune, [series], settings.window_bins, phase, progress)

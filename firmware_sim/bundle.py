@@ -1,4 +1,4 @@
-"""Reads a compiled bundle's ``metadata.json`` (written by ``export.tvm``)."""
+"""Reads a compiled bundle's ``metadata.json`` and ``SHA256SUMS`` (written by ``export.tvm``)."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,7 +6,9 @@ from pathlib import Path
 import numpy as np
 
 from realm_edge.errors import UserError
-from realm_edge.files import read_json
+from realm_edge.files import read_json, sha256_file
+
+MANIFEST = "SHA256SUMS"
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,28 @@ class Bundle:
     @property
     def ticks_per_bin(self) -> int:
         return round(self.frontend.rate_hz / self.decoder.rate_hz) if self.frontend else 1
+
+
+def check_manifest(path: Path) -> None:
+    """Hold every file of a bundle against its manifest: whatever lies in ``src`` and ``lib`` goes into the firmware.
+
+    Raises:
+        UserError: there is no manifest, or a file is missing, is not as it was written, or is not listed.
+    """
+    again = "rerun 'realm-edge compile'"
+    manifest = path / MANIFEST
+    if not manifest.is_file():
+        raise UserError(f"{manifest}: no such file: {again}")
+    lines = (line.partition("  ") for line in manifest.read_text(encoding="utf-8", errors="replace").splitlines())
+    listed = {name: sha256 for sha256, _, name in lines}
+    found = {file.relative_to(path).as_posix(): file for file in sorted(path.rglob("*")) if file.is_file() and file != manifest}
+    for name in sorted({*listed, *found}):
+        if name not in found:
+            raise UserError(f"{path / name}: missing, but {MANIFEST} lists it: {again}")
+        if name not in listed:
+            raise UserError(f"{path / name}: {MANIFEST} does not list it: remove it, or {again}")
+        if sha256_file(found[name]) != listed[name]:
+            raise UserError(f"{path / name}: changed since it was compiled (its SHA-256 differs): {again}")
 
 
 def load_bundle(path: Path) -> Bundle:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from firmware_sim.budgets import load_budgets
+from firmware_sim.bundle import check_manifest
 from firmware_sim.compare import Expected
 from firmware_sim.components import load_components
 from firmware_sim.simulate import simulate_stream
@@ -25,7 +26,8 @@ def run(run: RunDir, progress: Progress, target_name: str, budget_file: Path | N
         rows are there for comparison.
 
     Raises:
-        UserError: the compile stage is missing or stale, the part is too small, QEMU is missing, or a broken budget file.
+        UserError: the compile stage is missing or stale, a bundle is not as it was compiled, the part is too small, QEMU is missing, or a
+            broken budget file.
     """
     target = get_target(target_name)
     run.require(f"compile.{target_name}")
@@ -39,10 +41,10 @@ def run(run: RunDir, progress: Progress, target_name: str, budget_file: Path | N
             golden.decoded, golden.frontend_states | golden.decoder_states, golden.features if golden.samples is not None else None
         )
         samples = golden.features if golden.samples is None else golden.samples
+        bundle = run.file("firmware", target_name, stream.name)
+        check_manifest(bundle)
         with tempfile.TemporaryDirectory(prefix="realm-edge-") as folder:
-            result = simulate_stream(
-                run.file("firmware", target_name, stream.name), target, samples, expected, Path(folder), starts=golden.starts
-            )
+            result = simulate_stream(bundle, target, samples, expected, Path(folder), starts=golden.starts)
         r2 = quantised[stream.name]["r2"]
         rate = run.settings.lfp.rate_hz if stream is LFP else run.settings.spike.rate_hz
         late = run.settings.output_delay_ms / 1000, ahead_ms / 1000 if stream is LFP else 0.0

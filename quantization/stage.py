@@ -47,7 +47,7 @@ def run(run: RunDir, progress: Progress) -> dict[str, Any]:
     """
     run.require("export")
     heldout = next(session for session in load_sessions(run) if session.heldout)
-    made_from = {"settings": run.settings.digest(), "export": run.digest("export")}
+    made_from = {"settings": run.settings.digest(), "export": run.lineage("export")}
     outputs, summary, calibration = [], {}, {}
     for stream in present(run):
         progress.say(f"  {stream.name}: quantise")

@@ -1,6 +1,5 @@
 """The verify stage: the int8 step graphs of a run over long input, over hostile input, and after their state was lost."""
 
-import time
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -155,7 +154,6 @@ def _ladder(subject: Subject, bins: int | None) -> tuple[dict[str, Any], NDArray
     more = max(subject.bins(subject.plan.endurance_s) - steps, 0)
     rows, rest, frontend_bins = iter(recorded.stored(0, steps)), iter(recorded.stored(steps, more)), 0
     decoder, frontend = SideBySide(graphs.decoder), None
-    start = time.monotonic()
     if graphs.frontend is not None:
         frontend = SideBySide(graphs.frontend)
         if subject.follows:
@@ -175,7 +173,6 @@ def _ladder(subject: Subject, bins: int | None) -> tuple[dict[str, Any], NDArray
         "frontend_bins": frontend_bins,
         "frontend_ticks": frontend.ticks if frontend is not None else 0,
         "frontend_feeds_decoder": subject.follows,
-        "seconds": time.monotonic() - start,
     }
     decoded += decoded_rows(decoder.fast, track(rest, f"{name} to the end of the endurance run", more))
     return ladder, np.array(decoded)

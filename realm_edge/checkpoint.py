@@ -1,5 +1,6 @@
 """Teacher and student on disk: safetensors with JSON metadata, nothing that can execute code."""
 
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any, TypeVar
 
 import safetensors
 import safetensors.torch
+import torch
 from torch import Tensor, nn
 
 from realm_edge.errors import UserError
@@ -16,6 +18,7 @@ from realm_edge.models.teacher import Teacher
 from realm_edge.settings import ModelSettings
 
 FORMAT = "realm-edge/1"
+_DIGEST = "sha256"
 
 Module = TypeVar("Module", bound=nn.Module)
 
@@ -55,16 +58,17 @@ def load_teacher(path: Path) -> Teacher:
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
-    """Write tensors and JSON metadata as one safetensors file, atomically."""
+    """Write tensors and JSON metadata as one safetensors file, atomically; it holds the SHA-256 of both."""
     content = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
-    write_bytes(path, safetensors.torch.save(content, {"realm_edge": json.dumps(metadata, sort_keys=True, allow_nan=False)}))
+    about = json.dumps({**metadata, _DIGEST: _digest(metadata, content)}, sort_keys=True, allow_nan=False)
+    write_bytes(path, safetensors.torch.save(content, {"realm_edge": about}))
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Read what :func:`write_tensors` wrote: metadata and tensors.
 
     Raises:
-        UserError: missing, truncated or foreign file.
+        UserError: missing, truncated or foreign file, or one that is not as it was written.
     """
     if not path.is_file():
         raise UserError(f"{path}: no such file: run the stage that writes it ('realm-edge train')")
@@ -74,9 +78,20 @@ def read_tensors(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
             tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 (not a mapping)
     except KeyError:
         raise UserError(f"{path}: a safetensors file that realm-edge did not write: use one made by 'realm-edge train'") from None
-    except (safetensors.SafetensorError, OSError, ValueError) as error:
+    except (safetensors.SafetensorError, OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path}: truncated or not a safetensors file ({error}): remove it and rerun 'realm-edge train'") from error
+    if not isinstance(metadata, dict) or metadata.pop(_DIGEST, None) != _digest(metadata, tensors):
+        raise UserError(f"{path}: damaged, edited, or of an earlier version (its SHA-256 differs): remove it and rerun 'realm-edge train'")
     return metadata, tensors
+
+
+def _digest(metadata: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256, as hex, of metadata and of name, type, shape and bytes of every tensor."""
+    found = hashlib.sha256(json.dumps(metadata, sort_keys=True).encode())
+    for name, tensor in sorted(tensors.items()):
+        found.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
+        found.update(tensor.cpu().reshape(-1).view(torch.uint8).numpy().data)
+    return found.hexdigest()
 
 
 def _save(path: Path, kind: str, module: nn.Module, settings: ModelSettings, made_from: Mapping[str, str]) -> None:

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,11 +33,22 @@ def cache_folder() -> Path:
 
 
 def leftovers(path: Path) -> Iterator[Path]:
-    """Files that :func:`replacing` could not rename or remove because its process was killed."""
+    """Files and directories that could not be renamed or removed because the process that was writing them was killed."""
     for candidate in sorted(path.rglob(".*.partial-*")):
         match = PARTIAL.match(candidate.name)
-        if match and candidate.is_file() and not _is_alive(int(match[1])):
+        if match and not _is_alive(int(match[1])):
             yield candidate
+
+
+def remove_leftovers(path: Path) -> tuple[Path, ...]:
+    """Remove :func:`leftovers`; returns what was removed."""
+    removed = tuple(leftovers(path))
+    for leftover in removed:
+        if leftover.is_dir():
+            shutil.rmtree(leftover, ignore_errors=True)
+        else:
+            leftover.unlink(missing_ok=True)
+    return removed
 
 
 def _is_alive(pid: int) -> bool:

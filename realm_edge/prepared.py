@@ -10,7 +10,7 @@ from realm_edge import session as session_module
 from realm_edge.apart import NOTES, apart
 from realm_edge.broadband import Broadband
 from realm_edge.feature_table import Split
-from realm_edge.files import cache_folder, sha256_file, sha256_json
+from realm_edge.files import cache_folder, remove_leftovers, sha256_file, sha256_json
 from realm_edge.preparation import prepare_in
 from realm_edge.progress import Progress
 from realm_edge.readers.choices import Choices
@@ -46,6 +46,7 @@ def prepared(recordings: Recordings, index: int, settings: Settings, heldout: bo
     kept = cache_folder() / "sessions" / f"{sha256_json(made_from)}.npz"
     if not kept.exists():
         kept.parent.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(kept.parent)
         arguments = (kept, path, recordings.of(index), settings, heldout, NOTES)
         apart("realm_edge.prepared:write", *arguments, files=recordings.read_of(index), progress=progress)
         _forget(kept.parent, but=kept)

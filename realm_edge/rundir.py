@@ -1,12 +1,13 @@
 """The directory of a run: which stages are done, from what, and whether that still holds.
 
-Every completed stage leaves ``stages/<stage>.json`` with the SHA-256 of its outputs and of what it was made from, so that
-a later stage can refuse inputs that are missing, changed or older than what they depend on.
+Every completed stage leaves ``stages/<stage>.json`` with the SHA-256 of its outputs, of what it was made from and of the record itself, so
+that a later stage can refuse inputs that are missing, changed or older than what they depend on. What does not decide is in none of these:
+``stages/<stage>.timing.json`` says how long a stage took.
 """
 
 import shlex
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,15 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from realm_edge import settings as settings_module
 from realm_edge.errors import UserError
-from realm_edge.files import PARTIAL, leftovers, read_json, sha256_file, sha256_json, write_json
+from realm_edge.files import PARTIAL, read_json, remove_leftovers, sha256_file, sha256_json, write_json
+from realm_edge.seal import is_intact, sealed
 from realm_edge.settings import Settings
 
 ORDER = ("data", "train", "export", "quantize", "compile", "simulate", "report")
 SIDE = ("baselines", "verify")  # branch off behind quantize
 PER_TARGET = ("compile", "simulate")
+_BESIDE = (".request.json", ".timing.json")  # what stands beside the records in stages/
+_NAMES = ("recordings", "behavior_files", "units_files")  # of a request: they hold names of files
 
 
 class _Record(BaseModel):
@@ -31,6 +35,7 @@ class _Record(BaseModel):
     summary: dict[str, Any]
     outputs: dict[str, str]  # path relative to the run: SHA-256 of the file
     made_from: dict[str, str]  # "settings", "request" and the upstream stages: SHA-256
+    digest: str = ""  # of the rest; earlier versions had none
 
 
 @dataclass(frozen=True)
@@ -72,10 +77,7 @@ class RunDir:
         if not config.exists():
             raise UserError(f"{path}: not a run directory (no config.toml): make one with '{_command('data', path)}'")
         settings = settings_module.load(config)
-        removed = tuple(leftovers(path))
-        for leftover in removed:
-            leftover.unlink(missing_ok=True)
-        return RunDir(path, settings, removed)
+        return RunDir(path, settings, remove_leftovers(path))
 
     @staticmethod
     def erase(path: Path) -> None:
@@ -96,7 +98,7 @@ class RunDir:
     def performed(self) -> tuple[str, ...]:
         """The stages that were completed at some time; they may be stale."""
         records = sorted(self.file("stages").glob("*.json"))
-        return tuple(path.name.removesuffix(".json") for path in records if not path.name.endswith(".request.json"))
+        return tuple(path.name.removesuffix(".json") for path in records if not path.name.endswith(_BESIDE))
 
     def targets(self, verb: str) -> tuple[str, ...]:
         """Targets for which ``verb`` (``compile`` or ``simulate``) was completed at some time."""
@@ -117,9 +119,14 @@ class RunDir:
             raise UserError(f"{path}: not a stage request: remove it and run '{_command(stage, self.path)}'")
         return wanted
 
+    def was_made_from(self, stage: str, wanted: dict[str, Any]) -> bool:
+        """Whether the stage was completed at some time and was asked for ``wanted``, whatever its request says since."""
+        record = self._read(stage) if self._record_file(stage).exists() else None
+        return record is not None and record.made_from.get("request") == sha256_json(wanted)
+
     def is_complete(self, stage: str) -> bool:
         """Whether the outputs are as recorded and nothing that they were made from has changed since."""
-        return self._fault(stage) is None
+        return self.fault(stage) is None
 
     def require(self, *stages: str) -> None:
         """Check ``stages`` and all that they were made from.
@@ -129,7 +136,7 @@ class RunDir:
         """
         for wanted in stages:
             for stage in self._chain(wanted):
-                fault = self._fault(stage)
+                fault = self.fault(stage)
                 if fault:
                     raise UserError(f"{self.path}: stage '{stage}' is {fault}: run '{_command(stage, self.path)}'")
 
@@ -143,13 +150,17 @@ class RunDir:
         """
         made_from = {key: self._origin(stage, key) for key in self._origins(stage)}
         hashes = {path.relative_to(self.path).as_posix(): sha256_file(path) for path in outputs}
-        write_json(self._record_file(stage), {"summary": summary, "outputs": hashes, "made_from": made_from})
+        write_json(self._record_file(stage), sealed({"summary": summary, "outputs": hashes, "made_from": made_from}))
+
+    def note_seconds(self, stage: str, seconds: Mapping[str, Any]) -> None:
+        """Keep the wall time that ``stage`` took, JSON-able, where no digest covers it."""
+        write_json(self.file("stages", f"{stage}.timing.json"), seconds)
 
     def summary(self, stage: str) -> dict[str, Any]:
         """What :meth:`complete` was given.
 
         Raises:
-            UserError: the stage is missing.
+            UserError: the stage is missing, or its record was changed.
         """
         return self._record(stage).summary
 
@@ -157,15 +168,27 @@ class RunDir:
         """SHA-256 of a completed stage's record, as hex.
 
         Raises:
-            UserError: the stage is missing.
+            UserError: the stage is missing, or its record was changed.
         """
-        return sha256_json(self._record(stage).model_dump())
+        return sha256_json(self._record(stage).model_dump(exclude={"digest"}))
 
-    def _fault(self, stage: str) -> str | None:
-        """Why ``stage`` cannot be used, in words that follow 'is', or None."""
+    def lineage(self, stage: str) -> str:
+        """SHA-256, as hex, of all that decides what ``stage`` makes: the settings, and what all stages up to it were asked for.
+
+        Names of files are left out, and so are those that the recordings have: the same content gives the same bytes under any name.
+        """
+        asked = [(each, self.requested(each)) for each in self._chain(stage)]
+        hashes = [sha256 for _, wanted in asked for _, sha256 in wanted.get("recordings", [])]
+        chosen = [[each, {key: value for key, value in wanted.items() if key not in _NAMES}] for each, wanted in asked]
+        return sha256_json([self.settings.digest(), hashes, chosen])
+
+    def fault(self, stage: str) -> str | None:
+        """Why ``stage`` cannot be used, in words that follow 'is', or None: "missing", or "stale" and what changed."""
         if not self._record_file(stage).exists():
             return "missing"
-        record = self._record(stage)
+        record = self._read(stage)
+        if record is None:
+            return f"stale (its record stages/{stage}.json was changed since)"
         if set(record.made_from) != set(self._origins(stage)):
             return "stale (it was made from other stages)"
         for key, digest in record.made_from.items():
@@ -212,10 +235,20 @@ class RunDir:
         path = self._record_file(stage)
         if not path.exists():
             raise UserError(f"{self.path}: stage '{stage}' is missing: run '{_command(stage, self.path)}'")
+        record = self._read(stage)
+        if record is None:
+            raise UserError(f"{path}: changed since it was written: run '{_command(stage, self.path)}'")
+        return record
+
+    def _read(self, stage: str) -> _Record | None:
+        """The record, which is there; None where it is not as it was written."""
+        path = self._record_file(stage)
+        content = read_json(path)
         try:
-            return _Record.model_validate(read_json(path))
+            record = _Record.model_validate(content)
         except ValidationError as error:
             raise UserError(f"{path}: not a stage record: remove it and run '{_command(stage, self.path)}'") from error
+        return record if is_intact(content) else None
 
     def _record_file(self, stage: str) -> Path:
         return self.path / "stages" / f"{stage}.json"

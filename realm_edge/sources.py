@@ -11,7 +11,7 @@ import numpy as np
 from realm_edge import feature_bins
 from realm_edge.apart import apart
 from realm_edge.errors import UserError
-from realm_edge.readers.choices import Choices
+from realm_edge.readers.choices import TABLES, Choices
 from realm_edge.settings import Settings, changed, preset
 
 Value = TypeVar("Value")
@@ -81,7 +81,9 @@ class Recordings:
     def chosen(self) -> dict[str, Any]:
         """What is taken of the recordings, JSON-able; extra files go by their names."""
         extra = {"behavior_files": self.behavior_files, "units_files": self.units_files}
-        named = {name: [path.name for path in files] for name, files in extra.items() if files}
+        named: dict[str, Any] = {name: [path.name for path in files] for name, files in extra.items() if files}
+        if self.choices.segments is not None and Path(self.choices.segments).suffix.lower() in TABLES:
+            named["segments"] = Path(self.choices.segments).name
         offsets = {"sync_offsets": list(self.sync_offsets)} if self.sync_offsets else {}
         return self.choices.as_json() | {"behavior": self.behavior, "features": self.features} | named | offsets
 

@@ -37,9 +37,12 @@ class Workflow:
 
     def resume(self, stage: str, *arguments: Any, request: dict[str, Any] | None = None) -> dict[str, Any]:
         """As :meth:`perform`, unless the stage is complete and was asked for the same."""
-        if self.run.requested(stage) == (request or {}) and self.run.is_complete(stage):
+        fault = self.run.fault(stage)
+        if fault is None and self.run.requested(stage) == (request or {}):
             self.progress.say(f"[{stage}] complete, skipped")
             return self.run.summary(stage)
+        if fault not in (None, "missing"):
+            self.progress.say(f"[{stage}] is {fault}")
         return self.perform(stage, *arguments, request=request)
 
 
@@ -73,7 +76,7 @@ def open_for_data(
     else:
         run = RunDir.open(out) if reopens else RunDir.create(out, settings or preset("demo"))
     had = run.requested("data")
-    if had == wanted or "data" not in run.performed():
+    if had == wanted or run.was_made_from("data", wanted) or "data" not in run.performed():
         return run, wanted
     if recordings.files or not (may_skip and run.is_complete("data")):
         names = ", ".join(name for name, _ in had.get("recordings", [])) or "the synthetic recordings"

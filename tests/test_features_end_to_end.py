@@ -94,7 +94,7 @@ def test_the_report_says_so(finished: Path) -> None:
     assert "Front end not included: the recording holds features (series <code>power</code>), not voltage." in page
     assert "All targets are within all budgets, and the firmware is bit-exact. Front end not included." in page
     facts = json.loads((finished / "report.json").read_text())
-    assert facts["provenance"]["stages"][0]["command"].endswith("--behavior force --features power --out run")
+    assert facts["provenance"]["stages"][0]["command"].endswith("--behavior force --features power --out .")
 
 
 def test_classic_decoders_take_features_too(finished: Path) -> None:

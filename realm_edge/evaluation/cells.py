@@ -19,7 +19,7 @@ from realm_edge.training.loop import one_thread
 from realm_edge.training.machine import machine
 from realm_edge.training.material import gather
 
-FORMAT = "realm-edge result/4"
+FORMAT = "realm-edge result/5"
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,7 @@ from realm_edge.training.machine import machine
 from realm_edge.training.segments import Series, standardise
 
 NAME = "stability"
-FORMAT = "realm-edge stability/2"
+FORMAT = "realm-edge stability/3"
 BEFORE, AFTER = 2, 6  # sessions before the training day and after it
 DAYS_APART = 3.0  # where the settings have none
 ZSCORE_BINS = 2048  # time constant of the running z-score

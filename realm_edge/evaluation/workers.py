@@ -14,9 +14,10 @@ from typing import Any, Protocol
 
 from realm_edge.errors import UserError
 from realm_edge.evaluation.estimate import Pace, Part, Parts, seconds_left
-from realm_edge.files import leftovers, read_json, write_json
+from realm_edge.files import read_json, remove_leftovers, write_json
 from realm_edge.interrupt import ENDING, interrupts_held_back
 from realm_edge.progress import Progress
+from realm_edge.seal import is_intact, sealed
 
 Result = dict[str, Any]  # one result file
 
@@ -116,8 +117,7 @@ def _in_processes(cells: Sequence[Work], workers: int) -> Iterator[tuple[int, Re
 
 def _remove_half_written(cells: Sequence[Work]) -> None:
     for folder in {folder for cell in cells for folder in cell.folders}:
-        for half_written in leftovers(folder):
-            half_written.unlink(missing_ok=True)
+        remove_leftovers(folder)
 
 
 @contextmanager
@@ -149,7 +149,7 @@ def _compute(at: int) -> Result:
 
 
 def _write(work: Work) -> Result:
-    result = {"made_from": work.made_from, **work.compute()}
+    result = sealed({"made_from": work.made_from, **work.compute()})
     write_json(work.path, result)
     return result
 
@@ -160,4 +160,6 @@ def _read(work: Work) -> Result | None:
     result = read_json(work.path)
     if not isinstance(result, dict) or result.get("made_from") != work.made_from:
         raise UserError(f"{work.path}: made with other settings or recordings, or by another version: name another --out, or remove it")
+    if not is_intact(result):
+        raise UserError(f"{work.path}: changed since it was written: remove it, and the same command computes it again")
     return result

@@ -1,7 +1,7 @@
 """The project's own form of a recording: a directory ``NAME.realm`` that opens at once, whatever the recording's size.
 
-``recording.json`` holds what is no array, and the SHA-256 of every chunk (16 MiB) of every array file; each array is one ``.npy``, of
-which the LFP is read a block at a time. ``realm-edge data convert`` writes it from any other kind of recording.
+``recording.json`` holds what is no array, the SHA-256 of every chunk (16 MiB) of every array file, and that of itself; each array is one
+``.npy``, of which the LFP is read a block at a time. ``realm-edge data convert`` writes it from any other kind of recording.
 """
 
 import hashlib
@@ -25,6 +25,7 @@ from realm_edge.readers.arrays import check_rate, check_times
 from realm_edge.readers.clock import Clock
 from realm_edge.readers.contents import Contents, Request, Signal, Units, known
 from realm_edge.recording import BehaviorSeries, Intervals
+from realm_edge.seal import is_intact, sealed
 from realm_edge.table import Table, write_npy
 
 SUFFIX = ".realm"
@@ -45,7 +46,7 @@ class _Behavior(_Form):
 
 class _Header(_Form):
     format: Literal["realm-edge recording"] = "realm-edge recording"
-    version: Literal[2] = 2
+    version: Literal[3] = 3
     lfp_rate: float
     lfp_starts: tuple[tuple[int, float], ...]  # first sample of each stretch without a pause, and its time in s
     lfp_scale: float
@@ -60,6 +61,7 @@ class _Header(_Form):
     intervals: dict[str, str]  # name -> array file
     chunk_bytes: Annotated[int, Field(gt=0)]
     sha256: dict[Annotated[str, Field(pattern=r"^\w+\.npy$")], tuple[str, ...]]  # array file -> one hash a chunk
+    digest: str = ""  # of all the rest; see realm_edge.seal
 
 
 @dataclass(frozen=True)
@@ -126,7 +128,9 @@ def write(stored: Stored, path: Path) -> None:
         arrays |= {Path(file).stem: getattr(series, kind) for kind, file in files.items()}
         described[name] = _Behavior(names=series.names, unit=series.unit, **files)
     provenance = dict(stored.provenance)
-    provenance["converted_from"], provenance["converted_from_sha256"] = provenance.pop("file", ""), provenance.pop("sha256", "")
+    # Where it lay decides nothing: a recording that is converted in two places is to be the same.
+    named = {key: Path(provenance[key]).name for key in ("behavior_file", "units_file") if key in provenance}
+    provenance |= named | {"converted_from": Path(provenance.pop("file", "")).name, "converted_from_sha256": provenance.pop("sha256", "")}
     with _replacing_directory(path) as unfinished:
         for name, array in arrays.items():
             with (unfinished / f"{name}.npy").open("wb") as file:
@@ -147,7 +151,7 @@ def write(stored: Stored, path: Path) -> None:
             chunk_bytes=_CHUNK,
             sha256={f"{name}.npy": tuple(_chunk_hashes(unfinished / f"{name}.npy", _CHUNK)) for name in arrays},
         )
-        write_json(unfinished / _HEADER, header.model_dump(mode="json"))
+        write_json(unfinished / _HEADER, sealed(header.model_dump(mode="json", exclude={"digest"})))
 
 
 def read(path: Path, request: Request) -> Contents:
@@ -157,13 +161,16 @@ def read(path: Path, request: Request) -> Contents:
         UserError: not such a directory, or a file in it is missing, damaged or of another version.
     """
     try:
-        header = _Header.model_validate(json.loads(header_of(path).read_text(encoding="utf-8")))
+        content = json.loads(header_of(path).read_text(encoding="utf-8"))
+        header = _Header.model_validate(content)
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])
         raise UserError(f"{path / _HEADER}: {field}: {first['msg']}: make it again with 'realm-edge data convert'") from error
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path / _HEADER}: not readable as JSON ({error}): make it again with 'realm-edge data convert'") from error
+    if not is_intact(content):
+        raise UserError(f"{path / _HEADER}: damaged or edited (its SHA-256 differs): make it again with 'realm-edge data convert'")
     for file in header.sha256:
         _check(path / file, header)
 

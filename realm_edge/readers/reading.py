@@ -8,7 +8,7 @@ from realm_edge.errors import UserError
 from realm_edge.files import sha256_file, sha256_json
 from realm_edge.readers import cache, flint, links, makin, neo_formats, npz, nwb, remote, sheets
 from realm_edge.readers.assembly import Sources, assemble, signal_of, spikes_outside, without_behavior
-from realm_edge.readers.choices import Choices
+from realm_edge.readers.choices import TABLES, Choices
 from realm_edge.readers.contents import Contents, Request
 from realm_edge.recording import Recording
 from realm_edge.settings import Settings
@@ -20,7 +20,7 @@ _READERS: dict[str, Callable[[Path, Request], Contents]] = {
     ".npz": npz.read,
     cache.SUFFIX: cache.read,
 }
-_TABLES = dict.fromkeys(sheets.SUFFIXES, sheets.read)
+_SHEETS = dict.fromkeys(TABLES, sheets.read)
 
 _NEEDED = {  # beside files of a format by Neo, without which they are of no use
     ".bin": "SpikeGLX's needs its .meta beside it, Axona's its .set",
@@ -85,7 +85,7 @@ def open_sources(path: Path, choices: Choices, max_gap_s: float, session: int | 
     """See what is in the files of one recording."""
     request = Request(max_gap_s, session)
     others = [
-        None if file is None else _opened(file, Request(max_gap_s), _READERS | _TABLES)
+        None if file is None else _opened(file, Request(max_gap_s), _READERS | _SHEETS)
         for file in (choices.behavior_file, choices.units_file)
     ]
     return Sources(_opened(path, request, _READERS), *others)
@@ -124,7 +124,7 @@ def fingerprint(path: Path, choices: Choices = _ANY) -> str:
         UserError: there is no such recording.
     """
     files = [file for file in (choices.behavior_file, choices.units_file) if file is not None]
-    if choices.segments is not None and Path(choices.segments).suffix.lower() in sheets.SUFFIXES:
+    if choices.segments is not None and Path(choices.segments).suffix.lower() in TABLES:
         files.append(Path(choices.segments))
     hashes = [_fingerprint(path), *(_fingerprint(file) for file in files)]
     return hashes[0] if len(hashes) == 1 else sha256_json(hashes)

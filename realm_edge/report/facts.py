@@ -121,6 +121,7 @@ def _provenance(run: RunDir, targets: Sequence[str]) -> Facts:
 
 
 def _command(run: RunDir, stage: str, asked: dict[str, Any]) -> str:
+    """As it is given within the run's directory: where that lies is no part of a report."""
     verb, _, target = stage.partition(".")
     words = ["realm-edge", verb]
     if verb == "data":
@@ -131,4 +132,4 @@ def _command(run: RunDir, stage: str, asked: dict[str, Any]) -> str:
     words += ["--budget", f"sha256:{budget}"] if budget else []
     bins = run.requested(stage).get("bins")
     words += ["--bins", str(bins)] if bins else []
-    return shlex.join([*words, "--out", run.path.name])
+    return shlex.join([*words, "--out", "."])

@@ -42,9 +42,9 @@ def run(run: RunDir, progress: Progress, targets: Sequence[str]) -> dict[str, An
     write_text(page, _render(facts, drawn))
     write_json(numbers, facts)
     progress.say(f"  {page}")
-    summary = {"ok": facts["ok"], "report": str(page), "verdicts": facts["verdicts"]}
+    summary = {"ok": facts["ok"], "verdicts": facts["verdicts"]}
     run.complete("report", [page, numbers], summary)
-    return summary
+    return {**summary, "report": str(page)}
 
 
 def _render(facts: dict[str, Any], drawn: dict[str, str]) -> str:

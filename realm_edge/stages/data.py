@@ -52,6 +52,7 @@ _SAID = {
     "units_unusable": "warning: the spikes are left out: ",
     "left_out": "left out of the file: ",
 }
+_FILES = ("file", "behavior_file", "units_file")  # of a session's provenance
 _WORKERS = 2  # numpy and scipy release the interpreter lock in the long loops; each worker holds one session
 
 
@@ -79,6 +80,7 @@ def run(run: RunDir, progress: Progress, recordings: Recordings) -> dict[str, An
     for session in progress.track(made, "sessions", total=total):
         first = first or session
         _check_alike(first, session)
+        session = _without_folders(session)
         path = run.file("data", f"{session.name}.npz")
         session_module.save(session, path)
         paths.append(path)
@@ -143,6 +145,12 @@ def _synthetic_sessions(settings: Settings) -> Iterator[Session]:
 
     with ThreadPoolExecutor(_WORKERS) as pool:
         yield from pool.map(make, range(sessions))
+
+
+def _without_folders(session: Session) -> Session:
+    """Files by their names alone: where a recording lies decides nothing, and runs from two places are to be equal."""
+    named = {key: Path(session.provenance[key]).name for key in _FILES if key in session.provenance}
+    return dataclasses.replace(session, provenance=session.provenance | named)
 
 
 def _check_names(data: Sequence[Path]) -> None:

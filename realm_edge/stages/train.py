@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from realm_edge import wiener
 from realm_edge.checkpoint import save_student, save_teacher
-from realm_edge.files import sha256_json, write_bytes, write_json
+from realm_edge.files import write_bytes, write_json
 from realm_edge.metrics import score_test_part
 from realm_edge.models.student import Student, decode
 from realm_edge.progress import Progress
@@ -35,7 +35,8 @@ from realm_edge.training.pretrain import pretrain
 @dataclass(frozen=True)
 class _Decoder:
     predicted: NDArray[np.float32]  # (bins, dims) over the whole decoded session, target units
-    facts: dict[str, Any]  # parameters, seconds, epochs or lags: goes beside the accuracy
+    facts: dict[str, Any]  # parameters, epochs or lags: goes beside the accuracy
+    seconds: dict[str, list[float]]  # by phase and epoch
 
 
 @dataclass(frozen=True)
@@ -62,13 +63,15 @@ class _Trainer:
 
     def phase(self, name: str) -> Phase:
         partial, curves = self.partial / f"{name}.safetensors", self.run.file("tensorboard", name)
-        return Phase(name, self.settings.seed, partial, sha256_json(dict(self.made_from)), self.fabric, curves)
+        return Phase(name, self.settings.seed, partial, self.run.digest("data"), self.fabric, curves)
 
 
 def run(run: RunDir, progress: Progress, device: str = "cpu", precision: str = "32") -> dict[str, Any]:
     """Write checkpoints, ``metrics.json``, ``predictions.npz`` and ``tensorboard/``; what was interrupted goes on at the step where it was.
 
     Under torchrun all processes train together and see one directory; the first one writes.
+
+    How long each phase took goes into ``stages/train.timing.json``.
 
     Accuracies are on the held-out session's test part, in target units, decoded causally from the session's first bin with the state
     carried through each segment. ``predictions.npz``: ``bins`` (n,) int64, ``true`` (n, dims), and one (n, dims) float32 array a decoder,
@@ -91,12 +94,12 @@ def run(run: RunDir, progress: Progress, device: str = "cpu", precision: str = "
 def _train(run: RunDir, progress: Progress, fabric: Fabric, precision: str) -> dict[str, Any]:
     sessions = load_sessions(run)
     heldout = next(session for session in sessions if session.heldout)
-    trainer = _Trainer(run, progress, {"settings": run.settings.digest(), "data": run.digest("data")}, fabric)
+    trainer = _Trainer(run, progress, {"settings": run.settings.digest(), "data": run.lineage("data")}, fabric)
     outputs = [run.file(name) for name in ("teacher.safetensors", "student.safetensors", "metrics.json", "predictions.npz")]
 
     bin_s = run.settings.bin_ms / 1000
     lfp = gather(sessions, heldout, "features", bin_s)
-    decoders, teacher = _lfp_student(trainer, lfp)
+    decoders, teacher, pretrained = _lfp_student(trainer, lfp)
     decoders["lfp_wiener"] = _wiener(trainer, lfp, heldout, "lfp_wiener")
     pretraining = {"lfp": lfp.as_json()}
     if heldout.counts is not None:
@@ -127,12 +130,14 @@ def _train(run: RunDir, progress: Progress, fabric: Fabric, precision: str) -> d
         write_json(run.file("metrics.json"), metrics)
         predicted = {name: decoder.predicted[bins] for name, decoder in decoders.items()}
         _write_arrays(run.file("predictions.npz"), {"bins": bins, "true": heldout.targets[bins], **predicted})
+        took = {name: decoder.seconds for name, decoder in decoders.items()}
+        run.note_seconds("train", {"teacher": {"pretrain": list(pretrained.seconds_by_epoch)}, **took})
         shutil.rmtree(trainer.partial)
         run.complete("train", outputs, metrics)
     return metrics
 
 
-def _lfp_student(trainer: _Trainer, material: Material) -> tuple[dict[str, _Decoder], dict[str, Any]]:
+def _lfp_student(trainer: _Trainer, material: Material) -> tuple[dict[str, _Decoder], dict[str, Any], History]:
     """Teacher, distillation, fine-tuning; writes both checkpoints."""
     settings, window = trainer.settings, trainer.settings.window_bins
     series = material.pretraining or (material.decoded,)
@@ -148,7 +153,7 @@ def _lfp_student(trainer: _Trainer, material: Material) -> tuple[dict[str, _Deco
     if trainer.writes:
         save_student(trainer.run.file("student.safetensors"), student, trainer.made_from)
     facts = {"parameters": _parameters(teacher), "pretrain": pretrained.as_json()}
-    return {"lfp_student": _decoder(student, material, {"distil": distilled, "finetune": tuned})}, facts
+    return {"lfp_student": _decoder(student, material, {"distil": distilled, "finetune": tuned})}, facts, pretrained
 
 
 def _spike_student(trainer: _Trainer, material: Material) -> _Decoder:
@@ -172,10 +177,10 @@ def _decoder(student: Student, material: Material, histories: Mapping[str, Histo
     facts = {
         "parameters": _parameters(student),
         "epochs": sum(history.epochs for history in histories.values()),
-        "seconds": sum(history.seconds for history in histories.values()),
         "phases": {name: history.as_json() for name, history in histories.items()},
     }
-    return _Decoder(decode(student, torch.from_numpy(material.inputs), material.decoded.starts).numpy(), facts)
+    seconds = {name: list(history.seconds_by_epoch) for name, history in histories.items()}
+    return _Decoder(decode(student, torch.from_numpy(material.inputs), material.decoded.starts).numpy(), facts, seconds)
 
 
 def _wiener(trainer: _Trainer, material: Material, session: Session, name: str) -> _Decoder:
@@ -185,8 +190,8 @@ def _wiener(trainer: _Trainer, material: Material, session: Session, name: str) 
     fitted = wiener.fit(inputs, targets, series.train_end, session.starts)
     trainer.progress.say(f"  {name}: ridge with {fitted.lags} lags")
     predicted = wiener.predict(fitted, inputs, session.starts) * series.target_std.numpy() + series.target_mean.numpy()
-    facts = {"parameters": fitted.parameters, "lags": fitted.lags, "alpha": fitted.alpha, "seconds": time.monotonic() - start}
-    return _Decoder(predicted, facts)
+    facts = {"parameters": fitted.parameters, "lags": fitted.lags, "alpha": fitted.alpha}
+    return _Decoder(predicted, facts, {"fit": [time.monotonic() - start]})
 
 
 def _parameters(module: torch.nn.Module) -> int:

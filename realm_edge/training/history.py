@@ -46,6 +46,7 @@ class History:
         return replace(longer, finished=longer.epochs >= settings.epochs or longer.epochs - 1 - longer.best_epoch >= settings.patience)
 
     def as_json(self) -> dict[str, object]:
+        """All but the time it took, which differs from one run to the next."""
         return {
             "epochs": self.epochs,
             "best_epoch": self.best_epoch,
@@ -53,6 +54,4 @@ class History:
             "best_validation_loss": self.validation_loss[self.best_epoch],
             "train_loss": list(self.train_loss),
             "validation_loss": list(self.validation_loss),
-            "seconds": self.seconds,
-            "seconds_by_epoch": list(self.seconds_by_epoch),
         }

@@ -109,7 +109,7 @@ def fit(
     leads = fabric.is_global_zero  # this process writes
 
     with seeded(phase, "fit"), one_thread(), interrupts_held_back() as interrupted:
-        history, epoch = restore(phase.partial, phase.origin, state)
+        history, epoch = restore(phase.partial, phase.origin, state, progress.say)
         saved = time.monotonic()
 
         def epochs() -> Iterator[int]:

@@ -66,9 +66,9 @@ def save(path: Path, origin: dict[str, str], state: State, history: History, epo
     write_tensors(path, tensors, {"format": FORMAT, "origin": origin, **metadata})
 
 
-def restore(path: Path | None, origin: dict[str, str], state: State) -> tuple[History, Epoch]:
-    """Put back what :func:`save` wrote; a new history and epoch where there is nothing to go on from."""
-    metadata, tensors = _read(path) if path is not None and path.exists() else ({}, {})
+def restore(path: Path | None, origin: dict[str, str], state: State, say: Callable[[str], None]) -> tuple[History, Epoch]:
+    """Put back what :func:`save` wrote; a new history and epoch where there is nothing to go on from, or it is damaged, which is said."""
+    metadata, tensors = _read(path, say) if path is not None and path.exists() else ({}, {})
     if metadata.get("format") != FORMAT or metadata.get("origin") != origin:
         return History(), Epoch()
     state.average.n_averaged.copy_(tensors["averaged"])
@@ -86,11 +86,12 @@ def restore(path: Path | None, origin: dict[str, str], state: State) -> tuple[Hi
     return History(**record), Epoch(tensors["random/epoch"], losses, norms, tensors["random"], metadata["seconds"])
 
 
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def _read(path: Path, say: Callable[[str], None]) -> tuple[dict[str, Any], dict[str, Tensor]]:
     try:
         return read_tensors(path)
     except UserError:
-        return {}, {}  # a leftover that is not whole holds nothing worth keeping
+        say(f"  warning: {path}: damaged, or of an earlier version: this phase of training starts anew")
+        return {}, {}
 
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

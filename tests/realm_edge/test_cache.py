@@ -13,6 +13,7 @@ from realm_edge.readers.clock import Clock
 from realm_edge.readers.contents import Units
 from realm_edge.readers.reading import read_recording
 from realm_edge.recording import Recording
+from realm_edge.seal import sealed
 from realm_edge.table import Rows
 from tests import stored_recording
 from tests.stored_recording import CHANNELS, SPIKES, behaviors, lfp, signal, stored, written
@@ -96,6 +97,23 @@ def test_the_damaged_chunk_is_named(tmp_path, monkeypatch):
         read_recording(tmp_path / "a.realm", Choices(("hand",)))
 
 
+def test_an_edit_of_the_header_is_found(monday):
+    header = monday / "recording.json"
+    was = header.read_text()
+    for before, after in (('"lfp_scale": 2.5e-07', '"lfp_scale": 3.5e-07'), ('"ch1"', '"ch9"'), ('"digest": "', '"digest": "0')):
+        assert before in was
+        header.write_text(was.replace(before, after, 1))
+        with pytest.raises(UserError, match=r"recording\.json: damaged or edited .*data convert"):
+            read_recording(monday, Choices(("hand",)))
+    values = json.loads(was)
+    del values["digest"]
+    header.write_text(json.dumps(values))
+    with pytest.raises(UserError, match="damaged or edited"):
+        read_recording(monday, Choices(("hand",)))
+    header.write_text(was)
+    read_recording(monday, Choices(("hand",)))
+
+
 def _broken(path: Path, kind: str) -> None:
     header = path / "recording.json"
     match kind:
@@ -115,7 +133,7 @@ def _broken(path: Path, kind: str) -> None:
                 values["lfp_starts"] = []
             else:
                 values["behaviors"]["hand"]["values"] = "elsewhere.npy"
-            header.write_text(json.dumps(values))
+            header.write_text(json.dumps(sealed({name: value for name, value in values.items() if name != "digest"})))
 
 
 @pytest.mark.parametrize(

@@ -95,6 +95,23 @@ def test_teacher_where_a_student_is_wanted(student_file):
     assert "expected a 'teacher'" in refused(load_teacher, student_file)
 
 
+@pytest.mark.parametrize("where", [0.2, 0.5, 0.9, 0.999])
+def test_a_flipped_bit_is_found(student_file, where):
+    content = bytearray(student_file.read_bytes())
+    content[int(where * len(content))] ^= 1
+    student_file.write_bytes(content)
+    said = refused(load_student, student_file)
+    assert "SHA-256 differs" in said or "truncated" in said
+
+
+def test_content_of_another_file_is_found(student_file, tmp_path):
+    with safetensors.safe_open(student_file, "pt") as opened:
+        about, tensors = opened.metadata(), {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 (not a mapping)
+    tensors["head.bias"], tensors["feature_mean"] = tensors["head.bias"] + 1, tensors["feature_mean"] - 1
+    safetensors.torch.save_file(tensors, student_file, about)
+    assert "SHA-256 differs" in refused(load_student, student_file)
+
+
 @pytest.mark.parametrize("damage", ["missing tensor", "wrong shape", "other model", "broken model", "missing statistics"])
 def test_inconsistent_content(student_file, damage):
     metadata, tensors = read_tensors(student_file)

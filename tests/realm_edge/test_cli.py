@@ -371,7 +371,7 @@ def _verification(holds: bool, difference: dict[str, Any] | None = None) -> dict
     stream: dict[str, Any] = dict.fromkeys(("ladder", "adversarial", "endurance", "reset"))
     if difference is None:
         stream = {
-            "ladder": {"bins": 10_000, "passes": 0.5, "frontend_ticks": 200_000, "seconds": 61.2},
+            "ladder": {"bins": 10_000, "passes": 0.5, "frontend_ticks": 200_000},
             "adversarial": [{"bins": 50, "frontend_ticks": 1000}, {"bins": 60, "frontend_ticks": 0}],
             "endurance": {
                 **{"errors": [0.03, 0.02], "window_s": 10.0, "first": 0.02, "last": 0.021 if holds else 0.05, "most_growth": 1.5},

@@ -110,6 +110,48 @@ def test_broken_records_name_file_and_remedy(run: RunDir) -> None:
         run.requested("report")
 
 
+def test_an_edited_record_is_stale_and_says_nothing_else(run: RunDir) -> None:
+    record = run.file("stages", "simulate.cortex-m4.json")
+    record.write_text(record.read_text().replace('"made"', '"fine"'))
+    with pytest.raises(
+        UserError, match=r"'simulate.cortex-m4' is stale \(its record stages/simulate.cortex-m4.json was changed since\): run"
+    ):
+        run.require("report")
+    with pytest.raises(UserError, match=r"simulate\.cortex-m4\.json: changed since it was written: run 'realm-edge simulate --target"):
+        run.summary("simulate.cortex-m4")
+    assert not run.is_complete("simulate.cortex-m4")
+    _perform(run, "simulate.cortex-m4")
+    run.require("report")  # the same bytes again: what was made from it still holds
+
+
+def test_the_record_knows_what_a_stage_was_made_from_when_its_request_is_edited(run: RunDir) -> None:
+    wanted = {"recordings": [["monday.npz", "abc"]]}
+    run.request("data", wanted)
+    _perform(run, "data")
+    run.file("stages", "data.request.json").write_text('{"recordings": [["monday.npz", "abd"]]}')
+    assert run.was_made_from("data", wanted) and not run.is_complete("data")
+    assert not run.was_made_from("data", {"recordings": [["monday.npz", "abd"]]})
+    run.request("data", wanted)
+    assert run.is_complete("data")
+
+
+def test_names_of_files_are_no_part_of_a_lineage_and_their_contents_are(tmp_path: Path) -> None:
+    def lineage(name: str, sha256: str, behavior: str = "hand", seed: int = 0) -> str:
+        made = RunDir.create(tmp_path / f"{name}-{sha256}-{behavior}-{seed}", Settings(seed=seed))
+        made.request("data", {"recordings": [[name, sha256]], "behavior": behavior, "units_files": [f"{name}.csv"]})
+        return made.lineage("train")
+
+    assert lineage("monday", "abc") == lineage("tuesday", "abc")
+    assert len({lineage("monday", "abc"), lineage("monday", "abd"), lineage("monday", "abc", "eye"), lineage("monday", "abc", seed=1)}) == 4
+
+
+def test_times_are_kept_beside_the_records_and_decide_nothing(run: RunDir) -> None:
+    before, digest = run.performed(), run.digest("train")
+    run.note_seconds("train", {"student": {"finetune": [1.5]}})
+    assert run.performed() == before and run.digest("train") == digest
+    run.require("report")
+
+
 def test_opening_what_is_no_run_names_the_command(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"not a run directory .*: make one with 'realm-edge data --out "):
         RunDir.open(tmp_path / "none")

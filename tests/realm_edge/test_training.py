@@ -76,7 +76,10 @@ class AtStep(Silent):
     """Does something while the fit is at its n-th step."""
 
     def __init__(self, step, act):
-        self.left, self.act = step, act
+        self.left, self.act, self.said = step, act, []
+
+    def say(self, text):
+        self.said.append(text)
 
     def note(self, text):
         self.left -= 1
@@ -226,6 +229,21 @@ def test_a_crash_costs_what_came_after_the_last_save(tmp_path, monkeypatch, seco
     resumed, _ = fitted("finetune", phase, again)
     assert_equal(whole, resumed)
     assert 1000 - again.left == (10 if seconds == 0.0 else 12)  # of 18 steps: after the 8th, or after the second epoch
+
+
+def test_a_damaged_partial_file_is_told_of_and_the_phase_starts_anew(tmp_path):
+    whole, expected = fitted("finetune", Phase("finetune", 0))
+    phase = Phase("finetune", 0, tmp_path / "partial.safetensors", "abc")
+    with pytest.raises(KeyboardInterrupt):
+        fitted("finetune", phase, AtStep(8, ctrl_c))
+    content = bytearray(phase.partial.read_bytes())
+    content[-100] ^= 1  # of a tensor
+    phase.partial.write_bytes(content)
+    again = AtStep(1000, crash)
+    resumed, history = fitted("finetune", phase, again)
+    assert_equal(whole, resumed)
+    assert history.train_loss == expected.train_loss and 1000 - again.left == 18  # all steps
+    assert again.said == [f"  warning: {phase.partial}: damaged, or of an earlier version: this phase of training starts anew"]
 
 
 def test_curves_hold_every_step_once(tmp_path):
