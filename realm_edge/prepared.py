@@ -10,7 +10,7 @@ from realm_edge import session as session_module
 from realm_edge.apart import NOTES, apart
 from realm_edge.broadband import Broadband
 from realm_edge.feature_table import Split
-from realm_edge.files import cache_folder, remove_leftovers, sha256_file, sha256_json
+from realm_edge.files import cache_folder, remove_leftovers, sha256_file, sha256_json, write_text
 from realm_edge.preparation import prepare_in
 from realm_edge.progress import Progress
 from realm_edge.readers.choices import Choices
@@ -44,14 +44,24 @@ def prepared(recordings: Recordings, index: int, settings: Settings, heldout: bo
         "heldout": heldout,
     }
     kept = cache_folder() / "sessions" / f"{sha256_json(made_from)}.npz"
-    if not kept.exists():
+    if not _is_whole(kept):
         kept.parent.mkdir(parents=True, exist_ok=True)
         remove_leftovers(kept.parent)
         arguments = (kept, path, recordings.of(index), settings, heldout, NOTES)
         apart("realm_edge.prepared:write", *arguments, files=recordings.read_of(index), progress=progress)
+        write_text(_sum_of(kept), sha256_file(kept))
         _forget(kept.parent, but=kept)
     os.utime(kept)
     return kept
+
+
+def _sum_of(kept: Path) -> Path:
+    return kept.with_suffix(".sha256")
+
+
+def _is_whole(kept: Path) -> bool:
+    """Whether a session is there, as it was written."""
+    return kept.is_file() and _sum_of(kept).is_file() and _sum_of(kept).read_text(errors="replace") == sha256_file(kept)
 
 
 def write(out: Path, path: Path, choices: Choices, settings: Settings, heldout: bool, progress: Progress) -> None:
@@ -104,6 +114,7 @@ def _forget(folder: Path, but: Path) -> None:
         total += size
         if total > _MOST_BYTES and file != but:
             file.unlink(missing_ok=True)
+            _sum_of(file).unlink(missing_ok=True)
 
 
 def _sizes(folder: Path) -> Iterator[tuple[float, int, Path]]:

@@ -29,7 +29,9 @@ def linked_files(path: Path) -> list[Path]:
         at = new.pop()
         for name in _names(at):
             other = at.parent / name
-            _check_beside(path, name, other)
+            _check_beside(path.parent, at, name, other)
+            if not other.exists() and Path(name).exists():  # where HDF5 looks next: as of where the program runs
+                raise UserError(f"{at}: it links to '{name}', which is not there beside it: put it there")
             if other.resolve() != path.resolve() and other not in found:
                 found.add(other)
                 new.add(other)
@@ -52,12 +54,29 @@ def check_zarr(path: Path) -> None:
             except (ValueError, RecursionError, OSError):
                 continue  # whoever reads it says so
             for name in _sources(attributes):
-                _check_beside(path / "zarr", name, path / name)
+                _check_beside(path, file, name, path / name)
 
 
-def _check_beside(path: Path, name: str, other: Path) -> None:
-    if not other.resolve().is_relative_to(path.parent.resolve()):
-        raise UserError(f"{path}: it links to '{name}', which does not lie beside it: it was not read; put that file beside this one")
+def check_oebin(path: Path) -> None:
+    """Check that a ``structure.oebin`` of Open Ephys names folders below its own.
+
+    Raises:
+        UserError: it does not, or is no JSON.
+    """
+    try:
+        said = json.loads(path.read_bytes())
+        parts = [part for kind in ("continuous", "events", "spikes") for part in said.get(kind) or []]
+        names = [str(part.get("folder_name", part.get("folder", ""))) for part in parts]
+    except (ValueError, RecursionError, AttributeError, TypeError, OSError) as error:
+        raise UserError(f"{path}: not readable as JSON of Open Ephys ({type(error).__name__}): copy the recording again") from error
+    for name in names:
+        for kind in ("continuous", "events", "spikes"):
+            _check_beside(path.parent, path, name, path.parent / kind / name)
+
+
+def _check_beside(folder: Path, at: Path, name: str, other: Path) -> None:
+    if not other.resolve().is_relative_to(folder.resolve()):
+        raise UserError(f"{at}: it links to '{name}', which does not lie beside it: it was not read; put that file beside this one")
 
 
 def _names(path: Path) -> set[str]:

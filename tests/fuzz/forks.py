@@ -1,18 +1,21 @@
-"""One call in a forked child: what came of it, whatever it was."""
+"""Calls in forked children: what came of each, whatever it was."""
 
+import json
 import os
 import resource
 import select
 import signal
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from realm_edge.apart import MEMORY_BYTES
 from realm_edge.errors import UserError
 
 HANG_S = 30.0
+_BATCH = 100  # calls of a child, if none ends it
 _SHOWN = 2000  # characters of a traceback
 
 
@@ -24,46 +27,78 @@ class Outcome:
     text: str = ""  # the message, the traceback or the signal's name
 
 
-def tried(use: Callable[[], object]) -> Outcome:
-    """Call ``use`` with the limits of time and memory that the product has for files of strangers."""
+def outcomes(numbers: Iterable[int], attempt: Callable[[int], object]) -> Iterator[tuple[int, Outcome]]:
+    """``attempt`` of each number, with the limits of time and memory that the product has for files of strangers."""
+    numbers = iter(numbers)
+    while batch := list(islice(numbers, _BATCH)):
+        while batch:
+            for number, outcome in _of_a_child(batch, attempt):
+                batch.remove(number)
+                yield number, outcome
+
+
+def _of_a_child(batch: Sequence[int], attempt: Callable[[int], object]) -> Iterator[tuple[int, Outcome]]:
+    """Outcomes up to the one that ended the child."""
     reads, writes = os.pipe()
     child = os.fork()
     if child == 0:
         os.close(reads)
-        _answer(use, writes)
+        _answer(batch, attempt, writes)
         os._exit(0)
     os.close(writes)
-    answer, until = b"", time.monotonic() + HANG_S
+    left = list(batch)
     with os.fdopen(reads, "rb", buffering=0) as pipe:
-        while True:
-            ready, _, _ = select.select([pipe], [], [], max(0.0, until - time.monotonic()))
-            if not ready:
+        for line in _lines(pipe.fileno()):
+            if line is None:
                 os.kill(child, signal.SIGKILL)
                 os.waitpid(child, 0)
-                return Outcome("hang")
-            part = pipe.read(1 << 16)
-            if not part:
-                break
-            answer += part
+                yield left[0], Outcome("hang")
+                return
+            number, kind, text = json.loads(line)
+            left.remove(number)
+            yield number, Outcome(kind, text)
     _, status = os.waitpid(child, 0)
     if os.WIFSIGNALED(status):
-        return Outcome("signal", signal.Signals(os.WTERMSIG(status)).name)
-    kind, _, text = answer.decode(errors="replace").partition("\n")
-    return Outcome(kind or "raised", text)
+        yield left[0], Outcome("signal", signal.Signals(os.WTERMSIG(status)).name)
 
 
-def _answer(use: Callable[[], object], pipe: int) -> None:
+def _lines(pipe: int) -> Iterator[bytes | None]:
+    """Lines as they come; None, and the end, where none comes for too long."""
+    held, until = b"", time.monotonic() + HANG_S
+    while True:
+        while b"\n" in held:
+            line, _, held = held.partition(b"\n")
+            yield line
+            until = time.monotonic() + HANG_S
+        ready, _, _ = select.select([pipe], [], [], max(0.0, until - time.monotonic()))
+        if not ready:
+            yield None
+            return
+        part = os.read(pipe, 1 << 16)
+        if not part:
+            return
+        held += part
+
+
+def _answer(batch: Sequence[int], attempt: Callable[[int], object], pipe: int) -> None:
     resource.setrlimit(resource.RLIMIT_DATA, (MEMORY_BYTES, MEMORY_BYTES))
     null = os.open(os.devnull, os.O_RDWR)
     for stream in (1, 2):
         os.dup2(null, stream)
+    for number in batch:
+        kind, text = _outcome(attempt, number)
+        os.write(pipe, (json.dumps([number, kind, text]) + "\n").encode())
+        if kind == "memory":
+            return
+
+
+def _outcome(attempt: Callable[[int], object], number: int) -> tuple[str, str]:
     try:
-        use()
-        answer = "accepted\n"
+        attempt(number)
+        return "accepted", ""
     except UserError as error:
-        answer = f"refused\n{error}"
+        return "refused", str(error)[:_SHOWN]
     except MemoryError:
-        answer = "memory\n"
+        return "memory", ""
     except BaseException:
-        answer = "raised\n" + traceback.format_exc()[-_SHOWN:]
-    os.write(pipe, answer.encode(errors="replace"))
+        return "raised", traceback.format_exc()[-_SHOWN:]
