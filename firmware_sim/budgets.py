@@ -73,7 +73,7 @@ def load_budgets(path: Path | None = None) -> list[Budget]:
     """Read budgets (default: the file in the package). A file may hold fewer budgets than there are.
 
     Raises:
-        UserError: the file is missing or broken, names an unknown budget, or a limit is no finite number within +-:data:`LARGEST` or has no source.
+        UserError: the file is missing or broken, names an unknown budget, or a limit is no number up to :data:`LARGEST` or has no source.
     """
     source = str(path) if path else "data/budgets.toml"
     values = read_toml(path) if path else parse_toml(files("firmware_sim").joinpath(source).read_bytes(), source)

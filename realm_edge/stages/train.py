@@ -82,7 +82,7 @@ def run(run: RunDir, progress: Progress, device: str = "cpu", precision: str = "
         The content of ``metrics.json``.
 
     Raises:
-        UserError: the data stage is missing or stale, its sessions cannot be trained on, there is no such device, or its memory is too small.
+        UserError: the data stage is missing or stale, its sessions cannot be trained on, there is no such device, or too little memory.
     """
     run.require("data")
     with machine(device, precision) as fabric:
