@@ -12,6 +12,7 @@ from realm_edge import feature_bins
 from realm_edge.apart import apart
 from realm_edge.errors import UserError
 from realm_edge.readers.choices import TABLES, Choices
+from realm_edge.readers.remote import address_of
 from realm_edge.settings import Settings, changed, preset
 
 Value = TypeVar("Value")
@@ -87,6 +88,10 @@ class Recordings:
         offsets = {"sync_offsets": list(self.sync_offsets)} if self.sync_offsets else {}
         return self.choices.as_json() | {"behavior": self.behavior, "features": self.features} | named | offsets
 
+    def options(self) -> list[str]:
+        """The command line's options that ask for this, with paths that hold from any directory."""
+        return [word for option, value in self.flags() for word in (option, _from_anywhere(option, value))]
+
     def check(self) -> None:
         """Refuse choices that do not go together.
 
@@ -123,6 +128,13 @@ class Recordings:
             ("--features", [self.features] if self.features else []),
         ]
         return [(option, value) for option, values in repeated for value in values]
+
+
+def _from_anywhere(option: str, value: Any) -> str:
+    is_table = option == "--segments" and Path(value).is_file()  # or the name of a table within the recording
+    if not isinstance(value, Path) and not is_table:
+        return str(value)
+    return address_of(Path(value)) or str(Path(value).absolute())
 
 
 def options_of(request: Mapping[str, Any]) -> list[str]:

@@ -20,7 +20,7 @@ from tests.nwb_file import recording_file, velocity
 
 pytestmark = pytest.mark.filterwarnings("ignore:The linked table for DynamicTableRegion")
 
-SETTINGS = Settings(window_bins=20)
+SETTINGS = Settings(window_bins=26)
 CHANNELS, RATE = 32, 2000.0
 
 
