@@ -21,7 +21,7 @@ from realm_edge.preparation import prepare
 from realm_edge.readers.choices import Choices
 from realm_edge.readers.reading import fingerprint, read_recording
 from realm_edge.rundir import RunDir
-from realm_edge.settings import ModelSettings, Settings
+from realm_edge.settings import ModelSettings, PretrainSettings, Settings
 from tests import lab_files
 from tests.feature_file import feature_file
 from tests.fuzz.mutations import Damage, mutated, mutated_members, mutated_text
@@ -30,7 +30,7 @@ from tests.realm_edge import test_flint, test_makin
 from tests.stored_recording import written
 
 RNG = np.random.default_rng(0)
-SETTINGS = Settings(window_bins=10)
+SETTINGS = Settings(window_bins=10, pretrain=PretrainSettings(epochs=1, lr=1e-3, block_bins=(2, 5)))
 TINY = ModelSettings(d_model=8, n_layer=1, d_state=4, headdim=4)
 T = np.arange(150) / 50
 
