@@ -96,6 +96,8 @@ def _opened(path: Path, request: Request, readers: dict[str, Callable[[Path, Req
         return nwb.read(path, request)
     if not path.exists():
         raise UserError(f"{path}: no such file")
+    if not path.is_file() and not path.is_dir():
+        raise UserError(f"{path}: neither a file nor a directory: name a recording")
     reader = readers.get(path.suffix.lower())
     if reader is None and neo_formats.handles(path):
         reader = neo_formats.read
