@@ -1,11 +1,11 @@
 """When the samples were taken that Neo gives: where its readers leave out what the files say about time, it is read here.
 
-Neo 0.14 gives one start for each of its segments and a nominal rate. Of these formats the files say more: Neuralynx, Open Ephys
-and Blackrock's PTP stamp samples, so that the true rate is known; Intan and Open Ephys number them, and Plexon stamps fragments, so
-that pauses are known within what Neo takes for one segment.
+Neo 0.14 gives one start for each of its segments and a nominal rate. Of these formats the files say more: Open Ephys and Blackrock's
+PTP stamp samples, and Neuralynx, TDT and Plexon blocks of samples, so that the true rate is known; Intan and Open Ephys number samples.
+Stamps and numbers tell of pauses within what Neo takes for one segment.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,13 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from realm_edge.errors import UserError
+from realm_edge.readers import neo_open_ephys
 from realm_edge.readers.arrays import check_rate
 from realm_edge.readers.clock import Clock
-from realm_edge.table import blocks
+from realm_edge.readers.neo_stamps import Stamped, numbered, of_blocks
 
 _MAX_OVERLAP_S = 1e-3  # by which a run may start before the end of the one before: rounding and drift; half a sample where that is more
-
-Stamps = list[tuple[int, float]]  # recorded sample, time in s
 
 
 @dataclass(frozen=True)
@@ -85,11 +84,11 @@ def runs_of(reader: Any, block: int, stream: int, label: str) -> Runs:
         size = int(reader.get_signal_size(block, segment, stream))
         if not size:
             continue
-        stamps, last = stamped(reader, block, segment, stream, size, rate)
-        firsts += [before + first for first, _ in stamps]
-        starts += [time for _, time in stamps]
-        if last is not None and last[0] > stamps[-1][0]:
-            rates.append((last[1] - stamps[-1][1], _measured(rate, last[0] - stamps[-1][0], last[1] - stamps[-1][1])))
+        known = stamped(reader, block, segment, stream, size, rate, label)
+        firsts += [before + first for first, _ in known.starts if first < size]
+        starts += [time for first, time in known.starts if first < size]
+        if known.measured is not None and known.measured[0] > 0:
+            rates.append((known.measured[1], _measured(rate, *known.measured)))
         before += size
     if not before:
         raise UserError(f"{label}: it has no samples: leave it out")
@@ -104,77 +103,59 @@ def _measured(nominal: float, samples: int, seconds: float) -> float:
     return nominal if abs(rate / nominal - 1) * samples < 0.5 else rate
 
 
-def _neo(reader: Any, block: int, segment: int, stream: int, size: int, rate: float) -> tuple[Stamps, tuple[int, float] | None]:
-    """What Neo says: the segment's start. The others here also give the stamp of the last sample that has one."""
-    return [(0, float(reader.get_signal_t_start(block, segment, stream)))], None
+def _neo(reader: Any, block: int, segment: int, stream: int, size: int, rate: float, label: str) -> Stamped:
+    """What Neo says: the segment's start."""
+    return Stamped([(0, float(reader.get_signal_t_start(block, segment, stream)))])
 
 
-def _blackrock(reader: Any, block: int, segment: int, stream: int, size: int, rate: float) -> tuple[Stamps, tuple[int, float] | None]:
-    stamps, _ = _neo(reader, block, segment, stream, size, rate)
+def _blackrock(reader: Any, block: int, segment: int, stream: int, size: int, rate: float, label: str) -> Stamped:
+    start = float(reader.get_signal_t_start(block, segment, stream))
     last = reader._get_blackrock_timestamps(block, segment, size - 1, size, stream)
-    return stamps, (size - 1, float(last[0]))
+    return Stamped([(0, start)], (size - 1, float(last[0]) - start))
 
 
-def _neuralynx(reader: Any, block: int, segment: int, stream: int, size: int, rate: float) -> tuple[Stamps, tuple[int, float] | None]:
-    stamps, _ = _neo(reader, block, segment, stream, size, rate)
-    records = reader._get_neuralynx_timestamps(block, segment, stream)  # microseconds, one a record of 512 samples
-    return stamps, (512 * (len(records) - 1), stamps[0][1] + float(records[-1] - records[0]) / 1e6)
+def _neuralynx(reader: Any, block: int, segment: int, stream: int, size: int, rate: float, label: str) -> Stamped:
+    stamps = reader._get_neuralynx_timestamps(block, segment, stream)  # microseconds, one a record
+    valid = reader.valid(segment, stream)  # samples of each record
+    firsts = np.cumsum(valid) - valid
+    full = valid > 0
+    times = reader.get_signal_t_start(block, segment, stream) + (stamps - stamps[0]).astype(np.int64) / 1e6
+    return of_blocks(firsts[full], times[full], rate)
 
 
-def _intan(reader: Any, block: int, segment: int, stream: int, size: int, rate: float) -> tuple[Stamps, tuple[int, float] | None]:
+def _intan(reader: Any, block: int, segment: int, stream: int, size: int, rate: float, label: str) -> Stamped:
     numbers = reader._raw_data["timestamp"]
     numbers = numbers[0] if isinstance(numbers, list) else numbers
     fastest = float(reader._global_info["sampling_rate"])
-    runs = _numbered(numbers)
-    return [(round(first * rate / fastest), (number - runs[0][1]) / fastest) for first, number in runs], None
+    return Stamped([(round(first * rate / fastest), number / fastest) for first, number in numbered(numbers)])
 
 
-def _open_ephys(reader: Any, block: int, segment: int, stream: int, size: int, rate: float) -> tuple[Stamps, tuple[int, float] | None]:
+def _open_ephys(reader: Any, block: int, segment: int, stream: int, size: int, rate: float, label: str) -> Stamped:
     buffer = reader.header["signal_streams"][stream]["buffer_id"]
     folder = Path(reader.get_analogsignal_buffer_description(block, segment, buffer)["file_path"]).parent
-    if not (folder / "sample_numbers.npy").is_file():  # before version 0.6 the numbers are in timestamps.npy
-        return [(first, number / rate) for first, number in _numbered(np.load(folder / "timestamps.npy", mmap_mode="r")[:size])], None
-    runs = _numbered(np.load(folder / "sample_numbers.npy", mmap_mode="r")[:size])
-    times = np.load(folder / "timestamps.npy", mmap_mode="r") if (folder / "timestamps.npy").is_file() else None
-    if times is None or len(times) < size or times[0] < 0:  # -1: not synchronised
-        return [(first, number / rate) for first, number in runs], None
-    return [(first, float(times[first])) for first, _ in runs], (size - 1, float(times[size - 1]))
+    return neo_open_ephys.stamped(folder, size, rate, label)
 
 
-def _plexon(reader: Any, block: int, segment: int, stream: int, size: int, rate: float) -> tuple[Stamps, tuple[int, float] | None]:
+def _plexon(reader: Any, block: int, segment: int, stream: int, size: int, rate: float, label: str) -> Stamped:
     channels = reader.header["signal_channels"]
     of_stream = channels[channels["stream_id"] == reader.header["signal_streams"][stream]["id"]]
     fragments = reader._data_blocks[5][int(of_stream[0]["id"])]
     fragments = fragments[fragments["size"] > 0]
-    times = fragments["timestamp"] / reader._global_ssampling_rate
-    late = times - fragments["cumsum"] / rate
-    starts = [0, *(1 + np.flatnonzero(np.abs(np.diff(late)) > 0.5 / rate)).tolist()]
-    return [(int(fragments["cumsum"][at]), float(times[at])) for at in starts], None
+    return of_blocks(fragments["cumsum"], fragments["timestamp"] / reader._global_ssampling_rate, rate)
 
 
-_STAMPED: dict[str, Callable[..., tuple[Stamps, tuple[int, float] | None]]] = {
+def _tdt(reader: Any, block: int, segment: int, stream: int, size: int, rate: float, label: str) -> Stamped:
+    first_channel = int(np.argmax(reader.header["signal_channels"]["stream_id"] == reader.header["signal_streams"][stream]["id"]))
+    rows = reader._sigs_index[segment][first_channel]
+    firsts = int(reader._sig_sample_per_chunk[stream]) * np.arange(len(rows))
+    return of_blocks(firsts, rows["timestamp"] - reader._global_t_start, rate)
+
+
+_STAMPED: dict[str, Callable[..., Stamped]] = {
     "BlackrockRawIO": _blackrock,
     "NeuralynxRawIO": _neuralynx,
     "IntanRawIO": _intan,
     "OpenEphysBinaryRawIO": _open_ephys,
     "PlexonRawIO": _plexon,
+    "TdtRawIO": _tdt,
 }
-
-
-def _numbered(numbers: NDArray) -> list[tuple[int, int]]:
-    """Index and number of the first sample of each run of consecutive numbers."""
-    if not numbers.size:
-        return []
-    first, last = int(numbers[:1].flat[0]), int(numbers[-1:].flat[-1])
-    if last - first == numbers.size - 1:  # numbers increase, so none is missing
-        return [(0, first)]
-    return list(_breaks(blocks(numbers)))
-
-
-def _breaks(parts: Iterable[NDArray]) -> Iterable[tuple[int, int]]:
-    at, last = 0, None
-    for part in parts:
-        numbers = part.reshape(-1).astype(np.int64)
-        for index in np.flatnonzero(np.diff(numbers, prepend=numbers[0] if last is None else last) != 1):
-            yield at + int(index), int(numbers[index])
-        at, last = at + len(numbers), int(numbers[-1])

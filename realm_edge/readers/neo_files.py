@@ -1,6 +1,5 @@
 """Which recordings Neo is to open, with which of its readers, and which files belong to each."""
 
-import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,6 +40,7 @@ class Format:
     files: Callable[[Path], Iterable[Path]] = _itself  # of what is opened
     opens: Callable[[Path], Path] = field(default=lambda path: path)  # what the reader is given, from a file that belongs to it
     options: dict[str, Any] = field(default_factory=dict)
+    signals: str = "the files of its signals"  # where signals are in files of their own, which
 
 
 _BLACKROCK = Format(
@@ -48,6 +48,7 @@ _BLACKROCK = Format(
     "Blackrock",
     _same_stem(*(f".ns{number}" for number in range(1, 7)), ".nev", ".ccf", ".sif"),
     options={"gap_tolerance_ms": 0.0},  # every gap starts a segment of Neo's
+    signals="its .ns1 to .ns6",
 )
 _NEURALYNX = Format(
     "NeuralynxRawIO",
@@ -55,6 +56,7 @@ _NEURALYNX = Format(
     _in_folder(".ncs", ".nse", ".ntt", ".nev"),
     lambda path: path.parent,
     {"gap_tolerance_ms": 0.1},  # starts a segment of Neo's; its time stamps are rounded to a microsecond, and a record is 512 samples
+    "its .ncs",
 )
 _INTAN = Format("IntanRawIO", "Intan", _itself, options={"ignore_integrity_checks": True})  # neo_clock.py looks for gaps instead
 _INTAN_FOLDER = Format("IntanRawIO", "Intan", _in_folder(".rhd", ".rhs", ".dat"), options=_INTAN.options)
@@ -69,7 +71,9 @@ _SPIKEGLX = Format(
 _OPEN_EPHYS = Format(
     "OpenEphysBinaryRawIO", "Open Ephys", _in_tree(".oebin", ".dat", ".npy"), lambda path: path.parent if path.is_file() else path
 )
-_AXONA = Format("AxonaRawIO", "Axona", _same_stem(".set", ".bin", *(f".{number}" for number in range(1, 33))))
+_AXONA = Format(
+    "AxonaRawIO", "Axona", _same_stem(".set", ".bin", *(f".{number}" for number in range(1, 33))), signals="its .bin (raw, not .eeg)"
+)
 
 _BY_SUFFIX = {
     ".rhd": _INTAN,
@@ -147,14 +151,3 @@ def _of_directory(path: Path) -> tuple[Format, Path] | None:
         return _OPEN_EPHYS, path
     metas = (meta for depth in range(3) for meta in path.glob(f"{'*/' * depth}*.meta"))  # run, probe
     return (_SPIKEGLX, path) if any(meta.with_suffix(".bin").is_file() for meta in metas) else None
-
-
-def cut_short(source: Source) -> str:
-    """Which of SpikeGLX's files hold less than their ``fileSizeBytes``, as when a disk was full; empty where none does."""
-    found = []
-    for meta in (file for file in source.files if file.suffix.lower() == ".meta"):
-        promised = re.search(r"^fileSizeBytes=(\d+)", meta.read_text(errors="replace"), re.MULTILINE)
-        size = meta.with_suffix(".bin").stat().st_size
-        if promised and size < int(promised[1]):
-            found.append(f"{meta.stem}.bin has {size} of the {promised[1]} bytes that its .meta promises: its end is missing")
-    return "; ".join(found)

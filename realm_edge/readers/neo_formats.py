@@ -9,25 +9,28 @@ import importlib
 import mmap
 import re
 import sys
+import textwrap
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
 from realm_edge.errors import UserError
+from realm_edge.readers import neo_open_ephys
 from realm_edge.readers.arrays import check_spikes
 from realm_edge.readers.contents import BehaviorSeries, Contents, Request, Signal, Units
 from realm_edge.readers.links import check_oebin
 from realm_edge.readers.neo_clock import Runs, runs_of
-from realm_edge.readers.neo_edf import edf_reader
 from realm_edge.readers.neo_events import Tables, event_series, events_of, switched_on
-from realm_edge.readers.neo_files import Source, cut_short, source_of
+from realm_edge.readers.neo_files import Source, source_of
+from realm_edge.readers.neo_flaws import Flaws
+from realm_edge.readers.neo_opening import opened
 from realm_edge.table import Rows
 
 _VOLTS = {"v": 1.0, "volt": 1.0, "volts": 1.0, "mv": 1e-3, "uv": 1e-6, "µv": 1e-6, "μv": 1e-6, "nv": 1e-9}
@@ -83,10 +86,11 @@ def read(path: Path, request: Request) -> Contents:
         if file.suffix.lower() == ".oebin":
             check_oebin(file)
     with _understood(str(path)):
-        neo = importlib.import_module("neo.rawio")
-        reader, spiking = _opened(neo, source)
+        reader, spiking, flaws = opened(importlib.import_module("neo.rawio"), source, path)
     block = _block(reader, request.session, path)
     with _understood(str(path)):
+        if source.format.reader == "OpenEphysBinaryRawIO":
+            flaws += neo_open_ephys.mended(reader, block, source.path)
         streams = _streams(reader, path)
         events = events_of(spiking, block)
 
@@ -109,7 +113,7 @@ def read(path: Path, request: Request) -> Contents:
 
     return Contents(
         name=path.stem,
-        lfp={stream.name: partial(signal, stream) for stream in streams},
+        lfp={stream.name: partial(signal, stream) for stream in streams} or {"signals": partial(_refuse_without_signals, source, path)},
         behaviors={stream.name: partial(behavior, stream) for stream in streams if stream.auxiliary} | event_series(events.marks),
         units=partial(_units, spiking, block, path),
         intervals=Tables(
@@ -117,9 +121,18 @@ def read(path: Path, request: Request) -> Contents:
             | {name: partial(line, stream, column, bit) for name, stream, column, bit in _lines(reader, streams)}
         ),
         provenance={"format": f"{source.format.title}, by Neo {version('neo')}"}
-        | ({"left_out": "; ".join(f"{name}: {reason}" for name, reason in events.notes.items())} if events.notes else {})
-        | ({"cut_short": cut_short(source)} if cut_short(source) else {})
+        | _told(flaws + Flaws(left_out=tuple(f"{name}: {reason}" for name, reason in events.notes.items())))
         | _sorting(spiking),
+    )
+
+
+def _told(flaws: Flaws) -> dict[str, str]:
+    return {name: "; ".join(told) for name, told in (("cut_short", flaws.cut_short), ("left_out", flaws.left_out)) if told}
+
+
+def _refuse_without_signals(source: Source, path: Path) -> NoReturn:
+    raise UserError(
+        f"{path}: no signals in this recording: put {source.format.signals} beside it, or name it with --units-file or --behavior-file"
     )
 
 
@@ -138,60 +151,10 @@ def _understood(label: str) -> Iterator[None]:
             remedy = "pip install pyedflib, which needs a C compiler for Python 3.13 and newer, or use Python 3.12"
         raise UserError(f"{label}: what reads it is not installed ({error}): {remedy}") from error
     except Exception as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = textwrap.shorten(str(error), 200, placeholder=" ...")
         raise UserError(
             f"{label}: Neo cannot read it ({type(error).__name__}: {reason}): export or copy it again, all files of it"
         ) from error
-
-
-def _opened(neo: Any, source: Source) -> tuple[Any, Any]:
-    """The reader of signals, and that of spikes and events."""
-    events = next((file for file in source.files if file.suffix.lower() == ".nev"), None)
-    if source.format.reader != "BlackrockRawIO" or events is None or len(source.files) == 1 or _version(events) == (2, 1):
-        reader = _parsed(neo, source, {})
-        return reader, reader
-    # Together, Neo 0.14.6 refuses recordings with a pause after which there are both spikes and events.
-    return _parsed(neo, source, {"load_nev": False}), _parsed(neo, source, {"nsx_to_load": []})
-
-
-def _version(events: Path) -> tuple[int, ...]:
-    with events.open("rb") as file:
-        return tuple(file.read(10)[8:])
-
-
-def _parsed(neo: Any, source: Source, options: dict[str, Any]) -> Any:
-    reader_class = getattr(neo, source.format.reader)
-    if source.format.reader == "EDFRawIO":
-        reader_class = edf_reader(reader_class)
-    keyword = "dirname" if reader_class.rawmode == "one-dir" else "filename"
-    reader = reader_class(**{keyword: str(source.path)}, **source.format.options, **options)
-    if source.format.reader == "IntanRawIO":
-        reader._assert_timestamp_continuity = lambda: None  # it would take as much memory as the recording is long
-    reader.parse_header()
-    if source.format.reader == "PlexonRawIO":
-        _mend_fragments(reader)
-    if source.format.reader == "OpenEphysBinaryRawIO" and not reader._use_direct_evt_timestamps:
-        _mend_event_times(reader)
-    return reader
-
-
-def _mend_event_times(reader: Any) -> None:
-    """Bring events of Open Ephys before 0.6 into s: Neo 0.14.6 divides those of TTL lines by the rate twice."""
-    for segments in reader._evt_streams.values():
-        for channels in segments.values():
-            for channel in channels.values():
-                if "rising" not in channel:
-                    channel["timestamps"] = channel["timestamps"] / channel["sample_rate"]
-    reader._use_direct_evt_timestamps = True
-
-
-def _mend_fragments(reader: Any) -> None:
-    """Count the samples before each of Plexon's fragments: Neo 0.14.6 takes all fragments for equally long, and leaves zeros in place of
-    a channel's last one, which an empty one behind it prevents."""
-    for channel, fragments in reader._data_blocks[5].items():
-        mended = np.concatenate([fragments, np.zeros(1, fragments.dtype)])
-        mended["cumsum"][1:] = np.cumsum(fragments["size"] // 2)
-        reader._data_blocks[5][channel] = mended
 
 
 def _block(reader: Any, session: int | None, path: Path) -> int:
@@ -224,8 +187,11 @@ def _streams(reader: Any, path: Path) -> list[_Stream]:
                 full = f"{name} inputs" if auxiliary and not inputs.all() else name
                 found.append(_Stream(full, index, np.flatnonzero(part), own[part], auxiliary))
 
+    of_channel = {channel: Path(file).name for channel, file in getattr(reader, "ncs_filenames", {}).items()}  # Neuralynx: a file each
+
     def rank(stream: _Stream) -> tuple[bool, bool, bool]:
         named = path.stem.endswith(f".{stream.name}") or stream.name == f"nsx{path.suffix[3:]}"  # as SpikeGLX and Blackrock name files
+        named |= any(of_channel.get(tuple(channel)) == path.name for channel in stream.channels[["name", "id"]].tolist())
         like_lfp = bool(_LFP.search(stream.name)) or _LFP_HZ[0] <= stream.channels["sampling_rate"][0] <= _LFP_HZ[1]
         return not named, stream.auxiliary, not like_lfp
 

@@ -1,0 +1,35 @@
+"""Intan's directories of one file a signal or channel, whose files are not all equally long."""
+
+from typing import Any
+
+import numpy as np
+
+from realm_edge.readers.neo_flaws import Flaws
+
+
+def mended(reader: Any) -> Flaws:
+    """Use as many samples as all files have that are sampled at the amplifiers' rate, the sample numbers (``time.dat``) among them."""
+    if reader.file_format == "header-attached":
+        return Flaws()
+    fastest, channels = reader._global_info["sampling_rate"], reader.header["signal_channels"]
+    slower = {
+        str(header["name"])
+        for header in reader.header["signal_streams"]
+        if channels["sampling_rate"][channels["stream_id"] == header["id"]][0] < fastest
+    }
+    whole = {
+        name: data if isinstance(data, list) else [data] for name, data in reader._raw_data.items() if name not in slower and len(data)
+    }
+    lengths = {_file(part): len(part) for parts in whole.values() for part in parts}
+    samples = min(lengths.values())
+    if max(lengths.values()) == samples:
+        return Flaws()
+    for name, parts in whole.items():
+        cut = [part[:samples] for part in parts]
+        reader._raw_data[name] = cut if isinstance(reader._raw_data[name], list) else cut[0]
+    shortest = min(lengths, key=lengths.__getitem__)
+    return Flaws((f"{shortest} has {samples} samples and others {max(lengths.values())}: all are read as far as it goes",))
+
+
+def _file(part: np.memmap) -> str:
+    return str(part.filename.name if hasattr(part.filename, "name") else part.filename)
