@@ -216,6 +216,13 @@ def plexon(
 
 # TDT: .Tbk names the stores, .tsq indexes, .tev holds samples.
 
+TSQ = np.dtype(
+    [
+        *(("size", "<i4"), ("type", "<i4"), ("store", "S4"), ("channel", "<u2"), ("code", "<u2")),
+        *(("stamp", "<f8"), ("at", "<i8"), ("format", "<i4"), ("rate", "<f4")),
+    ]
+)
+
 
 def tdt(
     folder: Path, start: float, rate: float, chunks: np.ndarray, spikes: list[tuple[float, int]], events: list[tuple[float, int]]
@@ -267,7 +274,8 @@ def open_ephys(
 ) -> Path:
     """A recording; the last channel of ``counts`` is an ADC's; ``numbers`` and ``times`` (s) of the samples; ``pulses`` of TTL line 1.
 
-    Without ``times`` as before version 0.6, which knew sample numbers alone and called them time stamps.
+    Without ``times`` as before version 0.6, which knew sample numbers alone and called them time stamps. Times of -1 s are those of samples
+    before the stream was synchronised, of pulses among them as well; if none was, pulses are in s of the sample numbers.
     """
     recording = folder / "Record Node 101" / "experiment1" / f"recording{number}"
     data, ttl = recording / "continuous" / "Acquisition_Board-100.A", recording / "events" / "Acquisition_Board-100.A" / "TTL"
@@ -289,6 +297,10 @@ def open_ephys(
     else:
         np.save(data / "sample_numbers.npy", numbers.astype(np.int64))
         np.save(data / "timestamps.npy", times.astype(np.float64))
+        known = np.flatnonzero(times != -1)
+        if len(known):
+            ticks = np.rint(numbers[known[0]] + (seconds - times[known[0]]) * rate).astype(np.int64)
+        seconds = np.where(seconds < (times[known[0]] if len(known) else np.inf), -1.0, seconds)
         written = {"timestamps": seconds, "states": states.astype(np.int16), "sample_numbers": ticks}
     for name, array in written.items():
         np.save(ttl / f"{name}.npy", array)

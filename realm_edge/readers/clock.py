@@ -105,7 +105,7 @@ def clock_of(times: Times, samples: int, max_gap_s: float, label: str) -> Clock:
     filled = missing > 0
     gaps_after, gaps_missing = after[filled], missing[filled]
     first_recorded = np.concatenate([[0], after[pause] + 1])
-    period, offsets = _fitted(times, samples, gaps_after, gaps_missing, first_recorded, label)
+    period, offsets = fitted(times, samples, gaps_after, gaps_missing, first_recorded, label)
     firsts = _grid(first_recorded, gaps_after, gaps_missing)
     total = samples + int(gaps_missing.sum())
     rate = _rounded(1.0 / period, total)
@@ -157,7 +157,7 @@ def _around(steps: NDArray[np.float64], jitter: float, period: float) -> int:
     return min(max(_AROUND, _RUNS * longest), _MOST_AROUND)
 
 
-def _fitted(
+def fitted(
     times: Times,
     samples: int,
     gaps_after: NDArray[np.int64],
@@ -165,7 +165,19 @@ def _fitted(
     first_recorded: NDArray[np.int64],
     label: str,
 ) -> tuple[float, NDArray[np.float64]]:
-    """Period in s and, for each stretch, the time of its first sample in s, by least squares."""
+    """Period in s and, for each stretch, the time of its first sample ``(stretches,)`` in s, by least squares.
+
+    Args:
+        times: ``(samples,)`` s.
+        samples: of the data that they belong to.
+        gaps_after: ``(gaps,)`` the recorded sample that each gap follows which lies within a stretch.
+        gaps_missing: ``(gaps,)`` samples missing there.
+        first_recorded: ``(stretches,)`` the first recorded sample of each.
+        label: file and series, for messages.
+
+    Raises:
+        UserError: a time is no finite number, or no stretch has two samples.
+    """
     ends = np.append(first_recorded[1:], samples)
     origins = np.array([float(times[at : at + 1][0]) for at in first_recorded])
     grid_origins = _grid(first_recorded, gaps_after, gaps_missing)

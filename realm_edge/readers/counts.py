@@ -125,6 +125,8 @@ class _Raw:
     def __getitem__(self, part: slice) -> NDArray:
         try:
             block = self._signal.clock.read(self._signal.data, part.start, part.stop)
+        except UserError:
+            raise
         # h5py, zarr and neo raise whatever they stumble upon in a broken file.
         except Exception as error:
             reason = " ".join(str(error).split())[:160]

@@ -1,8 +1,7 @@
 """Intan's directories of one file a signal or channel, whose files are not all equally long."""
 
+from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from realm_edge.readers.neo_flaws import Flaws
 
@@ -20,7 +19,7 @@ def mended(reader: Any) -> Flaws:
     whole = {
         name: data if isinstance(data, list) else [data] for name, data in reader._raw_data.items() if name not in slower and len(data)
     }
-    lengths = {_file(part): len(part) for parts in whole.values() for part in parts}
+    lengths = {Path(str(part.filename)).name: len(part) for parts in whole.values() for part in parts}
     samples = min(lengths.values())
     if max(lengths.values()) == samples:
         return Flaws()
@@ -29,7 +28,3 @@ def mended(reader: Any) -> Flaws:
         reader._raw_data[name] = cut if isinstance(reader._raw_data[name], list) else cut[0]
     shortest = min(lengths, key=lengths.__getitem__)
     return Flaws((f"{shortest} has {samples} samples and others {max(lengths.values())}: all are read as far as it goes",))
-
-
-def _file(part: np.memmap) -> str:
-    return str(part.filename.name if hasattr(part.filename, "name") else part.filename)

@@ -27,9 +27,7 @@ def neuralynx_reader(base: Any) -> Any:
             self._most_records, uneven = _common(base, [file for file in signals if file not in empty])
             super()._parse_header()
             cut = [
-                file
-                for file in files
-                if file.stat().st_size > _HEADER and (file.stat().st_size - _HEADER) % _record_of(neo, file).itemsize
+                file for file in files if file.stat().st_size > _HEADER and (file.stat().st_size - _HEADER) % _record_of(neo, file).itemsize
             ]
             self.flaws = Flaws(
                 (*uneven, *(f"{file.name} ends within a record: its end is missing" for file in cut)),
@@ -114,7 +112,8 @@ def _common(base: Any, files: list[Path]) -> tuple[dict[Path, int], list[str]]:
         except Exception as error:  # whatever a damaged header makes Neo raise
             raise UserError(f"{file}: its header is not readable ({error}): copy it again, or move it out of the directory") from error
         streams.setdefault(kind, {})[file] = (file.stat().st_size - _HEADER) // size
-    found, told = {}, []
+    found: dict[Path, int] = {}
+    told = []
     for records in streams.values():
         longest, shortest = max(records, key=records.__getitem__), min(records, key=records.__getitem__)
         if records[longest] > records[shortest] + 1:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from realm_edge.errors import UserError
-from realm_edge.readers.clock import clock_of
+from realm_edge.readers.clock import clock_of, fitted
 from realm_edge.readers.neo_flaws import Flaws
 from realm_edge.readers.neo_parts import Part, refuse_other
 from realm_edge.readers.neo_stamps import Stamped, numbered
@@ -139,28 +138,19 @@ def stamped(folder: Path, samples: int, rate: float, label: str) -> Stamped:
         return Stamped([(first, number / rate) for first, number in runs])
     times = stamps.times[stamps.first : stamps.stop]
     clock = clock_of(times, len(times), 0.0, label)
-    firsts = sorted({first for first, _ in clock.starts} | {first - stamps.first for first, _ in runs if stamps.first < first < stamps.stop})
-    starts = _starts(times, np.array(firsts), clock.rate)
-    found = [(stamps.first + first, start) for first, start in zip(firsts, starts, strict=True)]
+    missing = {first - stamps.first for first, _ in runs if stamps.first < first < stamps.stop}  # which jitter may hide
+    firsts = np.array(sorted(missing.union(first for first, _ in clock.starts)))
+    none = np.zeros(0, np.int64)
+    period, starts = (
+        fitted(times, len(times), none, none, firsts, label) if missing else (1 / clock.rate, [time for _, time in clock.starts])
+    )
+    found = [(stamps.first + int(first), float(start)) for first, start in zip(firsts, starts, strict=True)]
     if stamps.numbers is not None:
-        last, end = found[-1]
-        before = [(first, found[0][1] + (number - int(stamps.numbers[stamps.first])) / clock.rate) for first, number in runs]
-        after = [(first, end + (number - int(stamps.numbers[last])) / clock.rate) for first, number in runs]
-        found = [each for each in before if each[0] < stamps.first] + found + [each for each in after if each[0] >= stamps.stop]
-    return Stamped(found, (len(times), len(times) / clock.rate))
-
-
-def _starts(times: NDArray[np.float64], firsts: NDArray[np.int64], rate: float) -> list[float]:
-    """Time of the first sample of each run, by least squares."""
-    sums, at = np.zeros(len(firsts)), 0
-    origins = times[firsts]
-    for block in blocks(times):
-        samples = np.arange(at, at + len(block))
-        run = np.searchsorted(firsts, samples, "right") - 1
-        sums += np.bincount(run, block - origins[run] - (samples - firsts[run]) / rate, len(firsts))
-        at += len(block)
-    counts = [stop - first for first, stop in pairwise([*firsts.tolist(), len(times)])]
-    return (np.round(origins + sums / counts, 9) + 0.0).tolist()  # without the last digits of float64, nor -0.0
+        (_, start), (last, end) = found[0], found[-1]
+        before = [(first, start + period * (number - int(stamps.numbers[stamps.first]))) for first, number in runs if first < stamps.first]
+        after = [(first, end + period * (number - int(stamps.numbers[last]))) for first, number in runs if first >= stamps.stop]
+        found = before + found + after
+    return Stamped(found, (len(times), len(times) * period))
 
 
 def _mend_events(reader: Any, block: int, segment: int, stream: str, stamps: _Stamps, rate: float) -> None:

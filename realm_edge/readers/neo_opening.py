@@ -64,8 +64,10 @@ def _parsed(neo: Any, source: Source, options: dict[str, Any]) -> tuple[Any, Fla
         try:
             reader.parse_header()
         except Exception as error:
-            if name == "PlexonRawIO" and neo_plexon.ends_early(source.path):
-                raise UserError(f"{source.path}: it ends within a block: copy it again, or export it again with Plexon's software") from error
+            if name == "PlexonRawIO" and ("same number of samples" in str(error) or neo_plexon.ends_early(source.path)):
+                raise UserError(
+                    f"{source.path}: it ends before all channels do: copy it again, or export it again with Plexon's software"
+                ) from error
             raise
     if name == "PlexonRawIO":
         return reader, neo_plexon.mended(reader, source.path)

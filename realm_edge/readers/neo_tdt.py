@@ -13,8 +13,10 @@ from realm_edge.readers.neo_flaws import Flaws
 _NEEDED = (".tbk", ".tdx", ".tev", ".tsq")  # without one of which Neo takes a directory for no block
 _STREAM, _MASK, _STOP = 0x8101, 0xFF0F, b"\x02"
 _ROW = np.dtype(
-    [("size", "<i4"), ("type", "<i4"), ("store", "S4"), ("channel", "<u2"), ("code", "<u2"), ("stamp", "<f8"), ("at", "<i8")]
-    + [("format", "<i4"), ("rate", "<f4")]
+    [
+        *(("size", "<i4"), ("type", "<i4"), ("store", "S4"), ("channel", "<u2"), ("code", "<u2")),
+        *(("stamp", "<f8"), ("at", "<i8"), ("format", "<i4"), ("rate", "<f4")),
+    ]
 )
 
 

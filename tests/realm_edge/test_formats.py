@@ -11,36 +11,9 @@ from realm_edge.errors import UserError
 from realm_edge.readers import neo_formats
 from realm_edge.readers.contents import Request
 from tests import lab_files
+from tests.lab_readings import REQUEST, RNG, counts, first, names, same, stretches, volts
 
 pytest.importorskip("neo", reason="needs the extra formats")
-
-RNG = np.random.default_rng(0)
-REQUEST = Request(max_gap_s=0.03)
-
-
-def counts(samples, channels, limit=30000):
-    return RNG.integers(-limit, limit, (samples, channels)).astype(np.int16)
-
-
-def volts(signal):
-    return signal.data[:] * signal.gain + signal.offset
-
-
-def first(contents):
-    return next(iter(contents.lfp.values()))()
-
-
-def stretches(signal):
-    """First sample and start of each stretch."""
-    return [(start, pytest.approx(time, abs=1e-9)) for start, time in signal.clock.starts]
-
-
-def same(intervals):
-    return pytest.approx(np.array(intervals, float), abs=1e-9)
-
-
-def names(files):
-    return sorted(file.name for file in files)
 
 
 # SpikeGLX
@@ -267,7 +240,7 @@ def test_tdt(tmp_path):
     assert list(tank.lfp) == ["LFP1"]
     signal = first(tank)
     assert volts(signal) == pytest.approx(data.reshape(-1, 2) * 1e-6) and signal.channels == ("LFP1 1", "LFP1 2")
-    assert stretches(signal) == [(0, 0.0), (640, 10.0)]
+    assert stretches(signal, 1e-6) == [(0, 0.0), (640, 10.0)]  # seconds since 1970 have no more digits
     assert [times.tolist() for times in tank.units().times] == [pytest.approx([0.25, 10.25]), pytest.approx([0.5, 10.5])]
     assert tank.intervals["Tick/1"] == same([[0.125, 10.125]])
     for name in ("b1", "b1/tank_b1.tsq", "b1/tank_b1.tev"):
