@@ -11,6 +11,7 @@ from realm_edge.table import blocks
 _GAP = 0.5  # periods by which a stamp must differ from what follows from the one before, so that a run ends there
 _JITTERS = 6.0  # ... and by which it must exceed the stamps' own jitter, in its standard deviations
 _MAD_TO_SD = 1.4826  # of Gaussian jitter
+_EXACT = 0.01  # periods, below which the first stamp of a run is its start: what is less says nothing
 _FEW = 8  # blocks, below which their steps do not say how long a period is: each may hold a pause
 _WRONG = 0.05  # by which a rate that stamps give may differ from the nominal one: more is a pause
 
@@ -49,7 +50,10 @@ def of_blocks(firsts: NDArray[np.int64], times: NDArray[np.float64], rate: float
     spread = float(((x - mean_x[run]) ** 2).sum())
     if spread > 0:
         period = float(((x - mean_x[run]) * (y - mean_y[run])).sum()) / spread
-    starts = np.round(times[begins] + mean_y - period * mean_x, 9) + 0.0  # without the last digits of float64, nor -0.0
+    shift = mean_y - period * mean_x
+    starts = (
+        np.round(times[begins] + np.where(np.abs(shift) < _EXACT * period, 0.0, shift), 9) + 0.0
+    )  # neither float64's last digits nor -0.0
     samples = int(x[np.append(begins[1:], len(x)) - 1].sum())
     return Stamped(list(zip(firsts[begins].tolist(), starts.tolist(), strict=True)), (samples, samples * period) if samples else None)
 
