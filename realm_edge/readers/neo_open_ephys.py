@@ -15,6 +15,7 @@ from realm_edge.readers.neo_parts import Part, refuse_other
 from realm_edge.readers.neo_stamps import Stamped, numbered
 from realm_edge.table import blocks
 
+_OF_EVENTS = ("timestamps", "sample_numbers", "channels", "states", "channel_states", "text")  # arrays with a value for each event
 _UNKNOWN = -1.0  # s, where a stream was not synchronised
 
 
@@ -28,19 +29,43 @@ class _Stamps:
     stop: int
 
 
-def check_arrays(files: Iterable[Path]) -> None:
-    """Look whether each ``.npy`` holds what its header promises.
+def check(files: Iterable[Path]) -> None:
+    """Look whether the arrays that Neo reads are whole, and whether an experiment's recordings have the same streams.
 
     Raises:
-        UserError: one does not.
+        UserError: an array is shorter than its header promises, events have arrays of other lengths, or a stream is missing.
     """
+    lengths: dict[Path, dict[Path, int]] = {}
+    streams: dict[Path, dict[Path, set[str]]] = {}
     for path in files:
-        try:
-            np.load(path, mmap_mode="r")
-        except (ValueError, OSError, EOFError) as error:
+        if path.name == "structure.oebin":
+            found = {each.parent.name for each in path.parent.glob("continuous/*/continuous.dat")}
+            streams.setdefault(path.parent.parent, {})[path.parent] = found
+        above = {parent.name for parent in path.parents[1:3]}  # continuous/STREAM/ARRAY.npy, events/STREAM/KIND/ARRAY.npy
+        if path.suffix == ".npy" and not above.isdisjoint({"continuous", "events"}):
+            try:
+                array = np.load(path, mmap_mode="r")
+            except (ValueError, OSError, EOFError) as error:
+                raise UserError(
+                    f"{path}: it is damaged or cut short ({error}): copy the recording again, or move its directory elsewhere"
+                ) from error
+            if "events" in above and path.stem in _OF_EVENTS:
+                lengths.setdefault(path.parent, {})[path] = len(array) if array.shape else 0
+    for events in lengths.values():
+        shortest, longest = min(events, key=events.__getitem__), max(events, key=events.__getitem__)
+        if events[shortest] < events[longest]:
             raise UserError(
-                f"{path}: it is damaged or cut short ({error}): copy the recording again, or move its directory elsewhere"
-            ) from error
+                f"{shortest}: {events[shortest]} events, and {events[longest]} in {longest.name}: "
+                "copy it again, or move its directory elsewhere"
+            )
+    for recordings in streams.values():
+        most = max(recordings, key=lambda each: len(recordings[each]))
+        for recording, found in recordings.items():
+            if recordings[most] != found:
+                lacking = ", ".join(sorted(recordings[most] ^ found))
+                raise UserError(
+                    f"{recording}: its streams are not those of {most}: {lacking}: copy it again, or make a recording of each directory"
+                )
 
 
 def mended(reader: Any, block: int, path: Path) -> Flaws:

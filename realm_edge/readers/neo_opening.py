@@ -49,7 +49,7 @@ def _checked(source: Source) -> Flaws:
     if source.format.reader == "SpikeGLXRawIO":
         return neo_spikeglx.check(source.path, [file for file in source.files if file.suffix == ".meta"])
     if source.format.reader == "OpenEphysBinaryRawIO":
-        neo_open_ephys.check_arrays(file for file in source.files if file.suffix == ".npy")
+        neo_open_ephys.check(source.files)
     return Flaws()
 
 
@@ -68,16 +68,25 @@ def _parsed(neo: Any, source: Source, options: dict[str, Any]) -> tuple[Any, Fla
                 raise UserError(
                     f"{source.path}: it ends before all channels do: copy it again, or export it again with Plexon's software"
                 ) from error
+            if name == "IntanRawIO" and isinstance(error, KeyError | IndexError):
+                raise UserError(f"{source.path}: a .dat of its signals is missing beside it ({error}): copy all files again") from error
             raise
     if name == "PlexonRawIO":
         return reader, neo_plexon.mended(reader, source.path)
     if name == "TdtRawIO":
         return reader, neo_tdt.mended(reader)
     if name == "IntanRawIO":
-        return reader, neo_intan.mended(reader)
+        return reader, neo_intan.mended(reader, source.path)
+    if name == "AxonaRawIO":
+        return reader, _axona(reader)
     if name == "OpenEphysBinaryRawIO" and not reader._use_direct_evt_timestamps:
         neo_open_ephys.mend_event_times(reader)
     return reader, reader.flaws if name == "NeuralynxRawIO" else Flaws()
+
+
+def _axona(reader: Any) -> Flaws:
+    cut = reader.bin_file and Path(reader.bin_file).stat().st_size % reader.file_parameters["bin"]["bytes_packet"]
+    return Flaws((f"{Path(reader.bin_file).name} ends within a packet: its end is missing",) if cut else ())
 
 
 @contextlib.contextmanager

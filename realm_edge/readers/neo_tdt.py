@@ -1,5 +1,6 @@
 """TDT's tanks: blocks that lack a file, the index (``.tsq``) held against itself, and samples that the index names and no file has."""
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from realm_edge.errors import UserError
 from realm_edge.readers.neo_flaws import Flaws
 
 _NEEDED = (".tbk", ".tdx", ".tev", ".tsq")  # without one of which Neo takes a directory for no block
+_SEV = re.compile(r"_([^_]+)_[cC]h(\d+)\.sev$")  # store and channel
 _STREAM, _MASK, _STOP = 0x8101, 0xFF0F, b"\x02"
 _ROW = np.dtype(
     [
@@ -40,7 +42,7 @@ def check(files: Iterable[Path]) -> Flaws:
         rows = np.fromfile(own[".tsq"], _ROW)
         if not len(rows) or rows["store"][-1] != _STOP:
             short.append(f"{own['.tsq'].name} does not end with the mark of a block's end: its end is missing")
-        kinds[own[".tsq"]] = _stores(rows, own[".tsq"])
+        kinds[own[".tsq"]] = _stores(rows, own[".tsq"], {match.groups() for file in folder.iterdir() if (match := _SEV.search(file.name))})
     if not kinds:
         raise UserError(f"{sorted(blocks)[0]}: no block of TDT's with all files: {'; '.join(left_out)}")
     first, *others = kinds
@@ -55,8 +57,11 @@ def check(files: Iterable[Path]) -> Flaws:
     return Flaws(tuple(short), tuple(left_out))
 
 
-def _stores(rows: NDArray, path: Path) -> dict[str, tuple[float, int]]:
-    """Rate in Hz and number format of each store of samples, the same for all its rows and channels."""
+def _stores(rows: NDArray, path: Path, files: set[tuple[str, ...]]) -> dict[str, tuple[float, int]]:
+    """Rate in Hz and number format of each store of samples, the same for all its rows and channels.
+
+    ``files`` are the store and channel of each ``.sev``.
+    """
     streams = rows[(rows["type"] & _MASK) == _STREAM]
     found = {}
     for name in np.unique(streams["store"]):
@@ -77,6 +82,8 @@ def _stores(rows: NDArray, path: Path) -> dict[str, tuple[float, int]]:
                     f"{path}: channels {channels[0]} and {channel} of store {store} have other time stamps: "
                     "the index is damaged: copy it again, or have TDT's software write it anew"
                 )
+            if (store, str(channel)) not in files and any(store == other for other, _ in files):
+                raise UserError(f"{path}: no .sev of channel {channel} of store {store} beside it: copy the block again, all files of it")
         found[store] = kinds[0]
     return found
 

@@ -137,6 +137,16 @@ def test_blocks_of_a_tank_at_other_rates_are_refused(tmp_path):
         neo_formats.read(tmp_path / "tank", REQUEST)
 
 
+def test_a_sev_that_one_channel_of_tdt_lacks_is_named(tmp_path):
+    block, data = tdt(tmp_path / "tank" / "b0")
+    for channel in (1, 2):  # the same bytes at the same places, of which the index names the channel's
+        (block / f"tank_b0_LFP1_Ch{channel}.sev").write_bytes((block / "tank_b0.tev").read_bytes())
+    assert volts(first(neo_formats.read(block, REQUEST))) == pytest.approx(data.reshape(-1, 2) * 1e-6)
+    (block / "tank_b0_LFP1_Ch2.sev").unlink()
+    with pytest.raises(UserError, match=r"tank_b0\.tsq: no \.sev of channel 2 of store LFP1 beside it: copy the block again"):
+        neo_formats.read(block, REQUEST)
+
+
 # Plexon
 
 
@@ -379,6 +389,24 @@ def test_an_array_of_open_ephys_that_was_cut_is_refused_with_its_name(tmp_path):
         neo_formats.read(tmp_path / "rat", REQUEST)
 
 
+def test_events_of_open_ephys_of_other_lengths_are_named(tmp_path):
+    numbers = np.arange(4000)
+    _, folder = open_ephys(tmp_path / "rat", numbers, numbers / 1000)
+    path = folder.parent.parent / "events" / folder.name / "TTL" / "timestamps.npy"
+    np.save(path, np.load(path)[:-1])
+    with pytest.raises(UserError, match=r"TTL/timestamps\.npy: 1 events, and 2 in \w+\.npy: copy it again"):
+        neo_formats.read(tmp_path / "rat", REQUEST)
+
+
+def test_a_stream_that_one_recording_of_open_ephys_lacks_is_named(tmp_path):
+    numbers = np.arange(4000)
+    open_ephys(tmp_path / "rat", numbers, numbers / 1000)
+    _, folder = open_ephys(tmp_path / "rat", numbers + 9000, numbers / 1000 + 9, [(9.5, 9.6)], number=2)
+    (folder / "continuous.dat").unlink()
+    with pytest.raises(UserError, match=r"recording2: its streams are not those of .*recording1: Acquisition_Board-100\.A: copy it again"):
+        neo_formats.read(tmp_path / "rat", REQUEST)
+
+
 @pytest.mark.parametrize(
     ("change", "differ"),
     [
@@ -486,7 +514,32 @@ def test_files_of_intan_of_other_lengths_are_read_as_far_as_all_go(tmp_path, nam
     assert told(contents, "cut_short") == f"{name} has 1999 samples and others 3000: all are read as far as it goes"
 
 
+def test_intan_with_one_file_a_channel(tmp_path):
+    data = counts(3000, 3)
+    folder = lab_files.intan_folder(tmp_path / "rat", 20000.0, data)
+    (folder / "amplifier.dat").unlink()
+    with pytest.raises(UserError, match=r"info\.rhd: a \.dat of its signals is missing beside it .*: copy all files again"):
+        neo_formats.read(folder, REQUEST)
+    for channel, length in enumerate((3000, 2500, 3000)):
+        (folder / f"amp-A-{channel:03d}.dat").write_bytes(data[:length, channel].tobytes())
+    contents = neo_formats.read(folder, REQUEST)
+    assert np.array_equal(first(contents).data[:], data[:2500])
+    assert told(contents, "cut_short") == "amp-A-001.dat has 2500 samples and others 3000: all are read as far as it goes"
+    (folder / "amp-A-001.dat").unlink()
+    with pytest.raises(UserError, match=r"info\.rhd: no \.dat of A-001 beside it: copy all files again"):
+        neo_formats.read(folder, REQUEST)
+
+
 # Blackrock and Axona
+
+
+def test_an_axona_bin_that_ends_within_a_packet_is_told(tmp_path):
+    data = counts(300, 8)
+    path = lab_files.axona(tmp_path / "rat", data, list(range(8)), list(range(32, 40)), np.array([96, 9600]))
+    cut(path.with_suffix(".bin"), 10)
+    contents = neo_formats.read(path, REQUEST)
+    assert np.array_equal(first(contents).data[:], data[:297])
+    assert told(contents, "cut_short") == "rat.bin ends within a packet: its end is missing"
 
 
 def test_a_nev_that_ends_within_a_packet_is_told(tmp_path):
