@@ -25,7 +25,15 @@ def neuralynx_reader(base: Any) -> Any:
             signals = [file for file in files if file.suffix.lower() == ".ncs"]
             empty = [file for file in signals if file.stat().st_size <= _HEADER]
             self._most_records, uneven = _common(base, [file for file in signals if file not in empty])
-            super()._parse_header()
+            try:
+                super()._parse_header()
+            except ValueError as error:
+                if "Incompatible section structures" in str(error):
+                    raise UserError(
+                        f"{self.dirname}: its .ncs of one rate or filter pause at other times than those of another: "
+                        "move those of one to a directory of their own"
+                    ) from error
+                raise
             cut = [
                 file for file in files if file.stat().st_size > _HEADER and (file.stat().st_size - _HEADER) % _record_of(neo, file).itemsize
             ]
@@ -41,6 +49,13 @@ def neuralynx_reader(base: Any) -> Any:
             records = min(records, self._most_records.get(path, records))
             return np.memmap(path, record, "r", _HEADER, (records,)) if records > 0 else np.zeros(0, record)
 
+        def scan_stream_ncs_files(self, ncs_filenames: list[str]) -> Any:
+            try:
+                return super().scan_stream_ncs_files(ncs_filenames)
+            except OSError:  # channels of one stream pause at other times
+                _refuse_other_times([Path(file) for file in ncs_filenames], [self._get_file_map(file) for file in ncs_filenames])
+                raise
+
         def valid(self, segment: int, stream: int) -> NDArray[np.int64]:
             """Samples of each record ``(records,)`` of a segment, the same for all channels of a stream.
 
@@ -49,17 +64,12 @@ def neuralynx_reader(base: Any) -> Any:
             """
             if (segment, stream) not in self._valid:
                 names = self._names(stream)
-                first, *others = [self._sigs_memmaps[segment][name] for name in names]
-                for name, other in zip(names[1:], others, strict=True):
-                    if any(not np.array_equal(other[column], first[column]) for column in ("timestamp", "nb_valid")):
-                        raise UserError(
-                            f"{self.ncs_filenames[name]}: its records are not at the times of those of "
-                            f"{Path(self.ncs_filenames[names[0]]).name}: copy it again, or move it out of the directory"
-                        )
-                valid = first["nb_valid"].astype(np.int64)
+                files, records = [Path(self.ncs_filenames[name]) for name in names], [self._sigs_memmaps[segment][name] for name in names]
+                _refuse_other_times(files, records)
+                valid = records[0]["nb_valid"].astype(np.int64)
                 if valid.max(initial=0) > _RECORD:
                     raise UserError(
-                        f"{self.ncs_filenames[names[0]]}: record {int(np.argmax(valid))} says that it has {valid.max()} of {_RECORD} "
+                        f"{files[0]}: record {int(np.argmax(valid))} says that it has {valid.max()} of {_RECORD} "
                         "samples: it is damaged: copy it again"
                     )
                 self._valid[segment, stream] = valid
@@ -86,6 +96,14 @@ def neuralynx_reader(base: Any) -> Any:
             return chunk
 
     return NeuralynxRawIO
+
+
+def _refuse_other_times(files: list[Path], records: list[NDArray]) -> None:
+    for file, other in zip(files[1:], records[1:], strict=True):
+        if any(not np.array_equal(other[column], records[0][column]) for column in ("timestamp", "nb_valid")):
+            raise UserError(
+                f"{file}: its records are not at the times of those of {files[0].name}: copy it again, or move it out of the directory"
+            )
 
 
 def _record_of(neo: Any, path: Path) -> np.dtype:

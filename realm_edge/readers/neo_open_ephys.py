@@ -124,25 +124,26 @@ def _stamps(folder: Path, samples: int) -> _Stamps:
         raise UserError(f"{folder}: neither sample_numbers.npy nor timestamps.npy: copy the recording again")
     if times is None:
         return _Stamps(numbers, None, 0, 0)
-    stop = min(len(times), samples)
-    first = _synchronised(times[:stop])
+    first, stop = _synchronised(times[: min(len(times), samples)])
     if stop - first < 2 and numbers is not None:
         return _Stamps(numbers, None, 0, 0)
-    if first and numbers is None:
-        raise UserError(f"{folder}: no sample_numbers.npy, and its first {first} samples have no time stamp: copy the recording again")
+    if numbers is None and (first or stop < min(len(times), samples)):
+        raise UserError(f"{folder}: no sample_numbers.npy, and samples without a time stamp: copy the recording again")
     return _Stamps(numbers, times, first, stop)
 
 
-def _synchronised(times: NDArray[np.float64]) -> int:
-    """The first sample that has a synchronised time stamp; a stamp of -1 s that one other follows is such a stamp."""
-    at = 0
+def _synchronised(times: NDArray[np.float64]) -> tuple[int, int]:
+    """The samples ``[first, stop)`` between those that have no synchronised time stamp; a single stamp of -1 s is one."""
+    first, at, before = -1, 0, False
     for block in blocks(times):
-        known = np.flatnonzero(block != _UNKNOWN)
-        if len(known):
-            at += int(known[0])
-            return at if at > 1 else 0
-        at += len(block)
-    return at
+        unknown = block == _UNKNOWN
+        if first < 0 and not unknown.all():
+            first = at + int(np.argmin(unknown))
+        lost = unknown & np.append(before, unknown[:-1]) & (at + np.arange(len(block)) > max(first, 1))
+        if first >= 0 and lost.any():
+            return first if first > 1 else 0, at + int(np.argmax(lost)) - 1
+        at, before = at + len(block), bool(unknown[-1])
+    return (first if first > 1 else 0, len(times)) if first >= 0 else (0, 0)
 
 
 def stamped(folder: Path, samples: int, rate: float, label: str) -> Stamped:

@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,14 @@ def opened(neo: Any, source: Source, named: Path) -> tuple[Any, Any, Flaws]:
     Raises:
         UserError: files are missing, damaged, or do not belong together. Whatever Neo raises is passed on.
     """
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        reader, spiking, flaws = _opened(neo, source, named)
+    skipped = dict.fromkeys(" ".join(str(each.message).split()).rstrip(".") for each in said if "skip" in str(each.message).lower())
+    return reader, spiking, flaws + Flaws(left_out=tuple(skipped))
+
+
+def _opened(neo: Any, source: Source, named: Path) -> tuple[Any, Any, Flaws]:
     flaws = _checked(source)
     events = next((file for file in source.files if file.suffix.lower() == ".nev"), None)
     if source.format.reader != "BlackrockRawIO":

@@ -36,6 +36,8 @@ def check(folder: Path, metas: Iterable[Path]) -> Flaws:
         promised, size = info["meta"].get("fileSizeBytes", ""), meta.with_suffix(".bin").stat().st_size
         if promised.isdigit() and size < int(promised):
             short.append(f"{meta.stem}.bin has {size} of the {promised} bytes that its .meta promises: its end is missing")
+        if "firstSample" not in info["meta"]:
+            short.append(f"{meta.name} has no firstSample: its samples are taken to start at 0 s")
     neo._add_segment_order(infos)
     _refuse_missing(infos, folder)
     firsts: dict[str, Part] = {}

@@ -1,6 +1,7 @@
 """Recordings of acquisition systems that pause where Neo does not look, that lack a file or a file's end, or that do not fit together."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -254,6 +255,19 @@ def test_neuralynx_files_that_do_not_fit_together_are_refused(tmp_path):
         first(neo_formats.read(tmp_path, REQUEST))
 
 
+def test_neuralynx_files_that_pause_at_other_times_are_refused(tmp_path):
+    neuralynx(tmp_path, [512] * 10, ((4, 2.0),))
+    neuralynx(tmp_path, [512] * 10, ((6, 2.0),), names=["CSC2"])
+    with pytest.raises(
+        UserError, match=r"CSC2\.ncs: its records are not at the times of those of CSC1\.ncs: copy it again, or move it out"
+    ):
+        neo_formats.read(tmp_path, REQUEST)
+    records = [(1_000_000 + 256_000 * at, counts(512, 1)[:, 0]) for at in range(20)]
+    lab_files.neuralynx(tmp_path / "CSC2.ncs", 2000, 1e-8, records)
+    with pytest.raises(UserError, match=r"its \.ncs of one rate or filter pause at other times than those of another: move those of one"):
+        neo_formats.read(tmp_path, REQUEST)
+
+
 def test_events_and_spikes_of_neuralynx_that_end_within_a_record_are_told(tmp_path):
     neuralynx(tmp_path, [512] * 4)
     lab_files.neuralynx_spikes(tmp_path / "SE7.nse", [(1_010_000, 1), (1_020_000, 1)])
@@ -326,6 +340,26 @@ def test_samples_before_open_ephys_was_synchronised_are_placed_by_their_numbers(
     assert np.array_equal(signal.data[:], data[:, :2]) and stretches(signal) == [(0, 10.0), (1000, 11.5)]
     assert contents.intervals["TTL"] == same([[10.2, 10.25], [10.8, 13.0], [13.5, 13.6]])
     assert told(contents, "cut_short").endswith("the first 2.000 s have no synchronised time stamps: placed by their sample numbers")
+
+
+def test_samples_after_open_ephys_lost_synchronisation_are_placed_by_their_numbers(tmp_path):
+    numbers = np.arange(4000) + 3000
+    numbers[3500:] += 100
+    times = numbers / 1000 - 5.0  # of which one is -1 s
+    times[3000:] = -1
+    open_ephys(tmp_path / "rat", numbers, times, [(0.2, 0.25)])
+    contents = neo_formats.read(tmp_path / "rat", REQUEST)
+    assert stretches(first(contents)) == [(0, -2.0), (3500, 1.6)] and contents.intervals["TTL"] == same([[0.2, 0.25]])
+    assert "the last 1.000 s have no time stamps: placed by their sample numbers" in told(contents, "cut_short")
+
+
+def test_a_stream_of_open_ephys_whose_directory_is_missing_is_told(tmp_path):
+    numbers = np.arange(4000) + 3000
+    _, folder = open_ephys(tmp_path / "rat", numbers, numbers / 1000)
+    shutil.rmtree(folder.parent.parent / "events" / folder.name / "TTL")
+    contents = neo_formats.read(tmp_path / "rat", REQUEST)
+    assert stretches(first(contents)) == [(0, 3.0)] and "TTL" not in contents.intervals
+    assert "the folder events/Acquisition_Board-100.A/TTL/ is missing" in told(contents, "left_out")
 
 
 @pytest.mark.parametrize("how", ["missing", "unknown"])
@@ -471,6 +505,14 @@ def test_a_stream_of_spikeglx_that_one_trigger_lacks_is_named(tmp_path):
         UserError, match=r"run: no files of nidq beside run_g0_t1\.imec0\.lf\.meta, .*put them there, or make a recording of each"
     ):
         neo_formats.read(tmp_path / "run", REQUEST)
+
+
+def test_a_meta_of_spikeglx_without_its_first_sample_is_told(tmp_path):
+    path = lab_files.spikeglx(tmp_path / "run", counts(1000, 3), 1000.0, 500).with_suffix(".meta")
+    path.write_text(path.read_text().replace("firstSample=500\n", ""))
+    contents = neo_formats.read(path, REQUEST)
+    assert stretches(first(contents)) == [(0, 0.0)]
+    assert told(contents, "cut_short") == f"{path.name} has no firstSample: its samples are taken to start at 0 s"
 
 
 def test_a_gain_of_zero_is_named(tmp_path):
