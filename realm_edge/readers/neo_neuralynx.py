@@ -117,18 +117,22 @@ def _common(base: Any, files: list[Path]) -> tuple[dict[Path, int], list[str]]:
     """Records that are read of each ``.ncs``, where those that Neo takes for one stream differ by one, and what there is to tell.
 
     Raises:
-        UserError: they differ by more.
+        UserError: they differ by more, or two are of one channel.
     """
     from neo.rawio.neuralynxrawio import neuralynxrawio as neo
 
     size = np.dtype(base._ncs_dtype).itemsize
     streams: dict[tuple[str, ...], dict[Path, int]] = {}
+    channels: dict[tuple[str, ...], Path] = {}
     for file in files:
         try:
             header = neo.NlxHeader(file)
             kind = tuple(str(header.get(key)) for key in ("sampling_rate", "InputRange", *base._filter_keys))
+            other = channels.setdefault(tuple(map(str, header["channel_ids"])), file)
         except Exception as error:  # whatever a damaged header makes Neo raise
             raise UserError(f"{file}: its header is not readable ({error}): copy it again, or move it out of the directory") from error
+        if other != file:
+            raise UserError(f"{file}: the same channel as {other.name}: make a recording of each, in a directory of its own")
         streams.setdefault(kind, {})[file] = (file.stat().st_size - _HEADER) // size
     found: dict[Path, int] = {}
     told = []

@@ -268,6 +268,13 @@ def test_neuralynx_files_that_pause_at_other_times_are_refused(tmp_path):
         neo_formats.read(tmp_path, REQUEST)
 
 
+def test_two_neuralynx_files_of_one_channel_are_refused(tmp_path):
+    neuralynx(tmp_path, [512] * 4)
+    (tmp_path / "CSC1_0001.ncs").write_bytes((tmp_path / "CSC1.ncs").read_bytes())
+    with pytest.raises(UserError, match=r"CSC1_0001\.ncs: the same channel as CSC1\.ncs: make a recording of each"):
+        neo_formats.read(tmp_path, REQUEST)
+
+
 def test_events_and_spikes_of_neuralynx_that_end_within_a_record_are_told(tmp_path):
     neuralynx(tmp_path, [512] * 4)
     lab_files.neuralynx_spikes(tmp_path / "SE7.nse", [(1_010_000, 1), (1_020_000, 1)])
