@@ -128,7 +128,7 @@ def _common(base: Any, files: list[Path]) -> tuple[dict[Path, int], list[str]]:
         try:
             header = neo.NlxHeader(file)
             kind = tuple(str(header.get(key)) for key in ("sampling_rate", "InputRange", *base._filter_keys))
-            other = channels.setdefault(tuple(map(str, header["channel_ids"])), file)
+            other = channels.setdefault((*kind, *map(str, header["channel_ids"])), file)
         except Exception as error:  # whatever a damaged header makes Neo raise
             raise UserError(f"{file}: its header is not readable ({error}): copy it again, or move it out of the directory") from error
         if other != file:

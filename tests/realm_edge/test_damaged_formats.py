@@ -269,7 +269,9 @@ def test_neuralynx_files_that_pause_at_other_times_are_refused(tmp_path):
 
 
 def test_two_neuralynx_files_of_one_channel_are_refused(tmp_path):
-    neuralynx(tmp_path, [512] * 4)
+    data, _ = neuralynx(tmp_path, [512] * 4)
+    lab_files.neuralynx(tmp_path / "LFP1.ncs", 2000, 1e-8, [(1_000_000 + 256_000 * at, data[:512]) for at in range(8)])
+    assert first(neo_formats.read(tmp_path / "LFP1.ncs", REQUEST)).clock.rate == 2000.0  # another stream of the same input
     (tmp_path / "CSC1_0001.ncs").write_bytes((tmp_path / "CSC1.ncs").read_bytes())
     with pytest.raises(UserError, match=r"CSC1_0001\.ncs: the same channel as CSC1\.ncs: make a recording of each"):
         neo_formats.read(tmp_path, REQUEST)
