@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TextIO
 
 from realm_edge.errors import UserError
+from realm_edge.files import naming
 
 LOCK = ".lock"  # in the directory; empty while nobody holds it
 
@@ -26,10 +27,11 @@ def held(folder: Path) -> Iterator[None]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     with _locked(folder) as note:
-        note.truncate(0)
         who = {"pid": os.getpid(), "host": socket.gethostname(), "command": shlex.join(["realm-edge", *sys.argv[1:]])}
-        note.write(json.dumps(who | {"since": datetime.now().astimezone().isoformat(" ", "seconds")}))
-        note.flush()
+        with naming(folder / LOCK):
+            note.truncate(0)
+            note.write(json.dumps(who | {"since": datetime.now().astimezone().isoformat(" ", "seconds")}))
+            note.flush()
         try:
             yield
         finally:
