@@ -2,7 +2,7 @@
 
 The only module of this package that reaches into ``export``, ``quantization`` and ``firmware_sim``; it does so inside the
 commands, so that ``--help`` is fast. Exit status: 0; 1 a budget or bound is broken, bits differ or a required tool is missing;
-2 the input is wrong; 130 interrupted; 143 and 129 ended by SIGTERM and SIGHUP.
+2 the input is wrong or the machine fails; 130 interrupted; 143 and 129 ended by SIGTERM and SIGHUP.
 """
 
 import json
