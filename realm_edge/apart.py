@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from realm_edge.errors import UserError
+from realm_edge.faults import told
 from realm_edge.interrupt import Ended, told_to_end
 from realm_edge.progress import Progress, Silent
 from realm_edge.readers.remote import shown
@@ -227,7 +228,8 @@ def _answered(answers: IO[str], function: str, arguments: Sequence[Any], label: 
             f"{label}: reading it takes more than {MEMORY_BYTES >> 30} GiB of memory: store it without compression, or in parts",
         )
     except OSError as error:
-        _say(answers, "fault", f"{error.filename or label}: {error.strerror or error}")
+        place = f"{label}: " if error.filename is None else ""
+        _say(answers, "fault", place + told(error))
     except Exception as error:
         reason = " ".join(str(error).split())[:_SHOWN]
         _say(answers, "fault", f"{label}: not readable ({type(error).__name__}: {reason}): export it again, or report it with the file")
