@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from realm_edge.behavior import gaps_of
 from realm_edge.errors import UserError
+from realm_edge.files import naming
 from realm_edge.readers import cache
 from realm_edge.readers.assembly import Sources, behavior_outside
 from realm_edge.readers.choices import Choices, pick, usable
@@ -92,7 +93,7 @@ def convert(path: Path, out: Path, settings: Settings, choices: Choices = _ALL, 
     recording = signals_of(sources, path, choices, settings)
     behaviors, unusable = _behaviors(sources, choices, path)
     out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryFile(dir=out.parent) as spool:
+    with naming(out), tempfile.TemporaryFile(dir=out.parent) as spool:
         recording, signal = _stored(recording, settings, spool)
         summary = describe(recording, behaviors, unusable, sources.main, _outside(behaviors, recording, choices))
         units = Units(recording.spike_times, recording.spike_observed)
