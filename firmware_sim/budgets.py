@@ -1,12 +1,12 @@
 """Budgets of an implant: limits from a TOML file, held against what was simulated."""
 
 import math
-import tomllib
 from dataclasses import asdict, dataclass
 from importlib.resources import files
 from pathlib import Path
 
 from realm_edge.errors import UserError
+from realm_edge.toml_file import parse_toml, read_toml
 
 UNITS = {
     "power_uw": "uW",
@@ -19,6 +19,7 @@ UNITS = {
 }
 AT_LEAST = ("r2",)  # every other budget is an upper limit
 OF_FRONTEND_TOO = ("power_uw", "latency_ms", "flash_bytes", "ram_bytes")
+LARGEST = 1e15  # of a limit; its differences to what is measured stay exact enough to be told
 R2_COUNTED_FROM = 0.3  # below it the loss by int8 says nothing
 
 
@@ -72,16 +73,10 @@ def load_budgets(path: Path | None = None) -> list[Budget]:
     """Read budgets (default: the file in the package). A file may hold fewer budgets than there are.
 
     Raises:
-        UserError: the file is missing or broken, names an unknown budget, or a limit is no finite number or has no source.
+        UserError: the file is missing or broken, names an unknown budget, or a limit is no number up to :data:`LARGEST` or has no source.
     """
     source = str(path) if path else "data/budgets.toml"
-    try:
-        text = path.read_text(encoding="utf-8") if path else files("firmware_sim").joinpath("data/budgets.toml").read_text(encoding="utf-8")
-        values = tomllib.loads(text)
-    except FileNotFoundError as error:
-        raise UserError(f"{source}: no such file") from error
-    except (OSError, ValueError) as error:
-        raise UserError(f"{source}: not readable as TOML ({error})") from error
+    values = read_toml(path) if path else parse_toml(files("firmware_sim").joinpath(source).read_bytes(), source)
     if not values:
         raise UserError(f"{source}: holds no budget; name at least one of {', '.join(UNITS)}")
     return [_budget(name, row, source) for name, row in values.items()]
@@ -89,12 +84,12 @@ def load_budgets(path: Path | None = None) -> list[Budget]:
 
 def _budget(name: str, row: object, source: str) -> Budget:
     if name not in UNITS:
-        raise UserError(f"{source}: unknown budget '{name}': use {', '.join(UNITS)}")
+        raise UserError(f"{source}: unknown budget '{name:.80}': use {', '.join(UNITS)}")
     if not isinstance(row, dict) or set(row) != {"limit", "source"}:
         raise UserError(f"{source}: budget '{name}' needs exactly 'limit' and 'source'")
     limit = row["limit"]
-    if isinstance(limit, bool) or not isinstance(limit, int | float) or not math.isfinite(limit):
-        raise UserError(f"{source}: budget '{name}' has limit {limit!r}: a finite number is needed")
+    if isinstance(limit, bool) or not isinstance(limit, int | float) or not math.isfinite(limit) or abs(limit) > LARGEST:
+        raise UserError(f"{source}: budget '{name}' has limit {limit!r:.80}: a finite number is needed, from {-LARGEST:g} to {LARGEST:g}")
     if not isinstance(row["source"], str) or not row["source"].strip():
         raise UserError(f"{source}: budget '{name}' has no source")
     return Budget(name, float(limit), row["source"])

@@ -4,7 +4,6 @@ Firmware is right when it produces these bytes.
 """
 
 import io
-import zipfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +13,7 @@ import onnx
 from numpy.typing import NDArray
 
 from export.stepgraph import Stepper, metadata, restarting
+from realm_edge.arrays import Npz
 from realm_edge.errors import UserError
 from realm_edge.files import write_bytes
 from realm_edge.segments import Starts, one_segment
@@ -64,8 +64,7 @@ class Golden:
             UserError: missing or damaged file.
         """
         try:
-            with np.load(path, allow_pickle=False) as file:
-                arrays = dict(file)
+            arrays = dict(Npz(path))
             return Golden(
                 int(arrays["first_bin"]),
                 int(arrays["warm_up"]),
@@ -76,7 +75,7 @@ class Golden:
                 {k.removeprefix("decoder/"): v for k, v in arrays.items() if k.startswith("decoder/")},
                 arrays.get("starts", one_segment()),
             )
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise UserError(f"{path}: not readable golden vectors ({error}); rerun 'realm-edge quantize'") from error
 
 

@@ -11,6 +11,7 @@ from export.stepgraph import load_model, metadata
 from quantization.golden import Golden, in_units
 from quantization.recorded import float_features
 from quantization.selection import float_decoded
+from realm_edge.arrays import Npz
 from realm_edge.errors import UserError
 from realm_edge.metrics import accuracy, nrmse
 from realm_edge.rundir import RunDir
@@ -33,15 +34,20 @@ def score(run: RunDir, stream: Stream, session: Session, decoder: onnx.ModelProt
     """
     int8 = in_units(golden.decoded, decoder)[golden.warm_up :]
     scored = slice(session.validation_end, session.validation_end + len(int8))
-    with np.load(run.file("predictions.npz"), allow_pickle=False) as predictions:
-        wiener = predictions[f"{stream.name}_wiener"][: len(int8)]
+    wiener = Npz(run.file("predictions.npz"))[f"{stream.name}_wiener"][: len(int8)]
     model = load_model(stream.float_decoder(run))
     rounded = (golden.features * np.asarray(metadata(decoder)["io"]["features"]["scale"])).astype(np.float32)
     exact, behind_int8 = (
         in_units(float_decoded(model, features, golden.starts), model)[golden.warm_up :]
         for features in (_float_features(run, stream, session, golden), rounded)
     )
-    outputs = {"true": session.targets[scored], "float": exact, "behind_int8": behind_int8, "int8": int8, "wiener": wiener}
+    outputs: dict[str, NDArray] = {
+        "true": session.targets[scored],
+        "float": exact,
+        "behind_int8": behind_int8,
+        "int8": int8,
+        "wiener": wiener,
+    }
     return {
         **_scores(outputs, session.target_names),
         "warm_up_bins": golden.warm_up,

@@ -7,7 +7,9 @@ commands, so that ``--help`` is fast. Exit status: 0; 1 a budget or bound is bro
 
 import json
 import signal
+import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -35,10 +37,12 @@ from realm_edge.cli_options import (
 )
 from realm_edge.cli_text import compared, verdict, verified
 from realm_edge.errors import UserError
+from realm_edge.faults import fault, told
 from realm_edge.interrupt import Ended, told_to_end
 from realm_edge.torchrun import leads, processes
 
 if TYPE_CHECKING:
+    from realm_edge.settings import Settings
     from realm_edge.sources import Recordings
     from realm_edge.workflow import Workflow
 
@@ -68,20 +72,27 @@ class _Cli(click.Group):
             with told_to_end():
                 return super().invoke(ctx)
         except UserError as error:
-            _end(ctx, 2, f"error: {' '.join(str(error).split())}")
-        except OSError as error:
-            if error.filename is None:
-                raise
-            _end(ctx, 2, f"error: {error.filename}: {error.strerror}")
+            _end(2, f"error: {error}")
         except KeyboardInterrupt as interrupt:
             number = interrupt.number if isinstance(interrupt, Ended) else signal.SIGINT
             how = f" by {signal.Signals(number).name}" if number != signal.SIGINT else ""
-            _end(ctx, 128 + number, f"interrupted{how}: what is finished is kept, and the same command goes on from there")
+            _end(128 + number, f"interrupted{how}: what is finished is kept, and the same command goes on from there")
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Click's, which does not see what goes wrong outside of a command: help that cannot be written, locks that are let go of."""
+        try:
+            return super().main(*args, **kwargs)
+        except Exception as error:
+            behind = fault(error)
+            if behind is None:
+                raise
+            _end(2, f"error: {told(behind)}")
 
 
-def _end(ctx: click.Context, status: int, message: str) -> NoReturn:
-    click.echo(f"realm-edge: {message}", err=True)
-    ctx.exit(status)
+def _end(status: int, message: str) -> NoReturn:
+    with suppress(OSError):  # standard error may be full as well: the status says it
+        click.echo(f"realm-edge: {' '.join(message.split())}", err=True)
+    sys.exit(status)
 
 
 @click.group(
@@ -119,24 +130,28 @@ def run(
     as_json: bool,
 ) -> None:
     """Perform every stage that is not done yet; without --data, on synthetic recordings."""
-    from realm_edge.readers import name_of
-    from realm_edge.workflow import budget_request, open_for_data, report_request
+    from realm_edge.readers.reading import name_of
+    from realm_edge.workflow import open_for_data, report_request
 
     chosen = _known(targets) or DEFAULT_TARGETS
-    limits = budget_request(budget)
+    limits = _limits(budget)
     _try_emulators(chosen)  # before anything is trained, or removed by --fresh
     settings = settings_of(preset, config)
     out = out or Path("runs") / (name_of(recordings.files[0]) if recordings.files else settings.preset if settings else "demo")
-    made, request = open_for_data(out, settings, recordings, fresh=fresh, may_skip=True)
+    within = click.get_current_context().with_resource
+    made, request = within(open_for_data(out, settings, recordings, fresh=fresh, may_skip=True))
     work = _workflow(made)
-    work.resume("data", recordings, request=request)
+    if "train" not in made.performed():
+        _see_that_it_fits(made.settings, recordings)
+    work.resume("data", recordings, request=request, options=recordings.options())
     work.resume("train", device, precision)
     work.resume("export")
     work.resume("quantize")
     for target in chosen:
         work.resume(f"compile.{target}", target, _build(target))
-    results = {target: work.resume(f"simulate.{target}", target, budget, request=limits) for target in chosen}
-    work.resume("report", chosen, request=report_request(made, chosen))
+    given = _budget_options(budget)
+    results = {target: work.resume(f"simulate.{target}", target, budget, request=limits, options=given) for target in chosen}
+    work.resume("report", chosen, request=report_request(made, chosen), options=_target_options(chosen))
     _finish(results, as_json, report=str(made.file("report.html")))
 
 
@@ -161,8 +176,8 @@ def data(
         return
     from realm_edge.workflow import open_for_data
 
-    made, request = open_for_data(out, settings_of(preset, config), recordings, fresh=fresh, may_skip=False)
-    _tell(_workflow(made).perform("data", recordings, request=request), as_json)
+    made, request = ctx.with_resource(open_for_data(out, settings_of(preset, config), recordings, fresh=fresh, may_skip=False))
+    _tell(_workflow(made).perform("data", recordings, request=request, options=recordings.options()), as_json)
 
 
 @data.command(epilog="Example: realm-edge data inspect monday.nwb --png monday.png")
@@ -173,14 +188,11 @@ def data(
 @gathered
 def inspect(file: Path, recordings: "Recordings", session: int | None, png: Path | None, as_json: bool) -> None:
     """Show what is in a recording, and what is done about it: channels, rates, units, behaviour, gaps, dead and saturated channels."""
-    from realm_edge import inspection
+    from realm_edge.apart import apart
+    from realm_edge.inspection_text import lines
 
-    found = inspection.inspect(file, recordings.of(0), session)
-    if png is not None:
-        from realm_edge.quicklook import draw
-
-        draw(found, png)
-    click.echo(json.dumps(found.summary, indent=2) if as_json else "\n".join(inspection.lines(found.summary)))
+    summary = apart("realm_edge.inspection:summary", file, recordings.of(0), session, png, files=recordings.read_of(0))
+    click.echo(json.dumps(summary, indent=2, allow_nan=False) if as_json else "\n".join(lines(summary)))
 
 
 @data.command(epilog="Example: realm-edge data convert monday.nwb monday.realm --behavior hand_velocity")
@@ -190,12 +202,13 @@ def inspect(file: Path, recordings: "Recordings", session: int | None, png: Path
 @gathered
 def convert(file: Path, out: Path, recordings: "Recordings", session: int | None, config: Path | None, as_json: bool) -> None:
     """Write a recording as a .realm directory, which opens at once; without --behavior, with all its behaviour series."""
-    from realm_edge.inspection import convert as write
-    from realm_edge.inspection import lines
+    from realm_edge.apart import apart
+    from realm_edge.inspection_text import lines
     from realm_edge.settings import preset
 
-    summary = write(file, out, settings_of(None, config) or preset("demo"), recordings.of(0), session)
-    click.echo(json.dumps(summary, indent=2) if as_json else "\n".join((f"wrote {out}", *lines(summary))))
+    settings = settings_of(None, config) or preset("demo")
+    summary = apart("realm_edge.inspection:convert", file, out, settings, recordings.of(0), session, files=recordings.read_of(0))
+    click.echo(json.dumps(summary, indent=2, allow_nan=False) if as_json else "\n".join((f"wrote {out}", *lines(summary))))
 
 
 @main.command(epilog="Example: realm-edge train --out runs/demo")
@@ -245,14 +258,12 @@ def compile_(targets: tuple[str, ...], out: Path, as_json: bool) -> None:
 @options(TARGETS, BUDGET, OUT, AS_JSON)
 def simulate(targets: tuple[str, ...], budget: Path | None, out: Path, as_json: bool) -> None:
     """Run the firmware on held-out input, compare every bit and hold it against the budgets (status 1 when one is broken)."""
-    from realm_edge.workflow import budget_request
-
-    limits = budget_request(budget)
+    limits, given = _limits(budget), _budget_options(budget)
     named = _known(targets)
     work = _open(out)
     chosen = named or work.run.targets("compile") or DEFAULT_TARGETS
     _try_emulators(chosen)
-    _finish({target: work.perform(f"simulate.{target}", target, budget, request=limits) for target in chosen}, as_json)
+    _finish({target: work.perform(f"simulate.{target}", target, budget, request=limits, options=given) for target in chosen}, as_json)
 
 
 @main.command(epilog="Example: realm-edge report --out runs/demo")
@@ -264,7 +275,7 @@ def report(targets: tuple[str, ...], out: Path, as_json: bool) -> None:
     named = _known(targets)
     work = _open(out)
     chosen = named or work.run.targets("simulate") or DEFAULT_TARGETS
-    _tell(work.perform("report", chosen, request=report_request(work.run, chosen)), as_json)
+    _tell(work.perform("report", chosen, request=report_request(work.run, chosen), options=_target_options(chosen)), as_json)
 
 
 @main.command(epilog="Example: realm-edge baselines --target cortex-m4 --out runs/demo")
@@ -273,7 +284,7 @@ def baselines(targets: tuple[str, ...], out: Path, as_json: bool) -> None:
     """Run Wiener filter and GRU, fitted on the decoded session alone, as firmware beside the student's (status 1 when one differs)."""
     chosen = _known(targets) or DEFAULT_TARGETS
     _try_emulators(chosen)
-    summary = _open(out).perform("baselines", chosen, request={"targets": list(chosen)})
+    summary = _open(out).perform("baselines", chosen, request={"targets": list(chosen)}, options=_target_options(chosen))
     click.echo(json.dumps(summary, indent=2) if as_json else "\n".join(compared(summary)))
     costs = [cost for decoders in summary["streams"].values() for one in decoders.values() for cost in one["targets"].values()]
     if not all(cost["bit_exact"] for cost in costs):
@@ -292,7 +303,7 @@ def verify(bins: int | None, out: Path, as_json: bool) -> None:
     from realm_edge.report.verification_plot import endurance
 
     work = _open(out)
-    summary = work.perform("verify", bins, request={"bins": bins})
+    summary = work.perform("verify", bins, request={"bins": bins}, options=["--bins", str(bins)] if bins is not None else [])
     for kind, picture in endurance(summary).items():
         write_bytes(work.run.file(f"verification.{kind}"), picture)
     click.echo(json.dumps(summary, indent=2) if as_json else "\n".join(verified(summary)))
@@ -359,10 +370,39 @@ def _build(target: str) -> str:
     return get_target(target).build
 
 
-def _open(out: Path) -> "Workflow":
-    from realm_edge.rundir import RunDir
+def _limits(budget: Path | None) -> dict[str, Any]:
+    """The request of a simulation, once the file of limits has been found to be sound."""
+    from realm_edge.workflow import budget_request
 
-    return _workflow(RunDir.open(out))
+    if budget is not None:
+        from firmware_sim.budgets import load_budgets
+
+        load_budgets(budget)
+    return budget_request(budget)
+
+
+def _budget_options(budget: Path | None) -> list[str]:
+    return [] if budget is None else ["--budget", str(budget.absolute())]
+
+
+def _target_options(targets: Sequence[str]) -> list[str]:
+    return [word for target in targets for word in ("--target", target)]
+
+
+def _see_that_it_fits(settings: "Settings", recordings: "Recordings") -> None:
+    """Refuse models that are too large for the memory before recordings are read, of which nothing is known yet: one channel, one axis."""
+    from realm_edge.training.memory import Inputs, check_training
+
+    kinds = 1 + len(settings.lfp.bands_hz)
+    channels = 1 if recordings.files else settings.synthetic.channels
+    check_training(settings, Inputs(channels * kinds, 1, kinds))
+
+
+def _open(out: Path) -> "Workflow":
+    """Open the run and hold its lock until the command ends."""
+    from realm_edge.workflow import opened
+
+    return _workflow(click.get_current_context().with_resource(opened(out, leads())))
 
 
 def _workflow(run: Any) -> "Workflow":

@@ -5,21 +5,18 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ValidationError
 
 from realm_edge.behavior import interpolated, transformed
 from realm_edge.errors import UserError
-from realm_edge.files import sha256_file
 from realm_edge.readers import nwb
 from realm_edge.readers.choices import pick
 from realm_edge.readers.contents import Request
+from realm_edge.readers.reading import fingerprint
 from realm_edge.recording import BehaviorSeries
-from realm_edge.session import Session
-from realm_edge.settings import Settings, changed
+from realm_edge.session import Session, save
+from realm_edge.settings import Settings
 
-SHORTEST_WINDOW = 50  # bins of a training window, where features come at a low rate
 _MAX_JITTER = 0.01  # of a bin, by which the clock of the features may stray
-_MAX_DRIFT = 1e-3  # by which a bin may differ from whole milliseconds, or the bins of two recordings from each other
 
 Split = Callable[[int], tuple[int, int]]  # bins of a recording to the ends of its training and validation part
 
@@ -65,36 +62,25 @@ def read(path: Path, features: str, behavior: str | None, settings: Settings, sp
         spike_source="none",
         spike_threshold=None,
         broadband=None,
-        provenance={"file": str(path), "sha256": sha256_file(path), "feature_series": features, "behavior_series": name},
+        provenance={"file": str(path), "sha256": fingerprint(path), "feature_series": features, "behavior_series": name},
     )
     return session, _bin_s(times)
 
 
-def window_bins(settings: Settings, bin_s: float) -> int:
-    """Bins of a training window as long in seconds as the settings' is, where a bin lasts ``bin_s``."""
-    return max(SHORTEST_WINDOW, round(settings.window_bins * settings.bin_ms / 1000 / bin_s))
+def write(out: Path, path: Path, features: str, behavior: str | None, settings: Settings, split: Split) -> float:
+    """Write what :func:`read` gives as a session file; the seconds a bin."""
+    session, bin_s = read(path, features, behavior, settings, split)
+    save(session, out)
+    return bin_s
 
 
-def fitted(settings: Settings, path: Path, features: str) -> Settings:
-    """``settings`` with the recording's bins, one a row, and windows of :func:`window_bins`.
+def seconds_a_bin(path: Path, features: str) -> float:
+    """Of a recording, the time between two rows.
 
     Raises:
-        UserError: as :func:`read`; a bin that is no whole number of milliseconds or goes ill with the other settings.
+        UserError: as :func:`read`.
     """
-    bin_s = _bin_s(_features(_series(path), features, path)[1])
-    bin_ms = round(1000 * bin_s)
-    if not is_bin(bin_s, bin_ms):
-        raise UserError(f"{path}: {features}: a row every {1000 * bin_s:.6g} ms: bins last whole milliseconds: resample it")
-    try:
-        return changed(settings, {"bin_ms": bin_ms, "window_bins": window_bins(settings, bin_s)})
-    except ValidationError as error:
-        reason = error.errors()[0]["msg"].removeprefix("Value error, ")
-        raise UserError(f"{path}: {features}: a row every {bin_ms} ms: {reason}") from error
-
-
-def is_bin(bin_s: float, bin_ms: int) -> bool:
-    """Whether bins of ``bin_s`` count as bins of ``bin_ms``."""
-    return abs(1000 * bin_s - bin_ms) <= _MAX_DRIFT * bin_ms
+    return _bin_s(_features(_series(path), features, path)[1])
 
 
 def _series(path: Path) -> Mapping[str, Callable[[], BehaviorSeries]]:

@@ -1,35 +1,78 @@
 """Files that are either whole or absent, and their hashes."""
 
+import errno
 import hashlib
 import json
 import os
 import re
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from realm_edge.errors import UserError
 
 PARTIAL = re.compile(r"^\..+\.partial-(\d+)$")  # as replacing() names them
+_LONGEST_NAME = 255  # bytes, on every file system in use
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside ``path``; rename it over ``path`` on success, remove it on any failure (Ctrl-C too)."""
+    """Yield a temporary path beside ``path``; rename it over ``path`` on success, remove it on any failure (Ctrl-C too).
+
+    The file is on the disk before it takes its name, and the name before this returns: a power cut leaves the old file or the new one.
+
+    Raises:
+        OSError: from within the block too, and then it names ``path``.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
+    partial = path.with_name(_partial_name(path.name))
     try:
         yield partial
+        _to_disk(partial)
         os.replace(partial, path)
+        _to_disk(path.parent)
+    except OSError as error:
+        if error.filename is None or os.fspath(error.filename) == str(partial):
+            error.filename = str(path)
+        raise
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):  # what went wrong before is what is told
+            partial.unlink()
+
+
+def _partial_name(name: str) -> str:
+    """For names that leave no room for more, their hash takes their place."""
+    marked = f".{name}.partial-{os.getpid()}"
+    if len(os.fsencode(marked)) <= _LONGEST_NAME:
+        return marked
+    return f".{hashlib.sha256(os.fsencode(name)).hexdigest()}.partial-{os.getpid()}"
+
+
+def _to_disk(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # a file system that cannot: then it has nothing to wait for
+            raise
+    finally:
+        os.close(descriptor)
 
 
 def cache_folder() -> Path:
-    """``$XDG_CACHE_HOME/realm-edge``, by default ``~/.cache/realm-edge``."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "realm-edge"
+    """``$XDG_CACHE_HOME/realm-edge``, by default ``~/.cache/realm-edge``.
+
+    Raises:
+        UserError: neither that variable nor a home directory is known.
+    """
+    if os.environ.get("XDG_CACHE_HOME"):
+        return Path(os.environ["XDG_CACHE_HOME"]) / "realm-edge"
+    try:
+        return Path.home() / ".cache" / "realm-edge"
+    except RuntimeError as error:
+        raise UserError("HOME: there is no home directory to keep a cache in: set HOME, or XDG_CACHE_HOME to a directory") from error
 
 
 def leftovers(path: Path) -> Iterator[Path]:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import tempfile
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -13,11 +13,13 @@ from numpy.typing import NDArray
 
 from realm_edge.behavior import gaps_of
 from realm_edge.errors import UserError
-from realm_edge.readers import Choices, Contents, Sources, cache, open_sources, signals_of
-from realm_edge.readers.choices import pick, usable
+from realm_edge.readers import cache
+from realm_edge.readers.assembly import Sources
+from realm_edge.readers.choices import Choices, pick, usable
 from realm_edge.readers.clock import Clock
-from realm_edge.readers.contents import Signal, Units
+from realm_edge.readers.contents import Contents, Signal, Units
 from realm_edge.readers.rails import Rails, rail_share
+from realm_edge.readers.reading import open_sources, signals_of
 from realm_edge.recording import BehaviorSeries, Recording
 from realm_edge.resample import Resampler, to_counts
 from realm_edge.settings import Settings
@@ -25,22 +27,6 @@ from realm_edge.table import Table, blocks, spooled
 
 SATURATED = 1e-3  # share of samples at an extreme value from which on a channel counts as clipping
 _ALL = Choices()  # nothing is left out
-_NOTES = (
-    *(
-        "lfp_series",
-        "lfp_choices",
-        "lfp_unusable",
-        "channels",
-        "scale",
-        "few_counts",
-        "too_large",
-        "nan_channels",
-        "nan_samples",
-        "resampled",
-    ),
-    *("channel_mask", "trials", "units", "units_unusable", "spikes_outside", "left_out"),
-    *("segments_outside", "intervals_left_out", "invalid_outside", "cut_short"),
-)  # of the provenance, that are shown
 _BROADBAND_HZ = 6000.0  # faster recordings hold spikes; converted, they keep the LFP alone
 
 
@@ -57,18 +43,32 @@ def inspect(path: Path, choices: Choices = _ALL, session: int | None = None) -> 
     """Look at a recording with all its behaviour series.
 
     Args:
-        path: any recording that :func:`realm_edge.readers.read_recording` takes.
+        path: any recording that :func:`realm_edge.readers.reading.read_recording` takes.
         choices: what is taken of it.
         session: number of the session, where the file holds several.
 
     Raises:
-        UserError: as :func:`realm_edge.readers.read_recording`.
+        UserError: as :func:`realm_edge.readers.reading.read_recording`.
     """
     settings = Settings()
     sources = open_sources(path, choices, settings.bin_ms / 1000, session)
     recording = signals_of(sources, path, choices, settings)
     behaviors, unusable = _behaviors(sources, choices, path)
     return Inspection(recording, behaviors, describe(recording, behaviors, unusable, sources.main))
+
+
+def summary(path: Path, choices: Choices = _ALL, session: int | None = None, png: Path | None = None) -> dict[str, Any]:
+    """What :func:`describe` says of a recording, and a picture of it in the file ``png``.
+
+    Raises:
+        UserError: as :func:`inspect`.
+    """
+    found = inspect(path, choices, session)
+    if png is not None:
+        from realm_edge.quicklook import draw  # which draws what is found here
+
+        draw(found, png)
+    return found.summary
 
 
 def convert(path: Path, out: Path, settings: Settings, choices: Choices = _ALL, session: int | None = None) -> dict[str, Any]:
@@ -85,7 +85,7 @@ def convert(path: Path, out: Path, settings: Settings, choices: Choices = _ALL, 
         What :func:`describe` says, and "out".
 
     Raises:
-        UserError: as :func:`realm_edge.readers.read_recording`, or ``out`` exists.
+        UserError: as :func:`realm_edge.readers.reading.read_recording`, or ``out`` exists.
     """
     cache.check_free(out)
     sources = open_sources(path, choices, settings.bin_ms / 1000, session)
@@ -242,53 +242,3 @@ def _describe_behavior(series: BehaviorSeries) -> dict[str, Any]:
         "gaps": len(wide),
         "longest_gap_s": float(wide.max()) if len(wide) else 0.0,
     }
-
-
-def lines(summary: dict[str, Any]) -> Iterator[str]:
-    """What :func:`describe` says, for people."""
-    lfp = summary["lfp"]
-    yield f"{summary['file']}"
-    late = f", {lfp['delay_ms']:.2f} ms late by resampling" if lfp["delay_ms"] else ""
-    yield f"LFP        {lfp['channels']} channel(s), {lfp['rate_hz']:.6g} Hz, {lfp['seconds']:.1f} s from {lfp['start_s']:.3f} s{late}"
-    yield f"scale      {lfp['unit_per_count']:.4g} {lfp['unit']} a count"
-    for key in _NOTES:
-        if key in summary["provenance"]:
-            yield f"{'':<10} {key.replace('_', ' ')}: {summary['provenance'][key]}"
-    pauses, gaps = summary["pauses"], summary["gaps"]
-    if pauses:
-        longest = max(pauses, key=lambda pause: pause["length_s"])
-        at = f"the longest {longest['length_s']:.3f} s at {longest['start_s']:.3f} s"
-        yield f"pauses     {len(pauses)}, {at}: a segment starts after each"
-    if gaps:
-        longest = max(gaps, key=lambda gap: gap["length_s"])
-        yield f"gaps       {len(gaps)}, the longest {1e3 * longest['length_s']:.1f} ms at {longest['start_s']:.3f} s"
-    else:
-        yield "gaps       none"
-    yield f"dead       {_listed(summary['dead_channels'])}"
-    saturated = [f"{channel} ({100 * share:.2g} % at the rail)" for channel, share in summary["saturated_channels"].items()]
-    yield f"saturated  {_listed(saturated)}"
-    yield f"masked     {_listed(summary['masked_channels'])}"
-    if len({*summary["dead_channels"], *summary["masked_channels"]}) == lfp["channels"]:
-        yield "           every channel is dead or masked: there is nothing to decode from"
-    units = summary["units"]
-    outside = f"; {units['outside']} more outside the LFP" if units["outside"] else ""
-    yield f"units      {units['count']}" + (
-        f", {units['spikes']} spikes, median {units['median_rate_hz']:.2f} Hz{outside}" if units["count"] else ""
-    )
-    for name, series in summary["behaviors"].items():
-        rate = f"{series['rate_hz']:.6g} Hz" if series["rate_hz"] else "one sample"
-        jumps = f", {series['gaps']} gap(s), the longest {series['longest_gap_s']:.3f} s" if series["gaps"] else ""
-        unknown = f"{100 * series['nan_share']:.2g} % NaN" if series["nan_share"] is not None else "empty"
-        yield f"behaviour  {name}: {len(series['columns'])} dim(s), {series['unit']}, {rate}, {unknown}{jumps}"
-    for name, reason in summary["unusable_behaviors"].items():
-        yield f"unusable   {name}: {reason}"
-    for name, count in summary["intervals"].items():
-        yield f"intervals  {name}: {count}; --segments {name} makes them segments"
-    if summary["invalid_times"]:
-        yield f"invalid    {len(summary['invalid_times'])} interval(s): their bins are unknown"
-    if not summary["behaviors"]:
-        yield "behaviour  none: there is nothing to decode"
-
-
-def _listed(channels: Collection[Any]) -> str:
-    return ", ".join(str(channel) for channel in channels) or "none"

@@ -2,15 +2,21 @@
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import realm_edge
 from realm_edge import session as session_module
-from realm_edge.files import cache_folder, remove_leftovers, sha256_file, sha256_json
+from realm_edge.apart import NOTES, apart
+from realm_edge.broadband import Broadband
+from realm_edge.feature_table import Split
+from realm_edge.files import cache_folder, remove_leftovers, sha256_file, sha256_json, write_text
 from realm_edge.preparation import prepare_in
 from realm_edge.progress import Progress
-from realm_edge.readers import fingerprint, read_recording
+from realm_edge.readers.choices import Choices
+from realm_edge.readers.reading import read_recording
+from realm_edge.recording import Recording
+from realm_edge.session import Session
 from realm_edge.settings import Settings
 from realm_edge.sources import Recordings
 
@@ -32,21 +38,66 @@ def prepared(recordings: Recordings, index: int, settings: Settings, heldout: bo
     path = recordings.files[index]
     made_from = {
         "code": _code(),
-        "recording": [str(path), fingerprint(path, recordings.of(index))],
+        "recording": [str(path), recordings.fingerprint(index)],
         "chosen": recordings.chosen(),
         "settings": settings.model_dump(mode="json", exclude=set(_OF_TRAINING)),
         "heldout": heldout,
     }
     kept = cache_folder() / "sessions" / f"{sha256_json(made_from)}.npz"
-    if not kept.exists():
+    if not _is_whole(kept):
         kept.parent.mkdir(parents=True, exist_ok=True)
         remove_leftovers(kept.parent)
-        recording = read_recording(path, recordings.of(index), settings)
-        with tempfile.TemporaryFile(dir=kept.parent) as spool:
-            session_module.save(prepare_in(spool, recording, settings, heldout, progress=progress), kept)
+        arguments = (kept, path, recordings.of(index), settings, heldout, NOTES)
+        apart("realm_edge.prepared:write", *arguments, files=recordings.read_of(index), progress=progress)
+        write_text(_sum_of(kept), sha256_file(kept))
         _forget(kept.parent, but=kept)
     os.utime(kept)
     return kept
+
+
+def _sum_of(kept: Path) -> Path:
+    return kept.with_suffix(".sha256")
+
+
+def _is_whole(kept: Path) -> bool:
+    """Whether a session is there, as it was written."""
+    return kept.is_file() and _sum_of(kept).is_file() and _sum_of(kept).read_text(errors="replace") == sha256_file(kept)
+
+
+def write(out: Path, path: Path, choices: Choices, settings: Settings, heldout: bool, progress: Progress) -> None:
+    """Prepare a recording and write it as a session."""
+    recording = read_recording(path, choices, settings)
+    with tempfile.TemporaryFile(dir=out.parent) as spool:
+        session_module.save(prepare_in(spool, recording, settings, heldout, progress=progress), out)
+
+
+Prepare = Callable[[Recording, Settings, bool, Broadband | None], Session]
+
+
+def prepared_by(prepare: Prepare, recordings: Recordings, index: int, settings: Settings, heldout: bool) -> Session:
+    """A recording as a session in memory, prepared in another way than an implant can; nothing of it is kept.
+
+    Args:
+        prepare: a function of a module, which is called in the process apart.
+    """
+    path = recordings.files[index]
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder, "session.npz")
+        apart("realm_edge.prepared:write_by", prepare, out, path, recordings.of(index), settings, heldout, files=recordings.read_of(index))
+        return session_module.load(out, tables=())
+
+
+def write_by(prepare: Prepare, out: Path, path: Path, choices: Choices, settings: Settings, heldout: bool) -> None:
+    """Write what :func:`prepared_by` gives."""
+    session_module.save(prepare(read_recording(path, choices, settings), settings, heldout, None), out)
+
+
+def feature_session(path: Path, features: str, behavior: str | None, settings: Settings, split: Split) -> tuple[Session, float]:
+    """As :func:`realm_edge.feature_table.read`, in the process apart."""
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder, "session.npz")
+        bin_s = float(apart("realm_edge.feature_table:write", out, path, features, behavior, settings, split, files=[path]))
+        return session_module.load(out, tables=()), bin_s
 
 
 def _code() -> str:
@@ -63,6 +114,7 @@ def _forget(folder: Path, but: Path) -> None:
         total += size
         if total > _MOST_BYTES and file != but:
             file.unlink(missing_ok=True)
+            _sum_of(file).unlink(missing_ok=True)
 
 
 def _sizes(folder: Path) -> Iterator[tuple[float, int, Path]]:

@@ -1,5 +1,6 @@
 """The one form of a recording, whatever file it comes from."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -66,6 +67,32 @@ class Recording:
             raise UserError(
                 f"{self.name}: behaviour has shape {self.behavior.shape}, expected ({len(self.behavior_times)}, {len(self.behavior_names)})"
             )
+        for what, wrong in self._wrong():
+            if wrong:
+                raise UserError(f"{self.name}: {what}: correct the file, or make it again")
+
+    def _wrong(self) -> Iterator[tuple[str, bool]]:
+        """What no number of a recording may be, and whether one is; readers tell of most of it before, with more words."""
+        if self.lfp is not None:
+            channels, offset = self.lfp.shape[1], self.lfp_offset
+            edges = [edge for first, stop, _ in self.stretches for edge in (first, stop)]
+            starts = np.array([start for _, _, start in self.stretches])
+            yield f"LFP rate {self.lfp_rate} Hz", not (np.isfinite(self.lfp_rate) and self.lfp_rate > 0)
+            yield f"LFP scale {self.lfp_scale}", not (np.isfinite(self.lfp_scale) and self.lfp_scale != 0)
+            yield f"LFP look-ahead {self.lfp_delay_s} s", not 0 <= self.lfp_delay_s < np.inf
+            yield "an LFP offset is no finite number a channel", offset is not None and not _finite(offset, (channels,))
+            yield "its channels' marks are not one a channel", self.good_channels is not None and self.good_channels.shape != (channels,)
+            yield "its channels' shares are not one a channel", self.rail_share is not None and self.rail_share.shape != (channels,)
+            yield "stretches of LFP do not follow one another", sorted(edges) != edges or edges[0] < 0 or edges[-1] > len(self.lfp)
+            yield (
+                "stretches of LFP start at no finite or falling times",
+                not np.isfinite(starts).all() or bool((np.diff(starts) <= 0).any()),
+            )
+        times = self.behavior_times
+        yield "behaviour times do not rise", not np.isfinite(times).all() or bool((np.diff(times) <= 0).any())
+        yield "a spike time is no finite number", not all(np.isfinite(unit).all() for unit in self.spike_times)
+        for name, table in (("segment", self.trials), ("invalid time", self.invalid)):
+            yield f"a {name} is no interval", table is not None and len(table) > 0 and not _are_intervals(table)
 
     @property
     def stretches(self) -> tuple[tuple[int, int, float], ...]:
@@ -82,3 +109,15 @@ class Recording:
             return end
         first, stop, start = self.stretches[-1]
         return min(end, start + (stop - first) / self.lfp_rate)
+
+
+def _finite(values: NDArray, shape: tuple[int, ...]) -> bool:
+    return values.shape == shape and bool(np.isfinite(values).all())
+
+
+def _rise(times: NDArray[np.float64]) -> bool:
+    return bool(np.isfinite(times).all() and (np.diff(times) > 0).all())
+
+
+def _are_intervals(table: Intervals) -> bool:
+    return table.ndim == 2 and table.shape[1] == 2 and bool(np.isfinite(table).all()) and bool((table[:, 1] > table[:, 0]).all())

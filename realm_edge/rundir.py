@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from realm_edge import settings as settings_module
 from realm_edge.errors import UserError
 from realm_edge.files import PARTIAL, read_json, remove_leftovers, sha256_file, sha256_json, write_json
+from realm_edge.lock import LOCK
 from realm_edge.seal import is_intact, sealed
 from realm_edge.settings import Settings
 
@@ -55,7 +56,7 @@ class RunDir:
         """
         config = path / "config.toml"
         if not config.exists():
-            _require_free(path)
+            require_free(path)
             settings_module.save(settings, config)
         (path / "stages").mkdir(exist_ok=True)
         run = RunDir.open(path)
@@ -75,21 +76,25 @@ class RunDir:
         """
         config = path / "config.toml"
         if not config.exists():
-            raise UserError(f"{path}: not a run directory (no config.toml): make one with '{_command('data', path)}'")
+            raise UserError(f"{path}: not a run directory (no config.toml): make one with '{command('data', path)}'")
         settings = settings_module.load(config)
         return RunDir(path, settings, remove_leftovers(path))
 
     @staticmethod
     def erase(path: Path) -> None:
-        """Remove a run with everything in it (``--fresh``). Nothing happens where there is none.
+        """Remove all that is in a run (``--fresh``) but its lock, which who calls this holds. Nothing happens where there is none.
 
         Raises:
             UserError: the directory holds files but no run: it is not ours to remove.
         """
         if (path / "config.toml").exists() and (path / "stages").is_dir():
-            shutil.rmtree(path)
+            for entry in [entry for entry in path.iterdir() if entry.name != LOCK]:
+                if entry.is_dir() and not entry.is_symlink():
+                    shutil.rmtree(entry)
+                else:
+                    entry.unlink()
         else:
-            _require_free(path)
+            require_free(path)
 
     def file(self, *parts: str) -> Path:
         """Path of a file of this run."""
@@ -109,6 +114,15 @@ class RunDir:
         if self.requested(stage) != wanted:
             write_json(self._request_file(stage), wanted)
 
+    def remember(self, stage: str, options: Sequence[str]) -> None:
+        """Keep the command line's options that ask for this, with paths, for messages that name the command; no digest holds them."""
+        if self.remembered(stage) != list(options):
+            write_json(_options_file(self.path, stage), list(options))
+
+    def remembered(self, stage: str) -> list[str]:
+        """What :meth:`remember` kept; nothing where that was never, or is broken: a message does without."""
+        return _options(self.path, stage)
+
     def requested(self, stage: str) -> dict[str, Any]:
         """What :meth:`request` recorded; empty when nothing was."""
         path = self._request_file(stage)
@@ -116,7 +130,7 @@ class RunDir:
             return {}
         wanted = read_json(path)
         if not isinstance(wanted, dict):
-            raise UserError(f"{path}: not a stage request: remove it and run '{_command(stage, self.path)}'")
+            raise UserError(f"{path}: not a stage request: remove it and run '{command(stage, self.path)}'")
         return wanted
 
     def was_made_from(self, stage: str, wanted: dict[str, Any]) -> bool:
@@ -138,7 +152,7 @@ class RunDir:
             for stage in self._chain(wanted):
                 fault = self.fault(stage)
                 if fault:
-                    raise UserError(f"{self.path}: stage '{stage}' is {fault}: run '{_command(stage, self.path)}'")
+                    raise UserError(f"{self.path}: stage '{stage}' is {fault}: run '{command(stage, self.path)}'")
 
     def complete(self, stage: str, outputs: Sequence[Path], summary: dict[str, Any]) -> None:
         """Record that ``stage`` has written ``outputs`` from the present settings, request and upstream stages.
@@ -234,10 +248,10 @@ class RunDir:
     def _record(self, stage: str) -> _Record:
         path = self._record_file(stage)
         if not path.exists():
-            raise UserError(f"{self.path}: stage '{stage}' is missing: run '{_command(stage, self.path)}'")
+            raise UserError(f"{self.path}: stage '{stage}' is missing: run '{command(stage, self.path)}'")
         record = self._read(stage)
         if record is None:
-            raise UserError(f"{path}: changed since it was written: run '{_command(stage, self.path)}'")
+            raise UserError(f"{path}: changed since it was written: run '{command(stage, self.path)}'")
         return record
 
     def _read(self, stage: str) -> _Record | None:
@@ -247,7 +261,7 @@ class RunDir:
         try:
             record = _Record.model_validate(content)
         except ValidationError as error:
-            raise UserError(f"{path}: not a stage record: remove it and run '{_command(stage, self.path)}'") from error
+            raise UserError(f"{path}: not a stage record: remove it and run '{command(stage, self.path)}'") from error
         return record if is_intact(content) else None
 
     def _record_file(self, stage: str) -> Path:
@@ -257,11 +271,28 @@ class RunDir:
         return self.path / "stages" / f"{stage}.request.json"
 
 
-def _command(stage: str, path: Path) -> str:
+def command(stage: str, path: Path) -> str:
+    """The command that performs a stage of the run in ``path`` as it was asked for last, for a shell."""
     verb, _, target = stage.partition(".")
-    return " ".join(["realm-edge", verb, *(["--target", target] if target else []), "--out", shlex.quote(str(path))])
+    return shlex.join(["realm-edge", verb, *(["--target", target] if target else []), *_options(path, stage), "--out", str(path)])
 
 
-def _require_free(path: Path) -> None:
-    if path.exists() and (not path.is_dir() or any(not PARTIAL.match(entry.name) for entry in path.iterdir())):
+def _options_file(path: Path, stage: str) -> Path:
+    return path / "stages" / f"{stage}.options"
+
+
+def _options(path: Path, stage: str) -> list[str]:
+    try:
+        return [str(word) for word in read_json(_options_file(path, stage))]
+    except (UserError, TypeError):
+        return []
+
+
+def require_free(path: Path) -> None:
+    """See that a run can be made in ``path``: nothing is there, or nothing but what an earlier try left.
+
+    Raises:
+        UserError: somebody's files are there.
+    """
+    if path.exists() and (not path.is_dir() or any(not PARTIAL.match(entry.name) and entry.name != LOCK for entry in path.iterdir())):
         raise UserError(f"{path}: not a run directory, and not empty: choose another --out")

@@ -10,12 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from realm_edge import broadband
+from realm_edge.arrays import Npz
 from realm_edge.broadband import Broadband
 from realm_edge.errors import UserError
 from realm_edge.files import replacing
 from realm_edge.segments import one_segment
 from realm_edge.settings import Settings
-from realm_edge.table import Table, rows_of_npz, write_npy
+from realm_edge.table import Table, write_npy
 
 _PLAIN = ("name", "heldout", "synthetic", "target_unit", "train_end", "validation_end", "spike_source", "resampling_delay_s", "provenance")
 _ARRAYS = ("targets", "starts", "valid", "lfp", "good_channels", "features", "counts", "spike_threshold")
@@ -79,17 +80,17 @@ def load(path: Path, tables: tuple[str, ...] = ("lfp",)) -> Session:
         UserError: the file is missing or broken; the message names it and the command that writes it.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
-            plain = json.loads(str(file["session"]))
-            arrays: dict[str, Any] = {name: file.get(name) for name in _ARRAYS if name not in tables}
-            arrays |= {name: rows_of_npz(path, name) if name in file else None for name in tables}
-            seed = plain.pop("broadband_seed", None)
-            source = None if seed is None else Broadband(seed, **{name: file[f"broadband.{name}"] for name in _BROADBAND_ARRAYS})
-            plain["target_names"] = tuple(plain["target_names"])
-            return Session(**plain, **arrays, broadband=source)
+        file = Npz(path)
+        plain = json.loads(str(file["session"]))
+        arrays: dict[str, Any] = {name: file.get(name) for name in _ARRAYS if name not in tables}
+        arrays |= {name: file.rows(name) if name in file else None for name in tables}
+        seed = plain.pop("broadband_seed", None)
+        source = None if seed is None else Broadband(seed, **{name: file[f"broadband.{name}"] for name in _BROADBAND_ARRAYS})
+        plain["target_names"] = tuple(plain["target_names"])
+        return Session(**plain, **arrays, broadband=source)
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such file: run 'realm-edge data'") from error
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(f"{path}: not readable as a session ({error}): remove it and run 'realm-edge data'") from error
 
 

@@ -1,6 +1,5 @@
 """Settings of a run: frozen, validated, hashable, written to ``config.toml``."""
 
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -10,10 +9,18 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from realm_edge.errors import UserError
 from realm_edge.files import sha256_json, write_text
+from realm_edge.toml_file import read_toml
 
-Positive = Annotated[int, Field(gt=0)]
+# Every number has an upper bound, far above what is of use: nothing that a file says makes memory or time grow without end.
 Fraction = Annotated[float, Field(gt=0.0, lt=1.0)]
-Hertz = Annotated[float, Field(gt=0.0)]
+Share = Annotated[float, Field(ge=0.0, lt=1.0)]
+Rate = Annotated[int, Field(gt=0, le=1_000_000)]  # Hz
+Hertz = Annotated[float, Field(gt=0.0, le=1e6)]
+Bins = Annotated[int, Field(gt=0, le=100_000)]
+Epochs = Annotated[int, Field(gt=0, le=100_000)]
+Width = Annotated[int, Field(gt=0, le=8192)]
+Weight = Annotated[float, Field(ge=0.0, le=1e6)]
+Seconds = Annotated[float, Field(ge=20.0, le=86400.0)]
 
 
 def _power_of_two(value: int) -> int:
@@ -40,42 +47,60 @@ class _Section(BaseModel):
 class LfpSettings(_Section):
     """Causal LFP front end; one ADC sample of all channels a tick."""
 
-    rate_hz: Positive = 1000
+    rate_hz: Rate = 1000
     highpass_hz: Hertz = 0.5
-    line_hz: Annotated[float, Field(ge=0.0)] = 60.0  # 0 leaves the notch out
-    line_q: Annotated[float, Field(gt=0.0)] = 30.0
+    line_hz: Annotated[float, Field(ge=0.0, le=1e6)] = 60.0  # 0 leaves the notch out
+    line_q: Annotated[float, Field(gt=0.0, le=1e4)] = 30.0
     # Theta (6-10 Hz) stands apart from its neighbours: with wider bands ridge lost R2 on the validation part of a rodent's running speed.
-    bands_hz: tuple[tuple[Hertz, Hertz], ...] = ((2.0, 6.0), (6.0, 10.0), (10.0, 15.0), (15.0, 35.0), (35.0, 70.0), (70.0, 200.0))
+    bands_hz: Annotated[tuple[tuple[Hertz, Hertz], ...], Field(max_length=64)] = (
+        (2.0, 6.0),
+        (6.0, 10.0),
+        (10.0, 15.0),
+        (15.0, 35.0),
+        (35.0, 70.0),
+        (70.0, 200.0),
+    )
     # Of the leaky mean of a band's power before the logarithm; 1: the bin alone. On the synthetic recordings ridge gains 0.04 to 0.06 with
     # 2 and next to nothing more with 4, which blurs what a recurrent decoder could still tell apart.
     power_bins: TimeConstant = 2
     zscore_bins: ZscoreBins = 0
 
     @model_validator(mode="after")
-    def _bands_fit_the_rate(self) -> "LfpSettings":
+    def _filters_fit_the_rate(self) -> "LfpSettings":
+        for name, hertz in (("highpass_hz", self.highpass_hz), ("line_hz", self.line_hz)):
+            if hertz >= self.rate_hz / 2:
+                raise ValueError(f"{name} {hertz} does not lie below half of rate_hz, {self.rate_hz / 2} Hz")
         for low, high in self.bands_hz:
             if not low < high < self.rate_hz / 2:
-                raise ValueError(f"band {low}-{high} Hz does not fit between 0 and {self.rate_hz / 2} Hz")
+                raise ValueError(f"bands_hz: band {low}-{high} Hz does not fit between 0 and half of rate_hz, {self.rate_hz / 2} Hz")
+            if high <= self.highpass_hz:
+                raise ValueError(f"bands_hz: nothing is left of band {low}-{high} Hz above highpass_hz {self.highpass_hz}")
         return self
 
 
 class SpikeSettings(_Section):
     """Causal spike front end of the baseline: high-pass, threshold crossing, counts."""
 
-    rate_hz: Positive = 30000
+    rate_hz: Rate = 30000
     highpass_hz: Hertz = 300.0
-    threshold_sd: Annotated[float, Field(gt=0.0)] = 4.5  # times the robust noise level, below zero
+    threshold_sd: Annotated[float, Field(gt=0.0, le=1000.0)] = 4.5  # times the robust noise level, below zero
     zscore_bins: ZscoreBins = 0  # of the counts, from the spike front end or of sorted units
+
+    @model_validator(mode="after")
+    def _highpass_fits_the_rate(self) -> "SpikeSettings":
+        if self.highpass_hz >= self.rate_hz / 2:
+            raise ValueError(f"highpass_hz {self.highpass_hz} does not lie below half of rate_hz, {self.rate_hz / 2} Hz")
+        return self
 
 
 class ModelSettings(_Section):
     """One Mamba-2 stack; symbols as in state-spaces/mamba."""
 
-    d_model: Positive
-    n_layer: Positive
-    d_state: Positive
-    headdim: Positive
-    expand: Positive = 2
+    d_model: Width
+    n_layer: Annotated[int, Field(gt=0, le=256)]
+    d_state: Width
+    headdim: Width
+    expand: Annotated[int, Field(gt=0, le=16)] = 2
     d_conv: Annotated[int, Field(ge=2, le=8)] = 4
     tokenizer: Literal["linear", "channel"] = "linear"  # channel: shared convolution and channel attention first, as in the paper
 
@@ -97,12 +122,12 @@ class ModelSettings(_Section):
 class FitSettings(_Section):
     """One training phase."""
 
-    epochs: Positive
-    lr: Annotated[float, Field(gt=0.0)]
-    weight_decay: Annotated[float, Field(ge=0.0)] = 1e-2
-    batch: Positive = 16
-    patience: Positive = 10
-    dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.1
+    epochs: Epochs
+    lr: Annotated[float, Field(gt=0.0, le=10.0)]
+    weight_decay: Annotated[float, Field(ge=0.0, le=100.0)] = 1e-2
+    batch: Annotated[int, Field(gt=0, le=65536)] = 16
+    patience: Epochs = 10
+    dropout: Share = 0.1
     schedule: Annotated[str, Field(pattern="^(cosine|constant)$")] = "cosine"  # of lr, after a warm-up of one epoch
     average: Fraction = 0.98  # decay a step of the moving average of the weights that is validated and kept
 
@@ -111,29 +136,44 @@ class PretrainSettings(FitSettings):
     """Masked autoencoding of the teacher (REALM, section on pretraining)."""
 
     masked_fraction: Fraction = 0.6
-    block_bins: tuple[Positive, Positive] = (5, 25)
-    channel_dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.15
-    noise_sd: Annotated[float, Field(ge=0.0)] = 0.05
+    block_bins: tuple[Bins, Bins] = (5, 25)  # the shortest and the longest masked block
+    channel_dropout: Share = 0.15
+    noise_sd: Annotated[float, Field(ge=0.0, le=100.0)] = 0.05
+
+    @model_validator(mode="after")
+    def _blocks_in_order(self) -> "PretrainSettings":
+        shortest, longest = self.block_bins
+        if shortest > longest:
+            raise ValueError(f"block_bins: the shortest block, {shortest}, is longer than the longest, {longest}")
+        return self
 
 
 class DistilSettings(FitSettings):
     """L = w_repr * mean(1 - cos(student, teacher)) + w_task * MSE(behaviour) + w_ae * MSE(reconstruction)."""
 
-    w_repr: Annotated[float, Field(ge=0.0)] = 1.0
-    w_task: Annotated[float, Field(ge=0.0)] = 1.0
-    w_ae: Annotated[float, Field(ge=0.0)] = 0.1
+    w_repr: Weight = 1.0
+    w_task: Weight = 1.0
+    w_ae: Weight = 0.1
+
+    @model_validator(mode="after")
+    def _something_counts(self) -> "DistilSettings":
+        if self.w_repr == self.w_task == self.w_ae == 0:
+            raise ValueError("w_repr, w_task and w_ae are all 0: nothing would be learnt")
+        return self
 
 
 class SyntheticSettings(_Section):
     """The default recordings. Synthetic: they say nothing about brains."""
 
-    sessions: Annotated[int, Field(ge=2)] = 4  # the last one is held out
-    seconds: Annotated[float, Field(ge=20.0)] = 120.0
-    heldout_seconds: Annotated[float, Field(ge=20.0)] = 240.0
-    channels: Annotated[int, Field(ge=4)] = 32
-    units: Positive = 24
-    signal: Annotated[float, Field(ge=0.0)] = 1.0  # times how much movement modulates LFP and spikes; noise and nuisances stay
-    days_apart: Annotated[float, Field(ge=0.0)] = 0.0  # between sessions; 0: a mild drift, no units lost or electrodes that age
+    sessions: Annotated[int, Field(ge=2, le=1000)] = 4  # the last one is held out
+    seconds: Seconds = 120.0
+    heldout_seconds: Seconds = 240.0
+    channels: Annotated[int, Field(ge=4, le=4096)] = 32
+    units: Annotated[int, Field(gt=0, le=4096)] = 24
+    signal: Annotated[float, Field(ge=0.0, le=100.0)] = 1.0  # times how much movement modulates LFP and spikes; noise and nuisances stay
+    days_apart: Annotated[float, Field(ge=0.0, le=10_000.0)] = (
+        0.0  # between sessions; 0: a mild drift, no units lost or electrodes that age
+    )
 
 
 class SplitSettings(_Section):
@@ -147,12 +187,12 @@ class Settings(_Section):
     """Everything that decides a run's result. Equal settings and inputs give equal results on the CPU."""
 
     preset: str = "demo"
-    seed: Annotated[int, Field(ge=0)] = 0
-    bin_ms: Positive = 20
-    window_bins: Positive = 250  # training segment
+    seed: Annotated[int, Field(ge=0, le=2**53)] = 0
+    bin_ms: Annotated[int, Field(gt=0, le=10_000)] = 20
+    window_bins: Bins = 250  # training segment; longer than the longest block that pretraining masks
     behavior_transform: Annotated[str, Field(pattern="^(none|log|circular)$")] = "none"  # log: ln(max(x, 0) + 1); circular: cos, sin
     # The answer at a bin's end is the behaviour this long before: the decoder sees some of its future, and the implant is that much later.
-    output_delay_ms: Annotated[int, Field(ge=0)] = 0
+    output_delay_ms: Annotated[int, Field(ge=0, le=60_000)] = 0
     lfp: LfpSettings = LfpSettings()
     spike: SpikeSettings = SpikeSettings()
     synthetic: SyntheticSettings = SyntheticSettings()
@@ -162,7 +202,7 @@ class Settings(_Section):
     pretrain: PretrainSettings = PretrainSettings(epochs=40, lr=3e-3)
     distil: DistilSettings = DistilSettings(epochs=60, lr=5e-3, patience=15, dropout=0.3)
     finetune: FitSettings = FitSettings(epochs=60, lr=2e-3, patience=15, dropout=0.3)
-    transformer_bins: Positive = 50  # that a layer of the transformer among the baselines sees
+    transformer_bins: Annotated[int, Field(gt=0, le=10_000)] = 50  # that a layer of the transformer among the baselines sees
 
     @property
     def lfp_samples_per_bin(self) -> int:
@@ -181,6 +221,16 @@ class Settings(_Section):
             raise ValueError(f"output_delay_ms {self.output_delay_ms} is no multiple of bin_ms {self.bin_ms}")
         if self.split.train + self.split.validation >= 1.0:
             raise ValueError("split.train + split.validation leaves no test part")
+        return self
+
+    @model_validator(mode="after")
+    def _windows_hold_more_than_a_block(self) -> "Settings":
+        longest = self.pretrain.block_bins[1]
+        if self.window_bins <= longest:
+            raise ValueError(
+                f"window_bins {self.window_bins} is not longer than the longest block that pretraining masks, pretrain.block_bins "
+                f"{list(self.pretrain.block_bins)}: raise window_bins, or lower block_bins"
+            )
         return self
 
     def digest(self) -> str:
@@ -258,21 +308,20 @@ def load(path: Path, base: Settings | None = None) -> Settings:
     """Read a TOML file of settings; what it leaves out comes from ``base`` (default: the preset that it names, else ``demo``).
 
     Raises:
-        UserError: missing file, broken TOML, unknown field or value out of range; the message names file and field.
+        UserError: missing file, broken TOML, unknown field, value out of range or settings that contradict each other; the message
+            names file and field.
     """
-    try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise UserError(f"{path}: no such file") from error
-    except (ValueError, OSError) as error:
-        raise UserError(f"{path}: not readable as TOML ({error})") from error
-    start = (base or preset(str(values.get("preset", "demo")))).model_dump(mode="json")
+    values = read_toml(path)
+    name = values.get("preset", "demo")
+    if name not in list(PRESETS):  # a list: what is no text may have no hash
+        raise UserError(f"{path}: preset: unknown preset {name!r:.80}: use one of {', '.join(sorted(PRESETS))}")
+    start = (base or preset(name)).model_dump(mode="json")
     try:
         return Settings.model_validate(_merged(start, values))
     except ValidationError as error:
         first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"]) or "settings"
-        value = "" if isinstance(first["input"], dict) else f" (value {first['input']!r:.80})"
+        field = ".".join(str(part) for part in first["loc"])[:80] or "settings"
+        value = "" if isinstance(first["input"], dict | BaseModel) else f" (value {first['input']!r:.80})"
         raise UserError(f"{path}: {field}: {first['msg'].removeprefix('Value error, ')}{value}") from error
 
 

@@ -8,10 +8,11 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from realm_edge import feature_table
+from realm_edge import feature_bins
+from realm_edge.apart import apart
 from realm_edge.errors import UserError
-from realm_edge.readers import fingerprint, lfp_rate, sheets
-from realm_edge.readers.choices import Choices
+from realm_edge.readers.choices import TABLES, Choices
+from realm_edge.readers.remote import address_of
 from realm_edge.settings import Settings, changed, preset
 
 Value = TypeVar("Value")
@@ -60,6 +61,15 @@ class Recordings:
             raise UserError(f"{option}: given {len(given)} times for {len(self.files)} recording(s): give it once for each, in their order")
         return given[index]
 
+    def read_of(self, index: int) -> list[Path]:
+        """The files that one recording is read from."""
+        chosen = self.of(index)
+        return [file for file in (self.files[index], chosen.behavior_file, chosen.units_file) if file is not None]
+
+    def fingerprint(self, index: int) -> str:
+        """SHA-256, as hex, of all that one recording is read from."""
+        return str(apart("realm_edge.readers.reading:fingerprint", self.files[index], self.of(index), files=self.read_of(index)))
+
     @property
     def behavior(self) -> str | None:
         """Names of the behaviour series, as one text."""
@@ -67,16 +77,20 @@ class Recordings:
 
     def request(self) -> dict[str, Any]:
         """What a run is made from, JSON-able: names, hashes and choices."""
-        return {"recordings": [[path.name, fingerprint(path, self.of(index))] for index, path in enumerate(self.files)], **self.chosen()}
+        return {"recordings": [[path.name, self.fingerprint(index)] for index, path in enumerate(self.files)], **self.chosen()}
 
     def chosen(self) -> dict[str, Any]:
         """What is taken of the recordings, JSON-able; extra files go by their names."""
         extra = {"behavior_files": self.behavior_files, "units_files": self.units_files}
         named: dict[str, Any] = {name: [path.name for path in files] for name, files in extra.items() if files}
-        if self.choices.segments is not None and Path(self.choices.segments).suffix.lower() in sheets.SUFFIXES:
+        if self.choices.segments is not None and Path(self.choices.segments).suffix.lower() in TABLES:
             named["segments"] = Path(self.choices.segments).name
         offsets = {"sync_offsets": list(self.sync_offsets)} if self.sync_offsets else {}
         return self.choices.as_json() | {"behavior": self.behavior, "features": self.features} | named | offsets
+
+    def options(self) -> list[str]:
+        """The command line's options that ask for this, with paths that hold from any directory."""
+        return [word for option, value in self.flags() for word in (option, _from_anywhere(option, value))]
 
     def check(self) -> None:
         """Refuse choices that do not go together.
@@ -116,6 +130,13 @@ class Recordings:
         return [(option, value) for option, values in repeated for value in values]
 
 
+def _from_anywhere(option: str, value: Any) -> str:
+    is_table = option == "--segments" and Path(value).is_file()  # or the name of a table within the recording
+    if not isinstance(value, Path) and not is_table:
+        return str(value)
+    return address_of(Path(value)) or str(Path(value).absolute())
+
+
 def options_of(request: Mapping[str, Any]) -> list[str]:
     """The options that ask for what a :meth:`Recordings.request` says is taken, beside the recordings themselves."""
     words: list[str] = []
@@ -133,10 +154,13 @@ def fitted(settings: Settings, recordings: Recordings) -> Settings:
     Only bands that are the preset's own are left out; others were asked for, and preparing the recording refuses them.
     """
     if recordings.features is not None:
-        return feature_table.fitted(settings, recordings.files[0], recordings.features)
+        first = recordings.files[0]
+        bin_s = apart("realm_edge.feature_table:seconds_a_bin", first, recordings.features, files=[first])
+        return feature_bins.fitted(settings, bin_s, f"{first}: {recordings.features}")
     if settings.lfp.bands_hz != preset(settings.preset).lfp.bands_hz:
         return settings
-    rates = [lfp_rate(path, recordings.of(index), settings) for index, path in enumerate(recordings.files)]
+    reads = [(path, recordings.of(index), settings, recordings.read_of(index)) for index, path in enumerate(recordings.files)]
+    rates = [float(apart("realm_edge.readers.reading:lfp_rate", *arguments, files=files)) for *arguments, files in reads]
     held = tuple(band for band in settings.lfp.bands_hz if 2 * band[1] <= min(rates))
     if not held and settings.lfp.bands_hz:
         slowest = recordings.files[rates.index(min(rates))]

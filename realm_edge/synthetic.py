@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from scipy import fft, signal
 
 from realm_edge.broadband import Broadband
+from realm_edge.memory import check_free, free_bytes
 from realm_edge.recording import Recording
 from realm_edge.resample import to_counts
 from realm_edge.settings import Settings
@@ -24,6 +25,7 @@ UV_PER_COUNT = 0.195  # RHD2000 series (Intan data sheet)
 BEHAVIOR_RATE_HZ = 100
 
 _STEP_HZ = 1000  # of kinematics, rates and LFP
+_ARRAYS = 7  # (samples, channels) float32 that making the LFP holds at once
 _LEAD_S = 0.1  # motor cortex leads the hand (Moran & Schwartz 1999: 75 to 150 ms)
 _WORKSPACE_CM = 8.0  # half the side of the square in which targets lie
 _REACH_S = (0.45, 0.9)
@@ -89,10 +91,17 @@ def generate(settings: Settings, session: int) -> tuple[Recording, Broadband]:
     Returns:
         The recording (velocity in cm/s at 100 Hz, LFP at 1 kHz with one dead channel, sorted spike times) and what
         :func:`realm_edge.broadband.second` needs.
+
+    Raises:
+        UserError: the session would not fit the memory that is free.
     """
     sizes = settings.synthetic
     heldout = session == sizes.sessions - 1
     seconds = sizes.heldout_seconds if heldout else sizes.seconds
+    length = "heldout_seconds" if heldout else "seconds"
+    fields = f"lower synthetic.{length} ({seconds:g}) or synthetic.channels ({sizes.channels})"
+    needed = _ARRAYS * 4 * sizes.channels * round(seconds * _STEP_HZ)
+    check_free(needed, free_bytes(), f"synthetic session {session}", fields)
     rng = np.random.default_rng((settings.seed, 1, session))
     array = _array(settings, session)
     samples = round(seconds * _STEP_HZ)

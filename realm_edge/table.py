@@ -2,9 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
 from typing import IO, Any, Protocol
-from zipfile import ZIP_STORED, ZipFile
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -62,47 +60,6 @@ def rows_in_file(file: IO[bytes], offset: int, shape: tuple[int, ...], dtype: DT
         return block
 
     return Rows(shape, dtype, read)
-
-
-def rows_of_npy(path: Path) -> Rows:
-    """A ``.npy`` file.
-
-    Raises:
-        ValueError: not such a file, or one of objects or in Fortran's order.
-    """
-    file = path.open("rb")
-    shape, fortran, dtype = _npy_header(file)
-    if fortran and len(shape) > 1:
-        raise ValueError("an array in Fortran's order")
-    return rows_in_file(file, file.tell(), shape, dtype)
-
-
-def rows_of_npz(path: Path, key: str) -> Rows | None:
-    """An array of an ``.npz``; None where it is compressed or in Fortran's order, so that it can be read as a whole only.
-
-    Raises:
-        ValueError: as :func:`rows_of_npy`.
-        KeyError: no such array.
-    """
-    with ZipFile(path) as archive:
-        entry = archive.getinfo(f"{key}.npy")
-    if entry.compress_type != ZIP_STORED:
-        return None
-    file = path.open("rb")
-    file.seek(entry.header_offset + 26)  # APPNOTE.TXT, 4.3.7: lengths of the file name and the extra field of a local header
-    lengths = np.frombuffer(file.read(4), "<u2")
-    file.seek(int(lengths.sum()), os.SEEK_CUR)
-    shape, fortran, dtype = _npy_header(file)
-    return None if fortran and len(shape) > 1 else rows_in_file(file, file.tell(), shape, dtype)
-
-
-def _npy_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
-    version = np.lib.format.read_magic(file)
-    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, fortran, dtype = read(file)
-    if dtype.hasobject:
-        raise ValueError("an array of objects")
-    return shape, fortran, dtype
 
 
 def write_npy(file: IO[bytes], table: Table) -> None:

@@ -14,6 +14,8 @@ from quantization.golden import Golden
 from realm_edge.cli import DEFAULT_TARGETS, main
 from tests.feature_file import feature_file
 
+pytestmark = pytest.mark.slow
+
 SHARED = Path(__file__).parents[1].parent / "shared" / "data"
 TINY = "d_model = 16\nn_layer = 1\nd_state = 8\nheaddim = 8\n"
 CONFIG = f"[teacher]\n{TINY}[student]\n{TINY}" + "".join(
@@ -95,7 +97,6 @@ def test_the_report_says_so(finished: Path) -> None:
     assert facts["provenance"]["stages"][0]["command"].endswith("--behavior force --features power --out .")
 
 
-@pytest.mark.slow
 def test_classic_decoders_take_features_too(finished: Path) -> None:
     result = CliRunner().invoke(main, ["baselines", "--target", "cortex-m4", "--out", str(finished)])
     assert result.exit_code == 0, result.stderr
@@ -104,7 +105,6 @@ def test_classic_decoders_take_features_too(finished: Path) -> None:
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the shared recordings are not on this machine")
-@pytest.mark.slow
 def test_all_bins_of_the_human_recording(tmp_path: Path) -> None:
     path = SHARED / "human_grip_force_features.nwb"
     out = _run(tmp_path, "--data", str(path), "--features", "features", "--behavior", "grip_force")

@@ -13,6 +13,8 @@ from quantization.golden import Golden
 from realm_edge.cli import DEFAULT_TARGETS, main
 from realm_edge.session import load
 
+pytestmark = pytest.mark.slow
+
 TINY = "d_model = 16\nn_layer = 1\nd_state = 8\nheaddim = 8\n"
 CONFIG = f"window_bins = 50\n[teacher]\n{TINY}[student]\n{TINY}" + "".join(
     f"[{phase}]\nepochs = {epochs}\nlr = 1e-2\n" for phase, epochs in (("pretrain", 1), ("distil", 4), ("finetune", 4))

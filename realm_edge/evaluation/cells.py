@@ -18,6 +18,7 @@ from realm_edge.sources import Recordings
 from realm_edge.training.loop import one_thread
 from realm_edge.training.machine import machine
 from realm_edge.training.material import gather
+from realm_edge.training.memory import Inputs, check_training
 
 FORMAT = "realm-edge result/5"
 
@@ -83,7 +84,9 @@ class Cell:
         if material.pretraining:
             names = {one.name for one in material.pretraining}
             shared = shared | {"decoded": None, "pretraining": [one for one in shared["pretraining"] if one[0] in names]}
+        inputs = Inputs(material.inputs.shape[1], len(session.target_names), material.decoded.kinds)
         with one_thread(), machine(conditions.device, conditions.precision) as fabric:  # decoding too: cores do not change results
+            check_training(conditions.settings, inputs, fabric)
             bench = Bench(conditions.settings, material, task.window, self.seed, conditions.pretrained, {"recordings": shared}, fabric)
             outcome = arm.fit(bench)
         history = outcome.history

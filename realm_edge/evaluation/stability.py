@@ -39,6 +39,7 @@ from realm_edge.settings import Settings, changed
 from realm_edge.training.finetune import finetune
 from realm_edge.training.loop import Phase, one_thread
 from realm_edge.training.machine import machine
+from realm_edge.training.memory import Inputs, check_training
 from realm_edge.training.segments import Series, standardise
 
 NAME = "stability"
@@ -173,6 +174,7 @@ def _decoded(settings: Settings, sessions: tuple[Session, ...], kind: str, zscor
 def _student(settings: Settings, series: list[Series], fabric: Fabric) -> Student:
     """Trained with labels on the earlier sessions, then on the training day."""
     window, inputs = settings.window_bins, series[BEFORE].inputs.shape[1]
+    check_training(settings, Inputs(inputs, series[BEFORE].targets.shape[1], series[BEFORE].kinds), fabric)
     first, second = (Phase(name, settings.seed, fabric=fabric) for name in ("supervised", "finetune"))
     student, _ = scratch.fit(settings.student, settings.distil, series[:BEFORE], inputs, window, first, Silent())
     finetune(student, settings.finetune, series[BEFORE:], window, second, Silent())

@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from realm_edge import feature_table, synthetic
+from realm_edge import feature_bins, synthetic
 from realm_edge import session as session_module
 from realm_edge.broadband import Broadband
 from realm_edge.errors import UserError
 from realm_edge.preparation import prepare
-from realm_edge.prepared import prepared
+from realm_edge.prepared import feature_session, prepared, prepared_by
 from realm_edge.progress import Progress
-from realm_edge.readers import name_of, read_recording
+from realm_edge.readers.reading import name_of
 from realm_edge.recording import Recording
 from realm_edge.session import Session
 from realm_edge.settings import Settings
@@ -86,7 +86,7 @@ def tasks(
             bin_s = seconds
     window = settings.window_bins
     if recordings.features is not None:  # as long in seconds, at the features' own rate
-        window = feature_table.window_bins(settings, bin_s)
+        window = feature_bins.window_bins(settings, bin_s)
     for session in decoded:
         _check_length(session, window, bin_s)
         if session.target_names != decoded[0].target_names:
@@ -135,15 +135,14 @@ def _prepared(
     """One session in each of its roles (decoded, pretrains) that is wanted, and the seconds a bin; the voltage is dropped."""
     roles = [heldout for heldout, needed in zip((True, False), wanted, strict=True) if needed]
     if recordings.features is not None:
-        session, bin_s = feature_table.read(recordings.files[index], recordings.features, recordings.behavior, settings, split_features)
+        session, bin_s = feature_session(recordings.files[index], recordings.features, recordings.behavior, settings, split_features)
         yield from ((dataclasses.replace(session, heldout=heldout), bin_s) for heldout in roles)
         return
     seconds = settings.bin_ms / 1000
     if recordings.files and chain == CAUSAL:
         sessions = (session_module.load(prepared(recordings, index, settings, heldout)) for heldout in roles)
     elif recordings.files:
-        recording = read_recording(recordings.files[index], recordings.of(index), settings)
-        sessions = (chain.prepare(recording, settings, heldout, None) for heldout in roles)
+        sessions = (prepared_by(chain.prepare, recordings, index, settings, heldout) for heldout in roles)
     else:
         recording, broadband = synthetic.generate(settings, index)
         sessions = (chain.prepare(recording, settings, heldout, broadband if crossings else None) for heldout in roles)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from realm_edge.behavior import interpolated, one_unit, units_of_columns
 from realm_edge.errors import UserError
 from realm_edge.readers import alignment, sheets
-from realm_edge.readers.choices import Choices, channels_of, pick, usable
+from realm_edge.readers.choices import TABLES, Choices, channels_of, pick, usable
 from realm_edge.readers.clock import Clock
 from realm_edge.readers.contents import Contents, Signal, Units
 from realm_edge.readers.counts import counts_of
@@ -161,7 +161,7 @@ def behavior_of(sources: Sources, choices: Choices, label: str) -> tuple[Behavio
     source = sources.behavior or sources.main
     where = str(choices.behavior_file or label)
     wanted: Sequence[str] = choices.behavior
-    if not wanted and choices.behavior_file is not None and choices.behavior_file.suffix.lower() in sheets.SUFFIXES:
+    if not wanted and choices.behavior_file is not None and choices.behavior_file.suffix.lower() in TABLES:
         wanted = tuple(source.behaviors)  # of a table that was named for its behaviour, all columns
     if wanted:
         found = dict(pick(source.behaviors, name, "--behavior", where) for name in wanted)
@@ -267,7 +267,7 @@ def _trials(
 ) -> Intervals | None:
     if choices.segments is None:
         return None
-    if choices.segments not in main.intervals and Path(choices.segments).suffix.lower() in sheets.SUFFIXES:
+    if choices.segments not in main.intervals and Path(choices.segments).suffix.lower() in TABLES:
         found = sheets.intervals(Path(choices.segments))
     elif choices.segments in main.intervals:
         found = main.intervals[choices.segments]

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from realm_edge.arrays import rows_of_npy
 from realm_edge.errors import UserError
 from realm_edge.files import write_json
 from realm_edge.readers.arrays import check_rate, check_times
@@ -25,7 +26,7 @@ from realm_edge.readers.clock import Clock
 from realm_edge.readers.contents import Contents, Request, Signal, Units, known
 from realm_edge.recording import BehaviorSeries, Intervals
 from realm_edge.seal import is_intact, sealed
-from realm_edge.table import Table, rows_of_npy, write_npy
+from realm_edge.table import Table, write_npy
 
 SUFFIX = ".realm"
 _HEADER = "recording.json"
@@ -166,7 +167,7 @@ def read(path: Path, request: Request) -> Contents:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])
         raise UserError(f"{path / _HEADER}: {field}: {first['msg']}: make it again with 'realm-edge data convert'") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path / _HEADER}: not readable as JSON ({error}): make it again with 'realm-edge data convert'") from error
     if not is_intact(content):
         raise UserError(f"{path / _HEADER}: damaged or edited (its SHA-256 differs): make it again with 'realm-edge data convert'")
@@ -174,7 +175,7 @@ def read(path: Path, request: Request) -> Contents:
         _check(path / file, header)
 
     def array(name: str) -> NDArray[Any] | None:
-        return np.load(path / f"{name}.npy", allow_pickle=False) if f"{name}.npy" in header.sha256 else None
+        return np.asarray(rows_of_npy(path / f"{name}.npy")) if f"{name}.npy" in header.sha256 else None
 
     try:
         lfp = rows_of_npy(path / "lfp.npy")

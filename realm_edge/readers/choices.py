@@ -12,6 +12,7 @@ from realm_edge.errors import UserError
 from realm_edge.readers.contents import Signal
 
 Value = TypeVar("Value")
+TABLES = (".csv", ".tsv", ".parquet")  # suffixes of files that sheets.py reads
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from realm_edge.errors import UserError
 from realm_edge.readers.arrays import check_spikes, check_times
 from realm_edge.readers.clock import clock_of
 from realm_edge.readers.contents import Contents, Request, Signal, Units, known
+from realm_edge.readers.links import linked_files
 from realm_edge.recording import BehaviorSeries
 
 _BROADBAND = "acquisition/timeseries/broadband"
@@ -55,6 +56,10 @@ def read(path: Path, request: Request) -> Contents:
             f"{path}: NWB version 1, of another layout than Makin and O'Doherty's ({_BROADBAND} is missing): convert it to NWB 2 or to .npz"
         )
     mat = kinematics_of(path)
+    for file in (path, mat):
+        others = linked_files(file)
+        if others:
+            raise UserError(f"{file}: it links to '{others[0].name}', which files of this layout do not: download it again")
     if not mat.is_file():
         raise UserError(f"{path}: {mat.name} is missing beside it: download the session's kinematics and spikes to there")
     behaviors = _guarded(mat, lambda file: _behaviors(file, mat))

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from realm_edge.errors import UserError
 from realm_edge.readers.arrays import check_spikes
 from realm_edge.readers.contents import BehaviorSeries, Contents, Request, Signal, Units
+from realm_edge.readers.links import check_oebin
 from realm_edge.readers.neo_clock import Runs, runs_of
 from realm_edge.readers.neo_edf import edf_reader
 from realm_edge.readers.neo_events import Tables, event_series, events_of, switched_on
@@ -78,6 +79,9 @@ def read(path: Path, request: Request) -> Contents:
     source = source_of(path)
     if source is None:
         raise UserError(f"{path}: Neo has no reader for it: name a file or directory of a format that docs/recordings.md lists")
+    for file in source.files:
+        if file.suffix.lower() == ".oebin":
+            check_oebin(file)
     with _understood(str(path)):
         neo = importlib.import_module("neo.rawio")
         reader, spiking = _opened(neo, source)

@@ -25,7 +25,6 @@ Keys (``numpy.savez(path, **arrays)``; no pickled objects):
 A file that is read with ``--behavior-file`` or ``--units-file`` needs the keys of that alone.
 """
 
-import zipfile
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -33,12 +32,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from realm_edge.arrays import Npz
 from realm_edge.errors import UserError
 from realm_edge.readers.arrays import check_rate, check_spikes, check_times, check_voltage
 from realm_edge.readers.clock import clock_of, regular
 from realm_edge.readers.contents import Contents, Request, Signal, Units
 from realm_edge.recording import BehaviorSeries, Intervals, no_intervals
-from realm_edge.table import Table, rows_of_npz
+from realm_edge.table import Table
 
 _TRIALS, _INVALID = "trials", "invalid_times"
 
@@ -52,11 +52,10 @@ def read(path: Path, request: Request) -> Contents:
         UserError: broken file, or intervals that are none.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
-            keys = list(file)
-            arrays = {key: file[key] for key in keys if key != "lfp"}
-        lfp = _lfp_table(path) if "lfp" in keys else None
-    except (OSError, ValueError, EOFError, TypeError, AttributeError, zipfile.BadZipFile, zipfile.LargeZipFile) as error:
+        file = Npz(path)
+        arrays = {key: file[key] for key in file if key != "lfp"}
+        lfp = file.rows("lfp") if "lfp" in file else None
+    except (OSError, ValueError) as error:
         raise UserError(f"{path}: not readable as .npz ({_line(error)}): write it with numpy.savez, without objects") from error
     return Contents(
         name=path.stem,
@@ -66,15 +65,6 @@ def read(path: Path, request: Request) -> Contents:
         intervals={_TRIALS: _intervals(arrays, _TRIALS, path)} if _TRIALS in arrays else {},
         invalid=_intervals(arrays, _INVALID, path) if _INVALID in arrays else no_intervals(),
     )
-
-
-def _lfp_table(path: Path) -> Table:
-    rows = rows_of_npz(path, "lfp")
-    if rows is not None:
-        return rows
-    with np.load(path, allow_pickle=False) as file:
-        whole: Table = file["lfp"]
-        return whole
 
 
 def _signal(lfp: Table | None, arrays: Mapping[str, NDArray], request: Request, path: Path) -> Signal:

@@ -19,7 +19,7 @@ from pynwb.epoch import TimeIntervals
 from pynwb.misc import Units as UnitsTable
 
 from realm_edge.errors import UserError
-from realm_edge.readers import remote
+from realm_edge.readers import links, remote
 from realm_edge.readers.arrays import check_rate, check_spikes, check_times, check_voltage
 from realm_edge.readers.clock import Clock, clock_of, regular
 from realm_edge.readers.contents import Contents, Request, Signal, Units
@@ -46,6 +46,8 @@ def read(path: Path, request: Request) -> Contents:
         UserError: not an NWB 2 file, or one that cannot be opened.
     """
     file, broken = _opened(path)
+    for units in _all(file, UnitsTable):
+        _guarded(path, units.name, _check_indices, units)
     series = [each for each in file.objects.values() if isinstance(each, TimeSeries) and _place(each)[0] in _PLACES]
     electrical = [each for each in series if isinstance(each, ElectricalSeries) and not isinstance(each, SpikeEventSeries)]
     preferred = sorted(electrical, key=lambda each: (not isinstance(each.parent, LFP), _PLACES.index(_place(each)[0]), _place(each)))
@@ -109,7 +111,10 @@ def _io(path: Path) -> Any:
     address = remote.address_of(path)
     if address is not None:
         return NWBHDF5IO(file=remote.opened(address), mode="r", load_namespaces=True)
-    return _zarr(path) if path.suffix == ZARR else NWBHDF5IO(str(path), mode="r", load_namespaces=True)
+    if path.suffix == ZARR:
+        return _zarr(path)
+    links.linked_files(path)  # before anything of them is read
+    return NWBHDF5IO(str(path), mode="r", load_namespaces=True)
 
 
 def _zarr(path: Path) -> Any:
@@ -117,6 +122,7 @@ def _zarr(path: Path) -> Any:
         from hdmf_zarr.nwb import NWBZarrIO
     except ImportError as error:
         raise UserError(f"{path}: NWB as Zarr is read by hdmf-zarr: pip install 'realm-edge[formats]'") from error
+    links.check_zarr(path)
     return NWBZarrIO(str(path), mode="r", load_namespaces=True)
 
 
@@ -182,30 +188,6 @@ def _dangling(group: h5py.Group) -> dict[str, tuple[str, str]]:
     return found
 
 
-def linked_files(path: Path) -> list[Path]:
-    """The other files that an HDF5 file reaches by external links or external storage, sorted."""
-    try:
-        with h5py.File(path) as file:
-            return sorted({path.parent / name for name in _links(file)} - {path})
-    except (OSError, RuntimeError, KeyError, ValueError):  # of a file that is broken or open elsewhere: whoever reads it says so
-        return []
-
-
-def _links(group: h5py.Group) -> set[str]:
-    found: set[str] = set()
-    for name in group:
-        link = group.get(name, getlink=True)
-        if isinstance(link, h5py.ExternalLink):
-            found.add(link.filename)
-        elif isinstance(link, h5py.HardLink):
-            child = group[name]
-            if isinstance(child, h5py.Group):
-                found |= _links(child)
-            else:
-                found |= {str(file) for file, _, _ in child.external or ()}
-    return found
-
-
 def _take_out(builder: Any) -> bool:
     parent = builder.parent
     return any(kind.pop(builder.name, None) is not None for kind in (parent.groups, parent.datasets))
@@ -262,6 +244,10 @@ def _signal(series: ElectricalSeries, name: str, request: Request, label: str) -
     check_voltage(data, label)
     channels = data.shape[1] if len(data.shape) > 1 else 1
     rows = np.asarray(series.electrodes.data[:], np.int64)
+    if ((rows < 0) | (rows >= len(series.electrodes.table))).any():
+        raise UserError(
+            f"{label}: its electrodes {rows.min()} to {rows.max()} are not all in the table of {len(series.electrodes.table)}: correct it"
+        )
     if len(data.shape) == 2 and len(rows) == data.shape[0] != channels:
         raise UserError(
             f"{label}: shape {data.shape}: {data.shape[0]} samples of {channels} channels, but {len(rows)} electrodes: transpose it"
@@ -345,6 +331,17 @@ def _units(tables: list[UnitsTable], label: str) -> Units:
     if "obs_intervals" not in units.colnames:
         return Units(times)
     return Units(times, tuple(np.asarray(units.get_unit_obs_intervals(unit), np.float64).reshape(-1, 2) for unit in range(len(units))))
+
+
+def _check_indices(units: UnitsTable, label: str) -> None:
+    """Beyond the end of a column, pynwb would take what is there, without a word."""
+    for name in ("spike_times", "obs_intervals"):
+        index = getattr(units, f"{name}_index", None) if name in units.colnames else None
+        if index is None:
+            continue
+        ends, rows = np.asarray(index.data[:]).astype(np.int64), len(index.target.data)
+        if len(ends) and ((np.diff(ends, prepend=0) < 0).any() or ends[-1] != rows):
+            raise UserError(f"{label}: {name}_index must not fall and must end at {rows}, the number of {name}: the file is damaged")
 
 
 def _all(file: NWBFile, kind: type) -> list[Any]:

@@ -4,12 +4,14 @@ import urllib.error
 import urllib.request
 from email.message import Message
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
-
-import h5py
 
 from realm_edge.errors import UserError
 from realm_edge.files import sha256_json
+
+if TYPE_CHECKING:
+    import h5py
 
 _TIMEOUT_S = 30
 
@@ -29,13 +31,14 @@ def stem_of(address: str) -> str:
     return parts[-1].removesuffix(".nwb") if parts else "recording"
 
 
-def opened(address: str) -> h5py.File:
+def opened(address: str) -> "h5py.File":
     """The HDF5 file at an address; it is read by ranges of bytes as they are asked for.
 
     Raises:
         UserError: remfile is not installed, there is no network, no such file, or the server sends whole files only.
     """
     try:
+        import h5py
         import remfile
     except ImportError as error:
         raise UserError(f"{address}: files at an address are read by remfile: pip install 'realm-edge[formats]'") from error

@@ -19,7 +19,6 @@ from realm_edge.readers.arrays import check_spikes, check_times
 from realm_edge.readers.contents import Contents, Request, Units
 from realm_edge.recording import BehaviorSeries, Intervals
 
-SUFFIXES = (".csv", ".tsv", ".parquet")
 _TIMES = ("time", "times", "timestamp", "timestamps", "t", "time_s", "times_s", "timestamps_s", "spike_time", "spike_times")
 _UNITS = ("unit", "unit_id", "cluster", "cluster_id", "neuron")
 _LOOKED_AT = 100  # lines at the start, in which comments end

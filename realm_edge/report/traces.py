@@ -7,6 +7,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from realm_edge.arrays import Npz
 from realm_edge.rundir import RunDir
 from realm_edge.streams import present
 
@@ -22,16 +23,16 @@ class Traces:
 
 def load_traces(run: RunDir) -> Traces:
     """Read the behaviour from ``predictions.npz`` and the int8 output from the golden vectors, which the firmware equals to the bit."""
-    with np.load(run.file("predictions.npz"), allow_pickle=False) as file:
-        bins, true = file["bins"], file["true"].astype(np.float64)
+    predictions = Npz(run.file("predictions.npz"))
+    bins, true = predictions["bins"], predictions["true"].astype(np.float64)
     decoded = {}
     for stream in present(run):
         model = onnx.load(run.file(f"{stream.decoder}.int8.onnx"))
         properties = {entry.key: json.loads(entry.value) for entry in model.metadata_props}
         form = properties["io"]["decoded"]  # value = stored * scale + offset
-        with np.load(stream.golden(run), allow_pickle=False) as file:
-            warm_up = int(file["warm_up"])
-            stored, starts = file["decoded"][warm_up:], file.get("starts", np.zeros(1, np.int64)) - warm_up
+        golden = Npz(stream.golden(run))
+        warm_up = int(golden["warm_up"])
+        stored, starts = golden["decoded"][warm_up:], golden.get("starts", np.zeros(1, np.int64)) - warm_up
         decoded[stream.name] = stored * np.asarray(form["scale"]) + np.asarray(form["offset"])
     shown = min(len(true), *(len(values) for values in decoded.values()))
     seconds = (bins[:shown] + 1) * run.settings.bin_ms / 1000.0

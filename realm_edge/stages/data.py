@@ -7,15 +7,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from realm_edge import feature_table, synthetic
+from realm_edge import feature_bins, synthetic
 from realm_edge import session as session_module
 from realm_edge.cutting import split
 from realm_edge.errors import UserError
 from realm_edge.files import read_json, write_json
 from realm_edge.preparation import prepare
-from realm_edge.prepared import prepared
+from realm_edge.prepared import feature_session, prepared
 from realm_edge.progress import Progress
-from realm_edge.readers import name_of
+from realm_edge.readers.reading import name_of
 from realm_edge.rundir import RunDir
 from realm_edge.session import Session
 from realm_edge.settings import Settings
@@ -129,8 +129,8 @@ def _feature_sessions(data: Sequence[Path], features: str, behavior: str | None,
     for path in data:
         heldout = path is data[-1]
         parts = partial(split, settings=settings, heldout=heldout, label=str(path))
-        session, bin_s = feature_table.read(path, features, behavior, settings, parts)
-        if not feature_table.is_bin(bin_s, settings.bin_ms):
+        session, bin_s = feature_session(path, features, behavior, settings, parts)
+        if not feature_bins.is_bin(bin_s, settings.bin_ms):
             wanted = f"this run's bins last {settings.bin_ms} ms: resample it"
             raise UserError(f"{path}: {features}: a row every {1000 * bin_s:.6g} ms, but {wanted}")
         yield dataclasses.replace(session, heldout=heldout)

@@ -29,6 +29,7 @@ from realm_edge.training.history import History
 from realm_edge.training.loop import Phase, seeded
 from realm_edge.training.machine import machine
 from realm_edge.training.material import Material, gather
+from realm_edge.training.memory import Inputs, check_training
 from realm_edge.training.pretrain import pretrain
 
 
@@ -84,7 +85,7 @@ def run(run: RunDir, progress: Progress, device: str = "cpu", precision: str = "
         The content of ``metrics.json``.
 
     Raises:
-        UserError: the data stage is missing or stale, its sessions cannot be trained on, or there is no such device.
+        UserError: the data stage is missing or stale, its sessions cannot be trained on, there is no such device, or too little memory.
     """
     run.require("data")
     with machine(device, precision) as fabric:
@@ -99,6 +100,7 @@ def _train(run: RunDir, progress: Progress, fabric: Fabric, precision: str) -> d
 
     bin_s = run.settings.bin_ms / 1000
     lfp = gather(sessions, heldout, "features", bin_s)
+    check_training(run.settings, Inputs(lfp.inputs.shape[1], len(heldout.target_names), lfp.decoded.kinds), fabric)
     decoders, teacher, pretrained = _lfp_student(trainer, lfp)
     decoders["lfp_wiener"] = _wiener(trainer, lfp, heldout, "lfp_wiener")
     pretraining = {"lfp": lfp.as_json()}

@@ -100,7 +100,7 @@ def fit(
         corrupt: turns a batch into another with random numbers, before it is shared among the processes.
 
     Raises:
-        UserError: the loss stopped being a number; the message names phase, epoch and setting.
+        UserError: the loss stopped being a number, or was exactly 0 over an epoch; the message names phase, epoch and setting.
         KeyboardInterrupt: Ctrl-C or SIGTERM, once the step in progress is finished and saved.
     """
     fabric = phase.fabric
@@ -143,8 +143,7 @@ def fit(
                 with torch.no_grad():
                     score = fabric.broadcast(validate(cast(Module, state.average.module)))
                 mean_loss = math.fsum(torch.stack(epoch.losses).tolist()) / len(drawn)
-                if not math.isfinite(score) or not math.isfinite(mean_loss):
-                    raise UserError(f"{phase.name}: loss {mean_loss}, validation {score} in epoch {number}: lower its lr ({settings.lr})")
+                _check(phase, settings, number, mean_loss, score)
                 if score < min(history.validation_loss, default=math.inf):
                     state.best.update(copy.deepcopy(state.average.module.state_dict()))
                 history = history.advanced(settings, mean_loss, score, len(drawn), time.monotonic() - start)
@@ -154,6 +153,19 @@ def fit(
     module.load_state_dict(state.best)
     module.cpu().eval()
     return history
+
+
+def _check(phase: Phase, settings: FitSettings, epoch: int, loss: float, validation: float) -> None:
+    """Losses are means of squares and distances: one that is exactly 0 was a mean over nothing (:func:`masked_mse`)."""
+    said = f"{phase.name}: loss {loss}, validation {validation} in epoch {epoch}"
+    if not math.isfinite(loss) or not math.isfinite(validation):
+        raise UserError(f"{said}: lower its lr ({settings.lr:g})")
+    if loss == 0 or validation == 0:
+        what = "training windows" if loss == 0 else "validation part"
+        raise UserError(
+            f"{said}: there was nothing to predict in the {what}, no masked bin or no known behaviour: use longer segments than "
+            "pretrain.block_bins, or recordings whose behaviour is known there"
+        )
 
 
 def _noise(phase: Phase, step: int) -> AbstractContextManager[None]:

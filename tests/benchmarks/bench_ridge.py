@@ -21,7 +21,7 @@ from realm_edge import wiener
 from realm_edge.evaluation.tasks import tasks
 from realm_edge.metrics import accuracy
 from realm_edge.progress import Silent
-from realm_edge.readers import Choices
+from realm_edge.readers.choices import Choices
 from realm_edge.settings import Settings, load
 from realm_edge.sources import Recordings
 from realm_edge.training.material import gather

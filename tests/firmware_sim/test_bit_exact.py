@@ -16,7 +16,8 @@ from realm_edge.errors import UserError
 
 BINS = 100
 PARTS = ["cortex-m4", "rv32imc"]
-OF_EACH_BUILD = list({part.build: name for name, part in targets().items()}.values())
+ONE_A_BUILD = {part.build: name for name, part in targets().items()}
+OF_EACH_BUILD = [pytest.param(name, marks=() if build in PARTS else pytest.mark.slow) for build, name in ONE_A_BUILD.items()]
 
 
 def emulator_or_skip(name: str) -> None:

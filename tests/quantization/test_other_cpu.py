@@ -23,6 +23,7 @@ def digest(*command: str) -> str:
 
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="emulates an x86-64 CPU with this interpreter")
 @pytest.mark.skipif(shutil.which(HASWELL[0]) is None, reason="qemu-x86_64 is not installed: apt-get install qemu-user")
+@pytest.mark.slow
 def test_same_bits_without_vnni(int8_graph, tmp_path):
     model, rows = int8_graph
     save_model(model, tmp_path / "model.onnx")

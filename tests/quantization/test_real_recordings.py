@@ -21,7 +21,8 @@ from realm_edge import feature_table
 from realm_edge.frontend import design
 from realm_edge.models.student import Student
 from realm_edge.preparation import prepare
-from realm_edge.readers import Choices, read_recording
+from realm_edge.readers.choices import Choices
+from realm_edge.readers.reading import read_recording
 from realm_edge.settings import Settings
 from realm_edge.streams import LFP
 

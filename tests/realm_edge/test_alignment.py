@@ -8,13 +8,14 @@ from pynwb import NWBHDF5IO
 from realm_edge import cli
 from realm_edge.errors import UserError
 from realm_edge.preparation import prepare
-from realm_edge.readers import Choices, read_recording
+from realm_edge.readers.choices import Choices
+from realm_edge.readers.reading import read_recording
 from realm_edge.settings import Settings, changed
 from tests.nwb_file import recording_file, velocity
 
 pytestmark = pytest.mark.filterwarnings("ignore:The linked table for DynamicTableRegion")
 
-SETTINGS = Settings(window_bins=20)
+SETTINGS = Settings(window_bins=26)
 BIN_S = 0.02
 RATES = [250.0, 625.00213, 999.0, 1000.0, 1000.0001, 1000.02, 1001.0, 1017.252604, 1249.9978, 2500.0159, 4800.0, 24414.0625, 40_000.0]
 
@@ -116,7 +117,7 @@ def test_half_of_the_spikes_outside_are_told(tmp_path):
     assert prepare(recording, SETTINGS, heldout=True).counts.sum() == (SPIKES < 59.98).sum()
     result = CliRunner().invoke(cli.main, ["data", "inspect", str(path)])
     assert "units      1, 500 spikes, median 8.33 Hz; 500 more outside the LFP" in result.stdout
-    (tmp_path / "short.toml").write_text("window_bins = 20")
+    (tmp_path / "short.toml").write_text("window_bins = 26")
     arguments = ["data", "--data", str(path), "--config", str(tmp_path / "short.toml"), "--out", str(tmp_path / "run")]
     result = CliRunner().invoke(cli.main, arguments)
     assert result.exit_code == 0 and "warning: 50.0 % of the spikes lie outside the LFP" in " ".join(result.stderr.split())

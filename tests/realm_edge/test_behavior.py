@@ -9,7 +9,8 @@ from pynwb.behavior import CompassDirection, SpatialSeries
 from realm_edge.behavior import interpolated, transformed, turn_of, wraps
 from realm_edge.errors import UserError
 from realm_edge.preparation import prepare
-from realm_edge.readers import Choices, read_recording
+from realm_edge.readers.choices import Choices
+from realm_edge.readers.reading import read_recording
 from realm_edge.recording import BehaviorSeries
 from realm_edge.settings import Settings
 from tests.nwb_file import recording_file, velocity

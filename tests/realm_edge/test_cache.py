@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 
 from realm_edge.errors import UserError
-from realm_edge.readers import Choices, cache, read_recording
+from realm_edge.readers import cache
+from realm_edge.readers.choices import Choices
 from realm_edge.readers.clock import Clock
 from realm_edge.readers.contents import Units
+from realm_edge.readers.reading import read_recording
 from realm_edge.recording import Recording
 from realm_edge.seal import sealed
 from realm_edge.table import Rows

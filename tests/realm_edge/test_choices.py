@@ -8,7 +8,8 @@ from click.testing import CliRunner
 from realm_edge import cli
 from realm_edge.errors import UserError
 from realm_edge.preparation import prepare
-from realm_edge.readers import Choices, fingerprint, lfp_rate, read_recording
+from realm_edge.readers.choices import Choices
+from realm_edge.readers.reading import fingerprint, lfp_rate, read_recording
 from realm_edge.session import load
 from realm_edge.settings import Settings
 from realm_edge.sources import Recordings, fitted
@@ -16,7 +17,7 @@ from tests.nwb_file import add_behavior, add_lfp, electrical_series, electrodes,
 
 pytestmark = pytest.mark.filterwarnings("ignore:The linked table for DynamicTableRegion")
 
-SETTINGS = Settings(window_bins=20)
+SETTINGS = Settings(window_bins=26)
 COUNTS = np.random.default_rng(0).integers(-500, 500, (30_000, 6), dtype=np.int16)
 T = np.arange(1500) / 50
 SPIKES = [np.array([1.0, 2.5, 29.0]), np.array([7.25])]
@@ -84,7 +85,7 @@ def test_channels_that_are_not_there(arrays, hand, take, leave, message):
 
 
 def test_the_command_line_takes_channels(arrays, hand, tmp_path):
-    (tmp_path / "short.toml").write_text("window_bins = 20")
+    (tmp_path / "short.toml").write_text("window_bins = 26")
     given = ["data", "--data", str(arrays), "--behavior-file", str(hand), "--config", str(tmp_path / "short.toml"), "--channels", "shank=1"]
     result = CliRunner().invoke(cli.main, [*given, "--without-channels", "ref", "--out", str(tmp_path / "run")])
     assert result.exit_code == 0, result.output
@@ -165,7 +166,7 @@ def test_spikes_from_another_file(arrays, hand, tmp_path, kind, offset):
 
 def test_other_files_through_the_command_line(arrays, tmp_path):
     hand, units = behavior_file(tmp_path, "csv", T - 5.0), units_file(tmp_path, "csv", 5.0)
-    (tmp_path / "short.toml").write_text("window_bins = 20")
+    (tmp_path / "short.toml").write_text("window_bins = 26")
     given = ["data", "--data", str(arrays), "--behavior-file", str(hand), "--units-file", str(units), "--sync-offset", "5"]
     result = CliRunner().invoke(cli.main, [*given, "--config", str(tmp_path / "short.toml"), "--out", str(tmp_path / "run")])
     assert result.exit_code == 0, result.output
@@ -241,7 +242,7 @@ def test_calibrated_rates_are_decoded(tmp_path, rate):
     add_behavior(file, velocity(seconds=20.0))
     path = write(tmp_path / "rate.nwb", file)
     assert lfp_rate(path) == rate
-    (tmp_path / "short.toml").write_text("window_bins = 20")
+    (tmp_path / "short.toml").write_text("window_bins = 26")
     result = CliRunner().invoke(
         cli.main, ["data", "--data", str(path), "--config", str(tmp_path / "short.toml"), "--out", str(tmp_path / "run")]
     )
@@ -259,14 +260,14 @@ def test_bands_that_the_rate_cannot_hold_are_left_out_and_said(tmp_path):
     add_lfp(file, np.random.default_rng(0).integers(-500, 500, (5000, 2), dtype=np.int16), rate=250.0)
     add_behavior(file, velocity(seconds=20.0))
     path = write(tmp_path / "slow.nwb", file)
-    (tmp_path / "short.toml").write_text("window_bins = 20")
+    (tmp_path / "short.toml").write_text("window_bins = 26")
     given = ["data", "--data", str(path), "--config", str(tmp_path / "short.toml")]
     result = CliRunner().invoke(cli.main, [*given, "--out", str(tmp_path / "run")])
     assert result.exit_code == 0, result.output
     said = " ".join(result.stderr.split())
     assert "LFP at 250 Hz has no 70 to 200 Hz: left out of the preset's bands; lfp.bands_hz in --config sets others" in said
     assert load(tmp_path / "run" / "data" / "slow.npz").features.shape[1] == 2 * 6
-    (tmp_path / "short.toml").write_text("window_bins = 20\n[lfp]\nbands_hz = [[2.0, 150.0]]")  # who asks for a band is told
+    (tmp_path / "short.toml").write_text("window_bins = 26\n[lfp]\nbands_hz = [[2.0, 150.0]]")  # who asks for a band is told
     result = CliRunner().invoke(cli.main, [*given, "--out", str(tmp_path / "other")])
     assert result.exit_code == 2 and "LFP at 250 Hz is too slow for a band up to 150 Hz: lower lfp.bands_hz" in result.stderr
 

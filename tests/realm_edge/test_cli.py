@@ -17,7 +17,7 @@ from click.testing import CliRunner, Result
 from firmware_sim import emulator
 from realm_edge import cli
 from realm_edge.files import write_text
-from realm_edge.readers import Choices
+from realm_edge.readers.choices import Choices
 from realm_edge.rundir import ORDER, PER_TARGET, RunDir
 from realm_edge.sources import Recordings
 from tests.nwb_file import electrical_series, electrodes, new_file, write
@@ -131,7 +131,7 @@ def test_a_broken_budget_is_status_1_after_the_report(stages: _Stages) -> None:
 
 def test_another_budget_simulates_again(stages: _Stages) -> None:
     _invoke("run", "--target", "cortex-m4")
-    Path("limits.toml").write_text("x = 1")
+    Path("limits.toml").write_text('[power_uw]\nlimit = 1\nsource = "x"')
     stages.calls.clear()
     assert _invoke("run", "--target", "cortex-m4", "--budget", "limits.toml").exit_code == 0
     assert stages.calls[0] == "simulate.cortex-m4"

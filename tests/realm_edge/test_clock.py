@@ -10,8 +10,8 @@ from realm_edge import cli
 from realm_edge.errors import UserError
 from realm_edge.preparation import prepare
 from realm_edge.readers import clock as clock_module
-from realm_edge.readers import read_recording
 from realm_edge.readers.clock import clock_of
+from realm_edge.readers.reading import read_recording
 from realm_edge.settings import Settings
 from tests.nwb_file import recording_file, velocity
 

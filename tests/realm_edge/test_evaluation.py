@@ -24,7 +24,7 @@ from realm_edge.evaluation.sweep import Plan, evaluate
 from realm_edge.evaluation.table import markdown
 from realm_edge.evaluation.tasks import shifted, split_features, tasks, with_labels
 from realm_edge.progress import Silent
-from realm_edge.readers import Choices
+from realm_edge.readers.choices import Choices
 from realm_edge.settings import PRESETS, Settings
 from realm_edge.sources import Recordings
 from realm_edge.training.material import gather

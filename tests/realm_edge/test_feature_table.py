@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from realm_edge import cli, feature_table
+from realm_edge import cli, feature_bins, feature_table
 from realm_edge.errors import UserError
 from realm_edge.progress import Silent
-from realm_edge.readers import Choices
+from realm_edge.readers.choices import Choices
 from realm_edge.rundir import RunDir
 from realm_edge.session import load
 from realm_edge.settings import Settings, changed
@@ -20,6 +20,10 @@ from realm_edge.streams import LFP
 from tests.feature_file import feature_file
 
 SETTINGS = Settings()
+
+
+def fitted(settings, path):
+    return feature_bins.fitted(settings, feature_table.seconds_a_bin(path, "power"), f"{path}: power")
 
 
 def recordings(*files: Path) -> Recordings:
@@ -35,10 +39,10 @@ def test_a_bin_is_a_row_and_windows_stay_as_long_in_seconds(tmp_path: Path) -> N
     session, bin_s = feature_table.read(path, "power", "force", SETTINGS, parts)
     assert (session.bins, session.train_end, session.validation_end, session.heldout) == (700, 350, 525, True)
     assert bin_s == pytest.approx(0.1) and not LFP.has_frontend(session)
-    fitted = feature_table.fitted(changed(SETTINGS, {"window_bins": 400}), path, "power")
-    assert (fitted.bin_ms, fitted.window_bins) == (100, 80)  # 8 s
-    assert feature_table.fitted(fitted, path, "power") == fitted
-    assert feature_table.fitted(changed(SETTINGS, {"window_bins": 60}), path, "power").window_bins == feature_table.SHORTEST_WINDOW
+    found = fitted(changed(SETTINGS, {"window_bins": 400}), path)
+    assert (found.bin_ms, found.window_bins) == (100, 80)  # 8 s
+    assert fitted(found, path) == found
+    assert fitted(changed(SETTINGS, {"window_bins": 60}), path).window_bins == feature_bins.SHORTEST_WINDOW
 
 
 @pytest.mark.parametrize(
@@ -51,7 +55,7 @@ def test_a_bin_is_a_row_and_windows_stay_as_long_in_seconds(tmp_path: Path) -> N
 def test_rows_that_make_no_bins(tmp_path: Path, rate, changes, message) -> None:
     path = feature_file(tmp_path / "grip.nwb", rate=rate)
     with pytest.raises(UserError, match=message):
-        feature_table.fitted(changed(SETTINGS, changes), path, "power")
+        fitted(changed(SETTINGS, changes), path)
 
 
 def test_files_that_are_no_feature_tables(tmp_path: Path) -> None:
@@ -64,7 +68,7 @@ def test_files_that_are_no_feature_tables(tmp_path: Path) -> None:
 
 def test_the_last_of_several_files_is_decoded_and_the_settings_split_them(tmp_path: Path) -> None:
     files = [feature_file(tmp_path / f"{name}.nwb", rows=1000) for name in ("monday", "tuesday")]
-    run = RunDir.create(tmp_path / "run", feature_table.fitted(SETTINGS, files[0], "power"))
+    run = RunDir.create(tmp_path / "run", fitted(SETTINGS, files[0]))
     summary = data.run(run, Silent(), recordings(*files))
     assert [one["seconds"] for one in summary["sessions"]] == [100.0, 100.0] and not summary["synthetic"]
     first, second = (load(run.file("data", f"{path.stem}.npz")) for path in files)
@@ -77,7 +81,7 @@ def test_the_last_of_several_files_is_decoded_and_the_settings_split_them(tmp_pa
 
 def test_recordings_of_features_that_are_too_short(tmp_path: Path) -> None:
     path = feature_file(tmp_path / "short.nwb", rows=200)
-    run = RunDir.create(tmp_path / "run", feature_table.fitted(SETTINGS, path, "power"))
+    run = RunDir.create(tmp_path / "run", fitted(SETTINGS, path))
     with pytest.raises(UserError, match=r"short\.nwb: its 20 s leave 16 bins for the validation part, less than one training window of 50"):
         data.run(run, Silent(), recordings(path))
 

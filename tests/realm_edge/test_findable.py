@@ -16,13 +16,14 @@ from realm_edge import cli
 from realm_edge.errors import UserError
 from realm_edge.inspection import inspect
 from realm_edge.preparation import prepare
-from realm_edge.readers import Choices, fingerprint, read_recording
+from realm_edge.readers.choices import Choices
+from realm_edge.readers.reading import fingerprint, read_recording
 from realm_edge.settings import Settings
 from tests.nwb_file import add_behavior, add_lfp, electrical_series, electrodes, new_file, recording_file, region, velocity, write
 
 pytestmark = pytest.mark.filterwarnings("ignore:The linked table for DynamicTableRegion")
 
-SETTINGS = Settings(window_bins=20)
+SETTINGS = Settings(window_bins=26)
 COUNTS = np.random.default_rng(0).integers(-500, 500, (30_000, 4), dtype=np.int16)
 SPEED = np.sin(np.arange(1500) / 50)
 
@@ -52,7 +53,7 @@ def test_behaviour_anywhere(tmp_path, place):
     recording = read_recording(path)  # the only one there is
     np.testing.assert_allclose(recording.behavior[:, 0], SPEED, rtol=1e-6)
     assert list(inspect(path).behaviors) == ["running_speed"]
-    (tmp_path / "short.toml").write_text("window_bins = 20")
+    (tmp_path / "short.toml").write_text("window_bins = 26")
     result = run("data", "--data", path, "--config", tmp_path / "short.toml", "--behavior", "running_speed", "--out", tmp_path / "run")
     assert result.exit_code == 0, result.output
 

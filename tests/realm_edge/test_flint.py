@@ -7,7 +7,8 @@ from scipy.io import savemat
 
 from realm_edge.cli import main
 from realm_edge.errors import UserError
-from realm_edge.readers import Choices, read_recording
+from realm_edge.readers.choices import Choices
+from realm_edge.readers.reading import read_recording
 
 TRIALS, SECONDS, START = 3, 2.0, 30.0
 RNG = np.random.default_rng(0)

@@ -11,9 +11,10 @@ from realm_edge.errors import UserError
 from realm_edge.files import sha256_file
 from realm_edge.inspection import convert, inspect
 from realm_edge.preparation import prepare
-from realm_edge.readers import Choices, fingerprint, read_recording
+from realm_edge.readers.choices import Choices
+from realm_edge.readers.reading import fingerprint, read_recording
 from realm_edge.resample import Resampler, to_counts
-from realm_edge.settings import LfpSettings, Settings
+from realm_edge.settings import LfpSettings, Settings, changed
 
 RATE = 24414.0625
 FITTED = 24414.062  # Hz; six seconds of time stamps tell no more of it
@@ -174,7 +175,7 @@ def test_short_gaps_are_filled_and_long_ones_are_pauses(tmp_path):
 
 
 def test_a_session_is_prepared_with_the_delay_told(session):
-    settings = Settings(window_bins=20)
+    settings = changed(Settings(), {"window_bins": 20, "pretrain": {"block_bins": (2, 10)}})
     recording = read_recording(session, Choices(("cursor_velocity",)), settings)
     made = prepare(recording, settings, heldout=True)
     assert made.resampling_delay_s == pytest.approx(Resampler(RATE, 1000).delay_s, rel=1e-6) and made.resampling_delay_s > 0
@@ -193,7 +194,7 @@ def test_the_fingerprint_is_of_both_files(session):
 
 def test_conversion_keeps_what_the_raw_signal_told(session, tmp_path):
     convert(session, tmp_path / "one.realm", Settings())
-    settings, choices = Settings(window_bins=20), Choices(("finger_velocity",))
+    settings, choices = changed(Settings(), {"window_bins": 20, "pretrain": {"block_bins": (2, 10)}}), Choices(("finger_velocity",))
     direct, stored = (read_recording(path, choices) for path in (session, tmp_path / "one.realm"))
     np.testing.assert_array_equal(stored.behavior, direct.behavior)
     one, other = (prepare(recording, settings, heldout=True) for recording in (direct, stored))

@@ -10,7 +10,9 @@ import pytest
 from realm_edge import frontend, table
 from realm_edge.inspection import convert
 from realm_edge.preparation import prepare, prepare_in
-from realm_edge.readers import Choices, cache, read_recording
+from realm_edge.readers import cache
+from realm_edge.readers.choices import Choices
+from realm_edge.readers.reading import read_recording
 from realm_edge.session import load, save
 from realm_edge.settings import Settings
 from realm_edge.table import Rows, blocks, rows_of_npy, rows_of_npz, write_npy
@@ -18,7 +20,7 @@ from tests.nwb_file import recording_file, velocity
 
 pytestmark = pytest.mark.filterwarnings("ignore:The linked table for DynamicTableRegion")
 
-SETTINGS = Settings(window_bins=20)
+SETTINGS = Settings(window_bins=26)
 CHANNELS, RATE = 32, 2000.0
 
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from realm_edge.errors import UserError
-from realm_edge.readers import Choices, read_recording
+from realm_edge.readers.choices import Choices
+from realm_edge.readers.reading import read_recording
 
 RNG = np.random.default_rng(0)
 COUNTS = RNG.integers(-2000, 2000, (400, 3), dtype=np.int16)

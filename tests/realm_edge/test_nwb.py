@@ -9,9 +9,10 @@ from pynwb.ecephys import LFP
 
 from realm_edge.errors import UserError
 from realm_edge.progress import Silent
-from realm_edge.readers import Choices, read_recording
+from realm_edge.readers.choices import Choices
+from realm_edge.readers.reading import read_recording
 from realm_edge.rundir import RunDir
-from realm_edge.settings import Settings
+from realm_edge.settings import Settings, changed
 from realm_edge.sources import Recordings
 from realm_edge.stages import data as stage
 from tests.nwb_file import add_behavior, add_lfp, electrical_series, electrodes, new_file, region, velocity, write
@@ -230,7 +231,10 @@ def test_the_data_stage_tells_of_gaps_choices_and_masks(tmp_path):
         file.add_acquisition(electrical_series(name, COUNTS, on, timestamps=times))
     add_behavior(file, velocity())
     path = write(tmp_path / "a.nwb", file)
-    settings, heard = Settings(window_bins=1), Heard()
+    settings, heard = (
+        changed(Settings(), {"window_bins": 2, "pretrain": {"block_bins": (1, 1)}, "split": {"train": 0.6, "validation": 0.2}}),
+        Heard(),
+    )
     summary = stage.run(RunDir.create(tmp_path / "run", settings), heard, Recordings((path,)))
     assert summary["sessions"][0]["bad_channels"] == [1]
     assert summary["sessions"][0]["provenance"]["lfp_series"] == "probe_a"

@@ -11,7 +11,8 @@ from realm_edge.cutting import split
 from realm_edge.errors import UserError
 from realm_edge.frontend import design, lfp_features
 from realm_edge.preparation import prepare
-from realm_edge.readers import Choices, read_recording
+from realm_edge.readers.choices import Choices
+from realm_edge.readers.reading import read_recording
 from realm_edge.recording import Recording
 from realm_edge.segments import bounds
 from realm_edge.session import load, save
@@ -21,7 +22,7 @@ from tests.nwb_file import add_behavior, electrical_series, electrodes, new_file
 
 pytestmark = pytest.mark.filterwarnings("ignore:The linked table for DynamicTableRegion")
 
-SETTINGS = Settings(window_bins=20)
+SETTINGS = Settings(window_bins=26)
 COUNTS = np.random.default_rng(0).integers(-500, 500, (40_000, 3), dtype=np.int16)
 CLOCK = np.arange(8000) / 100  # s; the behaviour is the time itself, so that alignment shows
 
@@ -108,7 +109,7 @@ def test_trials_of_nwb_through_the_command_line(tmp_path):
     path = write(tmp_path / "tr.nwb", file)
     shown = CliRunner().invoke(cli.main, ["data", "inspect", str(path)])
     assert "intervals  trials: 10; --segments trials makes them segments" in shown.stdout
-    (tmp_path / "short.toml").write_text("window_bins = 20")
+    (tmp_path / "short.toml").write_text("window_bins = 26")
     arguments = [
         "data",
         "--data",
@@ -229,6 +230,6 @@ def test_a_late_answer_does_not_look_into_the_segment_before():
         lfp_rate=1000.0,
         lfp_stretches=((0, 15_000, 0.0), (15_000, 40_000, 25.0)),
     )
-    session = prepare(made, Settings(window_bins=20, output_delay_ms=300), heldout=True)
+    session = prepare(made, Settings(window_bins=26, output_delay_ms=300), heldout=True)
     unknown = np.flatnonzero(np.isnan(session.targets[:, 0]))
     assert unknown.tolist() == [*range(14), *range(750, 764)]  # before the behaviour, and before the segment, starts

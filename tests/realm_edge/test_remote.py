@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from realm_edge.errors import UserError
-from realm_edge.readers import fingerprint, name_of, read_recording
+from realm_edge.readers.reading import fingerprint, name_of, read_recording
 from tests.nwb_file import recording_file, velocity
 
 pytest.importorskip("remfile", reason="remfile is not installed: pip install 'realm-edge[formats]'")

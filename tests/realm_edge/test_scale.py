@@ -9,7 +9,8 @@ from click.testing import CliRunner
 
 from realm_edge import cli
 from realm_edge.preparation import prepare
-from realm_edge.readers import Choices, read_recording
+from realm_edge.readers.choices import Choices
+from realm_edge.readers.reading import read_recording
 from realm_edge.settings import Settings
 from tests.nwb_file import add_behavior, electrical_series, electrodes, new_file, recording_file, region, velocity, write
 

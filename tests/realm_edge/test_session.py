@@ -9,7 +9,7 @@ from realm_edge.files import read_json
 from realm_edge.frontend import design, lfp_features, running_z
 from realm_edge.preparation import prepare
 from realm_edge.progress import Silent
-from realm_edge.readers import Choices
+from realm_edge.readers.choices import Choices
 from realm_edge.recording import Recording
 from realm_edge.rundir import RunDir
 from realm_edge.session import broadband_block, load, save

@@ -7,8 +7,10 @@ import pandas as pd
 import pytest
 
 from realm_edge.errors import UserError
-from realm_edge.readers import Choices, read_recording, sheets
+from realm_edge.readers import sheets
+from realm_edge.readers.choices import Choices
 from realm_edge.readers.contents import Request
+from realm_edge.readers.reading import read_recording
 
 T = np.arange(1500) / 50
 

@@ -12,14 +12,15 @@ from realm_edge.behavior import wraps
 from realm_edge.errors import UserError
 from realm_edge.inspection import inspect
 from realm_edge.preparation import prepare
-from realm_edge.readers import Choices, read_recording
+from realm_edge.readers.choices import Choices
+from realm_edge.readers.reading import read_recording
 from realm_edge.settings import Settings
 from tests.lab_files import spikeglx
 from tests.nwb_file import add_behavior, add_lfp, new_file, recording_file, velocity, write
 
 pytestmark = pytest.mark.filterwarnings("ignore:The linked table for DynamicTableRegion")
 
-SETTINGS = Settings(window_bins=20)
+SETTINGS = Settings(window_bins=26)
 COUNTS = np.random.default_rng(0).integers(-500, 500, (40_000, 4), dtype=np.int16)
 T = np.arange(2000) / 50
 PAIR = np.stack([np.sin(T), np.cos(T)], axis=1)
@@ -54,7 +55,7 @@ def test_behaviour_that_is_missing_in_its_stamps(tmp_path):
     assert session.provenance["behavior_gaps"].endswith(
         "0 samples are NaN, 1 gap(s) in its time stamps; interpolated up to 1 s, 150 bins left unknown"
     )
-    (tmp_path / "short.toml").write_text("window_bins = 20")
+    (tmp_path / "short.toml").write_text("window_bins = 26")
     said = " ".join(run("data", "--data", path, "--config", tmp_path / "short.toml", "--out", tmp_path / "run").stderr.split())
     assert "a: behaviour: 0 samples are NaN, 1 gap(s) in its time stamps" in said
 

@@ -1,0 +1,85 @@
+"""Faults of the machine in one line: a full disk, a quota, rights, names that are too long, memory that is used up."""
+
+import errno
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from realm_edge.errors import UserError
+from realm_edge.files import cache_folder
+
+_KEPT = "what is finished is kept, and the same command goes on from there"
+_ELSEWHERE = "name another place with --out, TMPDIR or XDG_CACHE_HOME"
+_FULL = f"free some, or {_ELSEWHERE}; {_KEPT}"
+_RIGHTS = f"change its rights, or {_ELSEWHERE}"
+_REMEDIES = {
+    errno.ENOSPC: f"no space is left there: {_FULL}",
+    errno.EDQUOT: f"your quota is used up there: {_FULL}",
+    errno.EFBIG: f"the file would be larger than this system allows: raise the limit (ulimit -f), or {_ELSEWHERE}; {_KEPT}",
+    errno.EROFS: f"the place is read-only: {_ELSEWHERE}",
+    errno.EACCES: f"permission denied: {_RIGHTS}",
+    errno.EPERM: f"not permitted: {_RIGHTS}",
+    errno.ENAMETOOLONG: "the name is longer than the file system allows: use a shorter one",
+    errno.EMFILE: f"too many open files: raise the limit (ulimit -n); {_KEPT}",
+    errno.EIO: f"the device failed: look at its log (dmesg), or {_ELSEWHERE}; {_KEPT}",
+}
+# Closing a file that could not be written fails once more, with an error of its own: these lie behind it.
+_BEHIND = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
+_SCARCE = 1 << 20  # bytes; a place with less is full
+
+
+def fault(error: BaseException | None) -> OSError | MemoryError | None:
+    """The fault of the machine that an exception is, or that lies behind it; None where it is a bug."""
+    if isinstance(error, OSError | MemoryError):
+        return error
+    if isinstance(error, RuntimeError) and ("allocate memory" in str(error) or "out of memory" in str(error)):  # torch's
+        return MemoryError()
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in _BEHIND:
+            return error
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def told(error: OSError | MemoryError) -> str:
+    """One line: where, what, and what to do."""
+    if isinstance(error, MemoryError):
+        return f"memory is used up: end other programs, or lower the sizes, batch or window_bins in --config; {_KEPT}"
+    where = str(error.filename) if error.filename is not None else _place(error)
+    what = _REMEDIES.get(error.errno or 0) or error.strerror or " ".join(str(error).split()) or type(error).__name__
+    return f"{where}: {what}"
+
+
+def _place(error: OSError) -> str:
+    """Where a file without a name lies."""
+    if _is_stdout():
+        return "standard output"
+    places = _temporary()
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        places = [place for place in places if shutil.disk_usage(place).free < _SCARCE] or places
+    return "a temporary file in " + " or ".join(str(place) for place in places) if places else "a file without a name"
+
+
+def _temporary() -> list[Path]:
+    """The directories that files without a name are made in."""
+    found = []
+    for where in (lambda: Path(tempfile.gettempdir()), cache_folder, lambda: Path("/dev/shm")):
+        try:
+            found.append(where())
+        except (OSError, UserError):
+            continue  # there is none
+    return [place for place in found if place.is_dir()]
+
+
+def _is_stdout() -> bool:
+    """Whether what was said cannot be written; it is then dropped, or Python would try once more at its end, and complain."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+        return True
+    return False

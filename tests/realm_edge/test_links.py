@@ -1,0 +1,163 @@
+"""Nothing is read from outside of a recording: what it leads to lies beside it, or it is refused before anything is read."""
+
+import json
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from realm_edge import cli
+from realm_edge.errors import UserError
+from realm_edge.readers import neo_formats
+from realm_edge.readers.contents import Request
+from realm_edge.readers.links import check_zarr, linked_files
+from realm_edge.readers.reading import fingerprint, read_recording
+from tests import lab_files
+from tests.nwb_file import recording_file, velocity
+
+pytestmark = pytest.mark.filterwarnings("ignore:The linked table for DynamicTableRegion")
+
+COUNTS = np.random.default_rng(0).integers(-500, 500, (30_000, 4), dtype=np.int16)
+T = np.arange(1500) / 50
+LFP = "processing/ecephys/LFP/lfp"
+
+
+def values_elsewhere(folder, kind, where):
+    """A recording whose LFP lies in another file, which ``where`` names; gives both."""
+    other = (folder / "rec" / where).resolve()
+    (folder / "rec").mkdir()
+    other.parent.mkdir(exist_ok=True)
+    path = recording_file(folder / "rec" / "a.nwb", 0 * COUNTS, velocity("hand", np.sin(T), timestamps=T))
+    with h5py.File(path, "a") as file:
+        attributes = dict(file[f"{LFP}/data"].attrs)
+        del file[f"{LFP}/data"]
+        match kind:
+            case "external link":
+                file[f"{LFP}/data"] = h5py.ExternalLink(where, "/data")
+            case "external storage":
+                file[LFP].create_dataset("data", COUNTS.shape, COUNTS.dtype, external=[(where, 0, COUNTS.nbytes)])
+            case "virtual dataset":
+                layout = h5py.VirtualLayout(COUNTS.shape, COUNTS.dtype)
+                layout[:] = h5py.VirtualSource(where, "data", COUNTS.shape)
+                file[LFP].create_virtual_dataset("data", layout)
+        if kind != "external link":
+            file[f"{LFP}/data"].attrs.update(attributes)
+    if kind == "external storage":
+        COUNTS.tofile(other)
+    else:
+        with h5py.File(other, "w") as file:
+            file.create_dataset("data", data=COUNTS).attrs.update(attributes)
+    return path, other
+
+
+KINDS = ["external link", "external storage", "virtual dataset"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_values_outside_of_the_folder_are_refused(tmp_path, kind):
+    path, _ = values_elsewhere(tmp_path, kind, "../outside/secret")
+    for command in (
+        ["data", "inspect", path],
+        ["data", "--data", path, "--out", tmp_path / "run"],
+        ["data", "convert", path, tmp_path / "a.realm"],
+    ):
+        result = CliRunner().invoke(cli.main, [str(word) for word in command])
+        assert (
+            result.exit_code == 2
+            and "a.nwb: it links to '../outside/secret', which does not lie beside it: it was not read" in result.stderr
+        )
+    assert not (tmp_path / "a.realm").exists() and not list((tmp_path / "run").rglob("*.npz"))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_values_beside_the_file_are_read_and_in_its_fingerprint(tmp_path, monkeypatch, kind):
+    monkeypatch.chdir(tmp_path)
+    path, other = values_elsewhere(tmp_path, kind, "beside")
+    if kind == "external storage":
+        monkeypatch.chdir(path.parent)  # HDF5 takes such names as of where the program runs
+    assert linked_files(path) == [path.parent / "beside"]
+    np.testing.assert_array_equal(np.asarray(read_recording(path).lfp), COUNTS)
+    before = fingerprint(path)
+    content = bytearray(other.read_bytes())
+    content[len(content) // 2] ^= 1
+    other.write_bytes(content)
+    assert fingerprint(path) != before
+
+
+def test_a_link_is_not_looked_for_where_the_program_runs(tmp_path, monkeypatch):
+    (tmp_path / "rec").mkdir()
+    with h5py.File(tmp_path / "rec" / "a.h5", "w") as file:
+        file["x"] = h5py.ExternalLink("secret.h5", "/x")
+    assert linked_files(tmp_path / "rec" / "a.h5") == [tmp_path / "rec" / "secret.h5"]
+    (tmp_path / "secret.h5").touch()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=r"a\.h5: it links to 'secret\.h5', which is not there beside it: put it there"):
+        linked_files(tmp_path / "rec" / "a.h5")
+
+
+def test_a_link_of_a_link_counts(tmp_path):
+    """The file beside leads on to one outside."""
+    (tmp_path / "rec").mkdir()
+    with h5py.File(tmp_path / "rec" / "a.h5", "w") as file:
+        file["x"] = h5py.ExternalLink("b.h5", "/x")
+    with h5py.File(tmp_path / "rec" / "b.h5", "w") as file:
+        file["x"] = h5py.ExternalLink("../secret.h5", "/x")
+    with pytest.raises(UserError, match=r"b\.h5: it links to '\.\./secret\.h5', which does not lie beside it"):
+        linked_files(tmp_path / "rec" / "a.h5")
+
+
+def test_links_that_go_round_and_symbolic_links(tmp_path):
+    folder = tmp_path / "rec"
+    folder.mkdir()
+    for name, other in (("a", "b"), ("b", "a")):
+        with h5py.File(folder / f"{name}.h5", "w") as file:
+            file.create_group("g")["round"] = file["/"]  # a group within itself
+            file["x"] = h5py.ExternalLink(f"{other}.h5", "/x")
+    assert linked_files(folder / "a.h5") == [folder / "b.h5"]
+    (tmp_path / "secret.h5").touch()
+    (folder / "b.h5").unlink()
+    (folder / "b.h5").symlink_to(tmp_path / "secret.h5")
+    with pytest.raises(UserError, match=r"a\.h5: it links to 'b\.h5', which does not lie beside it"):
+        linked_files(folder / "a.h5")
+
+
+def test_zarr_leads_nowhere_else(tmp_path):
+    path = tmp_path / "a.nwb.zarr"
+    (path / "acquisition").mkdir(parents=True)
+    link = {"zarr_link": [{"name": "lfp", "source": ".", "path": "/x"}]}
+    attributes = path / "acquisition" / ".zattrs"
+    attributes.write_text(json.dumps(link))
+    check_zarr(path)
+    link["zarr_link"][0]["source"] = "../secret.nwb.zarr"
+    attributes.write_text(json.dumps(link))
+    with pytest.raises(UserError, match=r"\.zattrs: it links to '\.\./secret\.nwb\.zarr', which does not lie beside it"):
+        check_zarr(path)
+    attributes.unlink()
+    (tmp_path / "secret").write_text("x")
+    (path / "acquisition" / "0.0").symlink_to(tmp_path / "secret")
+    with pytest.raises(UserError, match=r"a\.nwb\.zarr: acquisition/0\.0 is a link to outside of it"):
+        check_zarr(path)
+
+
+def test_open_ephys_names_folders_below_its_own(tmp_path):
+    numbers = np.arange(300)
+    folder = lab_files.open_ephys(tmp_path / "rat", 30000.0, COUNTS[:300, :3], numbers, numbers / 30000, [(0.001, 0.002)])
+    neo_formats.read(folder, Request(0.02))
+    (said,) = folder.rglob("structure.oebin")
+    content = json.loads(said.read_text())
+    content["continuous"][0]["folder_name"] = "../../../../secret/"
+    said.write_text(json.dumps(content))
+    with pytest.raises(UserError, match=r"structure\.oebin: it links to '\.\./\.\./\.\./\.\./secret/', which does not lie beside it"):
+        neo_formats.read(folder, Request(0.02))
+    said.write_text("[" * 100_000)
+    with pytest.raises(UserError, match=r"structure\.oebin: not readable as JSON of Open Ephys \(RecursionError\)"):
+        neo_formats.read(folder, Request(0.02))
+
+
+def test_the_file_itself_may_be_a_symbolic_link(tmp_path):
+    path = recording_file(tmp_path / "store.nwb", COUNTS, velocity("hand", np.sin(T), timestamps=T))
+    Path(tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "a.nwb").symlink_to(path)
+    assert read_recording(tmp_path / "sub" / "a.nwb").name == "a"
