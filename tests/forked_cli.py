@@ -50,7 +50,7 @@ class Server:
 def serving() -> Iterator[Server]:
     """Start the process, and end it."""
     root = Path(__file__).parents[1]
-    command = [sys.executable, str(Path(__file__))]
+    command = [sys.executable, "-P", str(Path(__file__))]  # -P: tests/ holds folders with the names of the packages
     environment = {**os.environ, "PYTHONPATH": str(root)}
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment, cwd=root) as process:
         try:
