@@ -132,8 +132,11 @@ def test_without_a_home_directory_the_remedy_is_told(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(("place", "what"), [("/dev/null/home", "no directory"), ("/proc", "")])
 def test_a_cache_that_cannot_be_written_is_named(tmp_path, place, what):
-    line = one_line(realm_edge(tmp_path, "train", "--out", "run", XDG_CACHE_HOME=place))
-    assert line.startswith(place) and what in line
+    times = np.arange(1000) / 50
+    np.savez(tmp_path / "a.npz", lfp=np.ones((20_000, 2), np.int16), lfp_rate=1000, behavior=np.sin(times), behavior_times=times)
+    said = realm_edge(tmp_path, "data", "--data", "a.npz", "--out", "run", XDG_CACHE_HOME=place)
+    line = said[1].splitlines()[-1].removeprefix("realm-edge: error: ")
+    assert said[0] == 2 and line.startswith(place) and what in line
 
 
 def test_a_locale_without_signs_does_not_stop_a_command(tmp_path):
