@@ -24,8 +24,10 @@ from pathlib import Path
 from typing import IO, Any
 
 from realm_edge.errors import UserError
+from realm_edge.faults import told
 from realm_edge.interrupt import Ended, told_to_end
 from realm_edge.progress import Progress, Silent
+from realm_edge.readers.remote import shown
 
 MEMORY_BYTES = 4 << 30  # of its own; pages of files that are mapped do not count
 SECONDS = 25.0  # that reading may take,
@@ -88,7 +90,7 @@ class _Child:
         self.idle = True
 
     def call(self, function: str, arguments: Sequence[Any], files: Sequence[Path], progress: Progress) -> Any:
-        label = str(files[0])
+        label = shown(files[0])
         until = time.monotonic() + _seconds(files)
         self.idle = False
         try:
@@ -118,7 +120,7 @@ class _Child:
             if not ready:
                 self._process.kill()
                 raise UserError(
-                    f"{files[0]}: reading it did not end within {_seconds(files):.0f} s: it is damaged: export or download it again"
+                    f"{shown(files[0])}: reading it did not end within {_seconds(files):.0f} s: it is damaged: export or download it again"
                 )
             part = os.read(self._process.stdout.fileno(), 1 << 16)
             if not part:
@@ -226,7 +228,8 @@ def _answered(answers: IO[str], function: str, arguments: Sequence[Any], label: 
             f"{label}: reading it takes more than {MEMORY_BYTES >> 30} GiB of memory: store it without compression, or in parts",
         )
     except OSError as error:
-        _say(answers, "fault", f"{error.filename or label}: {error.strerror or error}")
+        place = f"{label}: " if error.filename is None else ""
+        _say(answers, "fault", place + told(error))
     except Exception as error:
         reason = " ".join(str(error).split())[:_SHOWN]
         _say(answers, "fault", f"{label}: not readable ({type(error).__name__}: {reason}): export it again, or report it with the file")

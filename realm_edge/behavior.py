@@ -11,6 +11,7 @@ SAME_TIME_S = 1e-6  # two clock readings closer than this are the same
 _TURNS = {"rad": 2 * np.pi, "radian": 2 * np.pi, "radians": 2 * np.pi, "deg": 360.0, "degree": 360.0, "degrees": 360.0, "°": 360.0}
 
 _WIDE_STEP = 1.5  # periods between two samples that make a gap
+CODE = "code"  # unit of numbers that name something: between two of them the one before holds
 _NO_UNIT = ("", "a.u.", "n.a.", "unknown", "1")
 
 
@@ -61,7 +62,7 @@ def interpolated(
     unit: str,
     edges: NDArray[np.float64] | None = None,
 ) -> NDArray[np.float64]:
-    """Behaviour at some times, linear between two samples, the shorter way round where an angle wraps.
+    """Behaviour at some times, linear between two samples, the shorter way round where an angle wraps; codes hold until the next.
 
     A value is known where the known samples on both sides (or one right at the time) are no further apart than :data:`GAP_S` and one
     sampling period. Where an edge lies between the two, the one before is held, for up to a period: no value looks beyond an edge.
@@ -90,8 +91,9 @@ def interpolated(
     inside = (before >= 0) & (after < len(at))
     before, after = np.maximum(before, 0), np.minimum(after, len(at) - 1)
     inside &= at[after] - at[before] <= GAP_S + period
+    codes = np.array([one == CODE for one in units_of_columns(unit, x.shape[1])])
     for column in range(x.shape[1]):
-        out[:, column] = np.interp(times, at, x[:, column])
+        out[:, column] = x[before, column] if codes[column] else np.interp(times, at, x[:, column])
     if edges is not None:
         crossed = np.searchsorted(edges, at[before] + SAME_TIME_S) < np.searchsorted(edges, at[after] - SAME_TIME_S)
         out[crossed] = x[before[crossed]]

@@ -2,10 +2,11 @@
 
 The only module of this package that reaches into ``export``, ``quantization`` and ``firmware_sim``; it does so inside the
 commands, so that ``--help`` is fast. Exit status: 0; 1 a budget or bound is broken, bits differ or a required tool is missing;
-2 the input is wrong; 130 interrupted; 143 and 129 ended by SIGTERM and SIGHUP.
+2 the input is wrong or the machine fails; 130 interrupted; 143 and 129 ended by SIGTERM and SIGHUP.
 """
 
 import json
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -38,6 +39,7 @@ from realm_edge.cli_options import (
 from realm_edge.cli_text import compared, verdict, verified
 from realm_edge.errors import UserError
 from realm_edge.faults import fault, told
+from realm_edge.files import cache_folder
 from realm_edge.interrupt import Ended, told_to_end
 from realm_edge.torchrun import leads, processes
 
@@ -108,6 +110,8 @@ def main(ctx: click.Context) -> None:
     The stages follow one another: data, train, export, quantize, compile, simulate, report. Each leaves its files in the
     directory of the run; `run` performs all that are not done yet.
     """
+    # Libraries keep caches too, and would fail, or warn at length, where there is no home directory.
+    os.environ.setdefault("MPLCONFIGDIR", str(cache_folder() / "matplotlib"))
     if processes() > 1 and ctx.invoked_subcommand != "train":
         raise UserError(f"torchrun started {processes()} processes of '{ctx.invoked_subcommand}': only 'train' can use more than one")
 

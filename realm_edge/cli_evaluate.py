@@ -22,6 +22,7 @@ from realm_edge.cli_options import (
     options,
     settings_of,
 )
+from realm_edge.lock import held
 
 if TYPE_CHECKING:
     from realm_edge.evaluation.sweep import Plan
@@ -49,7 +50,9 @@ def evaluate(out: Path, as_json: bool, **given: Any) -> None:
     from realm_edge.evaluation.table import markdown
     from realm_edge.progress import Terminal
 
-    summary = compare(_plan("evaluate", **given), out, Terminal())
+    plan = _plan("evaluate", **given)
+    click.get_current_context().with_resource(held(out))
+    summary = compare(plan, out, Terminal())
     click.echo(json.dumps(summary, indent=2) if as_json else markdown(summary))
 
 
@@ -73,6 +76,7 @@ def study(name: str, out: Path | None, as_json: bool, **given: Any) -> None:
     from realm_edge.progress import Terminal
 
     plan, folder = _plan("study", name, **given), out or Path("runs") / f"study-{name}"
+    click.get_current_context().with_resource(held(folder))
     if name == stability.NAME:
         summary, markdown = stability.run(plan, folder, Terminal()), stability_output.markdown
     else:

@@ -138,7 +138,8 @@ def split(bins: int, settings: Settings, heldout: bool, label: str, starts: Star
         needed = math.ceil(settings.window_bins / share * settings.bin_ms / 1000)
         raise UserError(
             f"{label}: its {bins * settings.bin_ms / 1000:g} s leave {parts[shortest]} bins for the {shortest} part, less than one "
-            f"training window of {settings.window_bins} bins: use a recording of {needed} s or more, or lower window_bins"
+            f"training window of {settings.window_bins} bins: use a recording of {needed} s or more, or lower window_bins (and "
+            "pretrain.block_bins, which stay below it)"
         )
     return train_end, validation_end
 

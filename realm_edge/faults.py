@@ -1,10 +1,9 @@
 """Faults of the machine in one line: a full disk, a quota, rights, names that are too long, memory that is used up."""
 
 import errno
-import os
 import shutil
-import sys
 import tempfile
+import traceback
 from pathlib import Path
 
 from realm_edge.errors import UserError
@@ -21,6 +20,7 @@ _REMEDIES = {
     errno.EROFS: f"the place is read-only: {_ELSEWHERE}",
     errno.EACCES: f"permission denied: {_RIGHTS}",
     errno.EPERM: f"not permitted: {_RIGHTS}",
+    errno.ENOTDIR: f"a part of the path is no directory: {_ELSEWHERE}",
     errno.ENAMETOOLONG: "the name is longer than the file system allows: use a shorter one",
     errno.EMFILE: f"too many open files: raise the limit (ulimit -n); {_KEPT}",
     errno.EIO: f"the device failed: look at its log (dmesg), or {_ELSEWHERE}; {_KEPT}",
@@ -54,8 +54,11 @@ def told(error: OSError | MemoryError) -> str:
 
 def _place(error: OSError) -> str:
     """Where a file without a name lies."""
-    if _is_stdout():
+    frames = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)] or [""]
+    if frames[-1] == "click.utils":  # click.echo
         return "standard output"
+    if frames[-1].startswith("rich."):  # progress
+        return "standard error"
     places = _temporary()
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         places = [place for place in places if shutil.disk_usage(place).free < _SCARCE] or places
@@ -71,15 +74,3 @@ def _temporary() -> list[Path]:
         except (OSError, UserError):
             continue  # there is none
     return [place for place in found if place.is_dir()]
-
-
-def _is_stdout() -> bool:
-    """Whether what was said cannot be written; it is then dropped, or Python would try once more at its end, and complain."""
-    try:
-        sys.stdout.flush()
-    except OSError:
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
-        os.close(nowhere)
-        return True
-    return False

@@ -6,15 +6,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from realm_edge.behavior import interpolated, transformed
 from realm_edge.errors import UserError
-from realm_edge.readers import nwb
+from realm_edge.readers import alignment, nwb
 from realm_edge.readers.choices import pick
-from realm_edge.readers.contents import Request
+from realm_edge.readers.contents import Contents, Request
 from realm_edge.readers.reading import fingerprint
 from realm_edge.recording import BehaviorSeries
 from realm_edge.session import Session, save
 from realm_edge.settings import Settings
+from realm_edge.targets import check_parts, targets_of
 
 _MAX_JITTER = 0.01  # of a bin, by which the clock of the features may stray
 
@@ -36,16 +36,26 @@ def read(path: Path, features: str, behavior: str | None, settings: Settings, sp
     Raises:
         UserError: the file cannot be read or has no such series; features that are not finite; a clock with gaps.
     """
-    series = _series(path)
+    contents = _contents(path)
+    series = contents.behaviors
     inputs, times = _features(series, features, path)
     others = [name for name in series if name != features]
     if behavior is None and len(others) != 1:
         raise UserError(f"{path}: {len(others)} series beside the features ({', '.join(sorted(others))}): choose one with --behavior")
     name, target = pick(series, others[0] if behavior is None else behavior, "--behavior", str(path))
-    found = target()
-    known = interpolated(found.times, found.values, times - settings.output_delay_ms / 1000, found.unit)
-    targets, names, unit = transformed(known, found, settings.behavior_transform, str(path))
+    if name == features:
+        raise UserError(f"{path}: {name}: it cannot be features and behaviour at once: choose another series with --behavior")
+    found, label, bin_s = target(), f"{path}: {name}", _bin_s(times)
+    notes = {"file": str(path), "sha256": fingerprint(path), "feature_series": features, "behavior_series": name}
+    outside = alignment.checked(found.times, [(times[0] - bin_s, times[-1])], "behaviour samples", "", 1 / bin_s, label)
+    notes |= {"behavior_outside": outside} if outside else {}
     train_end, validation_end = split(len(inputs))
+    void = (times[:, None] > contents.invalid[:, 0]) & (times[:, None] - bin_s < contents.invalid[:, 1])  # (rows, intervals)
+    valid = np.asarray(~void.any(axis=1))
+    at = times - settings.output_delay_ms / 1000
+    edges = at[[train_end - 1, validation_end - 1]] if 0 < train_end < validation_end else np.zeros(0)
+    targets, names, unit = targets_of(found, settings, at, edges, valid, valid, label, notes)
+    check_parts(targets, names, {"training": train_end, "validation": validation_end, "test": len(targets)}, label, notes)
     session = Session(
         name=path.stem,
         heldout=True,
@@ -62,9 +72,11 @@ def read(path: Path, features: str, behavior: str | None, settings: Settings, sp
         spike_source="none",
         spike_threshold=None,
         broadband=None,
-        provenance={"file": str(path), "sha256": fingerprint(path), "feature_series": features, "behavior_series": name},
+        provenance=notes,
+        starts=np.concatenate([[0], np.flatnonzero(np.diff(valid)) + 1]),
+        valid=valid,
     )
-    return session, _bin_s(times)
+    return session, bin_s
 
 
 def write(out: Path, path: Path, features: str, behavior: str | None, settings: Settings, split: Split) -> float:
@@ -80,14 +92,13 @@ def seconds_a_bin(path: Path, features: str) -> float:
     Raises:
         UserError: as :func:`read`.
     """
-    return _bin_s(_features(_series(path), features, path)[1])
+    return _bin_s(_features(_contents(path).behaviors, features, path)[1])
 
 
-def _series(path: Path) -> Mapping[str, Callable[[], BehaviorSeries]]:
-    """Every series of the file that is no voltage."""
+def _contents(path: Path) -> Contents:
     if not path.is_file():
         raise UserError(f"{path}: no such file")
-    return nwb.read(path, Request(0.0)).behaviors
+    return nwb.read(path, Request(0.0))
 
 
 def _features(series: Mapping[str, Callable[[], BehaviorSeries]], name: str, path: Path) -> tuple[NDArray[np.float32], NDArray[np.float64]]:

@@ -29,17 +29,29 @@ def replacing(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(_partial_name(path.name))
     try:
-        yield partial
-        _to_disk(partial)
-        os.replace(partial, path)
-        _to_disk(path.parent)
-    except OSError as error:
-        if error.filename is None or os.fspath(error.filename) == str(partial):
-            error.filename = str(path)
-        raise
+        with naming(path, instead_of=partial):
+            yield partial
+            _to_disk(partial)
+            os.replace(partial, path)
+            _to_disk(path.parent)
     finally:
         with suppress(OSError):  # what went wrong before is what is told
             partial.unlink()
+
+
+@contextmanager
+def naming(path: Path, instead_of: Path | None = None) -> Iterator[None]:
+    """Name the file in errors of the system that name none, as those of writing to an open one, or that name another.
+
+    Raises:
+        OSError: from within the block.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None or error.filename == str(instead_of) or error.filename == instead_of:
+            error.filename = str(path)
+        raise
 
 
 def _partial_name(name: str) -> str:
@@ -65,14 +77,15 @@ def cache_folder() -> Path:
     """``$XDG_CACHE_HOME/realm-edge``, by default ``~/.cache/realm-edge``.
 
     Raises:
-        UserError: neither that variable nor a home directory is known.
+        UserError: neither that variable nor a home directory is known, or its name has a line break.
     """
-    if os.environ.get("XDG_CACHE_HOME"):
-        return Path(os.environ["XDG_CACHE_HOME"]) / "realm-edge"
     try:
-        return Path.home() / ".cache" / "realm-edge"
+        above = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     except RuntimeError as error:
         raise UserError("HOME: there is no home directory to keep a cache in: set HOME, or XDG_CACHE_HOME to a directory") from error
+    if not str(above).isprintable():  # the compiler's notes of what it read cannot hold it
+        raise UserError(f"{str(above)!r}: its name has a line break, or what nobody can read: set XDG_CACHE_HOME to another directory")
+    return above / "realm-edge"
 
 
 def leftovers(path: Path) -> Iterator[Path]:

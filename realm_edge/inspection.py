@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from realm_edge.behavior import gaps_of
 from realm_edge.errors import UserError
+from realm_edge.files import naming
 from realm_edge.readers import cache
-from realm_edge.readers.assembly import Sources
+from realm_edge.readers.assembly import Sources, behavior_outside
 from realm_edge.readers.choices import Choices, pick, usable
 from realm_edge.readers.clock import Clock
 from realm_edge.readers.contents import Contents, Signal, Units
@@ -54,7 +55,7 @@ def inspect(path: Path, choices: Choices = _ALL, session: int | None = None) -> 
     sources = open_sources(path, choices, settings.bin_ms / 1000, session)
     recording = signals_of(sources, path, choices, settings)
     behaviors, unusable = _behaviors(sources, choices, path)
-    return Inspection(recording, behaviors, describe(recording, behaviors, unusable, sources.main))
+    return Inspection(recording, behaviors, describe(recording, behaviors, unusable, sources.main, _outside(behaviors, recording, choices)))
 
 
 def summary(path: Path, choices: Choices = _ALL, session: int | None = None, png: Path | None = None) -> dict[str, Any]:
@@ -92,9 +93,9 @@ def convert(path: Path, out: Path, settings: Settings, choices: Choices = _ALL, 
     recording = signals_of(sources, path, choices, settings)
     behaviors, unusable = _behaviors(sources, choices, path)
     out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryFile(dir=out.parent) as spool:
+    with naming(out), tempfile.TemporaryFile(dir=out.parent) as spool:
         recording, signal = _stored(recording, settings, spool)
-        summary = describe(recording, behaviors, unusable, sources.main)
+        summary = describe(recording, behaviors, unusable, sources.main, _outside(behaviors, recording, choices))
         units = Units(recording.spike_times, recording.spike_observed)
         intervals = sources.main.intervals if recording.trials is None else {**sources.main.intervals, "trials": recording.trials}
         stored = cache.Stored(signal, behaviors, units, intervals, recording.invalid, recording.synthetic, recording.provenance)
@@ -111,6 +112,18 @@ def _behaviors(sources: Sources, choices: Choices, path: Path) -> tuple[dict[str
     else:
         found, unusable = usable(source.behaviors)
     return {name: dataclasses.replace(series, times=series.times + offset) for name, series in found.items()}, unusable
+
+
+def _outside(behaviors: Mapping[str, BehaviorSeries], recording: Recording, choices: Choices) -> dict[str, str]:
+    """What is said of behaviour outside the LFP, or why the ``data`` stage will refuse it."""
+    given = choices.sync_offset if choices.behavior_file is not None else 0.0
+    found = {}
+    for name, series in behaviors.items():
+        try:
+            found[name] = behavior_outside(series, recording, given, name) if len(series.times) else ""
+        except UserError as error:
+            found[name] = str(error)
+    return found
 
 
 def _stored(recording: Recording, settings: Settings, spool: Any) -> tuple[Recording, Signal]:
@@ -149,6 +162,7 @@ def _stored(recording: Recording, settings: Settings, spool: Any) -> tuple[Recor
         offset=np.zeros(channels) if recording.lfp_offset is None else recording.lfp_offset,
         unit=recording.lfp_unit,
         channels=recording.channels or tuple(map(str, range(channels))),
+        columns=recording.channel_columns,
         good=good,
         delay_s=delay,
         gaps=recording.lfp_gaps,
@@ -162,13 +176,17 @@ def _stored(recording: Recording, settings: Settings, spool: Any) -> tuple[Recor
 
 
 def describe(
-    recording: Recording, behaviors: Mapping[str, BehaviorSeries], unusable: Mapping[str, str], contents: Contents
+    recording: Recording,
+    behaviors: Mapping[str, BehaviorSeries],
+    unusable: Mapping[str, str],
+    contents: Contents,
+    outside: Mapping[str, str],
 ) -> dict[str, Any]:
     """Channels, rates, units, behaviour series, pauses, gaps, dead, saturated and masked channels; JSON-able.
 
     Dead is a channel that never changes; saturated one that spends 0.1 % of its samples or more at its largest or
     smallest value; masked one that the file calls bad. Where LFP was resampled while it was converted, dead and saturated tell of
-    the raw signal.
+    the raw signal. ``outside`` says of behaviour series what lies outside the LFP.
     """
     lfp = lfp_of(recording)
     share = recording.rail_share if recording.rail_share is not None else rail_share(lfp)
@@ -202,7 +220,7 @@ def describe(
             "outside": sum(map(len, recording.spike_times)) - sum(counts),
             "median_rate_hz": float(np.median(counts)) / seconds if counts else None,
         },
-        "behaviors": {name: _describe_behavior(series) for name, series in behaviors.items()},
+        "behaviors": {name: _describe_behavior(series) | {"outside": outside.get(name, "")} for name, series in behaviors.items()},
         "unusable_behaviors": dict(unusable),
         "intervals": {name: len(table) for name, table in contents.intervals.items()},
         "invalid_times": contents.invalid.tolist(),

@@ -55,8 +55,9 @@ def lines(summary: dict[str, Any]) -> Iterator[str]:
     for name, series in summary["behaviors"].items():
         rate = f"{series['rate_hz']:.6g} Hz" if series["rate_hz"] else "one sample"
         jumps = f", {series['gaps']} gap(s), the longest {series['longest_gap_s']:.3f} s" if series["gaps"] else ""
+        outside = f"; {series['outside']}" if series["outside"] else ""
         unknown = f"{100 * series['nan_share']:.2g} % NaN" if series["nan_share"] is not None else "empty"
-        yield f"behaviour  {name}: {len(series['columns'])} dim(s), {series['unit']}, {rate}, {unknown}{jumps}"
+        yield f"behaviour  {name}: {len(series['columns'])} dim(s), {series['unit']}, {rate}, {unknown}{jumps}{outside}"
     for name, reason in summary["unusable_behaviors"].items():
         yield f"unusable   {name}: {reason}"
     for name, count in summary["intervals"].items():

@@ -9,10 +9,11 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from io import FileIO
 from pathlib import Path
-from typing import TextIO
 
 from realm_edge.errors import UserError
+from realm_edge.files import naming
 
 LOCK = ".lock"  # in the directory; empty while nobody holds it
 
@@ -26,20 +27,20 @@ def held(folder: Path) -> Iterator[None]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     with _locked(folder) as note:
-        note.truncate(0)
         who = {"pid": os.getpid(), "host": socket.gethostname(), "command": shlex.join(["realm-edge", *sys.argv[1:]])}
-        note.write(json.dumps(who | {"since": datetime.now().astimezone().isoformat(" ", "seconds")}))
-        note.flush()
+        with naming(folder / LOCK):
+            note.truncate(0)
+            note.write(json.dumps(who | {"since": datetime.now().astimezone().isoformat(" ", "seconds")}).encode())
         try:
             yield
         finally:
             note.truncate(0)
 
 
-def _locked(folder: Path) -> TextIO:
+def _locked(folder: Path) -> FileIO:
     path = folder / LOCK
     while True:
-        note = path.open("a+", encoding="utf-8")
+        note = path.open("a+b", buffering=0)  # closing it has nothing left to write, which could fail
         try:
             fcntl.flock(note, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if path.exists() and os.path.samestat(path.stat(), os.fstat(note.fileno())):
@@ -55,7 +56,7 @@ def _locked(folder: Path) -> TextIO:
         note.close()  # somebody removed the file between opening and locking
 
 
-def _holder(said: str) -> str:
+def _holder(said: bytes) -> str:
     try:
         who = json.loads(said)
         here = f" on {who['host']}" if who["host"] != socket.gethostname() else ""

@@ -34,4 +34,4 @@ def check_free(needed: int, free: int, what: str, remedy: str) -> None:
         UserError: naming both numbers.
     """
     if needed > free:
-        raise UserError(f"{what} needs about {needed / 1e9:.3g} GB of memory, and {max(free, 0) / 1e9:.3g} GB are free: {remedy}")
+        raise UserError(f"{what} needs about {needed / 1e9:,.1f} GB of memory, and {max(free, 0) / 1e9:,.1f} GB are free: {remedy}")

@@ -8,7 +8,7 @@ from typing import IO, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from realm_edge.behavior import GAP_S, SAME_TIME_S, gaps_of, interpolated, transformed, wraps
+from realm_edge.behavior import SAME_TIME_S
 from realm_edge.broadband import Broadband
 from realm_edge.cutting import Piece, at_front_end_rate, pieces_of, split
 from realm_edge.errors import UserError
@@ -20,8 +20,8 @@ from realm_edge.resample import Resampler, same_rate
 from realm_edge.session import Session, broadband_block
 from realm_edge.settings import Settings, preset
 from realm_edge.table import spooled
+from realm_edge.targets import check_parts, targets_of
 
-_MAX_UNKNOWN = 0.2  # share of the bins
 _SEEN = 0.8  # of the bins in which somebody looked for a unit's spikes, below which the unit is left out
 
 
@@ -91,10 +91,11 @@ def prepare_in(
     origins = np.repeat([piece.start for piece in pieces], [piece.bins for piece in pieces])
     edges = np.unique([edge for piece in pieces for edge in (piece.start, piece.start + piece.bins * bin_s)])
     edges = np.unique(np.concatenate([edges, ends[[train_end - 1, validation_end - 1]]]) - settings.output_delay_ms / 1000)
-    targets, names, unit = _targets(recording, settings, ends, origins, edges, valid, label, notes)
-
-    _check_parts(targets, {"training": train_end, "validation": validation_end, "test": bins}, label)
-    _constant(targets[:train_end], names, label, notes)
+    times = ends - settings.output_delay_ms / 1000
+    behavior = BehaviorSeries(recording.behavior, recording.behavior_times, recording.behavior_names, recording.behavior_unit)
+    known = valid & ~((times < origins - SAME_TIME_S) & (origins > origins[0]))  # before the segment lies the one before
+    targets, names, unit = targets_of(behavior, settings, times, edges, valid, known, label, notes)
+    check_parts(targets, names, {"training": train_end, "validation": validation_end, "test": bins}, label, notes)
     lfp, good, features, delay = None, np.ones(0, bool), None, 0.0
     if recording.lfp is not None:
         samples, channels = settings.lfp_samples_per_bin, recording.lfp.shape[1]
@@ -178,78 +179,6 @@ class _Watched:
             self.clipped += np.count_nonzero(np.abs(part.astype(np.int32)) >= LIMIT, axis=0)
             left -= len(part)
             yield part
-
-
-def _targets(
-    recording: Recording,
-    settings: Settings,
-    ends: NDArray[np.float64],
-    origins: NDArray[np.float64],
-    edges: NDArray[np.float64],
-    valid: NDArray[np.bool_],
-    label: str,
-    notes: dict[str, str],
-) -> tuple[NDArray[np.float32], tuple[str, ...], str]:
-    """Behaviour at the bins' ``ends``, less the output delay, with names and unit; what was filled is added to ``notes``."""
-    known = np.asarray(np.isfinite(recording.behavior).all(axis=1))
-    series, unit = ", ".join(recording.behavior_names), recording.behavior_unit
-    if not known.any():
-        raise UserError(f"{label}: behaviour '{series}' has no sample in which all columns are known: choose other series with --behavior")
-    times = ends - settings.output_delay_ms / 1000
-    targets = interpolated(recording.behavior_times, recording.behavior, times, unit, edges)
-    targets[(times < origins - SAME_TIME_S) & (origins > origins[0])] = np.nan  # before the segment: of the one before
-    unknown = np.asarray(~np.isfinite(targets).all(axis=1))
-    if not valid.any():
-        raise UserError(f"{label}: every bin lies in its invalid times or outside of the units' observation intervals: correct the file")
-    share = float(unknown[valid].mean())
-    if share > _MAX_UNKNOWN:
-        raise UserError(
-            f"{label}: behaviour '{series}' is unknown in {100 * share:.0f} % of the bins, more than {100 * _MAX_UNKNOWN:.0f} %: "
-            "choose another series with --behavior, or interpolate or crop the recording"
-        )
-    left = int((unknown & valid).sum())
-    if left or not known.all():
-        notes["behavior_gaps"] = (
-            f"behaviour: {int((~known).sum())} samples are NaN, {len(gaps_of(recording.behavior_times))} gap(s) in its time stamps; "
-            f"interpolated up to {GAP_S:g} s, {left} bins left unknown"
-        )
-    if not valid.all():
-        notes["invalid"] = f"{int((~valid).sum())} bins in invalid or unobserved times: unknown"
-    targets[unknown | ~valid] = np.nan
-    behavior = BehaviorSeries(recording.behavior, recording.behavior_times, recording.behavior_names, unit)
-    circular = wraps(recording.behavior, unit)
-    if settings.behavior_transform == "none" and circular.any():
-        named = ", ".join(name for name, one in zip(behavior.names, circular, strict=True) if one)
-        notes["wraps"] = (
-            f"{named} wraps round a full turn, which no decoder follows: "
-            'set behavior_transform = "circular" in --config to decode sine and cosine'
-        )
-    return transformed(targets, behavior, settings.behavior_transform, label)
-
-
-def _constant(targets: NDArray[np.float32], names: tuple[str, ...], label: str, notes: dict[str, str]) -> None:
-    """Refuse behaviour that never changes; tell of the columns that do not."""
-    with np.errstate(invalid="ignore"):
-        still = ~(np.nanmax(targets, axis=0) > np.nanmin(targets, axis=0))
-    which = ", ".join(name for name, one in zip(names, still, strict=True) if one)
-    if still.all():
-        raise UserError(
-            f"{label}: behaviour '{which}' never changes in the training part: nothing to decode: choose another with --behavior"
-        )
-    if still.any():
-        notes["behavior_constant"] = f"{which} never changes in the training part: no decoder can learn it"
-
-
-def _check_parts(targets: NDArray[np.float32], ends: dict[str, int], label: str) -> None:
-    """Refuse a part in which nothing is known; a session that is not decoded has no test part."""
-    first = 0
-    for part, end in ends.items():
-        if end > first and not np.isfinite(targets[first:end]).all(axis=1).any():
-            raise UserError(
-                f"{label}: the behaviour of the whole {part} part (bins {first} to {end}) is unknown, invalid or unobserved: "
-                "choose other parts with [split] in --config, or crop the recording"
-            )
-        first = end
 
 
 def _good_channels(changes: NDArray[np.bool_], given: NDArray[np.bool_] | None, label: str) -> NDArray[np.bool_]:

@@ -10,7 +10,7 @@ from realm_edge import session as session_module
 from realm_edge.apart import NOTES, apart
 from realm_edge.broadband import Broadband
 from realm_edge.feature_table import Split
-from realm_edge.files import cache_folder, remove_leftovers, sha256_file, sha256_json, write_text
+from realm_edge.files import cache_folder, naming, remove_leftovers, sha256_file, sha256_json, write_text
 from realm_edge.preparation import prepare_in
 from realm_edge.progress import Progress
 from realm_edge.readers.choices import Choices
@@ -67,7 +67,7 @@ def _is_whole(kept: Path) -> bool:
 def write(out: Path, path: Path, choices: Choices, settings: Settings, heldout: bool, progress: Progress) -> None:
     """Prepare a recording and write it as a session."""
     recording = read_recording(path, choices, settings)
-    with tempfile.TemporaryFile(dir=out.parent) as spool:
+    with naming(out), tempfile.TemporaryFile(dir=out.parent) as spool:
         session_module.save(prepare_in(spool, recording, settings, heldout, progress=progress), out)
 
 

@@ -1,6 +1,6 @@
 """The one form of a recording, whatever file it comes from."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -51,6 +51,7 @@ class Recording:
     lfp_clips: bool = False  # whether counts were made of other values, so that samples at full scale were clipped
     lfp_delay_s: float = 0.0  # how far ``lfp`` looks ahead, where it was resampled while it was read
     channels: tuple[str, ...] = ()  # (channels,) names; none: numbers
+    channel_columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # of the electrodes table: name -> (channels,) cells
     rail_share: NDArray[np.float32] | None = None  # (channels,), share of raw samples at an extreme value; None: see ``lfp``
     good_channels: NDArray[np.bool_] | None = None  # (channels,); None: all good
     spike_times: tuple[NDArray[np.float64], ...] = ()  # one array a unit, s, increasing

@@ -12,7 +12,7 @@ from realm_edge import feature_bins
 from realm_edge.apart import apart
 from realm_edge.errors import UserError
 from realm_edge.readers.choices import TABLES, Choices
-from realm_edge.readers.remote import address_of
+from realm_edge.readers.remote import address_of, shown
 from realm_edge.settings import Settings, changed, preset
 
 Value = TypeVar("Value")
@@ -134,7 +134,7 @@ def _from_anywhere(option: str, value: Any) -> str:
     is_table = option == "--segments" and Path(value).is_file()  # or the name of a table within the recording
     if not isinstance(value, Path) and not is_table:
         return str(value)
-    return address_of(Path(value)) or str(Path(value).absolute())
+    return shown(Path(value)) if address_of(Path(value)) else str(Path(value).absolute())
 
 
 def options_of(request: Mapping[str, Any]) -> list[str]:

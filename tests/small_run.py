@@ -10,15 +10,16 @@ from firmware_sim.targets import get_target
 
 TARGET = "rv32imc"
 TINY = "d_model = 8\nn_layer = 1\nd_state = 4\nheaddim = 4\n"
-FITS = (("pretrain", 4), ("distil", 10), ("finetune", 10))
-CONFIG = f"window_bins = 25\n[lfp]\nrate_hz = 500\nbands_hz = [[40.0, 60.0]]\n[teacher]\n{TINY}[student]\n{TINY}" + "".join(
-    f"[{phase}]\nepochs = {epochs}\nbatch = 4\npatience = {epochs}\n" for phase, epochs in FITS
+FIT = "epochs = {0}\npatience = {0}\nbatch = 4\n"
+CONFIG = (
+    f"window_bins = 25\n[lfp]\nrate_hz = 500\nbands_hz = [[40.0, 60.0]]\n[teacher]\n{TINY}[student]\n{TINY}"
+    f"[pretrain]\nblock_bins = [2, 6]\n{FIT.format(4)}[distil]\n{FIT.format(10)}[finetune]\n{FIT.format(10)}"
 )
 BUDGET = '[flash_bytes]\nlimit = 1e6\nsource = "test"\n'
 SECONDS, CHANNELS, RATE = 12, 3, 500
 # Curves for TensorBoard: their names and contents hold the host, the process and times of day; nothing reads them.
-# Wall seconds: what a stage took.
-DIFFERS_BY_DESIGN = ("tensorboard/*/events.out.tfevents.*", "stages/*.timing.json")
+# Wall seconds: what a stage took. Options of the command line with their paths, for messages that name the command. The lock.
+DIFFERS_BY_DESIGN = ("tensorboard/*/events.out.tfevents.*", "stages/*.timing.json", "stages/*.options", ".lock")
 
 
 def needs_emulator() -> None:

@@ -2,12 +2,13 @@
 
 import hashlib
 import platform
+import tempfile
 from importlib.metadata import version
 from importlib.resources import as_file, files
 from pathlib import Path
 
 from firmware_sim.toolchain import zig_cc
-from realm_edge.files import cache_folder, replacing
+from realm_edge.files import cache_folder, remove_leftovers, write_bytes
 
 # Versions of QEMU's plugin API to compile for, newest first. What the plugin uses is the same up to the next one:
 # 1 is of QEMU up to 8.2, 2 of 9.0, 3 of 9.1 and later (they know 2 to 4 or 5), 7 of 11.1 (which knows no other).
@@ -30,6 +31,10 @@ def plugin_library(interface: int, folder: Path | None = None) -> Path:
     library = (folder or cache_folder()) / f"realm_count-{key}.so"
     if not library.exists():
         flags = ["-shared", "-fPIC", "-O2", "-std=c11", "-Wall", "-Wextra", "-Werror", f"-DREALM_PLUGIN_API={interface}"]
-        with as_file(source) as path, replacing(library) as partial:
-            zig_cc([*flags, path, "-o", partial], cwd=path.parent)
+        # Not in the cache itself: a compiler whose caller was killed goes on, and nobody would remove what it writes.
+        with as_file(source) as path, tempfile.TemporaryDirectory(prefix="realm-edge-") as built:
+            made = Path(built, library.name)
+            zig_cc([*flags, path, "-o", made], cwd=path.parent)
+            remove_leftovers(library.parent)
+            write_bytes(library, made.read_bytes())
     return library

@@ -25,7 +25,15 @@ def share_outside(times: NDArray[np.float64], spans: Sequence[tuple[float, float
     return float(1.0 - inside.mean())
 
 
-def checked(times: NDArray[np.float64], spans: Sequence[tuple[float, float]], what: str, option: str, rate: float, label: str) -> str:
+def checked(
+    times: NDArray[np.float64],
+    spans: Sequence[tuple[float, float]],
+    what: str,
+    option: str,
+    rate: float,
+    label: str,
+    given: float = 0.0,
+) -> str:
     """Say how many times lie outside the LFP.
 
     Args:
@@ -34,6 +42,7 @@ def checked(times: NDArray[np.float64], spans: Sequence[tuple[float, float]], wh
         what: "spikes", say.
         option: that names a file of them, to which an offset can be given; empty where there is none.
         rate: of the LFP, Hz.
+        given: s, the offset that the times have already.
 
     Returns:
         A line for the provenance; empty where next to nothing lies outside.
@@ -45,26 +54,29 @@ def checked(times: NDArray[np.float64], spans: Sequence[tuple[float, float]], wh
     if share >= _NEARLY_ALL:
         raise UserError(
             f"{label}: {100 * share:.0f} % of the {what} lie outside the LFP ({what} {times.min():.3f} to {times.max():.3f} s, "
-            f"LFP {spans[0][0]:.3f} to {spans[-1][1]:.3f} s): {_cause(times, spans, option, rate)}"
+            f"LFP {spans[0][0]:.3f} to {spans[-1][1]:.3f} s): {_cause(times, spans, option, rate, given)}"
         )
     if share < _WORTH_SAYING:
         return ""
     return f"{100 * share:.1f} % of the {what} lie outside the LFP"
 
 
-def checked_intervals(intervals: NDArray[np.float64], spans: Sequence[tuple[float, float]], rate: float, label: str) -> str:
-    """Say how many intervals lie outside the LFP, wholly or in part.
+def checked_intervals(
+    intervals: NDArray[np.float64], spans: Sequence[tuple[float, float]], rate: float, shortest: float, label: str
+) -> str:
+    """Say how many intervals lie outside the LFP, wholly or in part, or are too short.
 
     Args:
         intervals: ``(intervals, 2)`` s.
         spans: of the LFP, s.
         rate: of the LFP, Hz.
+        shortest: that is of use, s.
 
     Returns:
-        A line for the provenance; empty where all lie inside.
+        A line for the provenance; empty where all lie inside and are long enough.
 
     Raises:
-        UserError: all lie outside, or they fit the LFP in another unit of time.
+        UserError: all lie outside or are too short, or they fit the LFP in another unit of time.
     """
     start, end = spans[0][0], spans[-1][1]
     outside = (intervals[:, 1] <= start) | (intervals[:, 0] >= end)
@@ -74,7 +86,11 @@ def checked_intervals(intervals: NDArray[np.float64], spans: Sequence[tuple[floa
         where = f"intervals {ends.min():.3f} to {ends.max():.3f} s, LFP {start:.3f} to {end:.3f} s"
         raise UserError(f"{label}: {int(outside.sum())} of {len(intervals)} intervals lie outside the LFP ({where}): " + _remedy(unit, ""))
     beyond = ~outside & ((intervals[:, 0] < start - _SAME_S) | (intervals[:, 1] > end + _SAME_S))
-    parts = [f"{int(rows.sum())} {how}" for rows, how in ((outside, "outside the LFP"), (beyond, "partly outside the LFP")) if rows.any()]
+    short = ~outside & (np.minimum(intervals[:, 1], end) - np.maximum(intervals[:, 0], start) < shortest)
+    if (outside | short).all():
+        raise UserError(f"{label}: none of its {len(intervals)} intervals holds a bin of {1e3 * shortest:g} ms: choose another table")
+    found = ((outside, "outside the LFP"), (beyond, "partly outside the LFP"), (short, f"shorter than a bin of {1e3 * shortest:g} ms"))
+    parts = [f"{int(rows.sum())} {how}" for rows, how in found if rows.any()]
     return f"{', '.join(parts)}, of {len(intervals)} intervals" if parts else ""
 
 
@@ -88,10 +104,10 @@ def touching(intervals: NDArray[np.float64], spans: Sequence[tuple[float, float]
     return intervals[there], note
 
 
-def _cause(times: NDArray[np.float64], spans: Sequence[tuple[float, float]], option: str, rate: float) -> str:
-    unit = _other_unit(times, spans, rate)
+def _cause(times: NDArray[np.float64], spans: Sequence[tuple[float, float]], option: str, rate: float, given: float) -> str:
+    unit = _other_unit(times - given, spans, rate)
     if not unit and option and times.max() - times.min() <= 1.05 * (spans[-1][1] - spans[0][0]):
-        shift = spans[0][0] - times.min()
+        shift = given + spans[0][0] - times.min()
         return f"they look as if they had another zero: give their file with {option} and --sync-offset {shift:.6g}, or the true offset"
     return _remedy(unit, option)
 

@@ -44,7 +44,8 @@ def assemble(sources: Sources, choices: Choices, training: float, max_gap_s: flo
     behavior, names = behavior_of(sources, choices, label)
     signals = without_behavior(sources, choices, training, max_gap_s, label)
     where = str(choices.behavior_file or label)
-    note = alignment.checked(behavior.times, _spans(signals), "behaviour samples", "--behavior-file", signals.lfp_rate, f"{where}: {names}")
+    given = choices.sync_offset if sources.behavior is not None else 0.0
+    note = behavior_outside(behavior, signals, given, f"{where}: {names}")
     spikes = spikes_outside(signals, choices, label)
     known = np.asarray(np.isfinite(behavior.values).any(axis=0))
     if not known.any():
@@ -84,7 +85,7 @@ def without_behavior(sources: Sources, choices: Choices, training: float, max_ga
         notes["channels"] = f"{len(columns)} of {len(signal.channels)} taken"
     units = units_of(sources, choices, notes)
     spans = [(start, start + (stop - first) / signal.clock.rate) for first, stop, start in counts.stretches]
-    trials = _trials(main, choices, label, spans, signal.clock.rate, notes)
+    trials = _trials(main, choices, label, spans, signal.clock.rate, max_gap_s, notes)
     invalid, invalid_note = alignment.touching(main.invalid, spans)
     if invalid_note:
         notes["invalid_outside"] = invalid_note
@@ -105,6 +106,7 @@ def without_behavior(sources: Sources, choices: Choices, training: float, max_ga
         lfp_clips=counts.clips,
         lfp_delay_s=signal.delay_s,
         channels=tuple(signal.channels[column] for column in columns),
+        channel_columns={name: tuple(cells[column] for column in columns) for name, cells in signal.columns.items()},
         rail_share=None if signal.rail_share is None else signal.rail_share[columns],
         good_channels=counts.good,
         spike_times=units.times,
@@ -114,6 +116,18 @@ def without_behavior(sources: Sources, choices: Choices, training: float, max_ga
         synthetic=main.synthetic,
         provenance={**main.provenance, "lfp_series": signal.series, **notes, **counts.notes},
     )
+
+
+def behavior_outside(behavior: BehaviorSeries, signals: Recording, given: float, label: str) -> str:
+    """What there is to say of behaviour outside the LFP; empty where there is nothing.
+
+    Args:
+        given: s, the offset that its times have already.
+
+    Raises:
+        UserError: nearly all is.
+    """
+    return alignment.checked(behavior.times, _spans(signals), "behaviour samples", "--behavior-file", signals.lfp_rate, label, given)
 
 
 def spikes_outside(signals: Recording, choices: Choices, label: str) -> str:
@@ -126,7 +140,8 @@ def spikes_outside(signals: Recording, choices: Choices, label: str) -> str:
     if not fired:
         return ""
     where = f"{choices.units_file or label}: units"
-    return alignment.checked(np.concatenate(fired), _spans(signals), "spikes", "--units-file", signals.lfp_rate, where)
+    given = choices.sync_offset if choices.units_file is not None else 0.0
+    return alignment.checked(np.concatenate(fired), _spans(signals), "spikes", "--units-file", signals.lfp_rate, where, given)
 
 
 def signal_of(main: Contents, choices: Choices, label: str) -> tuple[Signal, dict[str, str]]:
@@ -263,7 +278,7 @@ def _in_a_row(tables: list) -> Rows:
 
 
 def _trials(
-    main: Contents, choices: Choices, label: str, spans: list[tuple[float, float]], rate: float, notes: dict[str, str]
+    main: Contents, choices: Choices, label: str, spans: list[tuple[float, float]], rate: float, bin_s: float, notes: dict[str, str]
 ) -> Intervals | None:
     if choices.segments is None:
         return None
@@ -283,10 +298,10 @@ def _trials(
     if overlaps.any():
         row = int(np.argmax(overlaps))
         raise UserError(
-            f"{label}: --segments {choices.segments}: the interval from {found[row + 1, 0]:.3f} s begins before the one before it ends "
-            f"({found[row, 1]:.3f} s): choose a table of intervals that follow one another"
+            f"{label}: --segments {choices.segments}: the interval from {found[row + 1, 0]:.6g} s begins before the one before it ends "
+            f"({found[row, 1]:.6g} s): choose a table of intervals that follow one another"
         )
-    outside = alignment.checked_intervals(found, spans, rate, f"{label}: --segments {choices.segments}")
+    outside = alignment.checked_intervals(found, spans, rate, bin_s, f"{label}: --segments {choices.segments}")
     if outside:
         notes["segments_outside"] = outside
     return found

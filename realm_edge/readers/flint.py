@@ -92,6 +92,10 @@ def _behavior(trials: list[Struct], path: Path) -> BehaviorSeries:
     values = np.concatenate([np.reshape(trial["HandVel"], (len(_times(trial)), -1))[:, :2] for trial in trials])
     if values.shape[1] != 2 or values.dtype.kind not in "iuf":
         raise UserError(f"{path}: HandVel has {values.shape[1]} columns of type {values.dtype}, expected two of real numbers")
+    ends = np.maximum.accumulate(np.concatenate([[-np.inf], *(np.full(len(_times(trial)), _times(trial)[-1]) for trial in trials)]))
+    first = np.cumsum([0, *(len(_times(trial)) for trial in trials[:-1])])
+    before = np.repeat(ends[first], [len(_times(trial)) for trial in trials])  # the end of the trials before each sample's own
+    times, values = times[times > before], values[times > before]  # the same time at both ends of an overlap: of the earlier trial
     times = check_times(times, len(values), f"{path}: Time")
     return BehaviorSeries(values.astype(np.float32), times, (f"{_SERIES}_x", f"{_SERIES}_y"), "a.u.")
 

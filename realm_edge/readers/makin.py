@@ -32,7 +32,7 @@ def is_nwb_1(path: Path) -> bool:
     try:
         with h5py.File(path) as file:
             return "nwb_version" not in file.attrs and ("nwb_version" in file or "acquisition/timeseries" in file)
-    except OSError:
+    except (OSError, KeyError, RuntimeError, ValueError):  # of damaged ones, of which whoever reads them says so
         return False
 
 

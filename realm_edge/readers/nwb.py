@@ -104,7 +104,9 @@ def _opened(path: Path) -> tuple[NWBFile, dict[str, tuple[str, str]]]:
         raise
     # h5py, hdmf and pynwb raise whatever they stumble upon in a broken file, up to RecursionError and KeyError.
     except Exception as error:
-        raise UserError(f"{path}: not readable as NWB 2 ({type(error).__name__}: {_line(error)}): {_remedy(error)}") from error
+        raise UserError(
+            f"{remote.shown(path)}: not readable as NWB 2 ({type(error).__name__}: {_line(error)}): {_remedy(error)}"
+        ) from error
 
 
 def _io(path: Path) -> Any:
@@ -198,17 +200,17 @@ def _line(error: Any) -> str:
 
 
 def _refuse(path: Path, name: str, reason: str) -> Any:
-    raise UserError(f"{path}: {name}: {reason}: correct the file, or choose another series")
+    raise UserError(f"{remote.shown(path)}: {name}: {reason}: correct the file, or choose another series")
 
 
 def _guarded(path: Path, name: str, use: Callable[..., Any], *arguments: Any) -> Any:
     """``use`` of something in the file, with whatever the libraries raise on broken data as a UserError."""
     try:
-        return use(*arguments, f"{path}: {name}")
+        return use(*arguments, f"{remote.shown(path)}: {name}")
     except UserError:
         raise
     except Exception as error:
-        raise UserError(f"{path}: {name}: not readable ({type(error).__name__}: {_line(error)}): {_remedy(error)}") from error
+        raise UserError(f"{remote.shown(path)}: {name}: not readable ({type(error).__name__}: {_line(error)}): {_remedy(error)}") from error
 
 
 def _place(container: Any) -> tuple[str, ...]:
@@ -241,6 +243,7 @@ def _by_name(containers: list[Any]) -> dict[str, Any]:
 
 def _signal(series: ElectricalSeries, name: str, request: Request, label: str) -> Signal:
     data = series.data
+    _check_chunks(data, label)
     check_voltage(data, label)
     channels = data.shape[1] if len(data.shape) > 1 else 1
     rows = np.asarray(series.electrodes.data[:], np.int64)
@@ -300,6 +303,8 @@ def _behavior(series: TimeSeries, label: str) -> BehaviorSeries:
     if data is None or not hasattr(data, "shape") or len(data.shape) not in (1, 2) or data.dtype.kind not in "biuf" or 0 in data.shape:
         raise UserError(f"{label}: no table of numbers: choose another series")
     stamps = np.zeros(0) if series.timestamps is None else series.timestamps
+    for values in (data, stamps):
+        _check_chunks(values, label)
     if series.rate is None and len(data.shape) == 2 and len(stamps) == data.shape[1] != data.shape[0]:
         raise UserError(f"{label}: shape {data.shape} with {len(stamps)} time stamps: transpose it")
     if len(data.shape) == 2 and data.shape[1] > _MANY_COLUMNS and data.shape[1] > data.shape[0]:
@@ -327,6 +332,8 @@ def _units(tables: list[UnitsTable], label: str) -> Units:
         names = ", ".join(sorted(_by_name(with_times)))
         raise UserError(f"{label}: several tables of units ({names}): write the one to use as a table for --units-file")
     units = (own or with_times)[0]
+    for name in ("spike_times", "spike_times_index", "obs_intervals", "obs_intervals_index"):
+        _check_chunks(getattr(getattr(units, name, None), "data", None), label)
     times = tuple(check_spikes(units.get_unit_spike_times(unit), f"{label}: unit {unit}") for unit in range(len(units)))
     if "obs_intervals" not in units.colnames:
         return Units(times)
@@ -342,6 +349,13 @@ def _check_indices(units: UnitsTable, label: str) -> None:
         ends, rows = np.asarray(index.data[:]).astype(np.int64), len(index.target.data)
         if len(ends) and ((np.diff(ends, prepend=0) < 0).any() or ends[-1] != rows):
             raise UserError(f"{label}: {name}_index must not fall and must end at {rows}, the number of {name}: the file is damaged")
+
+
+def _check_chunks(data: Any, label: str) -> None:
+    """Zarr reads chunks that are not there, as after an interrupted download, as zeros."""
+    there = getattr(data, "nchunks_initialized", None)
+    if there is not None and there < data.nchunks:
+        raise UserError(f"{label}: {data.nchunks - there} of its {data.nchunks} chunks are not there: download it again")
 
 
 def _all(file: NWBFile, kind: type) -> list[Any]:

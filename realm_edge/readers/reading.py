@@ -45,15 +45,15 @@ def read_recording(path: Path, choices: Choices = _ANY, settings: Settings = _DE
         UserError: missing, unreadable or unsuitable file; the message names it and what would help.
     """
     sources = open_sources(path, choices, settings.bin_ms / 1000)
-    recording = assemble(sources, choices, settings.split.train, settings.bin_ms / 1000, str(path))
+    recording = assemble(sources, choices, settings.split.train, settings.bin_ms / 1000, remote.shown(path))
     return with_provenance(recording, path, choices)
 
 
 def signals_of(sources: Sources, path: Path, choices: Choices, settings: Settings) -> Recording:
     """As :func:`read_recording`, without behaviour; spikes on another clock are told of, not refused."""
-    recording = without_behavior(sources, choices, settings.split.train, settings.bin_ms / 1000, str(path))
+    recording = without_behavior(sources, choices, settings.split.train, settings.bin_ms / 1000, remote.shown(path))
     try:
-        note = spikes_outside(recording, choices, str(path))
+        note = spikes_outside(recording, choices, remote.shown(path))
     except UserError as error:
         note = str(error)
     recording = dataclasses.replace(recording, provenance=recording.provenance | ({"spikes_outside": note} if note else {}))
@@ -63,12 +63,12 @@ def signals_of(sources: Sources, path: Path, choices: Choices, settings: Setting
 def lfp_rate(path: Path, choices: Choices = _ANY, settings: Settings = _DEFAULT) -> float:
     """Sampling rate of a recording's LFP in Hz, without reading the LFP."""
     max_gap_s = settings.bin_ms / 1000
-    return signal_of(open_sources(path, choices, max_gap_s).main, choices, str(path))[0].clock.rate
+    return signal_of(open_sources(path, choices, max_gap_s).main, choices, remote.shown(path))[0].clock.rate
 
 
 def with_provenance(recording: Recording, path: Path, choices: Choices) -> Recording:
     """A recording that names its files, their hashes, and the gaps that were filled."""
-    notes = {**recording.provenance, "file": str(path), "sha256": fingerprint(path, choices)}
+    notes = {**recording.provenance, "file": remote.shown(path), "sha256": fingerprint(path, choices)}
     for name, file in (("behavior_file", choices.behavior_file), ("units_file", choices.units_file)):
         if file is not None:
             notes[name] = str(file)

@@ -101,16 +101,14 @@ def _column(table: pd.DataFrame, names: tuple[str, ...]) -> str | None:
     return next((name for name in table.columns if name.strip().lower() in names), None)
 
 
-def _numbers(table: pd.DataFrame, name: str, path: Path) -> NDArray[np.float64]:
+def _numbers(table: pd.DataFrame, name: str, path: Path, remedy: str = "correct it") -> NDArray[np.float64]:
     column = table[name]
     try:
         numbers = column.dt.total_seconds() if column.dtype.kind == "m" else pd.to_numeric(column)  # decimals of Parquet among others
     except (ValueError, TypeError) as error:
-        raise UserError(
-            f"{path}: column '{name}' holds something that is no number: correct it, or choose other columns with --behavior"
-        ) from error
+        raise UserError(f"{path}: column '{name}' holds something that is no number: {remedy}") from error
     if numbers.dtype.kind not in "biuf":
-        raise UserError(f"{path}: column '{name}' holds {column.dtype}, not numbers: correct it, or choose other columns with --behavior")
+        raise UserError(f"{path}: column '{name}' holds {column.dtype}, not numbers: {remedy}")
     return numbers.to_numpy(np.float64, na_value=np.nan)
 
 
@@ -123,7 +121,7 @@ def _times(table: pd.DataFrame, path: Path) -> NDArray[np.float64]:
 
 def _behavior(table: pd.DataFrame, name: str, path: Path) -> BehaviorSeries:
     times = _times(table, path)
-    values = _numbers(table, name, path).astype(np.float32)[:, None]
+    values = _numbers(table, name, path, "correct it, or choose other columns with --behavior").astype(np.float32)[:, None]
     unit = _column(table, _UNITS)
     units = [] if unit is None or table[unit].dtype.kind in "iuf" else table[unit].unique()
     return BehaviorSeries(values, check_times(times, len(values), str(path)), (name,), str(units[0]) if len(units) == 1 else "a.u.")

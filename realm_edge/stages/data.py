@@ -168,3 +168,6 @@ def _check_alike(first: Session, session: Session) -> None:
     here, there = len(session.target_names), len(first.target_names)
     if here != there:
         raise UserError(f"{label}: {here} targets, but {reference} has {there}: use recordings of one task")
+    if session.target_unit != first.target_unit:
+        names, others = (f"{', '.join(each.target_names)} in {each.target_unit}" for each in (session, first))
+        raise UserError(f"{label}: it has {names}, but {reference} has {others}: use recordings of one task, in one unit")

@@ -39,7 +39,7 @@ def machine(device: str, precision: str) -> Iterator[Fabric]:
         precision: one of :data:`PRECISIONS`; the mixed ones compute matrix products in 16 bits and keep weights in float32.
 
     Raises:
-        UserError: there is no GPU, or fewer than processes.
+        UserError: there is no GPU, or fewer than processes; another process has ended before this one.
     """
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -56,6 +56,10 @@ def machine(device: str, precision: str) -> Iterator[Fabric]:
     try:
         yield fabric
         fabric.barrier()
+    except RuntimeError as error:  # gloo's and NCCL's errors have no type of their own
+        if "onnection closed by peer" not in str(error) and "onnection reset by peer" not in str(error):
+            raise
+        raise UserError("torchrun: another process of this training has ended: see what it said; the same command goes on") from error
     finally:
         distributed.destroy_process_group()
 

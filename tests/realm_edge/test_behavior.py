@@ -150,3 +150,9 @@ def test_each_angle_has_the_turn_of_its_own_unit():
     assert names == ("a_cos", "a_sin", "b_cos", "b_sin")
     with pytest.raises(UserError, match=r"a\.nwb: b: .* cm is no unit of angles"):
         transformed(values.astype(np.float64), replace(series, unit="degrees, cm"), "circular", "a.nwb")
+
+
+def test_codes_hold_until_the_next():
+    at, values = np.array([0.0, 0.5, 1.0]), np.array([[3.0, 0.0], [5.0, 1.0], [8.0, 2.0]])
+    found = interpolated(at, values, np.array([0.25, 0.5, 0.75, 1.0]), "code, m")
+    np.testing.assert_allclose(found, [[3.0, 0.5], [5.0, 1.0], [5.0, 1.5], [8.0, 2.0]])

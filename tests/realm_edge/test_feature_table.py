@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from pynwb import TimeSeries
 
 from realm_edge import cli, feature_bins, feature_table
 from realm_edge.errors import UserError
@@ -18,6 +19,7 @@ from realm_edge.sources import Recordings
 from realm_edge.stages import data
 from realm_edge.streams import LFP
 from tests.feature_file import feature_file
+from tests.nwb_file import new_file, write
 
 SETTINGS = Settings()
 
@@ -134,3 +136,51 @@ def test_a_run_is_reopened_with_the_same_series_only(tmp_path: Path) -> None:
     assert json.loads(result.stdout)["sessions"][0]["provenance"]["feature_series"] == "power"
     result = CliRunner().invoke(cli.main, [*given, "--features", "force"])
     assert result.exit_code == 2 and "this run was made from grip.nwb" in result.stderr
+
+
+def with_force(path, force, start=0.0, invalid=()):
+    """Features at 50 Hz beside a force."""
+    file = new_file()
+    rows = np.random.default_rng(0).standard_normal((2500, 5))
+    file.add_acquisition(TimeSeries(name="power", data=rows, unit="a", starting_time=start, rate=50.0))
+    file.add_acquisition(TimeSeries(name="force", data=force, unit="N", rate=50.0))
+    for begin, end in invalid:
+        file.add_invalid_time_interval(start_time=begin, stop_time=end)
+    return write(path, file)
+
+
+RAMP = np.arange(2500) / 50
+
+
+def table_of(path, **changes):
+    return feature_table.read(path, "power", changes.pop("behavior", None), SETTINGS, lambda bins: (bins // 2, bins * 3 // 4))[0]
+
+
+def test_invalid_times_are_unknown_rows(tmp_path):
+    session = table_of(with_force(tmp_path / "a.nwb", RAMP, invalid=[(10.0, 15.0)]))
+    unknown = np.flatnonzero(np.isnan(session.targets[:, 0]))
+    assert unknown.tolist() == np.flatnonzero(~session.valid).tolist() and session.starts.tolist() == [0, unknown[0], unknown[-1] + 1]
+    assert unknown[0] / 50 == pytest.approx(10.0, abs=0.03) and unknown[-1] / 50 == pytest.approx(15.0, abs=0.03)
+
+
+USELESS = {
+    "another clock": (
+        {"force": RAMP, "start": 1000.0},
+        r"100 % of the behaviour samples lie outside the LFP",
+    ),
+    "constant": ({"force": np.ones(2500)}, r"behaviour 'force' never changes in the training part"),
+    "half": ({"force": RAMP[:1250]}, r"behaviour 'force' is unknown in 50 % of the bins"),
+    "no test part": ({"force": RAMP, "invalid": [(37.4, 51.0)]}, r"the behaviour of the whole test part"),
+}
+
+
+@pytest.mark.parametrize("kind", USELESS)
+def test_behaviour_of_no_use_beside_features(tmp_path, kind):
+    changed, message = USELESS[kind]
+    with pytest.raises(UserError, match=rf"a\.nwb: .*({message})"):
+        table_of(with_force(tmp_path / "a.nwb", **changed))
+
+
+def test_features_are_no_behaviour(tmp_path):
+    with pytest.raises(UserError, match=r"power: it cannot be features and behaviour at once"):
+        table_of(with_force(tmp_path / "a.nwb", RAMP), behavior="power")

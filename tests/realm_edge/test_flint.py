@@ -143,7 +143,7 @@ def _changed(name):
 @pytest.mark.parametrize(
     ("kind", "message"),
     [
-        ("overlap", r"Time: time .* of sample 400 does not follow"),
+        ("overlap", r"trial 3: its clock has overlaps: it starts 50\.0 ms before the end of the one before, more than the 20 ms of a bin"),
         ("other electrodes", r"trial 2: other neurons have LFP"),
         ("lengths", r"trial 2: its channels have 3998 to 4000 samples"),
         ("no lfp", "no LFP: no Neuron of the first trial has any"),

@@ -4,12 +4,14 @@ import contextlib
 import re
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from realm_edge.errors import UserError
 from realm_edge.readers.reading import fingerprint, name_of, read_recording
+from realm_edge.readers.remote import shown
 from tests.nwb_file import recording_file, velocity
 
 pytest.importorskip("remfile", reason="remfile is not installed: pip install 'realm-edge[formats]'")
@@ -21,14 +23,14 @@ T = np.arange(0, 400, 0.02)
 
 @pytest.fixture
 def served(tmp_path):
-    """A recording, its address, and how many bytes each part had that was sent, and whether parts are sent."""
+    """A recording, its address, and how many bytes each part had that was sent, and what the server does."""
     path = recording_file(tmp_path / "sub-1.nwb", COUNTS, velocity("hand", np.sin(T), timestamps=T))
     sent: list[int] = []
-    ranges = {"are sent": True}
+    ranges = {"are sent": True, "version": "the first version"}
 
     class Ranges(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            if self.path != "/assets/sub-1.nwb":
+            if self.path.partition("?")[0] != "/assets/sub-1.nwb":
                 self.send_error(404)
                 return
             content = path.read_bytes()
@@ -40,7 +42,8 @@ def served(tmp_path):
                 self.send_header("Content-Range", f"bytes {first}-{first + len(part) - 1}/{len(content)}")
                 sent.append(len(part))
             self.send_header("Content-Length", str(len(part)))
-            self.send_header("ETag", "the first version")
+            if ranges["version"]:
+                self.send_header("ETag", ranges["version"])
             self.end_headers()
             with contextlib.suppress(ConnectionError):  # who wanted to know the length alone hangs up
                 self.wfile.write(part)
@@ -75,3 +78,30 @@ def test_addresses_that_are_of_no_use(served):
     ranges["are sent"] = False
     with pytest.raises(UserError, match=r"sub-1\.nwb: its server sends whole files only: download it, and name the file"):
         read_recording(type(path)(address))
+
+
+def test_a_file_of_no_version_is_known_by_parts_of_it(served):
+    path, address, _, ranges = served
+    ranges["version"] = None
+    before = fingerprint(type(path)(address))
+    content = bytearray(path.read_bytes())
+    content[0x200] ^= 1  # of the first 64 KiB
+    path.write_bytes(content)
+    assert fingerprint(type(path)(address)) != before
+
+
+def test_what_is_secret_in_an_address_is_not_kept(served):
+    path, address, _, _ = served
+    signed = type(path)(address.replace("http://", "http://ann:secret@") + "?X-Amz-Signature=secret")
+    assert shown(signed) == address and shown(path) == str(path)
+    with pytest.raises(UserError) as caught:
+        read_recording(type(path)(str(signed).replace("sub-1", "sub-2")))
+    assert "secret" not in str(caught.value)
+    recording = read_recording(type(path)(address + "?X-Amz-Signature=secret"))
+    assert recording.provenance["file"] == address
+
+
+def test_other_schemes_are_refused():
+    for address in ("s3:/bucket/a.nwb", "ftp:/host/a.nwb", "file:/etc/a.nwb"):
+        with pytest.raises(UserError, match=r"addresses are read by https or http: name such a one, or download the file"):
+            read_recording(Path(address))

@@ -264,3 +264,70 @@ def test_a_recording_without_a_usable_channel_says_so(tmp_path):
     path = arrays(tmp_path / "a.npz", good_channels=np.zeros(4, bool))
     assert "every channel is dead or masked: there is nothing to decode from" in run("data", "inspect", path).stdout
     assert run("data", "inspect", arrays(tmp_path / "b.npz", lfp_start=np.nan)).exit_code == 2
+
+
+def test_the_offset_that_is_proposed_counts_the_one_that_was_given(tmp_path):
+    path = arrays(tmp_path / "a.npz")
+    late = tmp_path / "late.csv"
+    late.write_text("time,x\n" + "".join(f"{t + 100},{np.sin(t)}\n" for t in T))
+    for given in (0.0, 7.0, -1000.0):
+        with pytest.raises(UserError, match=r"--behavior-file and --sync-offset -100, or the true offset"):
+            read_recording(path, Choices(behavior_file=late, sync_offset=given))
+    shown = run("data", "inspect", path, "--behavior-file", late)
+    assert (
+        shown.exit_code == 0
+        and "behaviour  x: 1 dim(s), a.u., 50 Hz, 0 % NaN; x: 100 % of the behaviour samples lie outside" in shown.stdout
+    )
+    np.testing.assert_allclose(read_recording(path, Choices(behavior_file=late, sync_offset=-100.0)).behavior[:, 0], np.sin(T), atol=1e-6)
+
+
+def test_recordings_in_other_units_are_no_task(tmp_path):
+    for name, unit in (("mon", "m/s"), ("tue", "cm/s")):
+        recording_file(tmp_path / f"{name}.nwb", COUNTS, velocity("hand", PAIR, timestamps=T, unit=unit))
+    (tmp_path / "short.toml").write_text("window_bins = 30")
+    both = ("--data", tmp_path / "mon.nwb", "--data", tmp_path / "tue.nwb")
+    result = run("data", *both, "--config", tmp_path / "short.toml", "--out", tmp_path / "run")
+    assert result.exit_code == 2
+    assert (
+        "tue.nwb: it has hand_x, hand_y in cm/s, but" in result.stderr
+        and "hand_x, hand_y in m/s: use recordings of one task" in result.stderr
+    )
+
+
+def test_electrodes_are_kept_when_a_recording_is_converted(labelled, tmp_path):
+    assert run("data", "convert", labelled, tmp_path / "a.realm", "--without-channels", "1").exit_code == 0
+    recording = read_recording(tmp_path / "a.realm", Choices(channels=("site=a,b",)))
+    np.testing.assert_array_equal(np.asarray(recording.lfp), COUNTS[:, [1]])
+
+
+def test_segments_that_hold_no_bin(tmp_path):
+    path = with_trials(tmp_path / "a.nwb", (1, 1.005), (2, 2.01))
+    with pytest.raises(UserError, match=r"--segments trials: none of its 2 intervals holds a bin of 20 ms: choose another table"):
+        read_recording(path, TRIALS)
+    session = session_of(with_trials(tmp_path / "b.nwb", (1, 1.005), (2, 38)), TRIALS)
+    assert session.provenance["segments_outside"] == "1 shorter than a bin of 20 ms, of 2 intervals"
+
+
+def test_chunks_of_zarr_that_are_not_there(tmp_path):
+    """As after a download that was interrupted: Zarr reads zeros."""
+    zarr = pytest.importorskip("hdmf_zarr.nwb", reason="hdmf-zarr is not installed: pip install 'realm-edge[formats]'")
+    file = new_file()
+    add_lfp(file, COUNTS)
+    add_behavior(file, velocity("hand", PAIR, timestamps=T), velocity("foot", PAIR, timestamps=T))
+    file.add_unit(spike_times=T + 0.001)
+    path = tmp_path / "a.nwb.zarr"
+    with zarr.NWBZarrIO(str(path), mode="w") as io:
+        io.write(file)
+
+    def lose(part):
+        chunk = next(chunk for chunk in sorted((path / part).iterdir()) if not chunk.name.startswith("."))
+        chunk.unlink()
+
+    lose("processing/behavior/foot/data")
+    lose("units/spike_times")
+    found = inspect(path)
+    assert list(found.behaviors) == ["hand"] and "of its 1 chunks are not there" in found.summary["unusable_behaviors"]["foot"]
+    assert "chunks are not there: download it again" in found.recording.provenance["units_unusable"]
+    lose("processing/ecephys/LFP/lfp/data")
+    with pytest.raises(UserError, match=r"lfp: 1 of its \d+ chunks are not there: download it again"):
+        inspect(path)

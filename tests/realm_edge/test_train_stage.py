@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,9 +15,10 @@ import torch
 
 from realm_edge import session as sessions
 from realm_edge import settings as settings_module
-from realm_edge.checkpoint import load_student, load_teacher
+from realm_edge.checkpoint import load_student, load_teacher, read_tensors
 from realm_edge.errors import UserError
 from realm_edge.files import write_json
+from realm_edge.lock import LOCK
 from realm_edge.metrics import accuracy
 from realm_edge.models.student import decode
 from realm_edge.progress import Silent
@@ -161,6 +163,44 @@ def test_two_processes_train_what_one_does(tmp_path):
     np.testing.assert_allclose(phases[0]["train_loss"], phases[1]["train_loss"], rtol=1e-5)
     curves = [{folder.name: len(list(folder.iterdir())) for folder in run.file("tensorboard").iterdir()} for run in (both, alone)]
     assert curves[0] == curves[1] and set(curves[0].values()) == {1}
+
+
+@pytest.mark.slow
+def test_sigterm_ends_all_that_torchrun_started_and_the_same_command_goes_on(tmp_path):
+    fits = {name: FIT | {"epochs": epochs, "patience": epochs} for name, epochs in (("pretrain", 5000), ("distil", 1), ("finetune", 1))}
+    run = make_run(
+        tmp_path / "run",
+        session("a", 1),
+        session("c", 0, heldout=True),
+        settings=settings_module.Settings.model_validate(SETTINGS.model_dump() | fits),
+    )
+    started = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    command = [*started, "-m", "realm_edge.cli", "train", "--device", "cpu", "--out", str(run.path)]
+    root, partial = Path(__file__).parents[2], run.file("train.partial", "pretrain.safetensors")
+
+    def processes() -> list[str]:
+        lines = [path.read_bytes().split(b"\0") for path in Path("/proc").glob("[0-9]*/cmdline")]
+        return [str(line) for line in lines if b"realm_edge.cli" in line and str(run.path).encode() in line]
+
+    agent = subprocess.Popen(command, cwd=root, env={**os.environ, "PYTHONPATH": "."}, stderr=subprocess.PIPE, text=True)
+    until = time.monotonic() + 120
+    while not partial.exists():
+        assert time.monotonic() < until and agent.poll() is None
+        time.sleep(0.1)
+    assert len(processes()) == 3
+    assert run.file(LOCK).read_text()  # the first process holds it for both
+    agent.terminate()
+    said = agent.communicate(timeout=60)[1]
+    assert said.count("realm-edge: interrupted by SIGTERM: what is finished is kept, and the same command goes on from there") == 2
+    assert agent.returncode != 0 and processes() == [] and run.file(LOCK).read_bytes() == b""
+    before = read_tensors(partial)[0]["history"]["train_loss"]
+    again = subprocess.Popen(command, cwd=root, env={**os.environ, "PYTHONPATH": "."}, stderr=subprocess.PIPE, text=True)
+    while len(after := read_tensors(partial)[0]["history"]["train_loss"]) <= len(before):
+        assert time.monotonic() < until + 120 and again.poll() is None
+        time.sleep(0.1)
+    again.terminate()
+    again.communicate(timeout=60)
+    assert after[: len(before)] == before  # it did not start over
 
 
 def test_refuses_missing_data_and_a_session_without_lfp(tmp_path):
