@@ -5,6 +5,7 @@ objects; members of an archive are stored or deflated, and not encrypted. Rows o
 """
 
 import os
+import sys
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
@@ -39,6 +40,13 @@ class _Array:
         return size
 
     def of(self, content: bytes) -> NDArray:
+        """The array of these bytes.
+
+        Raises:
+            ValueError: text that no Unicode is.
+        """
+        if self.dtype.kind == "U" and (np.frombuffer(content, self.dtype.byteorder.replace("|", "=") + "u4") > sys.maxunicode).any():
+            raise ValueError("text that is no Unicode")
         return np.frombuffer(content, self.dtype).reshape(self.shape, order="F" if self.fortran else "C").copy()
 
 

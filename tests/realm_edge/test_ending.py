@@ -100,6 +100,14 @@ def started(folder: Path, workers: int) -> tuple[subprocess.Popen[str], list[int
     return parent, [int(note.read_text()) for note in notes]
 
 
+@pytest.fixture(autouse=True)
+def _terminals_that_close_are_heard():
+    """Where the tests run under nohup, too."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize("group", [False, True])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])

@@ -369,7 +369,7 @@ def test_features_enter_at_the_decoder(tmp_path: Path) -> None:
 
 def test_sessions_of_different_tasks_are_not_averaged(tmp_path: Path) -> None:
     flat = feature_file(tmp_path / "flat.nwb")
-    deep = feature_file(tmp_path / "deep.nwb", force=np.zeros((700, 2)))
+    deep = feature_file(tmp_path / "deep.nwb", force=np.sin(np.arange(1400.0)).reshape(700, 2))
     third = feature_file(tmp_path / "third.nwb")
     with pytest.raises(UserError, match="deep: its behaviour is force_x, force_y, but flat has force: compare sessions of one task"):
         tasks(Recordings((third, flat, deep), Choices(("force",)), features="power"), SETTINGS, 2, Silent())

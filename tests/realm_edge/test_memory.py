@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from realm_edge import frontend, table
+from realm_edge.arrays import Npz, rows_of_npy
 from realm_edge.inspection import convert
 from realm_edge.preparation import prepare, prepare_in
 from realm_edge.readers import cache
@@ -15,7 +16,7 @@ from realm_edge.readers.choices import Choices
 from realm_edge.readers.reading import read_recording
 from realm_edge.session import load, save
 from realm_edge.settings import Settings
-from realm_edge.table import Rows, blocks, rows_of_npy, rows_of_npz, write_npy
+from realm_edge.table import Rows, blocks, write_npy
 from tests.nwb_file import recording_file, velocity
 
 pytestmark = pytest.mark.filterwarnings("ignore:The linked table for DynamicTableRegion")
@@ -102,23 +103,30 @@ def test_rows_of_files_are_slices_of_arrays(tmp_path):
     np.save(tmp_path / "x.npy", X)
     np.savez(tmp_path / "x.npz", other=np.zeros(7), x=X, fortran=np.asfortranarray(X), flat=X[:, 0])
     np.savez_compressed(tmp_path / "small.npz", x=X)
-    for rows in (rows_of_npy(tmp_path / "x.npy"), rows_of_npz(tmp_path / "x.npz", "x")):
+    archive = Npz(tmp_path / "x.npz")
+    for rows in (rows_of_npy(tmp_path / "x.npy"), archive.rows("x")):
         assert isinstance(rows, Rows) and rows.shape == X.shape and rows.dtype == X.dtype and len(rows) == 20
         for part in (slice(None), slice(3, 9), slice(-4, None), slice(9, 3), slice(0, 20, 7), slice(15, 99)):
             np.testing.assert_array_equal(rows[part], X[part])
         np.testing.assert_array_equal(np.concatenate(list(blocks(rows, 5, 17))), X[5:17])
         np.testing.assert_array_equal(np.asarray(rows, np.float32), X.astype(np.float32))
-    np.testing.assert_array_equal(rows_of_npz(tmp_path / "x.npz", "flat")[2:5], X[2:5, 0])
-    assert rows_of_npz(tmp_path / "x.npz", "fortran") is None and rows_of_npz(tmp_path / "small.npz", "x") is None
+    np.testing.assert_array_equal(archive.rows("flat")[2:5], X[2:5, 0])
+    for whole in (archive.rows("fortran"), Npz(tmp_path / "small.npz").rows("x")):
+        assert isinstance(whole, np.ndarray)
+        np.testing.assert_array_equal(whole, X)
     with pytest.raises(KeyError):
-        rows_of_npz(tmp_path / "x.npz", "y")
+        archive.rows("y")
     np.save(tmp_path / "f.npy", np.asfortranarray(X))
     with pytest.raises(ValueError, match="Fortran"):
         rows_of_npy(tmp_path / "f.npy")
     content = (tmp_path / "x.npy").read_bytes()
     (tmp_path / "cut.npy").write_bytes(content[:-8])
-    with pytest.raises(OSError, match=r"cut\.npy: cut short at byte"):
-        rows_of_npy(tmp_path / "cut.npy")[:]
+    with pytest.raises(ValueError, match=r"an array of shape \(20, 3\) takes 368 bytes, and there are 360"):
+        rows_of_npy(tmp_path / "cut.npy")
+    rows = rows_of_npy(tmp_path / "x.npy")
+    (tmp_path / "x.npy").write_bytes(content[:-8])  # while it is open
+    with pytest.raises(OSError, match=r"x\.npy: cut short at byte"):
+        rows[:]
 
 
 @pytest.mark.parametrize("array", [X, X[:, 0], X.astype(">f4"), np.array("text"), np.zeros((0, 3)), np.asfortranarray(X)])
