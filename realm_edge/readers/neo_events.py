@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from realm_edge.behavior import CODE
 from realm_edge.readers.contents import BehaviorSeries
 from realm_edge.readers.neo_clock import Runs
 from realm_edge.table import Rows, blocks
@@ -101,7 +102,7 @@ def event_series(marks: Mapping[str, tuple[NDArray[np.float64], NDArray]]) -> di
         except ValueError:
             continue
         last = np.append(np.diff(times) > 0, True)
-        found[name] = partial(BehaviorSeries, values[last, None], times[last], (name,), "a.u.")
+        found[name] = partial(BehaviorSeries, values[last, None], times[last], (name,), CODE)
     return found
 
 

@@ -1,4 +1,4 @@
-"""NumPy's files are believed as far as they fit: shapes take the bytes that are there, types are plain, members are where they should be."""
+"""NumPy's files are believed as far as they fit: shapes take the bytes that are there, members lie where they should, types are plain."""
 
 import io
 import struct
