@@ -138,11 +138,11 @@ class _Child:
         return UserError(f"{label}: the process that read it ended {how}{f' ({last})' if last else ''}: it is damaged: export it again")
 
     def end(self) -> None:
-        """Let it clean up, for a moment."""
+        """Let it clean up for a moment, unless it has nothing to."""
         assert self._process.stdin is not None
         with contextlib.suppress(OSError):
             self._process.stdin.close()
-        self._process.terminate()
+        (self._process.kill if self.idle else self._process.terminate)()
         try:
             self._process.wait(_END_S)
         except subprocess.TimeoutExpired:
