@@ -6,10 +6,11 @@ import json
 import os
 import re
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from realm_edge.errors import UserError
 
@@ -31,9 +32,9 @@ def replacing(path: Path) -> Iterator[Path]:
     try:
         with naming(path, instead_of=partial):
             yield partial
-            _to_disk(partial)
+            to_disk(partial)
             os.replace(partial, path)
-            _to_disk(path.parent)
+            to_disk(path.parent)
     finally:
         with suppress(OSError):  # what went wrong before is what is told
             partial.unlink()
@@ -62,7 +63,8 @@ def _partial_name(name: str) -> str:
     return f".{hashlib.sha256(os.fsencode(name)).hexdigest()}.partial-{os.getpid()}"
 
 
-def _to_disk(path: Path) -> None:
+def to_disk(path: Path) -> None:
+    """See that a file, or the names in a directory, outlast a power cut."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -144,11 +146,19 @@ def read_json(path: Path) -> Any:
         UserError: the file is missing or is not JSON; the message names it.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        # Without waiting: a FIFO has no end, and opening one would wait for who writes.
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as stream:
+            if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+                raise UserError(f"{path}: no regular file: remove it and rerun the stage that writes it")
+            return json.loads(stream.read(), parse_constant=_no_number)
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such file") from error
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RecursionError) as error:
         raise UserError(f"{path}: not readable as JSON ({error}); remove it and rerun the stage that writes it") from error
+
+
+def _no_number(text: str) -> NoReturn:
+    raise ValueError(f"{text} is no JSON")
 
 
 def sha256_file(path: Path) -> str:

@@ -131,6 +131,9 @@ class RunDir:
         wanted = read_json(path)
         if not isinstance(wanted, dict):
             raise UserError(f"{path}: not a stage request: remove it and run '{command(stage, self.path)}'")
+        targets = wanted.get("targets", [])
+        if not (isinstance(targets, list) and all(isinstance(each, str) for each in targets)):
+            raise UserError(f"{path}: not a stage request: remove it and run '{command(stage, self.path)}'")
         return wanted
 
     def was_made_from(self, stage: str, wanted: dict[str, Any]) -> bool:

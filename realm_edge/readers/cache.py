@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from realm_edge.arrays import rows_of_npy
 from realm_edge.errors import UserError
-from realm_edge.files import write_json
+from realm_edge.files import to_disk, write_json
 from realm_edge.readers.arrays import check_rate, check_times
 from realm_edge.readers.clock import Clock
 from realm_edge.readers.contents import Contents, Request, Signal, Units, known
@@ -257,6 +257,9 @@ def _replacing_directory(path: Path) -> Iterator[Path]:
     partial.mkdir(parents=True)
     try:
         yield partial
+        for file in [*sorted(partial.iterdir()), partial]:
+            to_disk(file)
         os.replace(partial, path)
+        to_disk(path.parent)
     finally:
         shutil.rmtree(partial, ignore_errors=True)

@@ -5,8 +5,7 @@ read. Those of files in its own folder belong to the recording and to its finger
 """
 
 import json
-import operator
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,24 +17,33 @@ _SELF = "."  # the file itself, as HDF5's virtual datasets and Zarr's links name
 
 
 def linked_files(path: Path) -> list[Path]:
-    """The other files that an HDF5 file leads to, and those that these lead to, sorted; they need not exist.
+    """The other files that an HDF5 file leads to, and those that these lead to, sorted, as far as they are there.
 
     Raises:
-        UserError: one of them lies outside the file's folder.
+        UserError: one of them lies outside the file's folder, or is not where it should be and HDF5 would find it elsewhere; or a part of
+            the file is so damaged that nobody knows where it leads.
     """
     found: set[Path] = set()
     new = {path}
     while new:
         at = new.pop()
         for name in _names(at):
-            other = at.parent / name
-            _check_beside(path.parent, at, name, other)
-            if not other.exists() and Path(name).exists():  # where HDF5 looks next: as of where the program runs
-                raise UserError(f"{at}: it links to '{name}', which is not there beside it: put it there")
-            if other.resolve() != path.resolve() and other not in found:
-                found.add(other)
-                new.add(other)
+            for base in {at.parent, at.resolve().parent}:  # a symbolic link's place, and that of the file itself, where HDF5 looks
+                other = base / name
+                _check_beside((path.parent, path.resolve().parent), at, name, other)
+                if not other.exists():
+                    _check_nowhere_else(at, name, base)
+                elif other.resolve() != path.resolve() and other not in found:
+                    found.add(other)
+                    new.add(other)
     return sorted(found)
+
+
+def _check_nowhere_else(at: Path, name: str, base: Path) -> None:
+    """Where the named place is empty, HDF5 looks beside the file and where the program runs, for the name and for its last part."""
+    last = Path(name).name
+    if any(each.exists() for each in (base / last, Path(name), Path(last))):
+        raise UserError(f"{at}: it links to '{name}', which is not there: put it there, or correct the link")
 
 
 def check_zarr(path: Path) -> None:
@@ -54,7 +62,7 @@ def check_zarr(path: Path) -> None:
             except (ValueError, RecursionError, OSError):
                 continue  # whoever reads it says so
             for name in _sources(attributes):
-                _check_beside(path, file, name, path / name)
+                _check_beside((path,), file, name, path / name)
 
 
 def check_oebin(path: Path) -> None:
@@ -71,68 +79,58 @@ def check_oebin(path: Path) -> None:
         raise UserError(f"{path}: not readable as JSON of Open Ephys ({type(error).__name__}): copy the recording again") from error
     for name in names:
         for kind in ("continuous", "events", "spikes"):
-            _check_beside(path.parent, path, name, path.parent / kind / name)
+            _check_beside((path.parent,), path, name, path.parent / kind / name)
 
 
-def _check_beside(folder: Path, at: Path, name: str, other: Path) -> None:
-    if not other.resolve().is_relative_to(folder.resolve()):
+def _check_beside(folders: Sequence[Path], at: Path, name: str, other: Path) -> None:
+    if not any(other.resolve().is_relative_to(folder.resolve()) for folder in folders):
         raise UserError(f"{at}: it links to '{name}', which does not lie beside it: it was not read; put that file beside this one")
 
 
 def _names(path: Path) -> set[str]:
     """Of files that an HDF5 file names; none where it cannot be opened, of which whoever reads it tells."""
     try:
-        with h5py.File(path) as file:
-            return set(_names_in(file)) - {_SELF}
+        file = h5py.File(path)
     except OSError:
         return set()
+    with file:
+        try:
+            return set(_names_in(file)) - {_SELF}
+        except Exception as error:  # h5py raises whatever it stumbles upon; readers may get where this did not
+            reason = " ".join(str(error).split())[:100]
+            raise UserError(
+                f"{path}: damaged, so that nobody knows which files it leads to ({reason}): export or download it again"
+            ) from error
 
 
 def _names_in(file: h5py.File) -> Iterator[str]:
-    """What is damaged is passed over: nobody can read from there either."""
     groups: list[h5py.Group] = [file]
     seen: set[int] = set()
     while groups:
         group = groups.pop()
-        for name in _tried(list, group) or ():
-            link = _tried(group.get, name, getlink=True)
+        for name in list(group):
+            link = group.get(name, getlink=True)
             if isinstance(link, h5py.ExternalLink):
                 yield link.filename
-            item = _tried(operator.getitem, group, name) if isinstance(link, h5py.HardLink) else None
+            item = group[name] if isinstance(link, h5py.HardLink) else None
             if isinstance(item, h5py.Dataset):
-                yield from _tried(_parts_of, item) or ()
+                yield from (str(name) for name, _, _ in item.external or ())
+                yield from (str(source.file_name) for source in (item.virtual_sources() if item.is_virtual else ()))
             elif isinstance(item, h5py.Group):
-                address = _tried(_address, item)
-                if address is not None and address not in seen:  # a group may lie within itself
+                address = int(h5py.h5o.get_info(item.id).addr)
+                if address not in seen:  # a group may lie within itself
                     seen.add(address)
                     groups.append(item)
 
 
-def _parts_of(dataset: h5py.Dataset) -> list[str]:
-    """Files that values of a dataset lie in."""
-    virtual = dataset.virtual_sources() if dataset.is_virtual else ()
-    return [*(str(name) for name, _, _ in dataset.external or ()), *(str(source.file_name) for source in virtual)]
-
-
-def _address(group: h5py.Group) -> int:
-    return int(h5py.h5o.get_info(group.id).addr)
-
-
-def _tried(look: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
-    try:
-        return look(*arguments, **named)
-    except (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError, UnicodeError):  # what h5py raises on damaged files
-        return None
-
-
-def _sources(value: Any) -> Iterator[str]:
+def _sources(value: Any, is_link: bool = False) -> Iterator[str]:
     """Of links and references among Zarr's attributes, as hdmf-zarr writes them, the paths of what they lead into."""
     if isinstance(value, dict):
         source = value.get("source")
-        if isinstance(source, str) and "path" in value and source != _SELF:
-            yield source
-        for each in value.values():
-            yield from _sources(each)
+        if "path" in value and source != _SELF and (is_link or "source" in value):
+            yield source if isinstance(source, str) else str(value["path"])  # without a source, hdmf-zarr takes the path for one
+        for key, each in value.items():
+            yield from _sources(each, key == "zarr_link")
     elif isinstance(value, list):
         for each in value:
-            yield from _sources(each)
+            yield from _sources(each, is_link)

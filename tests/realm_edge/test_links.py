@@ -90,10 +90,10 @@ def test_a_link_is_not_looked_for_where_the_program_runs(tmp_path, monkeypatch):
     (tmp_path / "rec").mkdir()
     with h5py.File(tmp_path / "rec" / "a.h5", "w") as file:
         file["x"] = h5py.ExternalLink("secret.h5", "/x")
-    assert linked_files(tmp_path / "rec" / "a.h5") == [tmp_path / "rec" / "secret.h5"]
+    assert linked_files(tmp_path / "rec" / "a.h5") == []
     (tmp_path / "secret.h5").touch()
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(UserError, match=r"a\.h5: it links to 'secret\.h5', which is not there beside it: put it there"):
+    with pytest.raises(UserError, match=r"a\.h5: it links to 'secret\.h5', which is not there: put it there"):
         linked_files(tmp_path / "rec" / "a.h5")
 
 
@@ -130,6 +130,10 @@ def test_zarr_leads_nowhere_else(tmp_path):
     attributes = path / "acquisition" / ".zattrs"
     attributes.write_text(json.dumps(link))
     check_zarr(path)
+    del link["zarr_link"][0]["source"]
+    attributes.write_text(json.dumps(link))
+    with pytest.raises(UserError, match=r"it links to '/x', which does not lie beside it"):
+        check_zarr(path)
     link["zarr_link"][0]["source"] = "../secret.nwb.zarr"
     attributes.write_text(json.dumps(link))
     with pytest.raises(UserError, match=r"\.zattrs: it links to '\.\./secret\.nwb\.zarr', which does not lie beside it"):
@@ -161,3 +165,38 @@ def test_the_file_itself_may_be_a_symbolic_link(tmp_path):
     Path(tmp_path / "sub").mkdir()
     (tmp_path / "sub" / "a.nwb").symlink_to(path)
     assert read_recording(tmp_path / "sub" / "a.nwb").name == "a"
+
+
+def test_what_cannot_be_told_is_refused(tmp_path):
+    """A virtual dataset whose second source has a name that is no text: the first one must not be read either."""
+    (tmp_path / "rec").mkdir()
+    with h5py.File(tmp_path / "secret.h5", "w") as file:
+        file["data"] = COUNTS
+    with h5py.File(tmp_path / "rec" / "a.h5", "w") as file:
+        layout = h5py.VirtualLayout(COUNTS.shape, COUNTS.dtype)
+        layout[:100] = h5py.VirtualSource(str(tmp_path / "secret.h5"), "data", COUNTS.shape)[:100]
+        layout[100:200] = h5py.VirtualSource("bXX.h5", "data", COUNTS.shape)[100:200]
+        file.create_virtual_dataset("data", layout)
+    content = (tmp_path / "rec" / "a.h5").read_bytes()
+    assert b"bXX.h5" in content
+    (tmp_path / "rec" / "a.h5").write_bytes(content.replace(b"bXX.h5", b"b\xff\xfe.h5"))
+    with pytest.raises(UserError, match=r"a\.h5: (damaged, so that nobody knows which files it leads to|it links to)"):
+        linked_files(tmp_path / "rec" / "a.h5")
+
+
+def test_links_are_looked_for_where_hdf5_finds_them(tmp_path, monkeypatch):
+    real, other = tmp_path / "real", tmp_path / "links"
+    real.mkdir()
+    other.mkdir()
+    with h5py.File(real / "a.h5", "w") as file:
+        file["x"] = h5py.ExternalLink("x.h5", "/x")
+    (real / "x.h5").touch()
+    (other / "a.h5").symlink_to(real / "a.h5")
+    assert linked_files(other / "a.h5") == [real / "x.h5"]  # beside the file itself
+    with h5py.File(real / "b.h5", "w") as file:
+        file["x"] = h5py.ExternalLink(str(real / "nosuch" / "cwd.h5"), "/x")
+    assert linked_files(real / "b.h5") == []  # it leads nowhere
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "cwd.h5").touch()
+    with pytest.raises(UserError, match=r"b\.h5: it links to '.*/nosuch/cwd\.h5', which is not there: put it there, or correct the link"):
+        linked_files(real / "b.h5")

@@ -232,3 +232,34 @@ def test_a_report_that_shows_a_verification_is_made_from_it(run: RunDir) -> None
     assert not run.is_complete("report")
     run.file("out", "verify.txt").unlink()
     assert report_request(run, ["cortex-m4"]) == {"targets": ["cortex-m4"]}
+
+
+BROKEN_JSON = {
+    "nested": "[" * 200_000,
+    "NaN": '{"recordings": [NaN]}',
+    "infinite": '{"recordings": [1e999, Infinity]}',
+    "no list": '{"targets": 5}',
+}
+
+
+@pytest.mark.parametrize("kind", BROKEN_JSON)
+def test_records_and_requests_that_are_no_json_cost_a_line(tmp_path, kind):
+    run = RunDir.create(tmp_path / "run", Settings())
+    out = run.file("data.bin")
+    out.write_bytes(b"x")
+    run.complete("data", [out], {})
+    for name in ("data.request", "data"):
+        path = run.file("stages", f"{name}.json")
+        path.write_text(BROKEN_JSON[kind])
+        with pytest.raises(UserError, match=rf"stages/{name}\.json: not "):
+            run.require("data")
+        path.unlink()
+        if name == "data.request":
+            run.complete("data", [out], {})
+
+
+def test_a_record_that_is_no_regular_file_hangs_nobody(tmp_path):
+    run = RunDir.create(tmp_path / "run", Settings())
+    os.mkfifo(run.file("stages", "data.json"))
+    with pytest.raises(UserError, match=r"stages/data\.json: no regular file: remove it and rerun"):
+        run.require("data")
