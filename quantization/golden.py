@@ -13,9 +13,9 @@ import onnx
 from numpy.typing import NDArray
 
 from export.stepgraph import Stepper, metadata, restarting
-from realm_edge.arrays import Npz
 from realm_edge.errors import UserError
 from realm_edge.files import write_bytes
+from realm_edge.numpy_files import Npz
 from realm_edge.segments import Starts, one_segment
 
 Arrays = dict[str, NDArray]

@@ -11,9 +11,9 @@ from export.stepgraph import load_model, metadata
 from quantization.golden import Golden, in_units
 from quantization.recorded import float_features
 from quantization.selection import float_decoded
-from realm_edge.arrays import Npz
 from realm_edge.errors import UserError
 from realm_edge.metrics import accuracy, nrmse
+from realm_edge.numpy_files import Npz
 from realm_edge.rundir import RunDir
 from realm_edge.segments import with_history
 from realm_edge.session import Session

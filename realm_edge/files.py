@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import json
+import math
 import os
 import re
 import shutil
@@ -10,7 +11,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from realm_edge.errors import UserError
 
@@ -41,6 +42,30 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
+def replacing_directory(path: Path) -> Iterator[Path]:
+    """As :func:`replacing`, for a directory: yield an empty one beside ``path`` that takes its place, whole.
+
+    Raises:
+        OSError: from within the block too, and then it names ``path``.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(_partial_name(path.name))
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        with naming(path, instead_of=partial):
+            partial.mkdir()
+            yield partial
+            for each in (*sorted(partial.rglob("*")), partial):
+                to_disk(each)
+            if path.exists():
+                shutil.rmtree(path)
+            os.replace(partial, path)
+            to_disk(path.parent)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextmanager
 def naming(path: Path, instead_of: Path | None = None) -> Iterator[None]:
     """Name the file in errors of the system that name none, as those of writing to an open one, or that name another.
 
@@ -50,7 +75,7 @@ def naming(path: Path, instead_of: Path | None = None) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.filename is None or error.filename == str(instead_of) or error.filename == instead_of:
+        if error.errno is not None and error.filename in (None, str(instead_of), instead_of):  # of the system, not of a library
             error.filename = str(path)
         raise
 
@@ -123,6 +148,21 @@ def _is_alive(pid: int) -> bool:
     return state != "Z"  # a zombie has ended: in containers often nobody asks for its status
 
 
+def read_bytes(path: Path, most: int = -1) -> bytes:
+    """Read a regular file, without waiting: opening a FIFO would wait for who writes, and one has no end.
+
+    Args:
+        most: bytes that are read; -1 for all.
+
+    Raises:
+        OSError: no such file, or no regular one.
+    """
+    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as stream:
+        if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "no regular file", str(path))
+        return stream.read(most)
+
+
 def write_bytes(path: Path, content: bytes) -> None:
     """Write ``content`` to ``path`` so that readers see the old file or the new one, never half of it."""
     with replacing(path) as partial:
@@ -146,19 +186,19 @@ def read_json(path: Path) -> Any:
         UserError: the file is missing or is not JSON; the message names it.
     """
     try:
-        # Without waiting: a FIFO has no end, and opening one would wait for who writes.
-        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as stream:
-            if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
-                raise UserError(f"{path}: no regular file: remove it and rerun the stage that writes it")
-            return json.loads(stream.read(), parse_constant=_no_number)
+        return json.loads(read_bytes(path), parse_constant=_finite, parse_float=_finite)
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such file") from error
     except (ValueError, OSError, RecursionError) as error:
         raise UserError(f"{path}: not readable as JSON ({error}); remove it and rerun the stage that writes it") from error
 
 
-def _no_number(text: str) -> NoReturn:
-    raise ValueError(f"{text} is no JSON")
+def _finite(text: str) -> float:
+    """A number of JSON, of which ``NaN``, ``Infinity`` and ``1e999`` are none that this project writes."""
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text} is no finite number")
+    return number
 
 
 def sha256_file(path: Path) -> str:

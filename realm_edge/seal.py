@@ -17,5 +17,5 @@ def is_intact(read: Mapping[str, Any]) -> bool:
     """Whether an object that was read is one that :func:`sealed` made."""
     try:
         return bool(read.get(KEY) == sha256_json({key: value for key, value in read.items() if key != KEY}))
-    except ValueError:  # NaN and infinity are read, but never written
+    except ValueError:  # NaN, which nobody writes
         return False

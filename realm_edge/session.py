@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from realm_edge import broadband
-from realm_edge.arrays import Npz
 from realm_edge.broadband import Broadband
 from realm_edge.errors import UserError
 from realm_edge.files import replacing
+from realm_edge.numpy_files import Npz
 from realm_edge.segments import one_segment
 from realm_edge.settings import Settings
 from realm_edge.table import Table, write_npy

@@ -1,13 +1,12 @@
 """Reads a TOML file that a user wrote: a regular file of limited size and depth, whose whole numbers are those of TOML."""
 
-import os
 import re
-import stat
 import tomllib
 from pathlib import Path
 from typing import Any
 
 from realm_edge.errors import UserError
+from realm_edge.files import read_bytes
 
 MOST_BYTES = 1 << 20
 DEEPEST = 16  # tables and arrays within one another
@@ -28,11 +27,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         UserError: no such file, no regular file, larger than :data:`MOST_BYTES`, broken, or nested deeper than :data:`DEEPEST`.
     """
     try:
-        # Without waiting: a FIFO has no end, and opening one would wait for who writes.
-        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as stream:
-            if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
-                raise UserError(f"{path}: no regular file: name a TOML file")
-            content = stream.read(MOST_BYTES + 1)
+        content = read_bytes(path, MOST_BYTES + 1)
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such file") from error
     except OSError as error:

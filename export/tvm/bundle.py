@@ -1,13 +1,9 @@
 """Bundles: headers, readable driver, const weights, TVM objects and metadata of one stream for one build."""
 
-import contextlib
 import io
-import os
-import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +17,7 @@ from export.tvm.graph import read_graph
 from export.tvm.lower import build_object, tvm_target
 from export.tvm.plan import Constant, Plan, make_plan
 from realm_edge.errors import UserError
-from realm_edge.files import sha256_file, write_json, write_text
+from realm_edge.files import replacing_directory, sha256_file, write_json, write_text
 
 
 @dataclass(frozen=True)
@@ -82,7 +78,7 @@ def write_bundle(directory: Path, stream: str, build: str, frontend_onnx: Path |
     if frontend_onnx and (made := plans[FRONTEND].graph.outputs[0].shape[0]) != taken:
         raise UserError(f"{decoder_onnx}: takes {taken} features, {frontend_onnx} makes {made}; quantise both from one run")
     models = {prefix: _compiled(plan, machine) for prefix, plan in plans.items()}
-    with _replacing_directory(directory) as partial:
+    with replacing_directory(directory) as partial:
         (partial / "lib").mkdir()
         for model in models.values():
             write_sources(partial, model.plan)
@@ -163,19 +159,3 @@ def _archive(lib: Path) -> None:
     done = subprocess.run(command, cwd=lib, capture_output=True, text=True, check=False)
     if done.returncode:
         raise UserError(f"{lib}: 'python -m ziglang ar' failed: {done.stderr.strip():.200}; see 'realm-edge doctor'")
-
-
-@contextlib.contextmanager
-def _replacing_directory(directory: Path) -> Iterator[Path]:
-    """Yield an empty sibling of ``directory`` that takes its place on success and is removed on failure."""
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    partial = directory.with_name(f".{directory.name}.partial-{os.getpid()}")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir()
-    try:
-        yield partial
-        if directory.exists():
-            shutil.rmtree(directory)
-        os.rename(partial, directory)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)

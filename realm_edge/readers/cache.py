@@ -6,10 +6,7 @@
 
 import hashlib
 import json
-import os
-import shutil
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -18,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from realm_edge.arrays import rows_of_npy
 from realm_edge.errors import UserError
-from realm_edge.files import to_disk, write_json
+from realm_edge.files import replacing_directory, write_json
+from realm_edge.numpy_files import rows_of_npy
 from realm_edge.readers.arrays import check_rate, check_times
 from realm_edge.readers.clock import Clock
 from realm_edge.readers.contents import Contents, Request, Signal, Units, known
@@ -131,7 +128,7 @@ def write(stored: Stored, path: Path) -> None:
     # Where it lay decides nothing: a recording that is converted in two places is to be the same.
     named = {key: Path(provenance[key]).name for key in ("behavior_file", "units_file") if key in provenance}
     provenance |= named | {"converted_from": Path(provenance.pop("file", "")).name, "converted_from_sha256": provenance.pop("sha256", "")}
-    with _replacing_directory(path) as unfinished:
+    with replacing_directory(path) as unfinished:
         for name, array in arrays.items():
             with (unfinished / f"{name}.npy").open("wb") as file:
                 write_npy(file, array)
@@ -248,18 +245,3 @@ def _chunk_hashes(file: Path, size: int) -> Iterator[str]:
     with file.open("rb") as stream:
         while chunk := stream.read(size):
             yield hashlib.sha256(chunk).hexdigest()
-
-
-@contextmanager
-def _replacing_directory(path: Path) -> Iterator[Path]:
-    """As :func:`realm_edge.files.replacing`, for a directory that does not exist yet."""
-    partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
-    partial.mkdir(parents=True)
-    try:
-        yield partial
-        for file in [*sorted(partial.iterdir()), partial]:
-            to_disk(file)
-        os.replace(partial, path)
-        to_disk(path.parent)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from realm_edge.errors import UserError
 from realm_edge.readers import neo_blackrock, neo_intan, neo_open_ephys, neo_plexon, neo_spikeglx, neo_tdt
 from realm_edge.readers.neo_edf import edf_reader
@@ -105,7 +107,7 @@ def _over_whole_samples() -> Iterator[None]:
     shape_of = modules[0].get_memmap_shape
 
     def whole(filename: str, dtype: str, num_channels: int, offset: int = 0) -> tuple[int, int]:
-        return ((Path(filename).stat().st_size - offset) // (2 * num_channels), num_channels)
+        return ((Path(filename).stat().st_size - offset) // (np.dtype(dtype).itemsize * num_channels), num_channels)
 
     for module in modules:
         module.get_memmap_shape = whole  # type: ignore[attr-defined]

@@ -32,8 +32,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from realm_edge.arrays import Npz
 from realm_edge.errors import UserError
+from realm_edge.numpy_files import Npz
 from realm_edge.readers.arrays import check_rate, check_spikes, check_times, check_voltage
 from realm_edge.readers.clock import clock_of, regular
 from realm_edge.readers.contents import Contents, Request, Signal, Units

@@ -7,7 +7,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from realm_edge.arrays import Npz
+from realm_edge.numpy_files import Npz
 from realm_edge.rundir import RunDir
 from realm_edge.streams import present
 

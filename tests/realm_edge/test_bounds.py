@@ -60,8 +60,8 @@ def test_only_regular_files_of_a_moderate_size_are_read(tmp_path, read):
     large.write_text("#" * (MOST_BYTES + 1))
     (tmp_path / "latin.toml").write_bytes(b"# \xe9\nseed = 1")
     (tmp_path / "hex.toml").write_text("seed = 0x" + "f" * 5000)
-    assert refused(fifo, read) == "no regular file: name a TOML file"
-    assert refused(Path("/dev/zero"), read) == "no regular file: name a TOML file"
+    assert refused(fifo, read) == "not readable as TOML (no regular file): name a TOML file that can be read"
+    assert refused(Path("/dev/zero"), read) == "not readable as TOML (no regular file): name a TOML file that can be read"
     assert refused(tmp_path, read).startswith("not readable as TOML (Is a directory)")
     assert refused(large, read).startswith("larger than 1,048,576 bytes")
     assert refused(tmp_path / "latin.toml", read).startswith("not readable as TOML")

@@ -177,3 +177,13 @@ def test_a_recording_needs_a_signal_and_behaviour_of_one_shape():
     with pytest.raises(UserError, match=r"a: behaviour has shape \(3, 1\), expected \(3, 2\)"):
         Recording("a", np.zeros((3, 1), np.float32), times, ("x", "y"), "m", spike_times=(times,))
     assert len(lfp()) == stored_recording.RATE * stored_recording.SECONDS
+
+
+def test_the_longest_name_that_a_file_system_allows(tmp_path):
+    path = tmp_path / ("n" * 249 + ".realm")
+    written(path)
+    assert [each.name for each in tmp_path.iterdir()] == [path.name]
+    assert read_recording(path, Choices(("hand",))).lfp is not None
+    with pytest.raises(OSError) as caught:
+        written(tmp_path / ("n" * 250 + ".realm"))
+    assert Path(caught.value.filename).name == "n" * 250 + ".realm"  # and not the one that is put together first

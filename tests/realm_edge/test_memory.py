@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from realm_edge import frontend, table
-from realm_edge.arrays import Npz, rows_of_npy
 from realm_edge.inspection import convert
+from realm_edge.numpy_files import Npz, rows_of_npy
 from realm_edge.preparation import prepare, prepare_in
 from realm_edge.readers import cache
 from realm_edge.readers.choices import Choices

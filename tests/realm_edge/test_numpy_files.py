@@ -7,7 +7,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from realm_edge.arrays import Npz, rows_of_npy
+from realm_edge.numpy_files import Npz, rows_of_npy
 
 X = np.arange(12, dtype=np.int16).reshape(4, 3)
 
