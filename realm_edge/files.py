@@ -75,7 +75,8 @@ def naming(path: Path, instead_of: Path | None = None) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno is not None and error.filename in (None, str(instead_of), instead_of):  # of the system, not of a library
+        if error.filename in (None, str(instead_of), instead_of):
+            error.strerror = error.strerror or str(error)  # of numpy's errors, the text alone
             error.filename = str(path)
         raise
 
