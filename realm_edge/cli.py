@@ -41,6 +41,7 @@ from realm_edge.errors import UserError
 from realm_edge.faults import fault, told
 from realm_edge.files import cache_folder
 from realm_edge.interrupt import Ended, told_to_end
+from realm_edge.printable import printable
 from realm_edge.torchrun import leads, processes
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ class _Cli(click.Group):
 
 def _end(status: int, message: str) -> NoReturn:
     with suppress(OSError):  # standard error may be full as well: the status says it
-        click.echo(f"realm-edge: {' '.join(message.split())}", err=True)
+        click.echo(f"realm-edge: {printable(' '.join(message.split()))}", err=True)
     sys.exit(status)
 
 

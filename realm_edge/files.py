@@ -164,6 +164,16 @@ def read_bytes(path: Path, most: int = -1) -> bytes:
         return stream.read(most)
 
 
+def require_regular(path: Path) -> None:
+    """See that a file that is there is a regular one: libraries that open others would wait for ever.
+
+    Raises:
+        UserError: it is none.
+    """
+    if not path.is_file():
+        raise UserError(f"{path}: no regular file: put one in its place, or remove it")
+
+
 def write_bytes(path: Path, content: bytes) -> None:
     """Write ``content`` to ``path`` so that readers see the old file or the new one, never half of it."""
     with replacing(path) as partial:

@@ -3,6 +3,8 @@
 from collections.abc import Collection, Iterator
 from typing import Any
 
+from realm_edge.printable import printable
+
 _NOTES = (
     *(
         "lfp_series",
@@ -23,6 +25,10 @@ _NOTES = (
 
 def lines(summary: dict[str, Any]) -> Iterator[str]:
     """Of one recording."""
+    return map(printable, _lines(summary))
+
+
+def _lines(summary: dict[str, Any]) -> Iterator[str]:
     lfp = summary["lfp"]
     yield f"{summary['file']}"
     late = f", {lfp['delay_ms']:.2f} ms late by resampling" if lfp["delay_ms"] else ""

@@ -13,7 +13,7 @@ from io import FileIO
 from pathlib import Path
 
 from realm_edge.errors import UserError
-from realm_edge.files import naming
+from realm_edge.files import naming, require_regular
 
 LOCK = ".lock"  # in the directory; empty while nobody holds it
 
@@ -40,6 +40,8 @@ def held(folder: Path) -> Iterator[None]:
 def _locked(folder: Path) -> FileIO:
     path = folder / LOCK
     while True:
+        if path.exists():
+            require_regular(path)
         note = path.open("a+b", buffering=0)  # closing it has nothing left to write, which could fail
         try:
             fcntl.flock(note, fcntl.LOCK_EX | fcntl.LOCK_NB)

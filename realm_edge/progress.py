@@ -9,6 +9,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
 
+from realm_edge.printable import printable
+
 Item = TypeVar("Item")
 
 
@@ -49,7 +51,7 @@ class Terminal:
         self._bars: RichProgress | None = None
 
     def say(self, text: str) -> None:
-        self._console.print(text, markup=False, soft_wrap=True)  # a line is for the terminal, or the log, to break
+        self._console.print(printable(text), markup=False, soft_wrap=True)  # a line is for the terminal, or the log, to break
 
     def track(self, items: Iterable[Item], description: str, total: int | None = None, estimate: bool = True) -> Iterator[Item]:
         if not sys.stderr.isatty():

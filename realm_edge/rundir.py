@@ -58,7 +58,7 @@ class RunDir:
         if not config.exists():
             require_free(path)
             settings_module.save(settings, config)
-        (path / "stages").mkdir(exist_ok=True)
+        _stages_of(path).mkdir(exist_ok=True)
         run = RunDir.open(path)
         if run.settings == settings:
             return run
@@ -77,6 +77,7 @@ class RunDir:
         config = path / "config.toml"
         if not config.exists():
             raise UserError(f"{path}: not a run directory (no config.toml): make one with '{command('data', path)}'")
+        _stages_of(path)
         settings = settings_module.load(config)
         return RunDir(path, settings, remove_leftovers(path))
 
@@ -272,6 +273,13 @@ class RunDir:
 
     def _request_file(self, stage: str) -> Path:
         return self.path / "stages" / f"{stage}.request.json"
+
+
+def _stages_of(path: Path) -> Path:
+    stages = path / "stages"
+    if stages.exists() and not stages.is_dir():
+        raise UserError(f"{stages}: a file, where a run keeps the records of its stages: move it away, or choose another --out")
+    return stages
 
 
 def command(stage: str, path: Path) -> str:

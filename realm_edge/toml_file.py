@@ -41,12 +41,17 @@ def parse_toml(content: bytes, source: str) -> dict[str, Any]:
     """As :func:`read_toml`, of bytes that were read already; ``source`` names them in errors."""
     try:
         text = content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{source}: not readable as TOML, which is UTF-8 (byte {error.start} is not): save it as UTF-8") from error
+    try:
         dotted = _DOTTED.search(text)
         if dotted:
             raise _too_deep(source, dotted[0])
         values = tomllib.loads(text)
-    except ValueError as error:
-        raise UserError(f"{source}: not readable as TOML ({error})") from error
+    except tomllib.TOMLDecodeError as error:
+        raise UserError(f"{source}: not readable as TOML ({error}): correct it there") from error
+    except ValueError as error:  # Python's limit on the digits of a number
+        raise UserError(f"{source}: a whole number of thousands of digits: use one of at most 64 bits, or a decimal point") from error
     except RecursionError:
         raise _too_deep(source) from None
     _check(values, source)

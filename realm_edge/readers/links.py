@@ -12,6 +12,7 @@ from typing import Any
 import h5py
 
 from realm_edge.errors import UserError
+from realm_edge.files import read_bytes, require_regular
 
 _SELF = "."  # the file itself, as HDF5's virtual datasets and Zarr's links name it
 
@@ -33,7 +34,9 @@ def linked_files(path: Path) -> list[Path]:
                 _check_beside((path.parent, path.resolve().parent), at, name, other)
                 if not other.exists():
                     _check_nowhere_else(at, name, base)
-                elif other.resolve() != path.resolve() and other not in found:
+                    continue
+                require_regular(other)
+                if other.resolve() != path.resolve() and other not in found:
                     found.add(other)
                     new.add(other)
     return sorted(found)
@@ -56,9 +59,11 @@ def check_zarr(path: Path) -> None:
     for file in path.rglob("*"):
         if not file.resolve().is_relative_to(inside):
             raise UserError(f"{path}: {file.relative_to(path)} is a link to outside of it: copy what it links to in its place")
+        if not file.is_dir():
+            require_regular(file)
         if file.name in (".zattrs", ".zmetadata", "zarr.json"):
             try:
-                attributes = json.loads(file.read_bytes())
+                attributes = json.loads(read_bytes(file))
             except (ValueError, RecursionError, OSError):
                 continue  # whoever reads it says so
             for name in _sources(attributes):
@@ -72,7 +77,7 @@ def check_oebin(path: Path) -> None:
         UserError: it does not, or is no JSON.
     """
     try:
-        said = json.loads(path.read_bytes())
+        said = json.loads(read_bytes(path))
         parts = [part for kind in ("continuous", "events", "spikes") for part in said.get(kind) or []]
         names = [str(part.get("folder_name", part.get("folder", ""))) for part in parts]
     except (ValueError, RecursionError, AttributeError, TypeError, OSError) as error:

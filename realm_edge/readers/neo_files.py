@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from realm_edge.errors import UserError
+from realm_edge.files import require_regular
 
 
 def _itself(path: Path) -> list[Path]:
@@ -113,7 +114,10 @@ def source_of(path: Path) -> Source | None:
         if found is None:
             return None
         form, opened = found
-        return Source(form, opened, tuple(sorted(each for each in form.files(opened) if each.is_file())))
+        files = sorted(each for each in form.files(opened) if each.exists() and not each.is_dir())
+        for file in files:
+            require_regular(file)
+        return Source(form, opened, tuple(files))
     except OSError as error:
         raise UserError(f"{path}: not readable ({error}): check its permissions and the disk") from error
 

@@ -64,7 +64,11 @@ def test_only_regular_files_of_a_moderate_size_are_read(tmp_path, read):
     assert refused(Path("/dev/zero"), read) == "not readable as TOML (no regular file): name a TOML file that can be read"
     assert refused(tmp_path, read).startswith("not readable as TOML (Is a directory)")
     assert refused(large, read).startswith("larger than 1,048,576 bytes")
-    assert refused(tmp_path / "latin.toml", read).startswith("not readable as TOML")
+    (tmp_path / "digits.toml").write_text("seed = " + "9" * 5000)
+    (tmp_path / "broken.toml").write_text("seed = = 1")
+    assert refused(tmp_path / "latin.toml", read) == "not readable as TOML, which is UTF-8 (byte 2 is not): save it as UTF-8"
+    assert refused(tmp_path / "digits.toml", read).startswith("a whole number of thousands of digits: use one of at most 64 bits")
+    assert refused(tmp_path / "broken.toml", read).endswith("(at line 1, column 8)): correct it there")
     assert refused(tmp_path / "hex.toml", read).startswith("seed: a whole number of 20000 bits")
     assert refused(tmp_path / "none.toml", read) == "no such file"
 

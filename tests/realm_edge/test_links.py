@@ -1,6 +1,7 @@
 """Nothing is read from outside of a recording: what it leads to lies beside it, or it is refused before anything is read."""
 
 import json
+import os
 from pathlib import Path
 
 import h5py
@@ -121,6 +122,18 @@ def test_links_that_go_round_and_symbolic_links(tmp_path):
     (folder / "b.h5").symlink_to(tmp_path / "secret.h5")
     with pytest.raises(UserError, match=r"a\.h5: it links to 'b\.h5', which does not lie beside it"):
         linked_files(folder / "a.h5")
+
+
+def test_what_is_linked_to_must_be_a_file_too(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["x"] = h5py.ExternalLink("b.h5", "/x")
+    os.mkfifo(tmp_path / "b.h5")
+    with pytest.raises(UserError, match=r"b\.h5: no regular file"):
+        linked_files(tmp_path / "a.h5")
+    (tmp_path / "a.nwb.zarr").mkdir()
+    os.mkfifo(tmp_path / "a.nwb.zarr" / ".zattrs")
+    with pytest.raises(UserError, match=r"\.zattrs: no regular file"):
+        check_zarr(tmp_path / "a.nwb.zarr")
 
 
 def test_zarr_leads_nowhere_else(tmp_path):

@@ -136,3 +136,10 @@ def test_fresh_removes_all_but_the_lock(out):
         RunDir.erase(out)
         assert [path.name for path in out.iterdir()] == [LOCK]
         assert RunDir.create(out, Settings(seed=3)).settings.seed == 3
+
+
+@pytest.mark.parametrize("make", [os.mkdir, os.mkfifo])
+def test_what_is_no_lock_is_named(tmp_path, make):
+    make(tmp_path / LOCK)
+    with pytest.raises(UserError, match=rf"{LOCK}: no regular file: put one in its place, or remove it"), held(tmp_path):
+        pass

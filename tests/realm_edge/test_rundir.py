@@ -264,3 +264,11 @@ def test_a_record_that_is_no_regular_file_hangs_nobody(tmp_path):
     os.mkfifo(run.file("stages", "data.json"))
     with pytest.raises(UserError, match=r"stages/data\.json: not readable as JSON \(.*no regular file.*\); remove it and rerun"):
         run.require("data")
+
+
+def test_a_file_in_the_place_of_the_records_names_itself(tmp_path):
+    (tmp_path / "config.toml").write_text("")
+    (tmp_path / "stages").write_text("")
+    for opens in (RunDir.open, lambda path: RunDir.create(path, Settings())):
+        with pytest.raises(UserError, match="stages: a file, where a run keeps the records of its stages: move it away"):
+            opens(tmp_path)

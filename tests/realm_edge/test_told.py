@@ -1,5 +1,7 @@
 """Nothing is dropped without a line: what lies outside, what is missing, what cannot be used."""
 
+import os
+
 import h5py
 import numpy as np
 import pytest
@@ -331,3 +333,22 @@ def test_chunks_of_zarr_that_are_not_there(tmp_path):
     lose("processing/ecephys/LFP/lfp/data")
     with pytest.raises(UserError, match=r"lfp: 1 of its \d+ chunks are not there: download it again"):
         inspect(path)
+
+
+def test_names_from_files_are_shown_on_one_line_and_command_no_terminal(tmp_path):
+    path = tmp_path / "monday\nunits      9.npz"
+    result = run("data", "inspect", arrays(path, channel_names=np.array(["a\x1b[2J", "b", "c", "d"]), lfp=COUNTS * [0, 1, 1, 1]))
+    assert result.exit_code == 0
+    assert result.stdout.splitlines()[0].endswith(r"monday\nunits      9.npz")
+    assert sum(line.startswith("units ") for line in result.stdout.splitlines()) == 1
+    assert "\x1b" not in result.stdout
+    missing = run("data", "inspect", tmp_path / "a\x1b[2J.npz")
+    assert missing.exit_code == 2 and "\x1b" not in missing.stderr and r"a\x1b[2J.npz" in missing.stderr
+
+
+def test_a_file_of_a_set_that_is_none_hangs_nobody(tmp_path):
+    meta = spikeglx(tmp_path / "run", COUNTS, 2500.0, 0)
+    meta.with_suffix(".meta").unlink()
+    os.mkfifo(meta.with_suffix(".meta"))
+    result = run("data", "inspect", tmp_path / "run")
+    assert result.exit_code == 2 and f"{meta.with_suffix('.meta').name}: no regular file: put one in its place" in result.stderr
