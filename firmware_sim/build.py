@@ -7,8 +7,8 @@ from importlib.resources import as_file, files
 from pathlib import Path
 from string import Template
 
-from export.armv6m import check_armv6m
 from firmware_sim.bundle import Bundle
+from firmware_sim.compiler.armv6m import check_armv6m
 from firmware_sim.elf import MemoryUse, check_kernel_origin, memory_use
 from firmware_sim.targets import Target
 from firmware_sim.toolchain import zig_cc

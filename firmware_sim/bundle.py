@@ -1,4 +1,4 @@
-"""Reads a compiled bundle's ``metadata.json`` and ``SHA256SUMS`` (written by ``export.tvm``)."""
+"""Reads a compiled bundle's ``metadata.json`` and ``SHA256SUMS`` (written by ``firmware_sim.compiler``)."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -2,7 +2,7 @@
 
 Every operator of the domain ``realm.edge`` whose name begins with Q is defined once: those of the decoders here, those of the
 front ends in :mod:`quantization.frontend_arithmetic`. :mod:`quantization.functions` writes the same formulas as ONNX functions
-of standard operators, :mod:`export.tvm.kernels` as kernels; the tests hold all three to the same bits. Numbers are mathematical
+of standard operators, :mod:`firmware_sim.compiler.kernels` as kernels; the tests hold all three to the same bits. Numbers are mathematical
 integers (int64 holds every intermediate); what is stored is symmetric and saturated: int8 in [-127, 127], int16 in [-32767, 32767].
 
     round_shift(v, k) = floor((v + floor(2^k / 2)) / 2^k)      round half up, k >= 0

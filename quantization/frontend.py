@@ -142,7 +142,7 @@ def _coefficients(real: NDArray[np.float64], fmt: SignalFormat, errors: int) -> 
 
 
 def _fits(coef: NDArray[np.int64], k: int, j: int, fmt: SignalFormat, errors: int) -> bool:
-    """Whether a kernel's sums stay within the accumulator (:mod:`export.tvm.kernels.filters`), whatever comes in.
+    """Whether a kernel's sums stay within the accumulator (:mod:`firmware_sim.compiler.kernels.filters`), whatever comes in.
 
     What is a whole multiple of 2^k in a coefficient needs no accumulator. Of the rest r, r1 y1 + r2 y2 = (r1 + r2) y1 + r2 (y2 - y1),
     and with r2 a multiple of 2^j the second product is added without its j lowest bits. ``errors`` is how often an error of at most 2^k

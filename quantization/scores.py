@@ -7,24 +7,31 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from export.stepgraph import load_model, metadata
+from export.stepgraph import metadata
 from quantization.golden import Golden, in_units
 from quantization.recorded import float_features
 from quantization.selection import float_decoded
 from realm_edge.errors import UserError
 from realm_edge.metrics import accuracy, nrmse
-from realm_edge.numpy_files import Npz
-from realm_edge.rundir import RunDir
 from realm_edge.segments import with_history
 from realm_edge.session import Session
+from realm_edge.settings import Settings
 from realm_edge.streams import Stream
 
 
-def score(run: RunDir, stream: Stream, session: Session, decoder: onnx.ModelProto, golden: Golden) -> dict[str, Any]:
+def score(
+    golden: Golden,
+    float_decoder: onnx.ModelProto,
+    int8_decoder: onnx.ModelProto,
+    stream: Stream,
+    session: Session,
+    settings: Settings,
+    wiener: NDArray[np.float32],
+) -> dict[str, Any]:
     """Score what follows the golden vectors' warm-up; float starts at rest where int8 does, so that they differ by rounding alone.
 
     Args:
-        decoder: the int8 step graph.
+        wiener: what the Wiener filter decodes of the test part, (bins, dims), in target units.
 
     Returns:
         {"r2": {"float", "int8", "wiener"}, "nrmse_int8_float", "nrmse_frontend", "nrmse_decoder", "scored_bins", "warm_up_bins",
@@ -32,29 +39,25 @@ def score(run: RunDir, stream: Stream, session: Session, decoder: onnx.ModelProt
         run, warm-up included. "with_history" are the same scores over those bins that have a second of their segment behind them: None
         where all have, or too few.
     """
-    int8 = in_units(golden.decoded, decoder)[golden.warm_up :]
+    int8 = in_units(golden.decoded, int8_decoder)[golden.warm_up :]
     scored = slice(session.validation_end, session.validation_end + len(int8))
-    wiener = Npz(run.file("predictions.npz"))[f"{stream.name}_wiener"][: len(int8)]
-    model = load_model(stream.float_decoder(run))
-    rounded = (golden.features * np.asarray(metadata(decoder)["io"]["features"]["scale"])).astype(np.float32)
+    rounded = (golden.features * np.asarray(metadata(int8_decoder)["io"]["features"]["scale"])).astype(np.float32)
     exact, behind_int8 = (
-        in_units(float_decoded(model, features, golden.starts), model)[golden.warm_up :]
-        for features in (_float_features(run, stream, session, golden), rounded)
+        in_units(float_decoded(float_decoder, features, golden.starts), float_decoder)[golden.warm_up :]
+        for features in (_float_features(stream, session, settings, golden), rounded)
     )
     outputs: dict[str, NDArray] = {
         "true": session.targets[scored],
         "float": exact,
         "behind_int8": behind_int8,
         "int8": int8,
-        "wiener": wiener,
+        "wiener": wiener[: len(int8)],
     }
     return {
         **_scores(outputs, session.target_names),
         "warm_up_bins": golden.warm_up,
         "resets": len(golden.starts) - 1,
-        "with_history": _scores_with_history(
-            outputs, session, with_history(session.starts, session.bins, run.settings.bin_ms / 1000)[scored]
-        ),
+        "with_history": _scores_with_history(outputs, session, with_history(session.starts, session.bins, settings.bin_ms / 1000)[scored]),
     }
 
 
@@ -78,8 +81,8 @@ def _scores_with_history(outputs: Mapping[str, NDArray], session: Session, chose
         return None
 
 
-def _float_features(run: RunDir, stream: Stream, session: Session, golden: Golden) -> NDArray[np.float32]:
+def _float_features(stream: Stream, session: Session, settings: Settings, golden: Golden) -> NDArray[np.float32]:
     """What the float front end makes of the golden samples, (bins, n_features)."""
     if golden.samples is None:
         return stream.inputs(session)[golden.first_bin : golden.first_bin + len(golden.decoded)]
-    return float_features(stream, session, run.settings, golden.samples, golden.starts)
+    return float_features(stream, session, settings, golden.samples, golden.starts)

@@ -1,4 +1,4 @@
-"""The verify stage: the int8 step graphs of a run over long input, over hostile input, and after their state was lost."""
+"""Integer step graphs over long input, over hostile input, and after their state was lost."""
 
 from collections import deque
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from export.stepgraph import Stepper, load_model, metadata
+from export.stepgraph import Stepper
 from quantization.adversarial import adversarial
 from quantization.calibrate import WARM_UP_BINS
 from quantization.drive import Int8Chain, decoded_rows, feature_rows
@@ -21,12 +21,7 @@ from quantization.ladder import Differs, SideBySide
 from quantization.recorded import Recorded
 from quantization.reset import settling
 from quantization.selection import float_decoded
-from realm_edge.errors import UserError
-from realm_edge.files import write_json
 from realm_edge.progress import Progress
-from realm_edge.rundir import RunDir
-from realm_edge.stages.data import load_sessions
-from realm_edge.streams import present
 
 
 @dataclass(frozen=True)
@@ -44,42 +39,6 @@ class Plan:
     compared_s: float = 60.0  # at the start and end of the endurance run
     resets: int = 8
     reset_s: float = 10.0  # watched after each
-
-
-def run(run: RunDir, progress: Progress, bins: int | None = None, plan: Plan | None = None) -> dict[str, Any]:
-    """Measure every stream and write ``verification.json``.
-
-    Args:
-        bins: of the ladder, with all ticks of the front end; None takes those of the plan.
-
-    Returns:
-        {"ok", "synthetic", "bin_ms", "streams": {stream: {"ok", "difference", "ladder", "adversarial", "endurance",
-        "reset"}}}; the last four are None where onnxruntime and the reference differ.
-
-    Raises:
-        UserError: the quantize stage is missing or stale, or the number of bins is not positive.
-    """
-    if bins is not None and bins < 1:
-        raise UserError(f"--bins {bins}: use a positive number of bins")
-    run.require("quantize")
-    session = next(session for session in load_sessions(run) if session.heldout)
-    streams: dict[str, Any] = {}
-    for stream in present(run):
-        progress.say(f"  {stream.name}: verify")
-        frontend = load_model(stream.int8_frontend(run)) if stream.has_frontend(session) else None
-        graphs = Int8Chain(frontend, load_model(stream.int8_decoder(run)))
-        recorded = Recorded(stream, session, run.settings, np.asarray(metadata(graphs.decoder)["io"]["features"]["scale"]))
-        subject = Subject(graphs, load_model(stream.float_decoder(run)), recorded, plan or Plan(), progress)
-        streams[stream.name] = verify(subject, bins)
-    summary = {
-        "ok": all(stream["ok"] for stream in streams.values()),
-        "synthetic": session.synthetic,
-        "bin_ms": run.settings.bin_ms,
-        "streams": streams,
-    }
-    write_json(run.file("verification.json"), summary)
-    run.complete("verify", [run.file("verification.json")], summary)
-    return summary
 
 
 @dataclass(frozen=True)
@@ -113,7 +72,15 @@ class Subject:
 
 
 def verify(subject: Subject, bins: int | None = None) -> dict[str, Any]:
-    """One stream: what :func:`run` returns of it."""
+    """Measure one stream.
+
+    Args:
+        bins: of the ladder, with all ticks of the front end; None takes those of the plan.
+
+    Returns:
+        {"ok", "difference", "ladder", "adversarial", "endurance", "reset"}; the last four are None where onnxruntime and the reference
+        differ.
+    """
     try:
         ladder, decoded = _ladder(subject, bins)
         hostile = _adversarial(subject)

@@ -12,8 +12,8 @@ from scipy import signal
 
 from realm_edge.files import replacing
 from realm_edge.inspection import Inspection, lfp_of
+from realm_edge.pictures import STYLE
 from realm_edge.recording import BehaviorSeries, Recording
-from realm_edge.report.plots import STYLE
 
 _TRACE_S = 2.0
 _TRACES = 12  # channels shown

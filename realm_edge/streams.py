@@ -1,40 +1,20 @@
-"""The two chains of a run, side by side: LFP, and the spike baseline."""
+"""The two chains that are compared, side by side: LFP, and the spike baseline."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from realm_edge.errors import UserError
-from realm_edge.rundir import RunDir
 from realm_edge.session import Session, broadband_block
 from realm_edge.settings import Settings
 
 
 @dataclass(frozen=True)
 class Stream:
-    """File names of one chain inside a run directory."""
+    """What one chain reads of a session."""
 
     name: str  # "lfp" or "spike"
-    student: str
-    frontend: str  # stem of the ONNX files
-    decoder: str
-
-    def float_frontend(self, run: RunDir) -> Path:
-        return run.file(f"{self.frontend}.onnx")
-
-    def float_decoder(self, run: RunDir) -> Path:
-        return run.file(f"{self.decoder}.onnx")
-
-    def int8_frontend(self, run: RunDir) -> Path:
-        return run.file(f"{self.frontend}.int8.onnx")
-
-    def int8_decoder(self, run: RunDir) -> Path:
-        return run.file(f"{self.decoder}.int8.onnx")
-
-    def golden(self, run: RunDir) -> Path:
-        return run.file("golden", f"{self.name}.npz")
 
     def inputs(self, session: Session) -> NDArray[np.float32]:
         """What the decoder reads a bin, (bins, n): LFP features or spike counts.
@@ -65,10 +45,5 @@ class Stream:
         return session.lfp[first_bin * length : (first_bin + bins) * length]
 
 
-LFP = Stream("lfp", "student.safetensors", "frontend", "decoder")
-SPIKE = Stream("spike", "student_spike.safetensors", "spike_frontend", "spike_decoder")
-
-
-def present(run: RunDir) -> tuple[Stream, ...]:
-    """The streams that the train stage has written a student for."""
-    return tuple(stream for stream in (LFP, SPIKE) if run.file(stream.student).exists())
+LFP = Stream("lfp")
+SPIKE = Stream("spike")

@@ -15,7 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-MODULES = ("export.compile_stage", "firmware_sim.stage", "realm_edge.report.stage", "realm_edge.stages.train", "torch.utils.tensorboard")
+MODULES = (
+    "realm_edge.app.stages.compile",
+    "realm_edge.app.stages.simulate",
+    "realm_edge.app.stages.report",
+    "realm_edge.app.stages.train",
+    "torch.utils.tensorboard",
+)
 
 
 @dataclass(frozen=True)
@@ -62,7 +68,7 @@ def serving() -> Iterator[Server]:
 def _serve() -> None:
     from importlib import import_module
 
-    from realm_edge.cli import main
+    from realm_edge.app.cli import main
 
     for module in MODULES:
         import_module(module)

@@ -8,8 +8,8 @@ import pytest
 from click.testing import CliRunner
 
 from firmware_sim.targets import get_target
-from realm_edge.cli import DEFAULT_TARGETS, main
-from realm_edge.lock import LOCK
+from realm_edge.app.cli import DEFAULT_TARGETS, main
+from realm_edge.app.lock import LOCK
 
 CONFIG = """
 window_bins = 50

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from export.stepgraph import load_model, metadata
 from firmware_sim.targets import targets
 from quantization.golden import Golden
-from realm_edge.cli import DEFAULT_TARGETS, main
+from realm_edge.app.cli import DEFAULT_TARGETS, main
 from tests.feature_file import feature_file
 
 pytestmark = pytest.mark.slow

@@ -98,7 +98,7 @@ def evaluated(inputs: Path) -> dict[str, Any]:
 
 def evaluation(inputs: Path, out: Path) -> list[str]:
     given = ["--data", str(inputs / "monday.npz"), "--config", str(inputs / "tiny.toml"), "--out", str(out)]
-    return ["realm_edge.cli", "evaluate", *given, "--seeds", "2", "--decoders", "student,scratch,gru", "--workers", "2"]
+    return ["realm_edge", "evaluate", *given, "--seeds", "2", "--decoders", "student,scratch,gru", "--workers", "2"]
 
 
 @pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
@@ -118,7 +118,10 @@ def test_an_evaluation_that_is_ended_goes_on_to_the_same_results(
 @pytest.fixture(scope="module")
 def prepared_run(inputs: Path) -> Path:
     out = inputs / "run"
-    done(["realm_edge.cli", "data", "--data", str(inputs / "monday.npz"), "--config", str(inputs / "tiny.toml"), "--out", str(out)], inputs)
+    done(
+        ["realm_edge", "data", "--data", str(inputs / "monday.npz"), "--config", str(inputs / "tiny.toml"), "--out", str(out)],
+        inputs,
+    )
     return out
 
 
@@ -131,7 +134,7 @@ def trained(prepared_run: Path, tmp_path_factory: pytest.TempPathFactory) -> dic
 
 
 def training(run: Path) -> list[str]:
-    return ["torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "realm_edge.cli", "train", "--out", str(run)]
+    return ["torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "realm_edge", "train", "--out", str(run)]
 
 
 @pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)

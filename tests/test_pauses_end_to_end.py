@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from firmware_sim.targets import get_target
 from quantization.golden import Golden
-from realm_edge.cli import DEFAULT_TARGETS, main
+from realm_edge.app.cli import DEFAULT_TARGETS, main
 from realm_edge.session import load
 
 pytestmark = pytest.mark.slow

@@ -9,8 +9,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from realm_edge import prepared
-from realm_edge.cli import main
-from realm_edge.rundir import RunDir
+from realm_edge.app.cli import main
+from realm_edge.app.rundir import RunDir
 from tests.small_run import DIFFERS_BY_DESIGN, TARGET, arguments, content, needs_emulator, write_inputs
 
 pytestmark = pytest.mark.slow

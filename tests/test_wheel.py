@@ -34,7 +34,7 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _run(installed: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """``realm-edge`` from the wheel alone: the working directory and PYTHONPATH are outside the checkout."""
     environment = {**os.environ, "PYTHONPATH": str(installed)}
-    command = [sys.executable, "-m", "realm_edge.cli", *arguments]
+    command = [sys.executable, "-m", "realm_edge", *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=False, cwd=installed.parent, env=environment)
 
 

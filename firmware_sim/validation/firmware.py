@@ -14,9 +14,9 @@ from export.baseline_graphs import gru_graph, wiener_graph
 from export.decoder_graph import decoder_graph
 from export.frontend_graph import lfp_frontend_graph, spike_frontend_graph
 from export.stepgraph import metadata, save_model
-from export.tvm.bundle import write_bundle
 from firmware_sim.build import build_firmware
 from firmware_sim.bundle import Bundle, load_bundle
+from firmware_sim.compiler.bundle import write_bundle
 from firmware_sim.targets import Target
 from quantization.calibrate import observe
 from quantization.decoder import quantize_decoder

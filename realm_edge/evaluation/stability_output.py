@@ -8,8 +8,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from realm_edge.evaluation.summary import SYNTHETIC, interval
-from realm_edge.evaluation.table import brackets, drawn, line, outside_legend
-from realm_edge.report.plots import STYLE
+from realm_edge.evaluation.table import brackets, line
+from realm_edge.pictures import STYLE, drawn, outside_legend
 
 LOWEST = -0.5  # of the plot; the table has all
 _COLORS = {"LFP": "tab:blue", "spikes": "tab:orange"}

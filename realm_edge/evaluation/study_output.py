@@ -8,8 +8,8 @@ from matplotlib.figure import Figure
 
 from realm_edge.evaluation.decoders import PRETRAINED
 from realm_edge.evaluation.summary import SYNTHETIC
-from realm_edge.evaluation.table import bound, brackets, drawn, line, look, outside_legend, r2_text
-from realm_edge.report.plots import STYLE
+from realm_edge.evaluation.table import bound, brackets, line, look, r2_text
+from realm_edge.pictures import STYLE, drawn, outside_legend
 
 _SCORES = {"r2": "R²", "validation_loss": "validation loss"}
 

@@ -1,6 +1,5 @@
 """The comparison as Markdown and as a plot of R2 against parameters."""
 
-import io
 from typing import Any
 
 import matplotlib
@@ -8,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from realm_edge.evaluation.decoders import DISTILLED, DOUBLED, PRETRAINED
-from realm_edge.report.plots import STYLE
+from realm_edge.pictures import STYLE, drawn, outside_legend
 
 LOWEST = -0.2  # R2 at the foot of the plot: of far worse decoders only the figure stands there
 # Colours of Okabe and Ito. Decoders from spikes are hollow, doubled ones large, those pretrained on other sessions have an edge.
@@ -64,12 +63,6 @@ def plot(summary: dict[str, Any]) -> dict[str, bytes]:
         origin = "synthetic, no evidence about brains" if summary["synthetic"] else ", ".join(summary["sessions"])
         figure.suptitle(f"R² against parameters: {origin}", fontsize=10, x=0.01, ha="left")
         return drawn(figure)
-
-
-def outside_legend(figure: Figure) -> None:
-    """One legend for all panels, to their right."""
-    handles = {label: handle for axis in figure.axes for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)}
-    figure.legend(handles.values(), handles.keys(), loc="outside right center", frameon=False, fontsize=7)
 
 
 def bound(axis: Axes) -> None:
@@ -168,13 +161,3 @@ def brackets(interval: list[float] | None, spec: str) -> str:
 
 def line(cells: list[str]) -> str:
     return f"| {' | '.join(cells)} |"
-
-
-def drawn(figure: Figure) -> dict[str, bytes]:
-    """The files of a figure, without dates: {"png": ..., "svg": ...}."""
-    files = {}
-    for kind, metadata in (("png", {"Software": None}), ("svg", {"Date": None, "Creator": None, "Format": None, "Type": None})):
-        stream = io.BytesIO()
-        figure.savefig(stream, format=kind, dpi=150, metadata=metadata)
-        files[kind] = stream.getvalue()
-    return files

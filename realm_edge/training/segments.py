@@ -91,7 +91,7 @@ def standardise(session: Session, inputs: NDArray[np.float32], bin_s: float, kin
     Raises:
         UserError: the behaviour is unknown or constant over the training part.
     """
-    # A second is enough for filters. quantization.stage.WARM_UP_BINS is longer: what it leaves out, the decoder's state settles in too.
+    # A second is enough for filters; the decoder's state settles in longer, which quantization.calibrate leaves out.
     valid = np.ones(session.bins, bool) if session.valid is None else session.valid
     part = slice(None if whole_session else session.train_end)
     settled = (with_history(session.starts, session.bins, bin_s) & valid)[part]

@@ -66,7 +66,7 @@ def main(folder: Path, minutes: list[float]) -> None:
                 command = [
                     sys.executable,
                     "-m",
-                    "realm_edge.cli",
+                    "realm_edge",
                     "data",
                     "--config",
                     str(config),

@@ -29,7 +29,7 @@ def quantised(folder: Path, name: str, seed: int, options: tuple[str, ...]) -> d
         if (folder / "stages" / f"{stage}.json").exists():
             continue
         words = ["--config", str(config), *options] if stage == "data" else []
-        done = subprocess.run([sys.executable, "-m", "realm_edge.cli", stage, "--out", str(folder), *words], check=False)
+        done = subprocess.run([sys.executable, "-m", "realm_edge", stage, "--out", str(folder), *words], check=False)
         if done.returncode:
             raise SystemExit(f"{folder}: '{stage}' ended with status {done.returncode}")
     return read_json(summary)["summary"]

@@ -24,9 +24,9 @@ import numpy as np
 from bench_simulator import CHANNELS, write_graphs
 from capstone import arm
 
-from export.tvm.bundle import write_bundle
 from firmware_sim.build import build_firmware
 from firmware_sim.bundle import Bundle, load_bundle
+from firmware_sim.compiler.bundle import write_bundle
 from firmware_sim.cores import CoreTable, load_core
 from firmware_sim.decode import Instruction, decode_thumb
 from firmware_sim.elf import SymbolMap, read_symbols

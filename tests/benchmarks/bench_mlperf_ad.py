@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from export.functions import INT8
 from export.stepgraph import GraphBuilder, save_model
-from export.tvm.bundle import write_bundle
 from firmware_sim.compare import Expected
+from firmware_sim.compiler.bundle import write_bundle
 from firmware_sim.simulate import StreamResult, simulate_stream
 from firmware_sim.targets import get_target
 from quantization.functions import functions

@@ -22,12 +22,13 @@ from quantization.golden import Golden
 from quantization.observers import OBSERVERS
 from quantization.selection import float_decoded
 from quantization.sizes import sizes
+from realm_edge.app import artefacts
+from realm_edge.app.rundir import RunDir
+from realm_edge.app.stages.data import load_sessions
 from realm_edge.errors import UserError
 from realm_edge.files import read_json
 from realm_edge.metrics import accuracy, nrmse
-from realm_edge.rundir import RunDir
-from realm_edge.stages.data import load_sessions
-from realm_edge.streams import Stream, present
+from realm_edge.streams import Stream
 
 Bytes = dict[str, int]
 
@@ -99,8 +100,8 @@ def decode(decoder: onnx.ModelProto, features: NDArray[np.int16], state_bits: in
 
 def measure(run: RunDir, stream: Stream) -> None:
     session = next(session for session in load_sessions(run) if session.heldout)
-    golden = Golden.load(stream.golden(run))
-    float_decoder, shipped = load_model(stream.float_decoder(run)), load_model(stream.int8_decoder(run))
+    golden = Golden.load(artefacts.golden(run, stream))
+    float_decoder, shipped = load_model(artefacts.float_decoder(run, stream)), load_model(artefacts.int8_decoder(run, stream))
     observed = observe(float_decoder, stream.inputs(session)[: session.train_end], WARM_UP_BINS)
     scale = metadata(shipped)["io"]["features"]["scale"]
     rows = {row["tensor"]: row for row in read_json(run.file("calibration.json"))[stream.name]["tensors"]}
@@ -131,7 +132,7 @@ def main() -> None:
     try:
         run = RunDir.open(Path(sys.argv[1]))
         run.require("quantize")
-        for stream in present(run):
+        for stream in artefacts.present(run):
             measure(run, stream)
     except UserError as error:
         raise SystemExit(str(error)) from error

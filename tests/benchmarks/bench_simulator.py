@@ -16,10 +16,10 @@ import torch
 from export.decoder_graph import decoder_graph
 from export.frontend_graph import lfp_frontend_graph
 from export.stepgraph import metadata, save_model
-from export.tvm.bundle import write_bundle
 from firmware_sim.attribution import count_cycles
 from firmware_sim.build import build_firmware
 from firmware_sim.bundle import load_bundle
+from firmware_sim.compiler.bundle import write_bundle
 from firmware_sim.cores import load_core
 from firmware_sim.elf import SymbolMap, read_symbols
 from firmware_sim.profile import VISITS, read_profile
@@ -28,10 +28,10 @@ from firmware_sim.targets import get_target
 from quantization.calibrate import observe
 from quantization.decoder import quantize_decoder
 from quantization.frontend import quantize_frontend
+from realm_edge.app.preset_sizes import DIMS
 from realm_edge.frontend import design, lfp_features
 from realm_edge.models.student import Student
 from realm_edge.settings import preset
-from realm_edge.sizes import DIMS
 
 CHANNELS, CALIBRATION_BINS, WARM_UP = 96, 200, 50
 

@@ -7,8 +7,8 @@ import torch
 from export.decoder_graph import decoder_graph
 from export.frontend_graph import lfp_frontend_graph
 from export.stepgraph import metadata, save_model
-from export.tvm.bundle import write_bundle
 from firmware_sim.compare import Expected
+from firmware_sim.compiler.bundle import write_bundle
 from firmware_sim.emulator import find_emulator
 from firmware_sim.simulate import simulate_stream
 from firmware_sim.targets import get_target
@@ -16,11 +16,11 @@ from quantization.calibrate import observe
 from quantization.decoder import quantize_decoder
 from quantization.frontend import quantize_frontend
 from quantization.golden import run_decoder, run_frontend
+from realm_edge.app.preset_sizes import DIMS, preset_size
 from realm_edge.errors import UserError
 from realm_edge.frontend import design, lfp_features
 from realm_edge.models.student import Student
 from realm_edge.settings import preset
-from realm_edge.sizes import DIMS, preset_size
 
 CALIBRATION_BINS, WARM_UP, BINS = 200, 50, 60
 TOO_SLOW = {("implant-l", "rv32imc")}  # needs about two bins' time for one; README says so

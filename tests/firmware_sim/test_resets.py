@@ -9,8 +9,8 @@ import pytest
 from numpy.typing import NDArray
 
 from export.stepgraph import save_model
-from export.tvm.bundle import write_bundle
 from firmware_sim.compare import Expected
+from firmware_sim.compiler.bundle import write_bundle
 from firmware_sim.emulator import find_emulator
 from firmware_sim.simulate import StreamResult, simulate_stream
 from firmware_sim.targets import get_target

@@ -1,6 +1,6 @@
 import pytest
 
-from export.tvm.lower import tvm_target
+from firmware_sim.compiler.lower import tvm_target
 from firmware_sim.components import load_components
 from firmware_sim.cores import load_core
 from firmware_sim.decode import DECODERS

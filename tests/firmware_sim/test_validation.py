@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from export.stepgraph import DOMAIN
-from export.tvm.kernels import BUILDERS
+from firmware_sim.compiler.kernels import BUILDERS
 from firmware_sim.cores import load_core
 from firmware_sim.targets import get_target
 from firmware_sim.validation import rtl
@@ -20,7 +20,7 @@ from firmware_sim.validation.programs import build_harness, build_program
 from firmware_sim.validation.rtl import build_rtl, get_rtl, rtl_cores
 from firmware_sim.validation.run import Row, Waited, summary, validate
 from firmware_sim.wait_states import Waits
-from realm_edge.cli import main
+from realm_edge.app.cli import main
 from realm_edge.errors import UserError
 from realm_edge.progress import Silent
 

@@ -13,6 +13,7 @@ import torch
 from firmware_sim.budgets import load_budgets
 from quantization.golden import Golden
 from realm_edge import feature_table, session, settings
+from realm_edge.app.rundir import RunDir
 from realm_edge.checkpoint import load_student, load_teacher, save_student, save_teacher
 from realm_edge.inspection import summary
 from realm_edge.models.student import Student
@@ -20,7 +21,6 @@ from realm_edge.models.teacher import Teacher
 from realm_edge.preparation import prepare
 from realm_edge.readers.choices import Choices
 from realm_edge.readers.reading import fingerprint, read_recording
-from realm_edge.rundir import RunDir
 from realm_edge.settings import ModelSettings, PretrainSettings, Settings
 from tests import lab_files
 from tests.feature_file import feature_file

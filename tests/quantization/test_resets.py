@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from export.stepgraph import metadata, save_model
+from export.stepgraph import metadata
 from quantization.calibrate import observe
 from quantization.decoder import quantize_decoder
 from quantization.drive import Int8Chain
@@ -14,11 +14,10 @@ from quantization.golden import Golden, in_units, run_decoder, run_frontend
 from quantization.ladder import compare
 from quantization.recorded import float_features
 from quantization.scores import score
-from quantization.stage import make_golden
+from quantization.stream import make_golden
 from realm_edge.frontend import design, lfp_features
 from realm_edge.metrics import accuracy
 from realm_edge.progress import Silent
-from realm_edge.rundir import RunDir
 from realm_edge.segments import bounds, with_history
 from realm_edge.session import Session
 from realm_edge.settings import LfpSettings, Settings
@@ -111,11 +110,12 @@ def test_float_features_of_the_scores_start_anew_too(golden, session):
         np.testing.assert_array_equal(features[start:stop], float_features(LFP, session, SETTINGS, golden.samples[start * 20 : stop * 20]))
 
 
-def test_scores_of_all_bins_and_of_those_with_a_second_of_history(golden, session, graphs, scored_chain, tmp_path):
-    run = RunDir.create(tmp_path / "run", SETTINGS)
-    save_model(scored_chain.decoder, LFP.float_decoder(run))
-    np.savez(run.file("predictions.npz"), lfp_wiener=session.targets[VALIDATION_END:] * 0.5)
-    scores = score(run, LFP, session, graphs.decoder, golden)
+def test_scores_of_all_bins_and_of_those_with_a_second_of_history(golden, session, graphs, scored_chain):
+    def scored(golden: Golden, session: Session) -> dict:
+        wiener = session.targets[VALIDATION_END:] * 0.5
+        return score(golden, scored_chain.decoder, graphs.decoder, LFP, session, SETTINGS, wiener)
+
+    scores = scored(golden, session)
     assert (scores["scored_bins"], scores["warm_up_bins"], scores["resets"]) == (100, WARM_UP, 7)
     int8, true = in_units(golden.decoded, graphs.decoder)[WARM_UP:], session.targets[VALIDATION_END:]
     old = with_history(STARTS, session.bins, 0.02)[VALIDATION_END:]
@@ -124,11 +124,11 @@ def test_scores_of_all_bins_and_of_those_with_a_second_of_history(golden, sessio
     # Float starts anew where int8 does: else the bins behind a reset would differ by far more than rounding.
     assert scores["nrmse_int8_float"] < 0.05
     late = dataclasses.replace(golden, starts=np.array([0]))
-    assert score(run, LFP, session, graphs.decoder, late)["nrmse_int8_float"] > 2 * scores["nrmse_int8_float"]
+    assert scored(late, session)["nrmse_int8_float"] > 2 * scores["nrmse_int8_float"]
 
     longer = dataclasses.replace(session, starts=np.array([0, 510]))
     again = made(graphs, longer)
-    alone = score(run, LFP, longer, graphs.decoder, again)["with_history"]
+    alone = scored(again, longer)["with_history"]
     int8 = in_units(again.decoded, graphs.decoder)[WARM_UP:]
     chosen = np.r_[0:10, 59:100]
     assert alone["scored_bins"] == len(chosen) == with_history((0, 510), session.bins, 0.02)[VALIDATION_END:].sum()
@@ -137,7 +137,7 @@ def test_scores_of_all_bins_and_of_those_with_a_second_of_history(golden, sessio
 
     whole = dataclasses.replace(session, starts=np.array([0]))
     one = made(graphs, whole)
-    assert score(run, LFP, whole, graphs.decoder, one)["with_history"] is None
+    assert scored(one, whole)["with_history"] is None
 
 
 def test_the_decoder_says_how_long_its_warm_up_is(graphs):

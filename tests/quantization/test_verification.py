@@ -15,10 +15,11 @@ from quantization.golden import run_frontend
 from quantization.ladder import Differs, SideBySide, compare
 from quantization.recorded import Recorded
 from quantization.reset import settling, warm_up
-from quantization.verification import Plan, Subject, run, verify
+from quantization.verification import Plan, Subject, verify
+from realm_edge.app.rundir import RunDir
+from realm_edge.app.stages.verify import run
 from realm_edge.errors import UserError
 from realm_edge.progress import Silent
-from realm_edge.rundir import RunDir
 from realm_edge.session import Session
 from realm_edge.settings import Settings
 from realm_edge.streams import LFP

@@ -12,8 +12,8 @@ import pytest
 from click.testing import CliRunner
 
 from realm_edge import apart as module
-from realm_edge import cli
 from realm_edge.apart import NOTES, apart
+from realm_edge.app import cli
 from realm_edge.errors import UserError
 from realm_edge.progress import Silent
 

@@ -158,7 +158,7 @@ def test_settings_that_contradict_each_other_name_both_fields(tmp_path, text, fi
 
 def test_the_command_line_says_it_in_one_line_and_makes_nothing(tmp_path):
     (tmp_path / "deep.toml").write_text("a = " + "[" * 50_000)
-    command = [sys.executable, "-m", "realm_edge.cli", "run", "--config", "deep.toml", "--out", "run"]
+    command = [sys.executable, "-m", "realm_edge", "run", "--config", "deep.toml", "--out", "run"]
     root = Path(__file__).parents[2]
     done = subprocess.run(command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(root)}, capture_output=True, text=True, check=False)
     assert done.returncode == 2 and done.stdout == ""

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
-from realm_edge import cli
+from realm_edge.app import cli
 from realm_edge.errors import UserError
 from realm_edge.preparation import prepare
 from realm_edge.readers.choices import Choices

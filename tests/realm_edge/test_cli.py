@@ -5,9 +5,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
-from importlib import import_module
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -15,10 +13,11 @@ import pytest
 from click.testing import CliRunner, Result
 
 from firmware_sim import emulator
-from realm_edge import cli
+from realm_edge.app import cli
+from realm_edge.app import stages as stages_module
+from realm_edge.app.rundir import PER_TARGET, RunDir
 from realm_edge.files import write_text
 from realm_edge.readers.choices import Choices
-from realm_edge.rundir import ORDER, PER_TARGET, RunDir
 from realm_edge.sources import Recordings
 from tests.nwb_file import electrical_series, electrodes, new_file, write
 
@@ -46,11 +45,7 @@ def stages(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> "_Stages":
     monkeypatch.chdir(tmp_path)
     fake = _Stages()
     monkeypatch.setattr(emulator, "find_emulator", lambda target: emulator.Emulator("qemu", "7.2.22", 1))
-    for verb in ORDER:
-        module = ModuleType(f"fake_{verb}")
-        module.run = fake.stage(verb)  # type: ignore[attr-defined]
-        monkeypatch.setitem(sys.modules, module.__name__, module)
-        monkeypatch.setitem(cli.STAGES, verb, module.__name__)
+    monkeypatch.setattr(stages_module, "stage_of", fake.stage)
     return fake
 
 
@@ -294,7 +289,7 @@ def test_every_help_ends_with_an_example(command: list[str]) -> None:
 
 
 def test_help_loads_nothing_heavy() -> None:
-    code = "import sys, realm_edge.cli; print(sorted({'numpy', 'torch', 'tvm', 'onnx', 'pydantic', 'rich'} & set(sys.modules)))"
+    code = "import sys, realm_edge.app.cli; print(sorted({'numpy', 'torch', 'tvm', 'onnx', 'pydantic', 'rich'} & set(sys.modules)))"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2])
     assert shown.stdout.strip() == "[]"
 
@@ -362,7 +357,7 @@ def test_a_qemu_that_was_never_tested_is_told(stages: _Stages, monkeypatch: pyte
     ],
 )
 def test_the_stages_take_what_the_command_line_gives_them(verb: str, arguments: tuple[Any, ...]) -> None:
-    inspect.signature(import_module(cli.STAGES[verb]).run).bind("run", "progress", *arguments)
+    inspect.signature(stages_module.stage_of(verb)).bind("run", "progress", *arguments)
 
 
 def _verification(holds: bool, difference: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -395,10 +390,12 @@ def test_verify_says_what_fails_and_ends_with_status_1(
     stages: _Stages, monkeypatch: pytest.MonkeyPatch, holds: bool, difference: dict[str, Any] | None, line: str
 ) -> None:
     assert _invoke("run").exit_code == 0
-    module = ModuleType("fake_verify")
-    module.run = lambda run, progress, bins: stages.arguments.update(verify=(bins,)) or _verification(holds, difference)  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, module.__name__, module)
-    monkeypatch.setitem(cli.STAGES, "verify", module.__name__)
+
+    def verify(run: RunDir, progress: object, bins: int | None) -> dict[str, Any]:
+        stages.arguments["verify"] = (bins,)
+        return _verification(holds, difference)
+
+    monkeypatch.setattr(stages_module, "stage_of", lambda verb: verify)
     result = _invoke("verify", "--bins", "500", "--out", "runs/demo")
     assert result.exit_code == (0 if holds else 1), result.output
     assert stages.arguments["verify"] == (500,)

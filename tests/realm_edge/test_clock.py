@@ -6,7 +6,7 @@ from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from realm_edge import cli
+from realm_edge.app import cli
 from realm_edge.errors import UserError
 from realm_edge.preparation import prepare
 from realm_edge.readers import clock as clock_module

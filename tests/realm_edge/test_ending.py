@@ -53,7 +53,7 @@ def sweep(out, workers):
 """
 COMMAND = """
 import sys
-from realm_edge import cli
+from realm_edge.app import cli
 from sweep import sweep
 
 @cli.main.command(name="sweep")

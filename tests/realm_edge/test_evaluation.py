@@ -13,7 +13,8 @@ import pytest
 from click.testing import CliRunner
 from sklearn.metrics import r2_score
 
-from realm_edge import cli, feature_table
+from realm_edge import feature_table
+from realm_edge.app import cli
 from realm_edge.errors import UserError
 from realm_edge.evaluation import blocks, cells, pretrained
 from realm_edge.evaluation import decoders as arms

@@ -8,15 +8,16 @@ import pytest
 from click.testing import CliRunner
 from pynwb import TimeSeries
 
-from realm_edge import cli, feature_bins, feature_table
+from realm_edge import feature_bins, feature_table
+from realm_edge.app import cli
+from realm_edge.app.rundir import RunDir
+from realm_edge.app.stages import data
 from realm_edge.errors import UserError
 from realm_edge.progress import Silent
 from realm_edge.readers.choices import Choices
-from realm_edge.rundir import RunDir
 from realm_edge.session import load
 from realm_edge.settings import Settings, changed
 from realm_edge.sources import Recordings
-from realm_edge.stages import data
 from realm_edge.streams import LFP
 from tests.feature_file import feature_file
 from tests.nwb_file import new_file, write

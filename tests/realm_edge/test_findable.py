@@ -12,7 +12,7 @@ from pynwb import TimeSeries
 from pynwb.behavior import BehavioralTimeSeries, Position, SpatialSeries
 from pynwb.ecephys import LFP
 
-from realm_edge import cli
+from realm_edge.app import cli
 from realm_edge.errors import UserError
 from realm_edge.inspection import inspect
 from realm_edge.preparation import prepare

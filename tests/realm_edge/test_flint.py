@@ -5,7 +5,7 @@ import pytest
 from click.testing import CliRunner
 from scipy.io import savemat
 
-from realm_edge.cli import main
+from realm_edge.app.cli import main
 from realm_edge.errors import UserError
 from realm_edge.readers.choices import Choices
 from realm_edge.readers.reading import read_recording

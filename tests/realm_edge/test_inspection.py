@@ -8,14 +8,15 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from realm_edge import cli, quicklook
+from realm_edge import quicklook
+from realm_edge.app import cli
+from realm_edge.app.inspection_text import lines
+from realm_edge.app.rundir import RunDir
 from realm_edge.inspection import SATURATED, inspect
-from realm_edge.inspection_text import lines
 from realm_edge.readers.clock import Clock
 from realm_edge.readers.contents import Units
 from realm_edge.readers.rails import Rails, rail_share
 from realm_edge.readers.reading import fingerprint
-from realm_edge.rundir import RunDir
 from tests.stored_recording import CHANNELS, lfp, signal, written
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from realm_edge import cli
+from realm_edge.app import cli
 from realm_edge.errors import UserError
 from realm_edge.readers import neo_formats
 from realm_edge.readers.contents import Request

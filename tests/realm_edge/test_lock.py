@@ -12,18 +12,18 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from realm_edge import cli
+from realm_edge.app import cli
+from realm_edge.app.lock import LOCK, held
+from realm_edge.app.rundir import RunDir
+from realm_edge.app.workflow import opened
 from realm_edge.errors import UserError
-from realm_edge.lock import LOCK, held
-from realm_edge.rundir import RunDir
 from realm_edge.settings import Settings
-from realm_edge.workflow import opened
 
 ROOT = Path(__file__).parents[2]
 HOLD = """
 import sys, time
 from pathlib import Path
-from realm_edge.lock import held
+from realm_edge.app.lock import held
 with held(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)

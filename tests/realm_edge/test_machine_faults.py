@@ -16,15 +16,16 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from realm_edge import cli, files
+from realm_edge import files
+from realm_edge.app import cli
+from realm_edge.app.rundir import RunDir, command
+from realm_edge.app.workflow import Workflow, open_for_data
 from realm_edge.errors import UserError
 from realm_edge.faults import fault, told
 from realm_edge.files import PARTIAL, cache_folder, replacing, write_bytes, write_json
 from realm_edge.progress import Silent
-from realm_edge.rundir import RunDir, command
 from realm_edge.settings import Settings
 from realm_edge.sources import Recordings
-from realm_edge.workflow import Workflow, open_for_data
 
 ROOT = Path(__file__).parents[2]
 SHORT = "[synthetic]\nsessions = 2\nseconds = 22\nheldout_seconds = 22\nchannels = 4\nunits = 2\n[split]\ntrain = 0.6\nvalidation = 0.2\n"
@@ -37,7 +38,7 @@ def realm_edge(
     own = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
     with open(stdout or os.devnull, "w") as out:
         done = subprocess.run(
-            [sys.executable, "-m", "realm_edge.cli", *arguments],
+            [sys.executable, "-m", "realm_edge", *arguments],
             cwd=folder, env={name: value for name, value in own.items() if value is not None}, stdout=out, stderr=subprocess.PIPE,
             text=True, check=False, preexec_fn=limit, timeout=120,
         )  # fmt: skip
@@ -59,7 +60,7 @@ def test_a_full_standard_output_is_told(tmp_path, arguments):
 
 
 def test_a_reader_that_had_enough_is_no_fault(tmp_path):
-    piped = f"{shlex.quote(sys.executable)} -m realm_edge.cli targets --json | head -c 1"
+    piped = f"{shlex.quote(sys.executable)} -m realm_edge targets --json | head -c 1"
     done = subprocess.run(["bash", "-c", piped], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout == "[" and "Traceback" not in done.stderr
 
@@ -270,15 +271,16 @@ def test_the_command_survives_what_was_kept_being_broken(tmp_path):
     assert run.performed() == ()
 
 
-def test_a_command_that_fails_leaves_a_finished_run_finished(tmp_path, monkeypatch):
-    (tmp_path / "fake.py").write_text(
-        "def run(run, progress, fails=False):\n"
-        "    if fails:\n        raise OSError(28, 'No space left on device')\n"
-        "    run.file('made').write_text('x')\n    run.complete('data', [run.file('made')], {})\n    return {}\n"
-    )
-    monkeypatch.syspath_prepend(tmp_path)
+def test_a_command_that_fails_leaves_a_finished_run_finished(tmp_path):
+    def made(run, progress, fails=False):
+        if fails:
+            raise OSError(28, "No space left on device")
+        run.file("made").write_text("x")
+        run.complete("data", [run.file("made")], {})
+        return {}
+
     run = RunDir.create(tmp_path / "run", Settings())
-    work = Workflow(run, Silent(), {"data": "fake"})
+    work = Workflow(run, Silent(), lambda verb: made)
     work.perform("data", request={"budget": "first"}, options=["--budget", "first"])
     with pytest.raises(OSError, match="No space left"):
         work.perform("data", True, request={"budget": "second"}, options=["--budget", "second"])

@@ -7,14 +7,14 @@ import pytest
 from pynwb.behavior import BehavioralTimeSeries, Position, SpatialSeries
 from pynwb.ecephys import LFP
 
+from realm_edge.app.rundir import RunDir
+from realm_edge.app.stages import data as stage
 from realm_edge.errors import UserError
 from realm_edge.progress import Silent
 from realm_edge.readers.choices import Choices
 from realm_edge.readers.reading import read_recording
-from realm_edge.rundir import RunDir
 from realm_edge.settings import Settings, changed
 from realm_edge.sources import Recordings
-from realm_edge.stages import data as stage
 from tests.nwb_file import add_behavior, add_lfp, electrical_series, electrodes, new_file, region, velocity, write
 
 pytestmark = pytest.mark.filterwarnings("ignore:The linked table for DynamicTableRegion")  # while a file is being put together

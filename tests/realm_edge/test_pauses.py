@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from realm_edge import cli
+from realm_edge.app import cli
 from realm_edge.cutting import split
 from realm_edge.errors import UserError
 from realm_edge.frontend import design, lfp_features

@@ -8,12 +8,12 @@ import pytest
 import torch
 from click.testing import CliRunner
 
+from realm_edge.app.cli import main
+from realm_edge.app.preset_sizes import preset_size
 from realm_edge.baselines.cost import parameters
-from realm_edge.cli import main
 from realm_edge.frontend import design
 from realm_edge.models.student import Student
 from realm_edge.settings import PRESETS, Settings, load, save
-from realm_edge.sizes import preset_size
 
 STUDENTS = {  # parameters that the name stands for, and how far off the preset may be
     "implant-s": (40e3, 0.15),

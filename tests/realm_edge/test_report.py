@@ -21,14 +21,14 @@ from firmware_sim.stream_report import stream_report
 from firmware_sim.targets import get_target
 from firmware_sim.timing import Cycles
 from quantization.tensor_table import Row
+from realm_edge.app.report import plots
+from realm_edge.app.report.facts import _quantization, gather
+from realm_edge.app.rundir import RunDir
+from realm_edge.app.stages.report import format_number
+from realm_edge.app.stages.report import run as write_report
 from realm_edge.errors import UserError
 from realm_edge.files import write_bytes, write_json
 from realm_edge.progress import Silent
-from realm_edge.report import plots
-from realm_edge.report.facts import _quantization, gather
-from realm_edge.report.stage import format_number
-from realm_edge.report.stage import run as write_report
-from realm_edge.rundir import RunDir
 from realm_edge.settings import Settings
 
 TARGETS = ("cortex-m4", "rv32imc")
@@ -420,7 +420,7 @@ def test_a_missing_simulation_names_its_command(tmp_path: Path) -> None:
 
 
 def test_the_traces_skip_the_warm_up_and_are_in_the_unit_of_the_behaviour(reported: RunDir) -> None:
-    from realm_edge.report.traces import load_traces
+    from realm_edge.app.report.traces import load_traces
 
     shown = load_traces(reported)
     assert shown.seconds[0] == pytest.approx(1001 * 0.02)
@@ -429,7 +429,7 @@ def test_the_traces_skip_the_warm_up_and_are_in_the_unit_of_the_behaviour(report
 
 
 def test_segments_and_resets_are_shown(reported: RunDir) -> None:
-    from realm_edge.report.traces import load_traces
+    from realm_edge.app.report.traces import load_traces
 
     shown, edge = load_traces(reported), STARTS[-1] - WARM_UP
     assert len(shown.seconds) == BINS + 1 and shown.seconds[edge - 1] == shown.seconds[edge] < shown.seconds[edge + 1]

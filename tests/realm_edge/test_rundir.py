@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from realm_edge.app.rundir import RunDir
+from realm_edge.app.workflow import report_request
 from realm_edge.errors import UserError
 from realm_edge.files import replacing, write_json, write_text
-from realm_edge.rundir import RunDir
 from realm_edge.settings import Settings
-from realm_edge.workflow import report_request
 
 
 @pytest.fixture

@@ -4,6 +4,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from realm_edge.app.rundir import RunDir
+from realm_edge.app.stages import data as stage
 from realm_edge.errors import UserError
 from realm_edge.files import read_json
 from realm_edge.frontend import design, lfp_features, running_z
@@ -11,11 +13,9 @@ from realm_edge.preparation import prepare
 from realm_edge.progress import Silent
 from realm_edge.readers.choices import Choices
 from realm_edge.recording import Recording
-from realm_edge.rundir import RunDir
 from realm_edge.session import broadband_block, load, save
 from realm_edge.settings import Settings, SpikeSettings, SyntheticSettings
 from realm_edge.sources import Recordings
-from realm_edge.stages import data as stage
 from realm_edge.synthetic import generate
 from realm_edge.table import Rows
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from realm_edge import cli
+from realm_edge.app import cli
 from realm_edge.errors import UserError
 from realm_edge.evaluation import study
 from realm_edge.evaluation.studies import STUDIES

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from pynwb import TimeSeries
 from pynwb.misc import Units
 
-from realm_edge import cli
+from realm_edge.app import cli
 from realm_edge.behavior import wraps
 from realm_edge.errors import UserError
 from realm_edge.inspection import inspect

@@ -15,16 +15,16 @@ import torch
 
 from realm_edge import session as sessions
 from realm_edge import settings as settings_module
+from realm_edge.app.lock import LOCK
+from realm_edge.app.rundir import RunDir
+from realm_edge.app.stages import train
 from realm_edge.checkpoint import load_student, load_teacher, read_tensors
 from realm_edge.errors import UserError
 from realm_edge.files import write_json
-from realm_edge.lock import LOCK
 from realm_edge.metrics import accuracy
 from realm_edge.models.student import decode
 from realm_edge.progress import Silent
-from realm_edge.rundir import RunDir
 from realm_edge.session import Session
-from realm_edge.stages import train
 from realm_edge.training.material import ONE_RECORDING
 
 TINY = {"d_model": 8, "n_layer": 1, "d_state": 4, "headdim": 8}
@@ -149,7 +149,7 @@ def test_two_processes_train_what_one_does(tmp_path):
     expected = train.run(alone, Silent())
     both = make_run(tmp_path / "both", *recorded, settings=settings)
     started = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    command = [*started, "-m", "realm_edge.cli", "train", "--device", "cpu", "--out", str(both.path), "--json"]
+    command = [*started, "-m", "realm_edge", "train", "--device", "cpu", "--out", str(both.path), "--json"]
     root, environment = Path(__file__).parents[2], {**os.environ, "PYTHONPATH": "."}
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=root, env=environment)
     assert done.returncode == 0, done.stderr
@@ -175,12 +175,12 @@ def test_sigterm_ends_all_that_torchrun_started_and_the_same_command_goes_on(tmp
         settings=settings_module.Settings.model_validate(SETTINGS.model_dump() | fits),
     )
     started = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    command = [*started, "-m", "realm_edge.cli", "train", "--device", "cpu", "--out", str(run.path)]
+    command = [*started, "-m", "realm_edge", "train", "--device", "cpu", "--out", str(run.path)]
     root, partial = Path(__file__).parents[2], run.file("train.partial", "pretrain.safetensors")
 
     def processes() -> list[str]:
         lines = [path.read_bytes().split(b"\0") for path in Path("/proc").glob("[0-9]*/cmdline")]
-        return [str(line) for line in lines if b"realm_edge.cli" in line and str(run.path).encode() in line]
+        return [str(line) for line in lines if b"realm_edge" in line and str(run.path).encode() in line]
 
     agent = subprocess.Popen(command, cwd=root, env={**os.environ, "PYTHONPATH": "."}, stderr=subprocess.PIPE, text=True)
     until = time.monotonic() + 120

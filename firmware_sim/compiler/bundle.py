@@ -1,0 +1,161 @@
+"""Bundles: headers, readable driver, const weights, TVM objects and metadata of one stream for one build."""
+
+import io
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tvm
+from elftools.elf.elffile import ELFFile
+from elftools.elf.sections import SymbolTableSection
+
+from firmware_sim.compiler.driver import DECODER, FRONTEND, check_abi, header, source, weights, weights_header
+from firmware_sim.compiler.graph import read_graph
+from firmware_sim.compiler.lower import build_object, tvm_target
+from firmware_sim.compiler.plan import Constant, Plan, make_plan
+from realm_edge.errors import UserError
+from realm_edge.files import replacing_directory, sha256_file, write_json, write_text
+
+
+@dataclass(frozen=True)
+class CompiledModel:
+    """One step graph, compiled: its plan and, by file name, one object a kernel."""
+
+    plan: Plan
+    objects: dict[str, bytes]
+
+
+def compile_model(onnx_path: Path, prefix: str, build: str) -> CompiledModel:
+    """Compile a step graph.
+
+    Args:
+        onnx_path: int8 step graph.
+        prefix: "realm_frontend" or "realm_decoder"; begins every C symbol.
+        build: an entry of ``builds.toml``.
+
+    Raises:
+        UserError: an unknown build, or a graph that is damaged or holds what cannot be compiled.
+    """
+    machine = tvm_target(build)
+    return _compiled(_plan(onnx_path, prefix), machine)
+
+
+def _plan(onnx_path: Path, prefix: str) -> Plan:
+    plan = make_plan(read_graph(onnx_path), prefix)
+    check_abi(plan)
+    return plan
+
+
+def _compiled(plan: Plan, machine: tvm.target.Target) -> CompiledModel:
+    objects = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for call in plan.calls:
+            path = Path(folder, f"{call.symbol}.o")
+            build_object(call.kernel.function, call.symbol, machine, path)
+            objects[path.name] = path.read_bytes()
+    return CompiledModel(plan, objects)
+
+
+def write_bundle(directory: Path, stream: str, build: str, frontend_onnx: Path | None, decoder_onnx: Path) -> None:
+    """Write the bundle ``directory``, replacing what was there; it appears whole or not at all, and the same bytes each time.
+
+    Args:
+        stream: "lfp" or "spike".
+        build: an entry of ``builds.toml``.
+        frontend_onnx: None where spike counts or features come from elsewhere.
+        decoder_onnx: int8 decoder step graph.
+
+    Raises:
+        UserError: see :func:`compile_model`; also a decoder that does not take the front end's features.
+    """
+    machine = tvm_target(build)
+    plans = {FRONTEND: _plan(frontend_onnx, FRONTEND)} if frontend_onnx else {}
+    plans[DECODER] = _plan(decoder_onnx, DECODER)
+    (taken,) = plans[DECODER].graph.inputs[0].shape
+    if frontend_onnx and (made := plans[FRONTEND].graph.outputs[0].shape[0]) != taken:
+        raise UserError(f"{decoder_onnx}: takes {taken} features, {frontend_onnx} makes {made}; quantise both from one run")
+    models = {prefix: _compiled(plan, machine) for prefix, plan in plans.items()}
+    with replacing_directory(directory) as partial:
+        (partial / "lib").mkdir()
+        for model in models.values():
+            write_sources(partial, model.plan)
+            for name, content in model.objects.items():
+                (partial / "lib" / name).write_bytes(content)
+        _archive(partial / "lib")
+        metadata = {
+            "stream": stream,
+            "target": build,
+            "frontend": _describe(models[FRONTEND]) if frontend_onnx else None,
+            "decoder": _describe(models[DECODER]),
+            "reset": _describe_reset(plans),
+            "made_from": {prefix.removeprefix("realm_"): plan.graph.sha256 for prefix, plan in plans.items()},
+        }
+        write_json(partial / "metadata.json", metadata)
+        files = sorted(p for p in partial.rglob("*") if p.is_file())
+        write_text(partial / "SHA256SUMS", "".join(f"{sha256_file(p)}  {p.relative_to(partial).as_posix()}\n" for p in files))
+
+
+def write_sources(directory: Path, plan: Plan) -> None:
+    """Write header, driver and weights of one model to ``include`` and ``src`` below ``directory``."""
+    write_text(directory / "include" / f"{plan.prefix}.h", header(plan))
+    write_text(directory / "src" / f"{plan.prefix}.c", source(plan))
+    write_text(directory / "src" / f"{plan.prefix}_weights.h", weights_header(plan))
+    write_text(directory / "src" / f"{plan.prefix}_weights.c", weights(plan))
+
+
+def describe_states(plan: Plan) -> list[dict[str, Any]]:
+    """Name, byte offset in the state block, dtype and shape of every state."""
+    return [{"name": s.name, "offset": plan.state_offsets[s.name], "dtype": s.dtype, "shape": list(s.shape)} for s in plan.graph.states]
+
+
+def _describe_reset(plans: dict[str, Plan]) -> dict[str, Any]:
+    """The calls that start a new segment, and how long what comes after them is start-up."""
+    decoder = plans[DECODER].graph
+    ms = None if decoder.warm_up_bins is None else 1000 * decoder.warm_up_bins / decoder.rate_hz
+    return {"calls": [f"{prefix}_init" for prefix in plans], "warm_up_bins": decoder.warm_up_bins, "warm_up_ms": ms}
+
+
+def _describe(model: CompiledModel) -> dict[str, Any]:
+    plan = model.plan
+    kernels = [
+        {
+            "symbol": call.symbol,
+            "node": call.node,
+            "op": call.op,
+            "macs": call.kernel.macs,
+            "code_bytes": _function_bytes(model.objects, call.symbol),
+            "constant_bytes": sum({a.place.symbol: a.place.array.nbytes for a in call.arguments if isinstance(a.place, Constant)}.values()),
+        }
+        for call in plan.calls
+    ]
+    return {
+        "prefix": plan.prefix,
+        "rate_hz": plan.graph.rate_hz,
+        "state_bytes": plan.state_bytes,
+        "scratch_bytes": plan.scratch_bytes,
+        "weight_bytes": plan.weight_bytes,
+        "inputs": [{"name": v.name, "dtype": v.dtype, "shape": list(v.shape)} for v in plan.graph.inputs],
+        "outputs": [{"name": v.name, "dtype": v.dtype, "shape": list(v.shape)} for v in plan.graph.outputs],
+        "states": describe_states(plan),
+        "scratch": [{"name": name, "offset": offset, "bytes": nbytes} for name, (offset, nbytes) in plan.scratch.items()],
+        "constants": [{"symbol": c.symbol, "dtype": c.array.dtype.name, "bytes": c.array.nbytes} for c in plan.constants],
+        "kernels": kernels,
+    }
+
+
+def _function_bytes(objects: dict[str, bytes], symbol: str) -> int:
+    sections = ELFFile(io.BytesIO(objects[f"{symbol}.o"])).iter_sections()
+    tables = (section for section in sections if isinstance(section, SymbolTableSection))
+    return next(s["st_size"] for table in tables for s in table.iter_symbols() if s.name == symbol)
+
+
+def _archive(lib: Path) -> None:
+    """``librealm.a`` of all objects; D leaves out times and owners, so that equal objects give equal bytes."""
+    names = sorted(p.name for p in lib.glob("*.o"))
+    command = [sys.executable, "-m", "ziglang", "ar", "rcsD", "librealm.a", *names]
+    done = subprocess.run(command, cwd=lib, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise UserError(f"{lib}: 'python -m ziglang ar' failed: {done.stderr.strip():.200}; see 'realm-edge doctor'")

@@ -1,0 +1,77 @@
+"""TIR functions to objects whose functions are plain ``void name(int8_t *, ...)``: no TVM runtime, no packed calls."""
+
+import tomllib
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import tvm
+from tvm import IRModule, s_tir, tirx
+from tvm.tirx.buffer import buffer_data_pointer_type
+from tvm.tirx.stmt import DeclBuffer, SeqStmt
+
+from firmware_sim.compiler.armv6m import check_armv6m
+from realm_edge.errors import UserError
+
+HOST = "host"
+
+
+@cache
+def _builds() -> dict[str, dict[str, Any]]:
+    return tomllib.loads(files("firmware_sim.compiler").joinpath("builds.toml").read_text(encoding="utf-8"))
+
+
+def tvm_target(name: str) -> tvm.target.Target:
+    """The TVM target of a build, an entry of ``builds.toml``.
+
+    Raises:
+        UserError: unknown; the message lists those there are.
+    """
+    if name not in _builds():
+        raise UserError(f"unknown target '{name}': the compiler knows {', '.join(_builds())}")
+    return tvm.target.Target(_builds()[name])
+
+
+def build_object(function: tirx.PrimFunc, symbol: str, target: tvm.target.Target, path: Path) -> None:
+    """Compile one function to the object file ``path``, under the C symbol ``symbol``.
+
+    Its parameters must not overlap in memory, except where they are only read.
+    """
+    named = function.with_attr("global_symbol", symbol).with_attr("tirx.noalias", True)
+    module = _lower(IRModule({symbol: named}), target)
+    tvm.get_global_func("target.build.llvm")(module, target).write_to_file(str(path), "o")
+    if str(target.attrs.get("mtriple", "")).startswith("thumbv6m"):
+        check_armv6m(path)
+
+
+def _lower(module: IRModule, target: tvm.target.Target) -> IRModule:
+    """TVM's usual pipeline without MakePackedAPI; buffer parameters become raw pointers."""
+    passes = [
+        tirx.transform.BindTarget(target.with_host(target)),
+        s_tir.transform.CanonicalizeLoop(),
+        s_tir.transform.LowerInitBlock(),
+        s_tir.transform.PlanAndUpdateBufferAllocationLocation(),
+        s_tir.transform.ConvertBlocksToOpaque(),
+        s_tir.transform.CompactBufferAllocation(),
+        s_tir.transform.StmtSimplify(),
+        s_tir.transform.LowerOpaqueBlock(),
+        tirx.transform.FlattenBuffer(),
+        tirx.transform.NarrowDataType(32),
+        tirx.transform.StorageRewrite(),
+        tirx.transform.UnrollLoop(),
+        tirx.transform.StmtSimplify(),
+        tirx.transform.RemoveNoOp(),
+        tirx.transform.CommonSubexprElim(),
+    ]
+    lowered = tvm.transform.Sequential(passes)(module)
+    plain = {name: _with_pointers(function) for name, function in lowered.functions.items()}
+    return tvm.transform.Sequential([tirx.transform.LowerTVMBuiltin(), tirx.transform.LowerIntrin()])(IRModule(plain))
+
+
+def _with_pointers(function: tirx.PrimFunc) -> tirx.PrimFunc:
+    pointers = [tirx.Var(f"{p.name}_ptr", buffer_data_pointer_type(p)) for p in function.params]
+    body = SeqStmt([*(DeclBuffer(p, data=v) for p, v in zip(function.params, pointers, strict=True)), function.body])
+    for key, value in (("device_type", 1), ("device_id", 0)):  # the CPU; without these, accumulators may not live on the stack
+        body = tirx.AttrStmt(tvm.ir.StringImm("default"), key, tirx.const(value, "int32"), body)
+    return tirx.PrimFunc(pointers, body, function.ret_type, function.attrs).with_attr("calling_conv", 0)

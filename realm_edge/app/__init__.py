@@ -1,0 +1,1 @@
+"""The application on top of everything: command line, run directory, stages and report."""

@@ -1,0 +1,433 @@
+"""The command line: one command a stage, and ``run`` for all of them.
+
+The only module of this package that reaches into ``export``, ``quantization`` and ``firmware_sim``; it does so inside the
+commands, so that ``--help`` is fast. Exit status: 0; 1 a budget or bound is broken, bits differ or a required tool is missing;
+2 the input is wrong or the machine fails; 130 interrupted; 143 and 129 ended by SIGTERM and SIGHUP.
+"""
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+from click.core import ParameterSource
+
+from realm_edge import __version__
+from realm_edge.app.cli_cores import targets_, validate
+from realm_edge.app.cli_evaluate import evaluate, study
+from realm_edge.app.cli_options import (
+    AS_JSON,
+    BUDGET,
+    CHOICES,
+    CONFIG,
+    MACHINE,
+    OUT,
+    PATH,
+    SESSION,
+    SOURCE,
+    TARGETS,
+    gathered,
+    options,
+    settings_of,
+)
+from realm_edge.app.cli_text import compared, verdict, verified
+from realm_edge.errors import UserError
+from realm_edge.faults import fault, told
+from realm_edge.files import cache_folder
+from realm_edge.interrupt import Ended, told_to_end
+from realm_edge.printable import printable
+from realm_edge.torchrun import leads, processes
+
+if TYPE_CHECKING:
+    from realm_edge.app.workflow import Workflow
+    from realm_edge.settings import Settings
+    from realm_edge.sources import Recordings
+
+DEFAULT_TARGETS = ("cortex-m4", "rv32imc")
+
+
+class _Cli(click.Group):
+    """Turns what a user can mend, and signals to end, into one line on stderr; lists the commands in the order of the stages."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            with told_to_end():
+                return super().invoke(ctx)
+        except UserError as error:
+            _end(2, f"error: {error}")
+        except KeyboardInterrupt as interrupt:
+            number = interrupt.number if isinstance(interrupt, Ended) else signal.SIGINT
+            how = f" by {signal.Signals(number).name}" if number != signal.SIGINT else ""
+            _end(128 + number, f"interrupted{how}: what is finished is kept, and the same command goes on from there")
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Click's, which does not see what goes wrong outside of a command: help that cannot be written, locks that are let go of."""
+        try:
+            return super().main(*args, **kwargs)
+        except Exception as error:
+            behind = fault(error)
+            if behind is None:
+                raise
+            _end(2, f"error: {told(behind)}")
+
+
+def _end(status: int, message: str) -> NoReturn:
+    with suppress(OSError):  # standard error may be full as well: the status says it
+        click.echo(f"realm-edge: {printable(' '.join(message.split()))}", err=True)
+    sys.exit(status)
+
+
+@click.group(
+    cls=_Cli,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    epilog="Example: realm-edge run --out runs/demo",
+)
+@click.version_option(__version__, prog_name="realm-edge")
+@click.pass_context
+def main(ctx: click.Context) -> None:
+    """Turn recordings into an int8 LFP decoder, real implant firmware and a report on its power, bandwidth and accuracy.
+
+    The stages follow one another: data, train, export, quantize, compile, simulate, report. Each leaves its files in the
+    directory of the run; `run` performs all that are not done yet.
+    """
+    # Libraries keep caches too, and would fail, or warn at length, where there is no home directory.
+    os.environ.setdefault("MPLCONFIGDIR", str(cache_folder() / "matplotlib"))
+    if processes() > 1 and ctx.invoked_subcommand != "train":
+        raise UserError(f"torchrun started {processes()} processes of '{ctx.invoked_subcommand}': only 'train' can use more than one")
+
+
+@main.command(epilog="Example: realm-edge run --data monday.nwb --data tuesday.nwb --behavior hand_velocity --out runs/hand")
+@options(SOURCE, TARGETS, BUDGET, MACHINE)
+@click.option("--out", type=PATH, help="Directory of the run (default: runs/ and the first recording's or the preset's name).")
+@AS_JSON
+@gathered
+def run(
+    preset: str | None,
+    config: Path | None,
+    recordings: "Recordings",
+    fresh: bool,
+    targets: tuple[str, ...],
+    budget: Path | None,
+    device: str,
+    precision: str,
+    out: Path | None,
+    as_json: bool,
+) -> None:
+    """Perform every stage that is not done yet; without --data, on synthetic recordings."""
+    from realm_edge.app.workflow import open_for_data, report_request
+    from realm_edge.readers.reading import name_of
+
+    chosen = _known(targets) or DEFAULT_TARGETS
+    limits = _limits(budget)
+    _try_emulators(chosen)  # before anything is trained, or removed by --fresh
+    settings = settings_of(preset, config)
+    out = out or Path("runs") / (name_of(recordings.files[0]) if recordings.files else settings.preset if settings else "demo")
+    within = click.get_current_context().with_resource
+    made, request = within(open_for_data(out, settings, recordings, fresh=fresh, may_skip=True))
+    work = _workflow(made)
+    if "train" not in made.performed():
+        _see_that_it_fits(made.settings, recordings)
+    work.resume("data", recordings, request=request, options=recordings.options())
+    work.resume("train", device, precision)
+    work.resume("export")
+    work.resume("quantize")
+    for target in chosen:
+        work.resume(f"compile.{target}", target, _build(target))
+    given = _budget_options(budget)
+    results = {target: work.resume(f"simulate.{target}", target, budget, request=limits, options=given) for target in chosen}
+    work.resume("report", chosen, request=report_request(made, chosen), options=_target_options(chosen))
+    _finish(results, as_json, report=str(made.file("report.html")))
+
+
+@main.group(invoke_without_command=True, epilog="Example: realm-edge data --data monday.nwb --behavior hand_velocity --out runs/hand")
+@options(SOURCE, OUT, AS_JSON)
+@gathered
+@click.pass_context
+def data(
+    ctx: click.Context,
+    preset: str | None,
+    config: Path | None,
+    recordings: "Recordings",
+    fresh: bool,
+    out: Path,
+    as_json: bool,
+) -> None:
+    """Read recordings, or generate the synthetic ones; compute features and spike counts."""
+    if ctx.invoked_subcommand is not None:
+        given = [name for name in ctx.params if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE]
+        if given:
+            raise click.UsageError(f"options of '{ctx.invoked_subcommand}' come after it")
+        return
+    from realm_edge.app.workflow import open_for_data
+
+    made, request = ctx.with_resource(open_for_data(out, settings_of(preset, config), recordings, fresh=fresh, may_skip=False))
+    _tell(_workflow(made).perform("data", recordings, request=request, options=recordings.options()), as_json)
+
+
+@data.command(epilog="Example: realm-edge data inspect monday.nwb --png monday.png")
+@click.argument("file", type=PATH)
+@options(CHOICES, SESSION)
+@click.option("--png", type=PATH, help="Draw traces, spectrum and behaviour into this file.")
+@AS_JSON
+@gathered
+def inspect(file: Path, recordings: "Recordings", session: int | None, png: Path | None, as_json: bool) -> None:
+    """Show what is in a recording, and what is done about it: channels, rates, units, behaviour, gaps, dead and saturated channels."""
+    from realm_edge.apart import apart
+    from realm_edge.app.inspection_text import lines
+
+    summary = apart("realm_edge.inspection:summary", file, recordings.of(0), session, png, files=recordings.read_of(0))
+    click.echo(json.dumps(summary, indent=2, allow_nan=False) if as_json else "\n".join(lines(summary)))
+
+
+@data.command(epilog="Example: realm-edge data convert monday.nwb monday.realm --behavior hand_velocity")
+@click.argument("file", type=PATH)
+@click.argument("out", type=PATH)
+@options(CHOICES, SESSION, CONFIG, AS_JSON)
+@gathered
+def convert(file: Path, out: Path, recordings: "Recordings", session: int | None, config: Path | None, as_json: bool) -> None:
+    """Write a recording as a .realm directory, which opens at once; without --behavior, with all its behaviour series."""
+    from realm_edge.apart import apart
+    from realm_edge.app.inspection_text import lines
+    from realm_edge.settings import preset
+
+    settings = settings_of(None, config) or preset("demo")
+    summary = apart("realm_edge.inspection:convert", file, out, settings, recordings.of(0), session, files=recordings.read_of(0))
+    click.echo(json.dumps(summary, indent=2, allow_nan=False) if as_json else "\n".join((f"wrote {out}", *lines(summary))))
+
+
+@main.command(epilog="Example: realm-edge train --out runs/demo")
+@options(MACHINE, OUT, AS_JSON)
+def train(device: str, precision: str, out: Path, as_json: bool) -> None:
+    """Pretrain the teacher, distil and fine-tune the student, and train the baselines; goes on where it was interrupted.
+
+    Under torchrun, on one machine or several with a shared directory, all processes train together:
+    torchrun --nproc_per_node 4 -m realm_edge train --out runs/demo
+    """
+    summary = _open(out).perform("train", device, precision)
+    if leads():
+        _tell(summary, as_json)
+
+
+@main.command(epilog="Example: realm-edge export --out runs/demo")
+@options(OUT, AS_JSON)
+def export(out: Path, as_json: bool) -> None:
+    """Write the float step graphs (ONNX) and check them against torch."""
+    _tell(_open(out).perform("export"), as_json)
+
+
+@main.command(epilog="Example: realm-edge quantize --out runs/demo")
+@options(OUT, AS_JSON)
+def quantize(out: Path, as_json: bool) -> None:
+    """Calibrate on the training part, write the int8 step graphs and show the tensors that cost most; calibration.json has them all."""
+    from quantization.output import show
+
+    work = _open(out)
+    summary = work.perform("quantize")
+    if as_json:
+        _tell(summary, as_json)
+    else:
+        show(summary, work.run.file("calibration.json"))
+
+
+@main.command(name="compile", epilog="Example: realm-edge compile --target cortex-m4 --out runs/demo")
+@options(TARGETS, OUT, AS_JSON)
+def compile_(targets: tuple[str, ...], out: Path, as_json: bool) -> None:
+    """Compile the int8 step graphs with TVM into one bundle a target."""
+    chosen = _known(targets) or DEFAULT_TARGETS
+    work = _open(out)
+    _tell({"targets": {target: work.perform(f"compile.{target}", target, _build(target)) for target in chosen}}, as_json)
+
+
+@main.command(epilog="Example: realm-edge simulate --target rv32imc --budget limits.toml --out runs/demo --json")
+@options(TARGETS, BUDGET, OUT, AS_JSON)
+def simulate(targets: tuple[str, ...], budget: Path | None, out: Path, as_json: bool) -> None:
+    """Run the firmware on held-out input, compare every bit and hold it against the budgets (status 1 when one is broken)."""
+    limits, given = _limits(budget), _budget_options(budget)
+    named = _known(targets)
+    work = _open(out)
+    chosen = named or work.run.targets("compile") or DEFAULT_TARGETS
+    _try_emulators(chosen)
+    _finish({target: work.perform(f"simulate.{target}", target, budget, request=limits, options=given) for target in chosen}, as_json)
+
+
+@main.command(epilog="Example: realm-edge report --out runs/demo")
+@options(TARGETS, OUT, AS_JSON)
+def report(targets: tuple[str, ...], out: Path, as_json: bool) -> None:
+    """Write report.html and report.json."""
+    from realm_edge.app.workflow import report_request
+
+    named = _known(targets)
+    work = _open(out)
+    chosen = named or work.run.targets("simulate") or DEFAULT_TARGETS
+    _tell(work.perform("report", chosen, request=report_request(work.run, chosen), options=_target_options(chosen)), as_json)
+
+
+@main.command(epilog="Example: realm-edge baselines --target cortex-m4 --out runs/demo")
+@options(TARGETS, OUT, AS_JSON)
+def baselines(targets: tuple[str, ...], out: Path, as_json: bool) -> None:
+    """Run Wiener filter and GRU, fitted on the decoded session alone, as firmware beside the student's (status 1 when one differs)."""
+    chosen = _known(targets) or DEFAULT_TARGETS
+    _try_emulators(chosen)
+    summary = _open(out).perform("baselines", chosen, request={"targets": list(chosen)}, options=_target_options(chosen))
+    click.echo(json.dumps(summary, indent=2) if as_json else "\n".join(compared(summary)))
+    costs = [cost for decoders in summary["streams"].values() for one in decoders.values() for cost in one["targets"].values()]
+    if not all(cost["bit_exact"] for cost in costs):
+        click.get_current_context().exit(1)
+
+
+@main.command(epilog="Example: realm-edge verify --out runs/demo")
+@click.option("--bins", type=int, help="Decoder steps that are compared with the reference, and all ticks of the front end for them.")
+@options(OUT, AS_JSON)
+def verify(bins: int | None, out: Path, as_json: bool) -> None:
+    """Hold the int8 step graphs against the reference over long and hostile input, and against float for ten minutes (status 1: they fail).
+
+    By default over 10,000 decoder steps, and as many ticks of a fast front end as minutes allow. `report` then shows the result.
+    """
+    from realm_edge.app.report.verification_plot import endurance
+    from realm_edge.files import write_bytes
+
+    work = _open(out)
+    summary = work.perform("verify", bins, request={"bins": bins}, options=["--bins", str(bins)] if bins is not None else [])
+    for kind, picture in endurance(summary).items():
+        write_bytes(work.run.file(f"verification.{kind}"), picture)
+    click.echo(json.dumps(summary, indent=2) if as_json else "\n".join(verified(summary)))
+    if not summary["ok"]:
+        click.get_current_context().exit(1)
+
+
+for command in (evaluate, study, targets_, validate):
+    main.add_command(command)
+
+
+@main.command(epilog="Example: realm-edge presets --json")
+@AS_JSON
+def presets(as_json: bool) -> None:
+    """List the presets with the sizes of their models: parameters, and multiply-accumulates a step of the student."""
+    from realm_edge.app.preset_sizes import HEADER, preset_size
+    from realm_edge.settings import PRESETS
+
+    sizes = [preset_size(settings) for settings in PRESETS.values()]
+    if as_json:
+        click.echo(json.dumps([asdict(size) for size in sizes], indent=2))
+        return
+    click.echo("\n".join((HEADER, *(size.line() for size in sizes))))
+
+
+@main.command(epilog="Example: realm-edge doctor")
+@AS_JSON
+def doctor(as_json: bool) -> None:
+    """Show what is installed, what is missing and how to get it (status 1 when something required is missing)."""
+    from firmware_sim.emulator import emulator_items
+    from firmware_sim.targets import targets
+    from realm_edge.doctor import examine
+
+    items = examine(emulator_items(targets().values()))
+    ok = all(item.found for item in items if item.required)
+    if as_json:
+        click.echo(json.dumps({"ok": ok, "items": [asdict(item) for item in items]}, indent=2))
+    else:
+        for item in items:
+            click.echo(item.line())
+    if not ok:
+        click.get_current_context().exit(1)
+
+
+def _known(names: Sequence[str]) -> tuple[str, ...]:
+    from firmware_sim.targets import get_target
+
+    return tuple(dict.fromkeys(get_target(name).name for name in names))
+
+
+def _try_emulators(names: Sequence[str]) -> None:
+    """See that the firmware of these targets can be simulated here; say where QEMU is one that this was not tested with."""
+    from firmware_sim.emulator import find_emulator
+    from firmware_sim.targets import get_target
+
+    found = [find_emulator(get_target(name)) for name in names]
+    for remark in dict.fromkeys(emulator.remark for emulator in found if emulator.remark):
+        click.echo(f"realm-edge: {remark}", err=True)
+
+
+def _build(target: str) -> str:
+    from firmware_sim.targets import get_target
+
+    return get_target(target).build
+
+
+def _limits(budget: Path | None) -> dict[str, Any]:
+    """The request of a simulation, once the file of limits has been found to be sound."""
+    from realm_edge.app.workflow import budget_request
+
+    if budget is not None:
+        from firmware_sim.budgets import load_budgets
+
+        load_budgets(budget)
+    return budget_request(budget)
+
+
+def _budget_options(budget: Path | None) -> list[str]:
+    return [] if budget is None else ["--budget", str(budget.absolute())]
+
+
+def _target_options(targets: Sequence[str]) -> list[str]:
+    return [word for target in targets for word in ("--target", target)]
+
+
+def _see_that_it_fits(settings: "Settings", recordings: "Recordings") -> None:
+    """Refuse models that are too large for the memory before recordings are read, of which nothing is known yet: one channel, one axis."""
+    from realm_edge.training.memory import Inputs, check_training
+
+    kinds = 1 + len(settings.lfp.bands_hz)
+    channels = 1 if recordings.files else settings.synthetic.channels
+    check_training(settings, Inputs(channels * kinds, 1, kinds))
+
+
+def _open(out: Path) -> "Workflow":
+    """Open the run and hold its lock until the command ends."""
+    from realm_edge.app.workflow import opened
+
+    return _workflow(click.get_current_context().with_resource(opened(out, leads())))
+
+
+def _workflow(run: Any) -> "Workflow":
+    from realm_edge.app.stages import stage_of
+    from realm_edge.app.workflow import Workflow
+    from realm_edge.progress import Silent, Terminal
+
+    progress = Terminal() if leads() else Silent()
+    if run.removed:
+        progress.say(f"removed {len(run.removed)} half-written file(s) of an interrupted command")
+    return Workflow(run, progress, stage_of)
+
+
+def _tell(summary: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(summary, indent=2))
+        return
+    for key, value in summary.items():
+        if isinstance(value, str | int | float):
+            click.echo(f"{key}: {value}")
+
+
+def _finish(results: dict[str, dict[str, Any]], as_json: bool, **more: str) -> None:
+    """Show what the simulations found; status 1 when one of them is not bit-exact or broke a budget."""
+    ok = all(result["ok"] for result in results.values())
+    if as_json:
+        click.echo(json.dumps({"ok": ok, **more, "targets": results}, indent=2))
+    else:
+        for target, result in results.items():
+            for line in verdict(result):
+                click.echo(f"{target:<12} {line}")
+        for key, value in more.items():
+            click.echo(f"{key}: {value}")
+    if not ok:
+        click.get_current_context().exit(1)

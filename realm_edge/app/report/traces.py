@@ -1,0 +1,45 @@
+"""Decoded and true behaviour of the test part, for the plot that shows them."""
+
+import json
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from realm_edge.app import artefacts
+from realm_edge.app.rundir import RunDir
+from realm_edge.numpy_files import Npz
+
+
+@dataclass(frozen=True)
+class Traces:
+    """Aligned arrays of the test part's first bins, in the unit of the behaviour; a row of NaN between two segments keeps them apart."""
+
+    seconds: NDArray[np.float64]  # (bins,), time in the session at the end of each bin, without its pauses
+    true: NDArray[np.float64]  # (bins, dims), NaN where the behaviour is unknown
+    decoded: dict[str, NDArray[np.float64]]  # stream -> (bins, dims), what the int8 decoder gives
+
+
+def load_traces(run: RunDir) -> Traces:
+    """Read the behaviour from ``predictions.npz`` and the int8 output from the golden vectors, which the firmware equals to the bit."""
+    predictions = Npz(run.file("predictions.npz"))
+    bins, true = predictions["bins"], predictions["true"].astype(np.float64)
+    decoded = {}
+    for stream in artefacts.present(run):
+        model = onnx.load(artefacts.int8_decoder(run, stream))
+        properties = {entry.key: json.loads(entry.value) for entry in model.metadata_props}
+        form = properties["io"]["decoded"]  # value = stored * scale + offset
+        golden = Npz(artefacts.golden(run, stream))
+        warm_up = int(golden["warm_up"])
+        stored, starts = golden["decoded"][warm_up:], golden.get("starts", np.zeros(1, np.int64)) - warm_up
+        decoded[stream.name] = stored * np.asarray(form["scale"]) + np.asarray(form["offset"])
+    shown = min(len(true), *(len(values) for values in decoded.values()))
+    seconds = (bins[:shown] + 1) * run.settings.bin_ms / 1000.0
+    edges = starts[(starts > 0) & (starts < shown)]
+
+    def apart(values: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.insert(values[:shown], edges, np.nan, axis=0)
+
+    times = np.insert(seconds, edges, seconds[edges - 1])
+    return Traces(times, apart(true), {name: apart(values) for name, values in decoded.items()})

@@ -1,0 +1,67 @@
+"""The simulate stage: the firmware of every stream on one target, against the golden vectors and the budgets."""
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from firmware_sim.budgets import load_budgets
+from firmware_sim.bundle import check_manifest
+from firmware_sim.compare import Expected
+from firmware_sim.components import load_components
+from firmware_sim.simulate import simulate_stream
+from firmware_sim.stream_report import stream_report
+from firmware_sim.targets import get_target
+from quantization.golden import Golden
+from realm_edge.app import artefacts
+from realm_edge.app.rundir import RunDir
+from realm_edge.files import write_json
+from realm_edge.progress import Progress
+from realm_edge.streams import LFP
+
+
+def run(run: RunDir, progress: Progress, target_name: str, budget_file: Path | None = None) -> dict[str, Any]:
+    """Write ``simulation/<target>.json``.
+
+    Returns:
+        Its content. ``ok`` is false when the firmware is not bit exact or the LFP stream breaks a budget; the spike baseline's
+        rows are there for comparison.
+
+    Raises:
+        UserError: the compile stage is missing or stale, a bundle is not as it was compiled, the part is too small, QEMU is missing, or a
+            broken budget file.
+    """
+    target = get_target(target_name)
+    run.require(f"compile.{target_name}")
+    budgets = load_budgets(budget_file)
+    quantised = run.summary("quantize")
+    [ahead_ms] = [session["resampling_delay_ms"] for session in run.summary("data")["sessions"] if session["heldout"]]
+    streams = {}
+    for stream in progress.track(artefacts.present(run), f"simulate on {target.part}"):
+        golden = Golden.load(artefacts.golden(run, stream))
+        expected = Expected(
+            golden.decoded, golden.frontend_states | golden.decoder_states, golden.features if golden.samples is not None else None
+        )
+        samples = golden.features if golden.samples is None else golden.samples
+        bundle = artefacts.bundle(run, stream, target_name)
+        check_manifest(bundle)
+        with tempfile.TemporaryDirectory(prefix="realm-edge-") as folder:
+            result = simulate_stream(bundle, target, samples, expected, Path(folder), starts=golden.starts)
+        r2 = quantised[stream.name]["r2"]
+        rate = run.settings.lfp.rate_hz if stream is LFP else run.settings.spike.rate_hz
+        late = run.settings.output_delay_ms / 1000, ahead_ms / 1000 if stream is LFP else 0.0
+        report = stream_report(result, budgets, load_components(), r2["float"], r2["int8"], rate, *late)
+        streams[stream.name] = {**report, "r2": r2}
+    simulation = {
+        "target": target_name,
+        "part": target.part,
+        "core": streams[LFP.name]["core"],
+        "synthetic": run.summary("train")["synthetic"],
+        "streams": streams,
+        "budgets": streams[LFP.name]["budgets"],
+        "ok": all(one["bit_exact"] for one in streams.values()) and all(row["ok"] for row in streams[LFP.name]["budgets"]),
+        "unverified": sorted({name for one in streams.values() for name in one["unverified"]}),
+    }
+    path = run.file("simulation", f"{target_name}.json")
+    write_json(path, simulation)
+    run.complete(f"simulate.{target_name}", [path], simulation)
+    return simulation

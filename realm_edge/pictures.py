@@ -1,0 +1,34 @@
+"""How all plots look, and what becomes of a figure."""
+
+import io
+from typing import Any
+
+from matplotlib.figure import Figure
+
+STYLE: dict[Any, Any] = {
+    "svg.fonttype": "none",  # text stays text
+    "svg.hashsalt": "realm-edge",  # equal plots give equal bytes
+    "font.family": "sans-serif",
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#e6e6e6",
+}
+
+
+def outside_legend(figure: Figure) -> None:
+    """One legend for all panels, to their right."""
+    handles = {label: handle for axis in figure.axes for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)}
+    figure.legend(handles.values(), handles.keys(), loc="outside right center", frameon=False, fontsize=7)
+
+
+def drawn(figure: Figure) -> dict[str, bytes]:
+    """The files of a figure, without dates: {"png": ..., "svg": ...}."""
+    files = {}
+    for kind, metadata in (("png", {"Software": None}), ("svg", {"Date": None, "Creator": None, "Format": None, "Type": None})):
+        stream = io.BytesIO()
+        figure.savefig(stream, format=kind, dpi=150, metadata=metadata)
+        files[kind] = stream.getvalue()
+    return files

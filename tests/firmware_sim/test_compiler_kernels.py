@@ -1,0 +1,374 @@
+"""Every kernel, compiled for this machine, against the numpy reference: every bit, over the whole range of its inputs."""
+
+import ctypes
+import re
+import subprocess
+import sys
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+from numpy.typing import ArrayLike, NDArray
+from tvm import tirx
+
+from export.functions import INT8, INT16
+from firmware_sim.compiler.kernels import BUILDERS
+from firmware_sim.compiler.kernels.exact import Exact, width
+from firmware_sim.compiler.kernels.interface import Kernel, Node, Value
+from firmware_sim.compiler.kernels.norms import unit_scale_bound
+from firmware_sim.compiler.lower import HOST, build_object, tvm_target
+from quantization import arithmetic
+from quantization.operators import OPERATORS
+from realm_edge.errors import UserError
+
+DRAWS = 300  # of inputs a case
+RESULTS = {  # outputs of an operator, where not one
+    **dict.fromkeys(("QConv", "QChannelConv", "QChannelAttention", "QSelectiveStep", "QFir", "QBiquad"), 2),
+    **dict.fromkeys(("QBinFeatures", "QSpikeCount"), 5),
+    "QRunningZ": 4,
+}
+RNG = np.random.default_rng(7)
+
+
+@dataclass(frozen=True)
+class Input:
+    """A tensor whose elements lie in [low, high]; the limits may differ by element."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    low: ArrayLike
+    high: ArrayLike
+
+    @property
+    def bound(self) -> int:
+        return max(int(np.max(np.abs(self.low))), int(np.max(np.abs(self.high))))
+
+    def draw(self, rng: np.random.Generator) -> NDArray:
+        """Ends, neighbours of zero, uniform, and of every magnitude; now and then everything at an end."""
+        low, high = (np.broadcast_to(np.asarray(v, np.int64), self.shape) for v in (self.low, self.high))
+        uniform = rng.integers(low, high, endpoint=True)
+        if rng.random() < 0.2:
+            return np.where(rng.random(self.shape) < rng.choice([0, 0.5, 1]), low, high).astype(self.dtype)
+        small = np.sign(uniform) * (np.abs(uniform) >> rng.integers(0, 48, self.shape))
+        edge = np.choose(rng.integers(0, 5, self.shape), [low, high, -1, 0, 1])
+        return np.clip(np.choose(rng.integers(0, 3, self.shape), [uniform, small, edge]), low, high).astype(self.dtype)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One specialisation of an operator; constants are arrays."""
+
+    op: str
+    operands: tuple[Input | NDArray, ...]
+    attributes: dict[str, int] = field(default_factory=dict)
+
+
+def int8(*shape: int) -> Input:
+    return Input("int8", shape, -128, 127)
+
+
+def int16(*shape: int, low: int = -32768, high: int = 32767) -> Input:
+    return Input("int16", shape, low, high)
+
+
+def symmetric(dtype: str, limit: int, *shape: int) -> Input:
+    return Input(dtype, shape, -limit, limit)
+
+
+def const(dtype: str, limit: int, *shape: int) -> NDArray:
+    """Random constants with the two ends among them."""
+    values = RNG.integers(-limit, limit, shape, endpoint=True)
+    values.flat[0], values.flat[-1] = -limit, limit
+    return values.astype(dtype)
+
+
+def scalars(*values: int) -> tuple[NDArray, ...]:
+    return tuple(np.array(v, np.int64) for v in values)
+
+
+def linear(n_in: int, n_out: int, mult: int, k: int, bias: int = 2**30, wide: bool = False) -> Case:
+    constants = (const("int8", 127, n_in, n_out), const("int32", bias, n_out), const("int32", mult, n_out))
+    return Case("QLinear16" if wide else "QLinear", (int16(n_in) if wide else int8(n_in), *constants, *scalars(2**k)))
+
+
+def conv(taps: int, mult: int, k: int, bias: int = 2**30) -> Case:
+    constants = (const("int8", 127, taps, 5), const("int32", bias, 5), const("int32", mult, 5))
+    return Case("QConv", (int16(5), int16(taps - 1, 5), *constants, *scalars(2**k)))
+
+
+def channel_conv(taps: int, kinds: int, channels: int, maps: int, mult: int, k: int, bias: int = 2**30) -> Case:
+    n = kinds * channels
+    constants = (const("int8", 127, taps * kinds, maps), const("int32", bias, maps), const("int32", mult, maps))
+    return Case("QChannelConv", (int8(n), int8(taps - 1, n), *constants, *scalars(2**k)))
+
+
+def attention(channels: int, maps: int, f: int, leak: int, r: int, mult: int, k: int, x: int = 32767, reach: int = 5) -> Case:
+    mean = symmetric("int32", maps * x << f, channels)
+    weight = const("int8", 127, reach)
+    return Case(
+        "QChannelAttention", (symmetric("int16", x, channels * maps), mean, *scalars(2**f, 2**leak, 2**r), weight, *scalars(mult, 2**k))
+    )
+
+
+def layer_norm(n: int, weight: int, bias: int, eps: int, k: int, to: int) -> Case:
+    g = int(np.ceil(np.log2(n))) + 1
+    constants = (const("int32", weight, n), const("int32", bias, n))
+    return Case("QLayerNorm", (int16(n), *scalars(n, 2**g), *constants, *scalars(eps, 2**k)), {"to": to})
+
+
+def normalise(n: int, mult: int, bias: int, k: int, to: int = INT8) -> Case:
+    return Case("QNormalise", (int16(n), const("int32", mult, n), const("int64", bias, n), *scalars(2**k)), {"to": to})
+
+
+def gated_norm(n: int, k_v: int, weight: int, eps: int, k: int, to: int = INT8) -> Case:
+    return Case("QGatedNorm", (int16(n), int16(n), *scalars(2**k_v), const("int32", weight, n), *scalars(eps, 2**k)), {"to": to})
+
+
+def selective(heads: int, headdim: int, d_state: int, k_u: int, mult: int, k_y: int) -> Case:
+    c = symmetric("int16", 65535 // d_state if d_state > 1 else 32767, d_state)
+    vectors = (int16(heads * headdim), int16(d_state), c, int16(heads, low=0), int16(heads, low=0))
+    mults = (const("int32", mult, heads), const("int32", mult, heads))
+    return Case(
+        "QSelectiveStep", (*vectors, symmetric("int16", 32767, heads, headdim, d_state), *scalars(2**k_u), *mults, *scalars(2**k_y))
+    )
+
+
+def fir(lags: int, n: int, dims: int, mult: int, k: int, bias: int = 2**30) -> Case:
+    weight = const("int8", 127, lags * n, dims)
+    later = (
+        np.abs(weight.astype(int)).reshape(lags, n, dims).sum(axis=1)[::-1].cumsum(axis=0)[::-1][1:]
+    )  # of the lags that a sum still gets
+    state = Input("int32", (lags - 1, dims), -128 * later, 128 * later)
+    return Case("QFir", (int8(n), state, weight, const("int32", bias, dims), const("int32", mult, dims), *scalars(2**k)))
+
+
+def gru(width: int) -> Case:
+    tables = (np.abs(const("int16", 32767, 257)), const("int16", 32767, 257))
+    return Case("QGruStep", (int16(3 * width), int16(3 * width), symmetric("int16", 32767, width), *tables))
+
+
+def average(good: list[int], reciprocal: int, k: int, guard: int) -> Case:
+    return Case("QCommonAverage", (int16(len(good)), np.array(good, np.int8), *scalars(reciprocal, 2**k, guard)))
+
+
+def biquad(coef: NDArray, x: int, k: int, limit: int, feedback: tuple[int, ...] = (1,)) -> Case:
+    ends = np.array([x, x, limit, limit, *(2**k - 1 for _ in feedback)])[:, None]
+    state = Input("int32", (len(coef), len(ends), 4), np.where(np.arange(len(ends))[:, None] >= 4, 0, -ends), ends)
+    coef = np.concatenate([coef, np.tile(feedback, (len(coef), 1))], axis=1).astype(np.int32)
+    return Case("QBiquad", (symmetric("int32", x, 1, 4), coef, state, *scalars(2**k, limit)))
+
+
+def bin_features(limit: int, ticks: int, mean_mult: int, k_mean: int, k_z: int, one: int, power_bins: int = 1) -> Case:
+    total = min(2**31 - 1, (ticks - 1) * limit)
+    power = (power_bins * ticks - 1) * ((limit + 2**k_z // 2) >> k_z) ** 2
+    states = (
+        Input("int32", (1,), max(0, ticks - 3), ticks - 1),
+        symmetric("int32", total, 1, 3),
+        Input("int64", (2, 3), 0, power),
+        int16(9, low=-32767),
+    )
+    signals = (symmetric("int32", limit, 1, 3), symmetric("int32", limit, 2, 3))
+    return Case("QBinFeatures", (*signals, *states, *scalars(ticks, mean_mult, 2**k_mean, 2**k_z, one, 3072, power_bins)))
+
+
+def running_z(window: int, floor: ArrayLike) -> Case:
+    states = (Input("int32", (1,), 0, window), symmetric("int64", 2**39, 5), Input("int64", (5,), 0, 2**40))
+    signals = (int16(5), Input("int32", (1,), 0, 1))
+    return Case("QRunningZ", (*signals, *states, symmetric("int16", 32767, 5), *scalars(window), np.array(floor, np.int64)))
+
+
+BANDPASS = np.array([[2**20, 0, -(2**20), 2**29 + 12345, -(2**28) - 7], [3, 0, -3, -(2**30), 2**30 - 1], [0, 0, 0, 1, -1]])
+HIGHPASS = np.array([[8000, -16000, 8000, 16100, -7900]])
+UNIT_HIGHPASS = np.array([[1, -2, 1, 2, -1]]) * 2**14 + [0, 0, 0, -1455, 1393]
+FINE_HIGHPASS = np.array([[1, -2, 1, 2, -1]]) * 2**20 + [0, 0, 0, -1394 * 64 - 3963, 1394 * 64]
+
+CASES = {
+    "normalise": normalise(9, 2**30 - 1, 2**46, 38),
+    "normalise-int16": normalise(9, 2**30 - 1, 2**46, 30, INT16),
+    "normalise-32-bit": normalise(9, 300, 5000, 16),
+    "normalise-no-shift": normalise(1, 3, 1, 0),
+    "linear": linear(40, 7, 2**30 - 1, 46),
+    "linear-many-rows": linear(33, 131, 2**30 - 1, 36, bias=4000),
+    "linear-two-rows": linear(64, 2, 2**20, 24, bias=4000),
+    "linear-32-bit": linear(16, 4, 7, 5, bias=100),
+    "linear-no-shift": linear(3, 1, 3, 0, bias=100),
+    "linear-int16": linear(40, 7, 2**30 - 1, 54, wide=True),
+    "linear-int16-64-bit": linear(600, 5, 2**30 - 1, 58, wide=True),
+    "linear-int16-32-bit": linear(3, 2, 7, 20, bias=100, wide=True),
+    "layer-norm-8": layer_norm(24, 2**15 - 1, 2**30, 1, 23, 3),
+    "layer-norm-16": layer_norm(64, 2**14, 2**28, 1000, 15, 5),
+    "layer-norm-large-eps": layer_norm(24, 2**15 - 1, 1, 2**46, 0, 5),
+    "layer-norm-wide-weight": layer_norm(7, 2**30, 2**30, 3, 30, 5),
+    "gated-norm": gated_norm(48, 15, 2**15 - 1, 1, 23),
+    "gated-norm-int16": gated_norm(48, 15, 2**15 - 1, 1, 15, INT16),
+    "gated-norm-saturating": gated_norm(5, 0, 2**15 - 1, 77, 20),
+    "gated-norm-large-eps": gated_norm(24, 12, 2**29, 2**46, 30),
+    "add": Case("QAdd", (int16(9), int16(9))),
+    "table": Case("QTable", (int16(50), const("int16", 32767, 514), *scalars(257))),
+    "table-rows": Case("QTable", (int16(3), const("int16", 32767, 771), np.array([0, 514, 257]))),
+    "conv": conv(4, 2**30 - 1, 46),
+    "conv-two-taps": conv(2, 2**30 - 1, 38, bias=100),
+    "channel-conv": channel_conv(3, 7, 6, 8, 2**30 - 1, 46),
+    "channel-conv-one-channel": channel_conv(2, 3, 1, 3, 2**20, 24, bias=4000),
+    "channel-conv-odd-maps": channel_conv(4, 1, 5, 6, 7, 5, bias=100),
+    "attention": attention(7, 8, 12, 6, 15, 2**30 - 1, 38),
+    "attention-one-channel": attention(1, 8, 12, 6, 12, 2**20, 30),
+    "attention-four-channels": attention(4, 3, 0, 1, 0, 3, 2),
+    "attention-small": attention(9, 2, 20, 0, 4, 2**10, 12, x=100, reach=1),
+    "gate": Case("QChannelGate", (int16(40), int16(5, low=0), *scalars(2**22))),
+    "gate-one-map": Case("QChannelGate", (int16(3), int16(3, low=0), *scalars(1))),
+    "selective": selective(2, 3, 8, 15, 2**30 - 1, 40),
+    "selective-long": selective(1, 4, 64, 0, 2**20, 30),
+    "selective-small": selective(3, 1, 1, 30, 1000, 12),
+    "fir": fir(5, 12, 2, 2**30 - 1, 46),
+    "fir-two-lags": fir(2, 7, 3, 2**20, 24, bias=4000),
+    "fir-long": fir(50, 9, 1, 2**10, 12, bias=0),
+    "gru": gru(12),
+    "gru-one-unit": gru(1),
+    "average": average([1, 0, 1, 1, 1, 0], 2**24 // 4, 16, 256),
+    "average-all-good": average([1] * 5, 838861, 22, 1),
+    "average-none": average([1, 1, 0, 1], 0, 22, 1),
+    "average-all-bad": average([0, 0, 0], 0, 22, 256),
+    "biquad": biquad(BANDPASS, 2**25, 29, 2**25),
+    "biquad-wide-input": biquad(BANDPASS[:1], 2**31 - 1, 20, 2**31 - 1),
+    "biquad-32-bit": biquad(HIGHPASS, 32768, 13, 32767),
+    "biquad-second-order": biquad(BANDPASS, 2**25, 29, 2**25, (2, -1)),
+    "biquad-apart": biquad(UNIT_HIGHPASS, 2**19, 14, 2**19 - 1),
+    "biquad-apart-second-order": biquad(UNIT_HIGHPASS, 2**19, 14, 2**19 - 1, (2, -1)),
+    "biquad-apart-bank": biquad(np.concatenate([UNIT_HIGHPASS, UNIT_HIGHPASS + 300]), 2**18, 14, 2**18),
+    "biquad-apart-no-rest": biquad(UNIT_HIGHPASS >> 14 << 14, 2**17, 14, 2**17),
+    "biquad-apart-fine": biquad(FINE_HIGHPASS, 2**23, 20, 2**19 - 1),
+    "biquad-apart-fine-second-order": biquad(FINE_HIGHPASS, 2**23, 20, 2**19 - 1, (2, -1)),
+    "biquad-apart-fine-bank": biquad(np.concatenate([FINE_HIGHPASS, FINE_HIGHPASS + np.array([0, 0, 0, 35, -64])]), 2**23, 20, 2**19 - 1),
+    "biquad-differing-multiples": biquad(np.concatenate([UNIT_HIGHPASS, -UNIT_HIGHPASS]), 2**19, 14, 2**19 - 1),
+    "bin-features": bin_features(2**25, 20, 2**23 + 1, 30, 6, 64),
+    "bin-features-wrapping-total": bin_features(2**31 - 1, 3, 2**20, 40, 8, 1),
+    "bin-features-smoothed": bin_features(2**25, 20, 2**23 + 1, 30, 6, 64, power_bins=4),
+    "bin-features-smoothed-long": bin_features(2**25, 20, 2**23 + 1, 30, 6, 64, power_bins=1024),
+    "bin-features-one-tick": bin_features(2**20, 1, 2**10, 20, 0, 1),
+    "spike-count": Case(
+        "QSpikeCount",
+        (
+            symmetric("int32", 100, 1, 5),
+            const("int32", 100, 5),
+            Input("int32", (1,), 17, 19),
+            Input("int8", (5,), 0, 1),
+            int16(5, low=0),
+            int16(5, low=0),
+            *scalars(20),
+        ),
+    ),
+    "running-z": running_z(4096, [2**33, 1, 2**40, 12345, 2**20]),
+    "running-z-short": running_z(2, [1] * 5),
+}
+
+
+def build(case: Case) -> Kernel:
+    operands = tuple(Value(f"in{i}", o.dtype, o.shape, o.bound) if isinstance(o, Input) else o for i, o in enumerate(case.operands))
+    outputs = tuple(f"out{i}" for i in range(RESULTS.get(case.op, 1)))
+    return BUILDERS[case.op](Node(f"a.onnx: node 'n' ({case.op})", operands, outputs, case.attributes))
+
+
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory) -> tuple[ctypes.CDLL, dict[str, Kernel]]:
+    """All cases in one shared library."""
+    folder, target = tmp_path_factory.mktemp("kernels"), tvm_target(HOST)
+    kernels = {name: build(case) for name, case in CASES.items()}
+    for name, kernel in kernels.items():
+        build_object(kernel.function, symbol(name), target, folder / f"{name}.o")
+    objects = [f"{name}.o" for name in kernels]
+    subprocess.run([sys.executable, "-m", "ziglang", "cc", "-shared", *objects, "-o", "kernels.so"], cwd=folder, check=True)
+    return ctypes.CDLL(str(folder / "kernels.so")), kernels
+
+
+def symbol(name: str) -> str:
+    return "kernel_" + name.replace("-", "_")
+
+
+def test_every_operator_has_a_case_and_a_kernel():
+    assert {case.op for case in CASES.values()} == set(BUILDERS) == set(OPERATORS)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_kernel_equals_reference(name, compiled):
+    library, kernels = compiled
+    case, kernel = CASES[name], kernels[name]
+    rng = np.random.default_rng(11)
+    reached = set()
+    for _ in range(DRAWS):
+        arguments = [o.draw(rng) if isinstance(o, Input) else o for o in case.operands]
+        expected = OPERATORS[case.op](*arguments, **case.attributes)
+        memory = {f"in{i}": np.array(a) for i, a in enumerate(arguments)}
+        for value in kernel.outputs:
+            if value.name in kernel.in_place:
+                memory[value.name] = memory[kernel.in_place[value.name]]
+            else:
+                memory[value.name] = np.full(value.shape, 85, value.dtype)
+        pointers = [memory[p] if isinstance(p, str) else p for p in kernel.pointers]
+        getattr(library, symbol(name))(*(ctypes.c_void_p(p.ctypes.data) for p in pointers))
+        for value, want in zip(kernel.outputs, expected, strict=True):
+            assert (value.dtype, value.shape) == (want.dtype.name, want.shape)
+            np.testing.assert_array_equal(memory[value.name], want, err_msg=value.name)
+            assert np.max(np.abs(want.astype(np.int64))) <= value.bound
+        reached.add(expected[0].tobytes())
+    assert len(reached) > 1 or name == "average-all-bad"  # the inputs matter, so that equality says something
+
+
+@pytest.mark.parametrize(
+    "name, bits", [("biquad-apart", 32), ("biquad-apart-bank", 32), ("biquad-apart-fine-bank", 32), ("biquad-differing-multiples", 64)]
+)
+def test_whole_multiples_pass_a_filter_by(name, bits):
+    """Its sum of products then fits 32 bits."""
+    assert ("int64" in build(CASES[name]).function.script()) == (bits == 64)
+
+
+def test_unit_scale_stays_below_its_bound():
+    sums = np.unique(np.concatenate([np.arange(1, 5000), 2 ** np.arange(47), (RNG.random(5000) * 2**46).astype(np.int64)]))
+    worst = max(int(arithmetic.unit_scale(np.array([np.int64(np.sqrt(s))]), np.int64(s - int(np.sqrt(s)) ** 2))[0]) for s in sums)
+    assert 32700 < worst <= unit_scale_bound() < 2**15 + 32
+
+
+def test_width_is_the_narrowest_that_is_exact():
+    assert width(2**31 - 1) == "int32"
+    assert width(2**31) == "int64"
+    with pytest.raises(OverflowError):
+        width(2**63)
+    zero = tirx.const(0, "int32")
+    assert (Exact(zero, 300).clip(200).bound, Exact(zero, 100).clip(200).bound) == (200, 100)
+
+
+@pytest.mark.parametrize(
+    "name, replaced, message",
+    [
+        ("linear", {4: np.array(3)}, "input 4 is 3, not a power of two"),
+        ("linear", {4: np.array([4])}, "input 4 is int64[1] where int64[] is needed"),
+        ("linear", {1: const("int8", 127, 39, 7)}, "input 1 is int8[39, 7] where int8[40, any] is needed"),
+        ("linear", {0: int16(40)}, "input 0 is int16[40] where int8[any] is needed"),
+        ("linear", {1: int8(40, 7)}, "is not a constant"),
+        ("add", {0: const("int16", 9, 9)}, "input 0 is a constant, not a tensor"),
+        ("table", {2: np.array(258)}, "rows begin at 258 to 258 in a table of 514 points"),
+        ("selective", {2: int16(8)}, "|C| may be 32768: its sum over 8 states leaves 32 bits; scale C to 8191"),
+        ("layer-norm-16", {2: np.array(1)}, "its sum of squares may reach 2^48"),
+        ("layer-norm-8", {5: np.array(0)}, "input 5 is 0, less than 1"),
+        ("channel-conv", {2: const("int8", 127, 20, 8)}, "its 20 weights a map fit no 3 taps of 42 values"),
+        ("attention", {0: int16(55)}, "its 55 values are no whole number of maps of 7 channels"),
+        ("attention", {2: np.array(2**14)}, "its mean may reach 2^31"),
+        ("attention", {5: const("int8", 127, 4)}, "its convolution has 4 taps, which have no middle"),
+        ("gate", {1: int16(7)}, "its 40 values are no whole number of maps of 7 channels"),
+        ("bin-features", {9: np.array(1)}, "a bin's power may reach 2^54"),
+        ("fir", {2: const("int8", 127, 61, 2)}, "input 2 is int8[61, 2] where int8[60, 2] is needed"),
+        ("fir", {3: np.full(2, 2**31 - 1, np.int32)}, "its sums may reach 2^31, beyond int32"),
+        ("gru", {3: const("int16", 32767, 257)}, "its table of the sigmoid holds -32767, less than 0"),
+        ("biquad-32-bit", {1: const("int32", 9, 1, 5)}, "its sections do not all feed back the same one or two errors"),
+        ("biquad", {1: const("int32", 9, 3, 6)}, "its sections do not all feed back the same one or two errors"),
+        ("average", {1: np.array([1, 2, 1, 1, 1, 0], np.int8)}, "holds something other than 0 and 1"),
+        ("average", {4: np.array(2**16)}, "beyond int32"),
+        ("running-z", {6: np.array(48)}, "input 6 is 48, not a power of two"),
+        ("running-z", {7: np.zeros(5, np.int64)}, "input 7 holds 0 to 0, beyond 1 to 2^40"),
+    ],
+)
+def test_what_cannot_be_exact_is_refused(name, replaced, message):
+    case = CASES[name]
+    operands = tuple(replaced.get(i, operand) for i, operand in enumerate(case.operands))
+    with pytest.raises(UserError, match=re.escape(message)):
+        build(Case(case.op, operands, case.attributes))
