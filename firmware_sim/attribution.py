@@ -10,11 +10,9 @@ from firmware_sim.cores import CoreTable
 from firmware_sim.cuts import join_blocks
 from firmware_sim.decode import DECODERS, Instruction, UnknownInstruction
 from firmware_sim.elf import SymbolMap
-from firmware_sim.flash import constant_loads, flash_stalls
+from firmware_sim.memory import Executed, Memory, Stalls, no_stalls
 from firmware_sim.profile import Profile, Region
-from firmware_sim.targets import Flash
 from firmware_sim.timing import ZERO, Cycles, block_cycles, crossing_cycles, edge_cycles
-from firmware_sim.wait_states import Waits, bare_flash_stalls, wait_stalls
 from realm_edge.errors import UserError
 
 
@@ -69,19 +67,16 @@ def count_cycles(
     profile: Profile,
     table: CoreTable,
     symbols: SymbolMap,
-    flash: Flash | None = None,
+    memory: Memory = no_stalls,
     constant_bytes: Mapping[str, int] | None = None,
-    waits: Waits | None = None,
 ) -> dict[str, RegionCost]:
     """Price a profile.
 
     A block belongs to the function that it starts in, an edge to the function that it leaves.
 
     Args:
-        flash: memory that code and constants lie in; None: memory without wait states. Without a cache, a core whose prefetch buffer the
-            table describes is simulated (:mod:`firmware_sim.wait_states`).
+        memory: what it makes the core wait.
         constant_bytes: by function, bytes of constants that one call reads.
-        waits: of a core's two ports, in place of ``flash``; every data access waits.
 
     Raises:
         UserError: an instruction has no entry in the table, or the blocks' instructions do not add up to the visits' (a damaged profile).
@@ -90,14 +85,17 @@ def count_cycles(
         profile, decoded = join_blocks(profile, DECODERS[table.isa])
     except UnknownInstruction as error:
         raise UserError(f"core table '{table.name}': {error}") from error
-    prices = _prices(profile, decoded, table, symbols, flash, constant_bytes or {}, waits)
+    functions = [symbols.function_at(block.address) for block in profile.blocks]
+    bytes_of = {name: (constant_bytes or {}).get(name, 0) for name in functions}
+    stalls = memory(Executed(table, profile, decoded, functions, bytes_of))
+    prices = _prices(profile, decoded, table, functions, stalls)
     visits = _visit_costs(profile, prices)
     costs = {region.name: RegionCost(region, visits[r]) for r, region in enumerate(profile.regions)}
     for price in prices:
         for region, count in zip(profile.regions, price.counts, strict=True):
             if count:
                 _add(costs[region.name], price, count)
-    for function, counts, cycles in _crossings(profile, table, symbols, waits.data if waits else 0):
+    for function, counts, cycles in _crossings(profile, table, symbols, stalls.crossing):
         for region, count in zip(profile.regions, counts, strict=True):
             if count:
                 _add(costs[region.name], _Price(function, counts, 0, 0, cycles, ZERO), count)
@@ -119,41 +117,25 @@ def _add(cost: RegionCost, price: _Price, count: int) -> None:
 
 
 def _prices(
-    profile: Profile,
-    decoded: Sequence[Sequence[Instruction]],
-    table: CoreTable,
-    symbols: SymbolMap,
-    flash: Flash | None,
-    constant_bytes: Mapping[str, int],
-    waits: Waits | None,
+    profile: Profile, decoded: Sequence[Sequence[Instruction]], table: CoreTable, functions: Sequence[str], stalls: Stalls
 ) -> list[_Price]:
     """By counter."""
-    functions = [symbols.function_at(block.address) for block in profile.blocks]
-    bytes_of = {name: constant_bytes.get(name, 0) for name in functions}
-    stalls, edge_stalls = [ZERO] * len(profile.blocks), [ZERO] * len(profile.edges)
-    if waits:
-        stalls, edge_stalls = wait_stalls(table, waits, profile, decoded)
-    elif flash and flash.wait_states and table.fetch and not flash.instruction_cache_bytes:
-        constants = constant_loads(flash, profile.blocks, decoded, functions, bytes_of)
-        stalls, edge_stalls = bare_flash_stalls(table, flash.wait_states, profile, decoded, constants)
-    elif flash:
-        stalls = flash_stalls(flash, table, profile, decoded, functions, bytes_of)
     found: dict[int, _Price] = {}
     ends: dict[int, tuple[Instruction, Instruction, str]] = {}
-    for block, instructions, function, stall in zip(profile.blocks, decoded, functions, stalls, strict=True):
+    for block, instructions, function, stall in zip(profile.blocks, decoded, functions, stalls.blocks, strict=True):
         cycles = block_cycles(table, instructions).plus(stall)
         found[block.counter] = _Price(function, block.counts, len(instructions), sum(i.loaded for i in instructions), cycles, stall)
         if instructions:
             ends[block.counter] = (instructions[0], instructions[-1], function)
-    for edge, stall in zip(profile.edges, edge_stalls, strict=True):
+    for edge, stall in zip(profile.edges, stalls.edges, strict=True):
         _, last, function = ends[edge.source]
         cycles = edge_cycles(table, last, ends[edge.target][0]).plus(stall)
         found[edge.counter] = _Price(function, edge.counts, 0, 0, cycles, stall)
     return [found[counter] for counter in range(len(found))]
 
 
-def _crossings(profile: Profile, table: CoreTable, symbols: SymbolMap, wait: int) -> Iterator[tuple[str, tuple[int, ...], Cycles]]:
-    """Function, counts and cycles of the accesses across word boundaries, where they were counted; their second transfers ``wait``.
+def _crossings(profile: Profile, table: CoreTable, symbols: SymbolMap, stall: Cycles) -> Iterator[tuple[str, tuple[int, ...], Cycles]]:
+    """Function, counts and cycles of the accesses across word boundaries, where they were counted.
 
     Visits leave them out.
     """
@@ -162,7 +144,7 @@ def _crossings(profile: Profile, table: CoreTable, symbols: SymbolMap, wait: int
         if any(counts):
             block = blocks[counter]
             first = DECODERS[table.isa](block.code, block.address, block.instructions)[0]
-            yield symbols.function_at(block.address), counts, crossing_cycles(table, first).plus(Cycles(wait, wait, wait))
+            yield symbols.function_at(block.address), counts, crossing_cycles(table, first).plus(stall)
 
 
 def _visit_costs(profile: Profile, prices: list[_Price]) -> list[VisitCosts]:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from firmware_sim.cores import CoreTable
 from firmware_sim.decode import Instruction
+from firmware_sim.memory import Executed, Stalls, no_stalls
 from firmware_sim.profile import Block, Profile
 from firmware_sim.targets import Flash
 from firmware_sim.timing import ZERO, Cycles, block_cycles
@@ -31,26 +32,14 @@ class _Code:
     waits: tuple[float, ...]
 
 
-def flash_stalls(
-    flash: Flash,
-    table: CoreTable,
-    profile: Profile,
-    decoded: Sequence[Sequence[Instruction]],
-    functions: Sequence[str],
-    constant_bytes: Mapping[str, int],
-) -> list[Cycles]:
-    """Stall cycles of one execution of each block.
-
-    Args:
-        table: says for how long the core executes a line while prefetch reads the next.
-        decoded: instructions of each block; none where it did not run.
-        functions: the function that each block belongs to.
-        constant_bytes: by function, bytes in flash that one call reads.
-    """
+def flash_stalls(flash: Flash, executed: Executed) -> Stalls:
+    """Stalls of a core whose fetches and loads of constants go to ``flash``; an edge stalls nothing of its own."""
+    table, profile, decoded = executed.table, executed.profile, executed.decoded
+    functions, constant_bytes = executed.functions, executed.constant_bytes
     blocks = profile.blocks
-    found = [ZERO] * len(blocks)
     if not flash.wait_states:
-        return found
+        return no_stalls(executed)
+    found = [ZERO] * len(blocks)
     members: defaultdict[str, list[int]] = defaultdict(list)
     for i, function in enumerate(functions):
         if decoded[i]:
@@ -66,21 +55,16 @@ def flash_stalls(
         for i, fetch, load, high_load in zip(indices, fetches, nominal_loads, high_loads, strict=True):
             high = (len(codes[i].lines) + unused + high_load) * flash.wait_states
             found[i] = Cycles(min(fetch + load * flash.wait_states, high), 0.0, high)  # min: rounding
-    return found
+    return Stalls(found, [ZERO] * len(profile.edges))
 
 
-def constant_loads(
-    flash: Flash,
-    blocks: Sequence[Block],
-    decoded: Sequence[Sequence[Instruction]],
-    functions: Sequence[str],
-    constant_bytes: Mapping[str, int],
-) -> list[float]:
+def constant_loads(flash: Flash, executed: Executed) -> list[float]:
     """Loads from flash in one execution of each block, nominal; see :func:`flash_stalls`."""
+    blocks, decoded, functions = executed.profile.blocks, executed.decoded, executed.functions
     found = [0.0] * len(blocks)
     for function in {function for function, instructions in zip(functions, decoded, strict=True) if instructions}:
         own = [i for i, name in enumerate(functions) if name == function and decoded[i]]
-        loads, _ = _load_misses(flash, [blocks[i] for i in own], [decoded[i] for i in own], constant_bytes[function])
+        loads, _ = _load_misses(flash, [blocks[i] for i in own], [decoded[i] for i in own], executed.constant_bytes[function])
         for i, count in zip(own, loads, strict=True):
             found[i] = count
     return found

@@ -17,6 +17,7 @@ from firmware_sim.profile import read_profile
 from firmware_sim.qemu import run_firmware
 from firmware_sim.targets import Target
 from firmware_sim.timing import ZERO, Cycles
+from firmware_sim.wait_states import memory_of
 from realm_edge.errors import UserError
 from realm_edge.segments import Starts
 
@@ -131,7 +132,7 @@ def simulate_stream(
     mismatch = first_mismatch(split_dump(run.dump, bundle, symbols), expected)
     core = load_core(target.core)
     constants = {kernel.symbol: kernel.constant_bytes for stage in bundle.stages for kernel in stage.kernels}
-    costs = count_cycles(read_profile(run.profile), core, SymbolMap(symbols), target.flash, constants)
+    costs = count_cycles(read_profile(run.profile), core, SymbolMap(symbols), memory_of(target.flash, core), constants)
     steps = samples.shape[0] // bundle.ticks_per_bin
     return StreamResult(
         bundle=bundle,

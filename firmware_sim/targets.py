@@ -5,29 +5,8 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
+from firmware_sim.builds import Build, Compiler, Machine, get_build
 from realm_edge.errors import UserError
-
-
-@dataclass(frozen=True)
-class Compiler:
-    """What ``zig cc`` needs to know."""
-
-    triple: str
-    cpu: str
-    startup: str  # file in firmware_sim/firmware
-    only_armv6m: bool = False  # the simulated machine has more instructions than the part
-
-
-@dataclass(frozen=True)
-class Machine:
-    """The QEMU machine that executes the firmware. Its memory may be larger than the part's."""
-
-    emulator: str
-    arguments: tuple[str, ...]
-    flash_origin: int
-    flash_length: int  # bytes
-    ram_origin: int
-    ram_length: int  # bytes
 
 
 @dataclass(frozen=True)
@@ -83,8 +62,8 @@ class Target:
 @cache
 def targets() -> dict[str, Target]:
     """All targets by name, in the order of the file."""
-    builds = _read("builds")
-    return {name: _target(name, row, builds[row["build"]]) for name, row in _read("targets").items()}
+    rows = tomllib.loads(files("firmware_sim").joinpath("data/targets.toml").read_text(encoding="utf-8"))
+    return {name: _target(name, row, get_build(row["build"])) for name, row in rows.items()}
 
 
 def get_target(name: str) -> Target:
@@ -99,19 +78,14 @@ def get_target(name: str) -> Target:
     return known[name]
 
 
-def _read(name: str) -> dict[str, dict]:
-    return tomllib.loads(files("firmware_sim").joinpath(f"data/{name}.toml").read_text(encoding="utf-8"))
-
-
-def _target(name: str, row: dict, build: dict) -> Target:
+def _target(name: str, row: dict, build: Build) -> Target:
     plain = {key: value for key, value in row.items() if key not in ("assumed", "flash", "components")}
-    machine = build["machine"] | {"arguments": tuple(build["machine"]["arguments"])}
     return Target(
         name=name,
         assumed=tuple(row["assumed"]),
         flash=Flash(**row["flash"]),
-        compiler=Compiler(**build["compiler"]),
-        machine=Machine(**machine),
+        compiler=build.compiler,
+        machine=build.machine,
         components=McuComponents(**row["components"]),
         **plain,
     )

@@ -1,13 +1,14 @@
 """Stalls of a RISC-V core by memories with wait states and no cache: of fetches (:mod:`firmware_sim.prefetch`) and of data accesses."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from firmware_sim.cores import CoreTable
 from firmware_sim.data_waits import ACCESSES, access_waits, hidden_on_edge
-from firmware_sim.decode import Instruction
+from firmware_sim.flash import constant_loads, flash_stalls
+from firmware_sim.memory import Executed, Memory, Stalls
 from firmware_sim.prefetch import Bus, fetch_stalls, jumps
-from firmware_sim.profile import Profile
+from firmware_sim.targets import Flash
 from firmware_sim.timing import Cycles
 from realm_edge.errors import UserError
 
@@ -20,17 +21,13 @@ class Waits:
     data: int = 0
 
 
-def wait_stalls(
-    table: CoreTable, waits: Waits, profile: Profile, decoded: Sequence[Sequence[Instruction]]
-) -> tuple[list[Cycles], list[Cycles]]:
-    """Stall cycles of one execution of each block and of each edge, in their order; accesses across word boundaries wait once.
-
-    Args:
-        decoded: instructions of each block; none where it did not run.
+def wait_stalls(waits: Waits, executed: Executed) -> Stalls:
+    """Stalls of a core whose two ports wait; of an access across a word boundary the second transfer waits as well.
 
     Raises:
         UserError: the core's table does not say how it fetches and waits.
     """
+    table, profile, decoded = executed.table, executed.profile, executed.decoded
     if table.fetch is None or table.access is None:
         raise UserError(f"core table '{table.name}' has no sections 'fetch' and 'access': wait states without a cache need both")
     access, last = table.access, {block.counter: instructions for block, instructions in zip(profile.blocks, decoded, strict=True)}
@@ -42,31 +39,30 @@ def wait_stalls(
         source, first = last[edge.source], last[edge.target][0]
         hidden = hidden_on_edge(access, source, first, jumps(source[-1], first), waits.data)
         edges.append(stall.plus(_exactly(-hidden)))
-    return blocks, edges
+    return Stalls(blocks, edges, _exactly(waits.data))
 
 
-def bare_flash_stalls(
-    table: CoreTable, wait: int, profile: Profile, decoded: Sequence[Sequence[Instruction]], constants: Sequence[float]
-) -> tuple[list[Cycles], list[Cycles]]:
-    """Stalls as :func:`wait_stalls`, where code and constants lie in one memory of ``wait`` wait states and nothing else does.
+def bare_flash_stalls(flash: Flash, executed: Executed) -> Stalls:
+    """Stalls as :func:`wait_stalls`, where code and constants lie in ``flash`` without a cache and nothing else waits.
 
     Nominal: as many accesses wait as read constants. Low and high: none, and every access of the block.
-
-    Args:
-        constants: by block, loads of constants in one execution.
     """
+    blocks, edges = executed.profile.blocks, executed.profile.edges
     shares = {
         block.counter: count / max(1, sum(instruction.kind in ACCESSES for instruction in instructions))
-        for block, instructions, count in zip(profile.blocks, decoded, constants, strict=True)
+        for block, instructions, count in zip(blocks, executed.decoded, constant_loads(flash, executed), strict=True)
     }
-    without, every = (wait_stalls(table, Waits(wait, data), profile, decoded) for data in (0, wait))
-    of_blocks = [shares[block.counter] for block in profile.blocks]
-    of_edges = [shares[edge.source] for edge in profile.edges]
-    blocks, edges = (
-        [_between(a, b, share) for a, b, share in zip(low, high, each, strict=True)]
-        for low, high, each in zip(without, every, (of_blocks, of_edges), strict=True)
+    without, every = (wait_stalls(Waits(flash.wait_states, data), executed) for data in (0, flash.wait_states))
+    return Stalls(
+        [_between(a, b, shares[block.counter]) for a, b, block in zip(without.blocks, every.blocks, blocks, strict=True)],
+        [_between(a, b, shares[edge.source]) for a, b, edge in zip(without.edges, every.edges, edges, strict=True)],
     )
-    return blocks, edges
+
+
+def memory_of(flash: Flash, table: CoreTable) -> Memory:
+    """How a part's flash stalls its core: simulated where the table says how the core fetches and no cache is between, else by model."""
+    bare = flash.wait_states and table.fetch and not flash.instruction_cache_bytes
+    return partial(bare_flash_stalls if bare else flash_stalls, flash)
 
 
 def _between(a: Cycles, b: Cycles, share: float) -> Cycles:

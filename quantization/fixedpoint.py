@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from quantization.arithmetic import TABLE_SEGMENTS
+from quantization.arithmetic import SUM_OF_SQUARES_BITS, TABLE_SEGMENTS
 from realm_edge.errors import UserError
 
 INT16_LIMIT = 32767
@@ -41,7 +41,7 @@ def table(
     limit: int = INT16_LIMIT,
     segments: int = TABLE_SEGMENTS,
 ) -> NDArray[np.int16]:
-    """257 points of ``function`` over the whole int16 range of its input, for :func:`quantization.arithmetic.q_table`.
+    """257 points of ``function`` over the whole int16 range of its input, for :mod:`quantization.operators.table`.
 
     The result saturates at ``limit``. With fewer than 256 ``segments``, a power of two, the points between theirs lie on straight lines:
     the operator then computes what a smaller table would.
@@ -50,3 +50,11 @@ def table(
     known = codes[:: TABLE_SEGMENTS // segments]
     exact = np.clip(function(known * scale_in) / scale_out, -limit, limit)
     return np.rint(np.interp(codes, known, exact)).astype(np.int16)
+
+
+def norm_eps(eps: float, n: int, scale: float, what: str) -> int:
+    """eps of a norm in squared counts, summed over n; at least 1, so that a silent input gives 0 and not a division by 0."""
+    counts = max(1, round(n * eps / scale**2))
+    if counts >= 2 ** (SUM_OF_SQUARES_BITS - 1):
+        raise UserError(f"{what}: its input is smaller than the norm's eps by far ({scale:.3g} a count); the model is not trained")
+    return counts

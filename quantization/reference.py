@@ -43,7 +43,7 @@ class ReferenceStepper:
 def _apply(node: onnx.NodeProto, arguments: list[NDArray]) -> tuple[NDArray, ...]:
     attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
     if node.domain == DOMAIN and node.op_type in OPERATORS:
-        return OPERATORS[node.op_type](*arguments, **attributes)
+        return OPERATORS[node.op_type].arithmetic(*arguments, **attributes)
     if node.op_type == "Identity":
         return (arguments[0],)
     if node.op_type == "Split":

@@ -10,7 +10,7 @@ from scipy import signal
 
 from export.stepgraph import metadata
 from quantization.frontend import quantize_frontend
-from quantization.frontend_arithmetic import q_biquad
+from quantization.operators.biquad import q_biquad
 
 AMPLITUDE = 8192  # of the sines that the response is measured with, ADC counts; half of where the filters saturate, if that is less
 NOISE_SD = 100  # of the broadband input, ADC counts

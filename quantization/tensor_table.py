@@ -11,10 +11,10 @@ from onnx import helper, numpy_helper
 
 from export.stepgraph import Stepper, metadata, with_outputs
 from quantization.calibrate import Observed
-from quantization.decoder import weight_scale
 from quantization.fixedpoint import INT8_LIMIT, INT16_LIMIT
 from quantization.formats import Formats, int8_tensors, limits
 from quantization.selection import Stretches, float_decoded
+from quantization.weights import weight_scale
 from realm_edge.metrics import nrmse
 
 Arrays = dict[str, NDArray]

@@ -28,18 +28,17 @@ class CompiledModel:
     objects: dict[str, bytes]
 
 
-def compile_model(onnx_path: Path, prefix: str, build: str) -> CompiledModel:
+def compile_model(onnx_path: Path, prefix: str, machine: tvm.target.Target) -> CompiledModel:
     """Compile a step graph.
 
     Args:
         onnx_path: int8 step graph.
         prefix: "realm_frontend" or "realm_decoder"; begins every C symbol.
-        build: an entry of ``builds.toml``.
+        machine: that the objects are for.
 
     Raises:
-        UserError: an unknown build, or a graph that is damaged or holds what cannot be compiled.
+        UserError: a graph that is damaged or holds what cannot be compiled.
     """
-    machine = tvm_target(build)
     return _compiled(_plan(onnx_path, prefix), machine)
 
 
@@ -64,12 +63,12 @@ def write_bundle(directory: Path, stream: str, build: str, frontend_onnx: Path |
 
     Args:
         stream: "lfp" or "spike".
-        build: an entry of ``builds.toml``.
+        build: an entry of :func:`firmware_sim.builds.builds`.
         frontend_onnx: None where spike counts or features come from elsewhere.
         decoder_onnx: int8 decoder step graph.
 
     Raises:
-        UserError: see :func:`compile_model`; also a decoder that does not take the front end's features.
+        UserError: see :func:`compile_model`; also an unknown build, and a decoder that does not take the front end's features.
     """
     machine = tvm_target(build)
     plans = {FRONTEND: _plan(frontend_onnx, FRONTEND)} if frontend_onnx else {}

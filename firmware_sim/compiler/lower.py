@@ -1,36 +1,23 @@
 """TIR functions to objects whose functions are plain ``void name(int8_t *, ...)``: no TVM runtime, no packed calls."""
 
-import tomllib
-from functools import cache
-from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
 import tvm
 from tvm import IRModule, s_tir, tirx
 from tvm.tirx.buffer import buffer_data_pointer_type
 from tvm.tirx.stmt import DeclBuffer, SeqStmt
 
+from firmware_sim.builds import get_build
 from firmware_sim.compiler.armv6m import check_armv6m
-from realm_edge.errors import UserError
-
-HOST = "host"
 
 
-@cache
-def _builds() -> dict[str, dict[str, Any]]:
-    return tomllib.loads(files("firmware_sim.compiler").joinpath("builds.toml").read_text(encoding="utf-8"))
-
-
-def tvm_target(name: str) -> tvm.target.Target:
-    """The TVM target of a build, an entry of ``builds.toml``.
+def tvm_target(build: str) -> tvm.target.Target:
+    """The TVM target of a build.
 
     Raises:
-        UserError: unknown; the message lists those there are.
+        UserError: no such build.
     """
-    if name not in _builds():
-        raise UserError(f"unknown target '{name}': the compiler knows {', '.join(_builds())}")
-    return tvm.target.Target(_builds()[name])
+    return tvm.target.Target(get_build(build).tvm)
 
 
 def build_object(function: tirx.PrimFunc, symbol: str, target: tvm.target.Target, path: Path) -> None:

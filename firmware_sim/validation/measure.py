@@ -2,16 +2,18 @@
 
 import subprocess
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from firmware_sim.attribution import RegionCost, count_cycles
 from firmware_sim.cores import CoreTable
 from firmware_sim.elf import Symbol, SymbolMap, read_symbols
 from firmware_sim.emulator import present_markers
+from firmware_sim.memory import no_stalls
 from firmware_sim.profile import read_profile
 from firmware_sim.qemu import execute
 from firmware_sim.targets import Target
-from firmware_sim.wait_states import Waits
+from firmware_sim.wait_states import Waits, wait_stalls
 from realm_edge.errors import UserError
 
 CYCLE_LIMIT = 50_000_000
@@ -91,7 +93,8 @@ class ModelRun:
 
     def price(self, table: CoreTable, waits: Waits | None = None) -> dict[str, RegionCost]:
         """Cycles of each region by ``table``."""
-        return count_cycles(read_profile(self.profile), table, SymbolMap(read_symbols(self.elf)), waits=waits)
+        memory = partial(wait_stalls, waits) if waits else no_stalls
+        return count_cycles(read_profile(self.profile), table, SymbolMap(read_symbols(self.elf)), memory)
 
 
 def run_emulator(elf: Path, target: Target, folder: Path, single_step: bool = False) -> ModelRun:

@@ -25,6 +25,7 @@ from firmware_sim.elf import SymbolMap, read_symbols
 from firmware_sim.profile import VISITS, read_profile
 from firmware_sim.qemu import run_firmware
 from firmware_sim.targets import get_target
+from firmware_sim.wait_states import memory_of
 from quantization.calibrate import observe
 from quantization.decoder import quantize_decoder
 from quantization.frontend import quantize_frontend
@@ -72,9 +73,10 @@ def main(name: str, seconds: int) -> None:
         run = run_firmware(elf, target, samples, folder / "run", timeout_s=3600)
         wall = time.perf_counter() - start
         start, visits = time.perf_counter(), (folder / "run" / VISITS).stat().st_size
+        core = load_core(target.core)
         constants = {kernel.symbol: kernel.constant_bytes for stage in bundle.stages for kernel in stage.kernels}
         symbols = SymbolMap(read_symbols(elf))
-        costs = count_cycles(read_profile(run.profile), load_core(target.core), symbols, target.flash, constants)
+        costs = count_cycles(read_profile(run.profile), core, symbols, memory_of(target.flash, core), constants)
         pricing = time.perf_counter() - start
     counted = sum(costs[region].region.instructions for region in ("frontend", "decoder"))
     print(f"{name}: {seconds} s of {CHANNELS} channels, {counted:,} instructions in front end and decoder")

@@ -1,11 +1,14 @@
 """Attribution by visit, and flash stalls, of hand-made profiles."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 
 from firmware_sim.attribution import count_cycles
 from firmware_sim.cores import load_core
 from firmware_sim.elf import Symbol, SymbolMap
+from firmware_sim.flash import flash_stalls
 from firmware_sim.profile import VISIT_RECORD, Block, Edge, Profile, Region, read_profile
 from firmware_sim.targets import Flash
 from firmware_sim.timing import Cycles
@@ -41,7 +44,7 @@ def test_each_visit_is_priced_by_hand():
 
 def test_stalls_are_part_of_the_cycles():
     plain = count_cycles(loop_profile(), load_core("cortex-m4"), SYMBOLS)["decoder"]
-    slow = count_cycles(loop_profile(), load_core("cortex-m4"), SYMBOLS, FLASH, {"kernel": 16})["decoder"]
+    slow = count_cycles(loop_profile(), load_core("cortex-m4"), SYMBOLS, partial(flash_stalls, FLASH), {"kernel": 16})["decoder"]
     assert slow.stalls.cycles == pytest.approx(2 * 5 + 10 * 5 * 0.6)
     assert slow.cycles.cycles == pytest.approx(plain.cycles.cycles + slow.stalls.cycles)
     assert slow.visits.cycles[:, 0].sum() == pytest.approx(slow.cycles.cycles)

@@ -17,7 +17,6 @@ from export.stepgraph import GraphBuilder, save_model
 from firmware_sim.compiler.bundle import write_bundle
 from firmware_sim.compiler.driver import DECODER, FRONTEND
 from firmware_sim.compiler.graph import read_graph
-from firmware_sim.compiler.host import build_host_model
 from firmware_sim.compiler.plan import make_plan
 from quantization.functions import functions
 from quantization.reference import ReferenceStepper
@@ -40,6 +39,7 @@ from tests.firmware_sim.compiled_graphs import (
     lfp_frontend,
     spike_frontend,
 )
+from tests.firmware_sim.host import build_host_model
 
 TARGETS = ("cortex-m4", "rv32imc")
 

@@ -15,11 +15,12 @@ from export.functions import INT8, INT16
 from firmware_sim.compiler.kernels import BUILDERS
 from firmware_sim.compiler.kernels.exact import Exact, width
 from firmware_sim.compiler.kernels.interface import Kernel, Node, Value
-from firmware_sim.compiler.kernels.norms import unit_scale_bound
-from firmware_sim.compiler.lower import HOST, build_object, tvm_target
+from firmware_sim.compiler.kernels.unit_scale import unit_scale_bound
+from firmware_sim.compiler.lower import build_object
 from quantization import arithmetic
 from quantization.operators import OPERATORS
 from realm_edge.errors import UserError
+from tests.firmware_sim.host import HOST
 
 DRAWS = 300  # of inputs a case
 RESULTS = {  # outputs of an operator, where not one
@@ -272,7 +273,7 @@ def build(case: Case) -> Kernel:
 @pytest.fixture(scope="module")
 def compiled(tmp_path_factory) -> tuple[ctypes.CDLL, dict[str, Kernel]]:
     """All cases in one shared library."""
-    folder, target = tmp_path_factory.mktemp("kernels"), tvm_target(HOST)
+    folder, target = tmp_path_factory.mktemp("kernels"), HOST
     kernels = {name: build(case) for name, case in CASES.items()}
     for name, kernel in kernels.items():
         build_object(kernel.function, symbol(name), target, folder / f"{name}.o")
@@ -285,8 +286,8 @@ def symbol(name: str) -> str:
     return "kernel_" + name.replace("-", "_")
 
 
-def test_every_operator_has_a_case_and_a_kernel():
-    assert {case.op for case in CASES.values()} == set(BUILDERS) == set(OPERATORS)
+def test_every_operator_has_a_case():
+    assert {case.op for case in CASES.values()} == set(OPERATORS)
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -297,7 +298,7 @@ def test_kernel_equals_reference(name, compiled):
     reached = set()
     for _ in range(DRAWS):
         arguments = [o.draw(rng) if isinstance(o, Input) else o for o in case.operands]
-        expected = OPERATORS[case.op](*arguments, **case.attributes)
+        expected = OPERATORS[case.op].arithmetic(*arguments, **case.attributes)
         memory = {f"in{i}": np.array(a) for i, a in enumerate(arguments)}
         for value in kernel.outputs:
             if value.name in kernel.in_place:

@@ -12,6 +12,7 @@ from firmware_sim.decode import decode_thumb
 from firmware_sim.elf import Symbol, SymbolMap
 from firmware_sim.profile import VISIT_RECORD, Block, Edge, Profile, Region
 from firmware_sim.targets import get_target
+from firmware_sim.wait_states import memory_of
 
 LDR, ADD, SUBS, BNE, BX = (bytes.fromhex(text) for text in ("0868", "0844", "013a", "fbd1", "7047"))  # BNE: to LDR, three back
 LOOP, AT = LDR + ADD + SUBS + BNE, 0x1000
@@ -48,7 +49,10 @@ def test_a_cut_loop_becomes_the_loop() -> None:
 def test_cycles_do_not_depend_on_the_cut(target: str) -> None:
     part = get_target(target)
     profiles = [replace(profile, crossings=()) for profile in (whole(), cut())]
-    costs = [count_cycles(p, load_core(part.core), SYMBOLS, part.flash, {"kernel": 16})["decoder"] for p in profiles]
+    costs = [
+        count_cycles(p, load_core(part.core), SYMBOLS, memory_of(part.flash, load_core(part.core)), {"kernel": 16})["decoder"]
+        for p in profiles
+    ]
     assert (costs[0].cycles, costs[0].stalls, costs[0].functions) == (costs[1].cycles, costs[1].stalls, costs[1].functions)
     assert (costs[0].visits.cycles == costs[1].visits.cycles).all()
     assert (costs[0].visits.instructions == costs[1].visits.instructions).all()

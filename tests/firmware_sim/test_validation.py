@@ -9,7 +9,6 @@ import pytest
 from click.testing import CliRunner
 
 from export.stepgraph import DOMAIN
-from firmware_sim.compiler.kernels import BUILDERS
 from firmware_sim.cores import load_core
 from firmware_sim.targets import get_target
 from firmware_sim.validation import rtl
@@ -20,6 +19,7 @@ from firmware_sim.validation.programs import build_harness, build_program
 from firmware_sim.validation.rtl import build_rtl, get_rtl, rtl_cores
 from firmware_sim.validation.run import Row, Waited, summary, validate
 from firmware_sim.wait_states import Waits
+from quantization.operators import OPERATORS
 from realm_edge.app.cli import main
 from realm_edge.errors import UserError
 from realm_edge.progress import Silent
@@ -48,7 +48,7 @@ def test_a_missing_package_is_named_with_its_extra(monkeypatch):
 def test_every_kernel_that_the_compiler_has_is_in_a_validated_firmware():
     built = [build() for build in FIRMWARES.values()]
     graphs = [graph for one in built for graph in (one.frontend, one.decoder) if graph]
-    assert {node.op_type for graph in graphs for node in graph.graph.node if node.domain == DOMAIN} == set(BUILDERS)
+    assert {node.op_type for graph in graphs for node in graph.graph.node if node.domain == DOMAIN} == set(OPERATORS)
 
 
 def row(cycles: float, taken: int, low: float | None = None, high: float | None = None, waits: tuple[Waited, ...] = ()) -> Row:

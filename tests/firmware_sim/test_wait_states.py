@@ -1,6 +1,7 @@
 """Wait states without a cache: the prefetch buffer by hand, and what a profile costs with them."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from firmware_sim.profile import VISIT_RECORD, Block, Edge, Profile, Region
 from firmware_sim.targets import Flash
 from firmware_sim.timing import block_cycles, edge_cycles
 from firmware_sim.validation.rtl import rtl_cores
-from firmware_sim.wait_states import Waits
+from firmware_sim.wait_states import Waits, memory_of, wait_stalls
 from realm_edge.errors import UserError
 
 ADD, CADD, CLW, LW, SW, BNE, CJ, MULH = "33855500", "2e95", "8841", "03a50500", "23a0a500", "e31cb5fe", "f5bf", "3315b502"
@@ -109,7 +110,7 @@ SYMBOLS = SymbolMap({"kernel": Symbol("kernel", 0x100, 20, True)})
 @pytest.mark.parametrize("core", sorted(rtl_cores()))
 def test_without_wait_states_nothing_stalls(core):
     plain = count_cycles(loop(), load_core(core), SYMBOLS)["decoder"]
-    simulated = count_cycles(loop(), load_core(core), SYMBOLS, waits=Waits())["decoder"]
+    simulated = count_cycles(loop(), load_core(core), SYMBOLS, memory=partial(wait_stalls, Waits()))["decoder"]
     assert simulated.cycles == plain.cycles and simulated.stalls == (0, 0, 0)
     table, block = load_core(core), instructions(MULH + LW + BNE, 0x108)
     round_ = block_cycles(table, block).plus(edge_cycles(table, block[-1], block[0]))
@@ -117,8 +118,8 @@ def test_without_wait_states_nothing_stalls(core):
 
 
 def test_a_loop_of_words_pays_for_each_word_and_for_what_was_fetched_too_far():
-    stalled = count_cycles(loop(), load_core("ibex-small"), SYMBOLS, waits=Waits(fetch=1))["decoder"].stalls
-    data = count_cycles(loop(), load_core("ibex-small"), SYMBOLS, waits=Waits(data=3))["decoder"].stalls
+    stalled = count_cycles(loop(), load_core("ibex-small"), SYMBOLS, memory=partial(wait_stalls, Waits(fetch=1)))["decoder"].stalls
+    data = count_cycles(loop(), load_core("ibex-small"), SYMBOLS, memory=partial(wait_stalls, Waits(data=3)))["decoder"].stalls
     assert data == (33, 33, 33)
     assert stalled.low <= stalled.cycles <= stalled.high and stalled.cycles > 11
 
@@ -127,20 +128,22 @@ def test_flash_without_a_cache_lies_between_no_access_and_every_access():
     flash = Flash(wait_states=2, line_bytes=4, instruction_cache_bytes=0, data_cache_bytes=0, source="test")
     table = load_core("ibex-small")
 
-    def priced(**more):
-        return count_cycles(loop(4 * CLW + BNE), table, SYMBOLS, **more)["decoder"].cycles.cycles
+    def priced(memory, constant_bytes=0):
+        costs = count_cycles(loop(4 * CLW + BNE), table, SYMBOLS, memory, {"kernel": constant_bytes})
+        return costs["decoder"].cycles.cycles
 
-    none, every = priced(waits=Waits(fetch=2)), priced(waits=Waits(fetch=2, data=2))
-    assert priced(flash=flash) == none
-    assert priced(flash=flash, constant_bytes={"kernel": 4 * 4 * 11}) == pytest.approx(every)  # every load reads a word of constants
-    assert none < priced(flash=flash, constant_bytes={"kernel": 4 * 4 * 5}) < every
-    assert priced(flash=replace(flash, instruction_cache_bytes=4096), constant_bytes={"kernel": 4}) < none  # the model of flash.py
+    none, every = (priced(partial(wait_stalls, waits)) for waits in (Waits(fetch=2), Waits(fetch=2, data=2)))
+    bare = memory_of(flash, table)
+    assert priced(bare) == none
+    assert priced(bare, 4 * 4 * 11) == pytest.approx(every)  # every load reads a word of constants
+    assert none < priced(bare, 4 * 4 * 5) < every
+    assert priced(memory_of(replace(flash, instruction_cache_bytes=4096), table), 4) < none  # the model of flash.py
 
 
 def test_a_table_without_the_sections_is_named():
     bare = replace(load_core("ibex-small"), fetch=None)
     with pytest.raises(UserError, match="core table 'ibex-small' has no sections 'fetch' and 'access'"):
-        count_cycles(loop(), bare, SYMBOLS, waits=Waits(fetch=1))
+        count_cycles(loop(), bare, SYMBOLS, memory=partial(wait_stalls, Waits(fetch=1)))
     text = (
         'name = "x"\nisa = "rv32imc"\nlabel = "l"\nvalidation = "v"\nsource = "s"\n[cycles]\nalu = { cycles = 1, source = "s" }\n[fetch]\n'
     )

@@ -7,7 +7,7 @@ from scipy import signal
 
 from export.frontend_graph import lfp_frontend_graph, spike_frontend_graph
 from quantization.frontend import quantize_frontend, spike_format
-from quantization.frontend_arithmetic import q_biquad
+from quantization.operators.biquad import q_biquad
 from quantization.response import responses
 from realm_edge.frontend import design, design_spike
 from realm_edge.settings import LfpSettings, Settings, SpikeSettings

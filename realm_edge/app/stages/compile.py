@@ -16,7 +16,7 @@ def run(run: RunDir, progress: Progress, target: str, build: str) -> dict[str, A
     """Write ``firmware/<target>/<stream>/`` for every stream.
 
     Args:
-        build: the instruction set of the target, an entry of ``firmware_sim/compiler/builds.toml``; targets may share one.
+        build: the instruction set of the target, an entry of :func:`firmware_sim.builds.builds`; targets may share one.
 
     Returns:
         By stream: bytes of weights, state and scratch of front end and decoder, in all and by tensor, and the multiply-accumulates of

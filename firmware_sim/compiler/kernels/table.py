@@ -1,4 +1,4 @@
-"""Kernels that treat each element alone: input normalisation, residual addition, tabulated functions."""
+"""Functions of one int16 by a table."""
 
 # mypy: disable-error-code="valid-type, index, assignment"
 # (annotations inside kernels are TVMScript types)
@@ -7,55 +7,11 @@ from typing import Any
 
 from tvm.script import tirx as T
 
-from firmware_sim.compiler.kernels.exact import Exact, interpolate, peak, stored
+from firmware_sim.compiler.kernels.exact import Exact, interpolate, peak
 from firmware_sim.compiler.kernels.interface import Kernel, Node
 from quantization.arithmetic import TABLE_SEGMENTS
 
 SEGMENT_BITS = (2**16 // TABLE_SEGMENTS).bit_length() - 1  # of codes
-
-
-def q_normalise(node: Node) -> Kernel:
-    """sat(round_shift(x * mult + bias, k))."""
-    node.expect(4, 1)
-    x = node.tensor(0, "int16", None)
-    n = x.shape[0]
-    mult, bias, k = stored(node.constant(1, "int32", n)), stored(node.constant(2, "int64", n)), node.shift(3)
-    bits = node.element_bits()
-
-    def normalised(value: Any, factor: Any, offset: Any) -> Any:
-        return (Exact(value, x.bound) * Exact(factor, peak(mult)) + Exact(offset, peak(bias))).round_shift(k).saturate(bits)
-
-    @T.prim_func(s_tir=True)
-    def kernel(
-        x: T.Buffer((n,), "int16"),
-        mult: T.Buffer((n,), mult.dtype.name),
-        bias: T.Buffer((n,), bias.dtype.name),
-        y: T.Buffer((n,), f"int{bits}"),
-    ):
-        for i in range(n):
-            y[i] = normalised(x[i], mult[i], bias[i])
-
-    y = node.output(0, f"int{bits}", (n,), (1 << (bits - 1)) - 1)
-    return Kernel(kernel, (x.name, mult, bias, y.name), (y,))
-
-
-def q_add(node: Node) -> Kernel:
-    """sat16(a + b)."""
-    node.expect(2, 1)
-    a = node.tensor(0, "int16", None)
-    n = a.shape[0]
-    b = node.tensor(1, "int16", n)
-
-    def added(left: Any, right: Any) -> Any:
-        return (Exact(left, a.bound) + Exact(right, b.bound)).saturate(16)
-
-    @T.prim_func(s_tir=True)
-    def kernel(a: T.Buffer((n,), "int16"), b: T.Buffer((n,), "int16"), y: T.Buffer((n,), "int16")):
-        for i in range(n):
-            y[i] = added(a[i], b[i])
-
-    y = node.output(0, "int16", (n,), min(a.bound + b.bound, 32767))
-    return Kernel(kernel, (a.name, b.name, y.name), (y,))
 
 
 def look_up(value: Any, table: Any, highest: int, row: Any = 0) -> Exact:
@@ -64,7 +20,7 @@ def look_up(value: Any, table: Any, highest: int, row: Any = 0) -> Exact:
     return interpolate(table, highest, row + (u >> SEGMENT_BITS), u & ((1 << SEGMENT_BITS) - 1), SEGMENT_BITS)
 
 
-def q_table(node: Node) -> Kernel:
+def scalar(node: Node) -> Kernel:
     """Linear interpolation in a table of 257 points, or in one of several that lie one after another."""
     node.expect(3, 1)
     x, table = node.tensor(0, "int16", None), node.constant(1, "int16", None)

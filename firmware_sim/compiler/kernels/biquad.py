@@ -1,4 +1,4 @@
-"""Front-end kernels that run on every sample: common average reference and second-order sections."""
+"""Second-order sections: they run on every sample."""
 
 # mypy: disable-error-code="valid-type, index, assignment"
 # (annotations inside kernels are TVMScript types)
@@ -17,48 +17,7 @@ from firmware_sim.compiler.kernels.exact import Exact, width
 from firmware_sim.compiler.kernels.interface import Kernel, Node
 
 
-def q_common_average(node: Node) -> Kernel:
-    """((x * guard) - round_shift(sum(x * good) * reciprocal, k)) * good; bad channels are few and known, so they cost only a store."""
-    node.expect(5, 1)
-    x = node.tensor(0, "int16", None)
-    n = x.shape[0]
-    good = node.constant(1, "int8", n)
-    if not np.isin(good, (0, 1)).all():
-        raise node.refuse("input 1 holds something other than 0 and 1")
-    reciprocal, k, guard = node.scalar(2, 0), node.shift(3), node.scalar(4, 1)
-    bad = [int(i) for i in np.flatnonzero(good == 0)]
-    n_bad = len(bad)
-    referenced = reciprocal > 0 and n_bad < n
-    mean_bound = (Exact(T.int32(0), n * x.bound) * reciprocal).round_shift(k).bound if referenced else 0
-    bound = x.bound * guard + mean_bound
-    if bound >= 2**31:
-        raise node.refuse(f"its result may reach 2^{bound.bit_length() - 1}, beyond int32", "use fewer guard bits")
-
-    def average(total: Any) -> Any:
-        return (Exact(total, n * x.bound) * reciprocal).round_shift(k).to("int32")
-
-    @T.prim_func(s_tir=True)
-    def kernel(x: T.Buffer((n,), "int16"), y: T.Buffer((n,), "int32")):
-        mean = T.alloc_scalar("int32")
-        mean = 0
-        if referenced:
-            for i in range(n):
-                mean = mean + T.cast(x[i], "int32")
-            if n_bad > 0:
-                for j in T.unroll(n_bad):
-                    mean = mean - T.cast(x[choose(bad, j)], "int32")
-            mean = average(mean)
-        for i in range(n):
-            y[i] = T.cast(x[i], "int32") * guard - mean
-        if n_bad > 0:
-            for j in T.unroll(n_bad):
-                y[choose(bad, j)] = 0
-
-    y = node.output(0, "int32", (1, n), bound)
-    return Kernel(kernel, (x.name, y.name), (y,))
-
-
-def q_biquad(node: Node) -> Kernel:
+def scalar(node: Node) -> Kernel:
     """A bank of direct-form I sections with the rounding errors fed back; the state is updated in place.
 
     Taps that are zero in every section (b1 of a band-pass) cost nothing. The others are loaded, not immediates: LLVM does not see
@@ -155,7 +114,7 @@ def _sums(coef: NDArray, k: int, x: int, limit: int, errors: int) -> _Sums:
     """The first way that 32 bits hold: as it stands; without whole multiples; these and with the difference of outputs; or in 64 bits.
 
     r1 y1 + r2 y2 = (r1 + r2) y1 + r2 (y2 - y1). Poles near 1 leave a small r1 + r2, and where r2 is a multiple of 2^j the second
-    product does not reach the j lowest bits (:func:`quantization.frontend.quantize_frontend` rounds it so).
+    product does not reach the j lowest bits (:mod:`quantization.operators.biquad` rounds it so).
 
     Args:
         coef: (sections, 5), times 2^k.
@@ -185,11 +144,3 @@ def _columns(taps: NDArray, difference: NDArray | int = 0, fine: NDArray | int =
     columns = np.zeros((len(taps), 7), np.int32)
     columns[:, :5], columns[:, 5], columns[:, 6] = taps, difference, fine
     return columns
-
-
-def choose(values: Sequence[int], index: Any) -> Any:
-    """``values[index]`` for the index of an unrolled loop: folds to one immediate."""
-    chosen = tirx.const(values[-1], "int32")
-    for i in reversed(range(len(values) - 1)):
-        chosen = T.Select(index == i, tirx.const(values[i], "int32"), chosen)
-    return chosen

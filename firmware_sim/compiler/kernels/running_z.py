@@ -1,4 +1,4 @@
-"""The running z-score of a front end's features: a kernel that works at bin edges only."""
+"""The running z-score of a front end's features: it works at bin edges only."""
 
 # mypy: disable-error-code="valid-type, index, assignment"
 # (annotations inside kernels are TVMScript types)
@@ -15,7 +15,7 @@ MEAN_BOUND, DEVIATION_BOUND = 2 ** (15 + ZSCORE_STATE_BITS), 2 ** (16 + ZSCORE_S
 DROPPED_BITS = 15 - ZSCORE_FRACTION_BITS  # of the product of a deviation and a Q15 reciprocal
 
 
-def q_running_z(node: Node) -> Kernel:
+def scalar(node: Node) -> Kernel:
     """Updates mean and deviation and standardises where ``valid`` is 1. All of the state is updated in place."""
     node.expect(8, 4)
     x = node.tensor(0, "int16", None)

@@ -1,4 +1,4 @@
-"""The selective state space step of Mamba-2: three multiply-accumulates a state element, all in 32 bits."""
+"""One step of the selective state space."""
 
 # mypy: disable-error-code="valid-type, index, assignment"
 # (annotations inside kernels are TVMScript types)
@@ -12,7 +12,7 @@ from firmware_sim.compiler.kernels.interface import Kernel, Node
 from quantization.arithmetic import DECAY_SHIFT
 
 
-def q_selective_step(node: Node) -> Kernel:
+def scalar(node: Node) -> Kernel:
     """h' = sat16(round_shift(decay * h + u * B, 15)) in place, y from C and h'; see the reference for u and y."""
     node.expect(10, 2)
     h = node.tensor(5, "int16", None, None, None)

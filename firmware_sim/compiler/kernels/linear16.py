@@ -1,0 +1,9 @@
+"""Matrix times vector, of int16 with int8 weights."""
+
+from firmware_sim.compiler.kernels.interface import Kernel, Node
+from firmware_sim.compiler.kernels.linear import matrix_product
+
+
+def scalar(node: Node) -> Kernel:
+    """The same of int16: one load and one product a term all the same."""
+    return matrix_product(node, "int16")

@@ -1,0 +1,20 @@
+"""The operators of the integer step graphs, one module each.
+
+A module ``selective_step`` defines ``OPERATOR``, which is ``QSelectiveStep`` in ONNX; its kernels are in the module of the same name of
+:mod:`firmware_sim.compiler.kernels`. Numbers and rounding are those of :mod:`quantization.arithmetic`.
+"""
+
+from importlib import import_module
+from pkgutil import iter_modules
+
+from quantization.operator import Operator, Quantiser
+
+
+def onnx_name(module: str) -> str:
+    """``QSelectiveStep`` of ``selective_step``."""
+    return "Q" + "".join(part.capitalize() for part in module.split("_"))
+
+
+MODULES = {onnx_name(each.name): each.name for each in iter_modules(__path__)}
+OPERATORS: dict[str, Operator] = {name: import_module(f"{__name__}.{module}").OPERATOR for name, module in MODULES.items()}
+QUANTISERS: dict[str, Quantiser] = {op: quantiser for operator in OPERATORS.values() for op, quantiser in operator.quantisers.items()}
