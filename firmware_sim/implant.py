@@ -15,10 +15,12 @@ class Workload:
     """What the firmware has to do, in cycles that the simulation counted.
 
     Without a front end, values come in once a bin (``ticks_per_bin`` 1): counts of a circuit of its own that detects spikes, or features
-    of which nobody knows what senses and computes them. Power is then that of decoder, sleep and radio alone.
+    of which nobody knows what senses and computes them. Where it is not known how many electrodes have to be sensed, power is that of
+    decoder, sleep and radio alone.
     """
 
-    channels: int
+    channels: int  # values that come in at a tick
+    electrodes: int | None  # that have to be sensed for them; several sorted units come from one
     sample_rate_hz: float  # of one channel at the ADC, also where a circuit of its own reads it
     ticks_per_bin: int
     bin_s: float
@@ -35,7 +37,7 @@ class Workload:
 @dataclass(frozen=True)
 class Timeline:
     """The implant at work. Power is None where the work does not fit the clock or the link, and where the part has no power figure;
-    sensing and raw bandwidth are where features come in.
+    sensing and raw bandwidth are where nobody knows how many electrodes there are.
 
     ``latency_ms`` runs from a change at the start of a bin to the end of the packet that shows it: ``bin_wait`` (the whole bin, the
     worst case; half of it is the mean), ``compute`` (from the last sample to the output), ``radio``, ``output_delay``, by which
@@ -74,7 +76,7 @@ def run_timeline(workload: Workload, target: Target, components: Components, ram
     bin_cycles = workload.ticks_per_bin * workload.tick_cycles + workload.decoder_cycles + workload.loop_cycles + blocks_per_bin * interrupt
     required = bin_cycles / workload.bin_s
     on_air_s, on_air_bps = _packets(workload.output_bits, workload.bin_s, components)
-    raw_bps = None if workload.source == "features" else workload.channels * workload.sample_rate_hz * SAMPLE_BITS
+    raw_bps = _raw_bps(workload)
     bandwidth = {"decoded": workload.output_bits / workload.bin_s, "decoded_on_air": on_air_bps, "raw": raw_bps}
     problem = None
     if required > clock:
@@ -142,15 +144,17 @@ def raw_streaming(workload: Workload, components: Components) -> dict[str, float
 
     None: too much for the link, or unknown, as the text says.
     """
-    if workload.source == "features":
-        return {"bandwidth_bps": None, "link_share": None, "power_uw": None, "text": "unknown: the recording holds features, not samples"}
-    bits = workload.channels * workload.sample_rate_hz * SAMPLE_BITS * workload.bin_s
+    raw_bps = _raw_bps(workload)
+    if raw_bps is None:
+        what = "features, not samples" if workload.source == "features" else "sorted units and not how many electrodes they come from"
+        return {"bandwidth_bps": None, "link_share": None, "power_uw": None, "text": f"unknown: the recording holds {what}"}
+    bits = raw_bps * workload.bin_s
     on_air_s, _ = _packets(bits, workload.bin_s, components)
     share = on_air_s / workload.bin_s
     if share > 1.0:
         text = f"the link cannot carry this: {bits / workload.bin_s / 1e6:.2f} Mb/s would need {share:.1f} times its time"
         return {"bandwidth_bps": bits / workload.bin_s, "link_share": share, "power_uw": None, "text": text}
-    power = _adc_uw(workload, components) + _radio_uw(share, components)
+    power = (_sensing_uw(workload, components) or 0.0) + _radio_uw(share, components)
     return {"bandwidth_bps": bits / workload.bin_s, "link_share": share, "power_uw": power, "text": "sensing and radio, no processing"}
 
 
@@ -163,9 +167,17 @@ def _packets(bits: float, period_s: float, components: Components) -> tuple[floa
     return seconds, on_air / period_s
 
 
-def _adc_uw(workload: Workload, components: Components) -> float:
-    conversions = workload.channels * workload.sample_rate_hz * components.value("sensing.adc", "pJ/conversion") * 1e-6
-    return workload.channels * components.value("sensing.amplifier", "uW/channel") + conversions
+def _raw_bps(workload: Workload) -> float | None:
+    """Bits a second of all samples of all electrodes."""
+    return None if workload.electrodes is None else workload.electrodes * workload.sample_rate_hz * SAMPLE_BITS
+
+
+def _sensing_uw(workload: Workload, components: Components) -> float | None:
+    """Amplifiers and ADC."""
+    if workload.electrodes is None:
+        return None
+    conversions = workload.electrodes * workload.sample_rate_hz * components.value("sensing.adc", "pJ/conversion") * 1e-6
+    return workload.electrodes * components.value("sensing.amplifier", "uW/channel") + conversions
 
 
 def _radio_uw(share: float, components: Components) -> float:
@@ -173,10 +185,10 @@ def _radio_uw(share: float, components: Components) -> float:
 
 
 def _power(workload: Workload, target: Target, components: Components, duty: float, on_air_s: float) -> dict[str, float | None]:
-    """Mean power by part in microwatts; None where the component library has no figure of the part, or features come in."""
-    sensing = None if workload.source == "features" else _adc_uw(workload, components)
-    if sensing is not None and workload.source == "detector":
-        sensing += workload.channels * components.value("sensing.spike-detector", "uW/channel")
+    """Mean power by part in microwatts; None where the component library has no figure of the part, or nobody knows the electrodes."""
+    sensing = _sensing_uw(workload, components)
+    if sensing is not None and workload.electrodes is not None and workload.source == "detector":
+        sensing += workload.electrodes * components.value("sensing.spike-detector", "uW/channel")
     active = sleep = None
     if target.components.active:
         active = duty * target.clock_hz * components.value(target.components.active, "pJ/cycle") * 1e-6

@@ -12,6 +12,8 @@ from firmware_sim.simulate import RegionStep, StreamResult
 FRONTENDS = {  # by a workload's source
     "samples": "run",
     "detector": "not run: spike counts come in from a circuit of their own",
+    "units": "not run: sorted units come in from a circuit of their own, of how many electrodes the recording does not say (name their "
+    "number with --spike-electrodes): power is that of decoder and radio alone",
     "features": "not included: the recording holds features; power, latency, flash, RAM and cycles are those of decoder and radio alone",
 }
 
@@ -25,6 +27,7 @@ def stream_report(
     adc_rate_hz: float,
     output_delay_s: float = 0.0,
     resampling_s: float = 0.0,
+    spike_electrodes: int | None = None,
 ) -> dict[str, Any]:
     """Everything that is reported of one stream on one target, as JSON.
 
@@ -33,17 +36,20 @@ def stream_report(
         adc_rate_hz: sensing rate of one channel; differs from the firmware's own rate where a circuit of its own detects spikes.
         output_delay_s: by which the decoder was trained to answer late.
         resampling_s: how far the resampled recording that it was trained on looks ahead.
+        spike_electrodes: that sorted units come from; None: nobody knows.
 
     Raises:
         UserError: the component library lacks a figure of the target.
     """
     target, memory = result.target, result.memory
     late = output_delay_s, resampling_s
-    work = workload(result, adc_rate_hz, late)
+    work = workload(result, adc_rate_hz, late, spike_electrodes)
     ring = buffer_bytes(work)
     ram = memory.ram + ring
     timeline = run_timeline(work, target, components, ram)
-    low_high = [run_timeline(workload(result, adc_rate_hz, late, bound), target, components, ram) for bound in ("low", "high")]
+    low_high = [
+        run_timeline(workload(result, adc_rate_hz, late, spike_electrodes, bound), target, components, ram) for bound in ("low", "high")
+    ]
     measured = Measured(
         timeline.power_uw,
         timeline.bandwidth_bps["decoded"],
@@ -53,7 +59,7 @@ def stream_report(
         r2_float,
         r2_int8,
         timeline.text,
-        decoder_only=work.source == "features",
+        decoder_only=work.electrodes is None,
     )
     cycles, macs = result.cycles_per_step, result.macs_per_step
     step = result.regions["decoder"]
@@ -66,7 +72,8 @@ def stream_report(
         "flash": asdict(target.flash),
         "core": {"name": result.core.name, "label": result.core.label, "validation": result.core.validation, "source": result.core.source},
         "emulator": result.emulator,
-        "frontend": FRONTENDS[work.source],
+        "frontend": FRONTENDS["units" if work.source == "detector" and work.electrodes is None else work.source],
+        "electrodes": work.electrodes,
         "steps": result.steps,
         "reset": _reset_json(result),
         "bit_exact": result.bit_exact,
@@ -108,11 +115,14 @@ def stream_report(
     return report
 
 
-def workload(result: StreamResult, adc_rate_hz: float, late: tuple[float, float], bound: str = "cycles") -> Workload:
+def workload(
+    result: StreamResult, adc_rate_hz: float, late: tuple[float, float], spike_electrodes: int | None = None, bound: str = "cycles"
+) -> Workload:
     """The implant's workload from counted cycles.
 
     Args:
         late: output delay and look-ahead of the resampling, s.
+        spike_electrodes: that sorted units come from; None: nobody knows.
         bound: 'cycles', 'low' or 'high' of the core table's range.
     """
     per_step = {name: getattr(region.cycles, bound) for name, region in result.regions.items()}
@@ -120,8 +130,11 @@ def workload(result: StreamResult, adc_rate_hz: float, late: tuple[float, float]
     tick_cycles = per_step["frontend"] / ticks
     # The tick that ends a bin is the longest.
     longest = getattr(frontend.visits.longest, bound) if frontend.visits else 0.0
+    source = _source(result.bundle)
+    electrodes = {"samples": result.tick_values, "detector": spike_electrodes, "features": None}
     return Workload(
         channels=result.tick_values,
+        electrodes=electrodes[source],
         sample_rate_hz=adc_rate_hz,
         ticks_per_bin=ticks,
         bin_s=1.0 / result.bundle.decoder.rate_hz,
@@ -130,7 +143,7 @@ def workload(result: StreamResult, adc_rate_hz: float, late: tuple[float, float]
         decoder_cycles=per_step["decoder"] + per_step["send"],
         loop_cycles=per_step["loop"],
         output_bits=16 * result.output_values,
-        source=_source(result.bundle),
+        source=source,
         output_delay_s=late[0],
         resampling_s=late[1],
     )

@@ -6,13 +6,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from realm_edge.metrics import squared_errors
+
 # Minutes of one recording differ by what the animal does in them; a state that drifts does not stop at half as much again.
 MOST_GROWTH = 1.5
 
 
 @dataclass(frozen=True)
 class Endurance:
-    """Errors are rms differences over the standard deviation of the float output, all axes alike; the warm-up is left out."""
+    """Errors are those of :func:`realm_edge.metrics.nrmse`, of each window; the warm-up is left out."""
 
     errors: tuple[float, ...]  # of one window after the other
     first: float  # median of the first windows: artefacts lift some of them, a drift lifts all
@@ -41,10 +43,11 @@ def endurance(int8: NDArray, exact: NDArray, warm_up: int, window: int, compared
 
     Raises:
         ValueError: the run is too short for that.
+        UserError: an axis of the float output never changes.
     """
-    squares, sd = np.mean((int8 - exact) ** 2, axis=1)[warm_up:], np.std(exact[warm_up:])
+    squares = squared_errors(int8, exact, exact[warm_up:])[warm_up:].mean(axis=1)
     windows = squares[: len(squares) // window * window].reshape(-1, window)
     if len(windows) < 2 * compared:
         raise ValueError(f"{len(windows)} windows are fewer than twice {compared}")
-    errors = np.sqrt(windows.mean(axis=1)) / sd
+    errors = np.sqrt(windows.mean(axis=1))
     return Endurance(tuple(errors.tolist()), float(np.median(errors[:compared])), float(np.median(errors[-compared:])))

@@ -96,7 +96,7 @@ def convert(path: Path, out: Path, settings: Settings, choices: Choices = _ALL, 
     with naming(out), tempfile.TemporaryFile(dir=out.parent) as spool:
         recording, signal = _stored(recording, settings, spool)
         summary = describe(recording, behaviors, unusable, sources.main, _outside(behaviors, recording, choices))
-        units = Units(recording.spike_times, recording.spike_observed)
+        units = Units(recording.spike_times, recording.spike_observed, recording.unit_electrodes)
         intervals = sources.main.intervals if recording.trials is None else {**sources.main.intervals, "trials": recording.trials}
         stored = cache.Stored(signal, behaviors, units, intervals, recording.invalid, recording.synthetic, recording.provenance)
         cache.write(stored, out)
@@ -216,6 +216,7 @@ def describe(
         "masked_channels": np.flatnonzero(~good & ~dead).tolist(),
         "units": {
             "count": len(counts),
+            "electrodes": recording.spike_electrodes or len({each for unit in recording.unit_electrodes for each in unit}) or None,
             "spikes": sum(counts),
             "outside": sum(map(len, recording.spike_times)) - sum(counts),
             "median_rate_hz": float(np.median(counts)) / seconds if counts else None,

@@ -82,5 +82,24 @@ def score_test_part(session: Session, predicted: NDArray[np.floating], bin_s: fl
 
 
 def nrmse(values: NDArray, exact: NDArray) -> float:
-    """Root mean square of ``values - exact`` over the standard deviation of ``exact``, all elements alike."""
-    return float(np.sqrt(np.mean((values - exact) ** 2)) / np.std(exact))
+    """How far ``values`` are from ``exact``, (bins, dims) both: each axis' error over its own standard deviation, root mean square of them.
+
+    Axes differ in mean and size: over what all of them spread together, the same errors would look smaller.
+
+    Raises:
+        UserError: an axis of ``exact`` never changes.
+    """
+    return float(np.sqrt(np.mean(squared_errors(values, exact, exact))))
+
+
+def squared_errors(values: NDArray, exact: NDArray, spread: NDArray) -> NDArray[np.float64]:
+    """(bins, dims): squares of ``values - exact`` over the variance of each axis of ``spread``.
+
+    Raises:
+        UserError: an axis of ``spread`` never changes.
+    """
+    variance = np.var(spread.astype(np.float64), axis=0)
+    if not np.all(variance > 0):
+        raise UserError(f"axis {int(np.argmin(variance))} of the decoder's output never changes: there is no error in units of its spread")
+    errors: NDArray[np.float64] = (values.astype(np.float64) - exact) ** 2 / variance
+    return errors

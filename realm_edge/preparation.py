@@ -86,7 +86,7 @@ def prepare_in(
     train_end, validation_end = split(bins, settings, heldout, label, starts)
     ends = np.concatenate([piece.start + bin_s * np.arange(1, piece.bins + 1) for piece in pieces])
     valid = np.repeat([piece.valid for piece in pieces], [piece.bins for piece in pieces])
-    counts, unseen = _unit_counts(recording, pieces, bin_s, valid, notes)
+    counts, unseen, electrodes = _unit_counts(recording, pieces, bin_s, valid, notes)
     valid &= ~unseen
     origins = np.repeat([piece.start for piece in pieces], [piece.bins for piece in pieces])
     edges = np.unique([edge for piece in pieces for edge in (piece.start, piece.start + piece.bins * bin_s)])
@@ -134,6 +134,7 @@ def prepare_in(
         features=cast("NDArray[np.float32] | None", features),  # a table of the spool, which the session is saved from
         counts=counts,
         spike_source="none" if counts is None else "units",
+        spike_electrodes=electrodes,
         spike_threshold=None,
         broadband=None,
         provenance=notes,
@@ -191,15 +192,16 @@ def _good_channels(changes: NDArray[np.bool_], given: NDArray[np.bool_] | None, 
 
 def _unit_counts(
     recording: Recording, pieces: list[Piece], bin_s: float, valid: NDArray[np.bool_], notes: dict[str, str]
-) -> tuple[NDArray[np.float32] | None, NDArray[np.bool_]]:
-    """Spikes a bin, ``(bins, units)``, None without spikes, and the bins in which nobody looked for them, ``(bins,)``.
+) -> tuple[NDArray[np.float32] | None, NDArray[np.bool_], int | None]:
+    """Spikes a bin, ``(bins, units)``, None without spikes, the bins in which nobody looked for them, ``(bins,)``, and how many electrodes
+    the units come from, None where nobody says.
 
     A unit that was looked for in less than 80 % of the bins is left out: its silence says nothing, and too little would be left.
     """
     bins = len(valid)
     nowhere = np.zeros(bins, bool)
     if not any(len(times) for times in recording.spike_times):
-        return None, nowhere
+        return None, nowhere, None
     seen = np.ones((bins, len(recording.spike_times)), bool)
     counts = np.zeros((bins, len(recording.spike_times)), np.float32)
     first = 0
@@ -216,12 +218,13 @@ def _unit_counts(
     kept = seen[~never].mean(axis=0) >= _SEEN if (~never).any() else np.zeros(seen.shape[1], bool)
     if not kept.any():
         notes["unobserved"] = "no unit is observed in 80 % of the bins: the spikes are left out"
-        return None, nowhere
+        return None, nowhere, None
     if not kept.all():
         notes["unobserved"] = (
             f"units {', '.join(map(str, np.flatnonzero(~kept)[:12]))} are observed in less than 80 % of the bins: left out"
         )
-    return counts[:, kept], np.asarray(~seen[:, kept].all(axis=1))
+    named = {each for unit, found_on in enumerate(recording.unit_electrodes) if kept[unit] for each in found_on}
+    return counts[:, kept], np.asarray(~seen[:, kept].all(axis=1)), recording.spike_electrodes or len(named) or None
 
 
 def _inside(intervals: NDArray[np.float64], begin: NDArray[np.float64], end: NDArray[np.float64]) -> NDArray[np.bool_]:

@@ -56,6 +56,8 @@ class Recording:
     good_channels: NDArray[np.bool_] | None = None  # (channels,); None: all good
     spike_times: tuple[NDArray[np.float64], ...] = ()  # one array a unit, s, increasing
     spike_observed: tuple[Intervals, ...] = ()  # one a unit: when it was looked for; none: all the time
+    unit_electrodes: tuple[tuple[str, ...], ...] = ()  # one a unit: those it was found on; none: unknown
+    spike_electrodes: int | None = None  # how many there are, where somebody said so
     trials: Intervals | None = None  # the segments that were chosen; None: the whole recording
     invalid: Intervals = field(default_factory=no_intervals)  # in which nothing holds
     synthetic: bool = False
@@ -91,6 +93,8 @@ class Recording:
             )
         times = self.behavior_times
         yield "behaviour times do not rise", not np.isfinite(times).all() or bool((np.diff(times) <= 0).any())
+        units = len(self.spike_times)
+        yield f"its {units} units have electrodes for {len(self.unit_electrodes)}", len(self.unit_electrodes) not in (0, units)
         yield "a spike time is no finite number", not all(np.isfinite(unit).all() for unit in self.spike_times)
         for name, table in (("segment", self.trials), ("invalid time", self.invalid)):
             yield f"a {name} is no interval", table is not None and len(table) > 0 and not _are_intervals(table)

@@ -18,7 +18,10 @@ from realm_edge.segments import one_segment
 from realm_edge.settings import Settings
 from realm_edge.table import Table, write_npy
 
-_PLAIN = ("name", "heldout", "synthetic", "target_unit", "train_end", "validation_end", "spike_source", "resampling_delay_s", "provenance")
+_PLAIN = (
+    *("name", "heldout", "synthetic", "target_unit", "train_end", "validation_end", "spike_source", "spike_electrodes"),
+    *("resampling_delay_s", "provenance"),
+)
 _ARRAYS = ("targets", "starts", "valid", "lfp", "good_channels", "features", "counts", "spike_threshold")
 _BROADBAND_ARRAYS = ("noise", "live", "spike_times", "spike_units", "unit_channels", "waveforms")
 
@@ -47,6 +50,7 @@ class Session:
     # (bins,), False in times in which the recording is void; such bins make up segments of their own and nothing is learnt from them.
     valid: NDArray[np.bool_] | None = None  # None: all
     resampling_delay_s: float = 0.0  # how far ``lfp`` looks ahead, on top of what the implant adds
+    spike_electrodes: int | None = None  # that sorted units come from; None: nobody says
 
     @property
     def bins(self) -> int:
@@ -138,6 +142,7 @@ def describe(session: Session, settings: Settings) -> dict[str, Any]:
         "bad_channels": np.flatnonzero(~session.good_channels).tolist(),
         "spike_source": session.spike_source,
         "units": units,
+        "spike_electrodes": session.spike_electrodes,
         "targets": list(session.target_names),
         "target_unit": session.target_unit,
         "train_bins": session.train_end,

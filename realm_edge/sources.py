@@ -26,6 +26,7 @@ _KEYS = {
     "--behavior-file": "behavior_files",
     "--units-file": "units_files",
     "--sync-offset": "sync_offsets",
+    "--spike-electrodes": "spike_electrodes",
     "--features": "features",
 }
 
@@ -125,6 +126,7 @@ class Recordings:
             ("--behavior-file", self.behavior_files),
             ("--units-file", self.units_files),
             ("--sync-offset", self.sync_offsets),
+            ("--spike-electrodes", [] if chosen.spike_electrodes is None else [chosen.spike_electrodes]),
             ("--features", [self.features] if self.features else []),
         ]
         return [(option, value) for option, values in repeated for value in values]
@@ -142,8 +144,8 @@ def options_of(request: Mapping[str, Any]) -> list[str]:
     words: list[str] = []
     for option, key in _KEYS.items():
         values = request.get(key)
-        if isinstance(values, str):
-            values = values.split(", ") if key == "behavior" else [values]
+        if isinstance(values, str | int):
+            values = str(values).split(", ") if key == "behavior" else [values]
         words += [str(word) for value in values or [] for word in (option, value)]
     return words
 

@@ -42,6 +42,12 @@ CHOICES = options(
     ),
     click.option("--units-file", type=PATH, multiple=True, help="File with the spike times, likewise."),
     click.option("--sync-offset", type=float, metavar="S", multiple=True, help="Seconds added to the times of those files."),
+    click.option(
+        "--spike-electrodes",
+        type=click.IntRange(min=1),
+        metavar="N",
+        help="Electrodes that the sorted units come from, where the recording does not say: they have to be sensed.",
+    ),
 )
 FEATURES = click.option("--features", metavar="NAME", help="The recordings hold features instead of voltage: the series they are in.")
 SESSION = click.option("--session", type=int, metavar="N", help="Session to take, from 1, where a file holds several.")
@@ -71,6 +77,7 @@ def gathered(command: Command) -> Command:
         behavior_file: tuple[Path, ...],
         units_file: tuple[Path, ...],
         sync_offset: tuple[float, ...],
+        spike_electrodes: int | None,
         recordings: tuple[Path, ...] = (),
         features: str | None = None,
         **others: Any,
@@ -78,7 +85,7 @@ def gathered(command: Command) -> Command:
         from realm_edge.readers.choices import Choices
         from realm_edge.sources import Recordings
 
-        choices = Choices(behavior, lfp, channels, without_channels, segments)
+        choices = Choices(behavior, lfp, channels, without_channels, segments, spike_electrodes=spike_electrodes)
         files = (others["file"],) if "file" in others else recordings
         asked = Recordings(files, choices, behavior_file, units_file, sync_offset, features)
         if click.get_current_context().invoked_subcommand is None:  # else the group refuses its own options

@@ -111,6 +111,8 @@ def without_behavior(sources: Sources, choices: Choices, training: float, max_ga
         good_channels=counts.good,
         spike_times=units.times,
         spike_observed=units.observed,
+        unit_electrodes=units.electrodes,
+        spike_electrodes=choices.spike_electrodes,
         trials=trials,
         invalid=invalid,
         synthetic=main.synthetic,
@@ -205,7 +207,8 @@ def units_of(sources: Sources, choices: Choices, notes: dict[str, str]) -> Units
     found, offset = sources.units.units(), choices.sync_offset
     if not found.times:
         raise UserError(f"{choices.units_file}: no spike times in it: name another --units-file")
-    return Units(tuple(times + offset for times in found.times), tuple(spans + offset for spans in found.observed))
+    shifted = tuple(times + offset for times in found.times)
+    return Units(shifted, tuple(spans + offset for spans in found.observed), found.electrodes)
 
 
 def with_columns(series: BehaviorSeries, taken: NDArray[np.bool_]) -> BehaviorSeries:

@@ -56,6 +56,7 @@ class _Header(_Form):
     provenance: dict[str, str]
     behaviors: dict[str, _Behavior]
     intervals: dict[str, str]  # name -> array file
+    unit_electrodes: tuple[tuple[str, ...], ...] = ()  # of each unit; none: unknown
     chunk_bytes: Annotated[int, Field(gt=0)]
     sha256: dict[Annotated[str, Field(pattern=r"^\w+\.npy$")], tuple[str, ...]]  # array file -> one hash a chunk
     digest: str = ""  # of all the rest; see realm_edge.seal
@@ -145,6 +146,7 @@ def write(stored: Stored, path: Path) -> None:
             provenance=provenance,
             behaviors=described,
             intervals=tables,
+            unit_electrodes=units.electrodes,
             chunk_bytes=_CHUNK,
             sha256={f"{name}.npy": tuple(_chunk_hashes(unfinished / f"{name}.npy", _CHUNK)) for name in arrays},
         )
@@ -193,7 +195,10 @@ def read(path: Path, request: Request) -> Contents:
             gaps=header.lfp_gaps,
             rail_share=array("rail_share"),
         )
-        units = Units(_split(array("spike_times"), array("spike_index")), _split(array("observed"), array("observed_index")))
+        trains, observed = _split(array("spike_times"), array("spike_index")), _split(array("observed"), array("observed_index"))
+        if header.unit_electrodes and len(header.unit_electrodes) != len(trains):
+            raise ValueError(f"{len(header.unit_electrodes)} electrodes of {len(trains)} units")
+        units = Units(trains, observed, header.unit_electrodes)
         behaviors = {name: _behavior(series, array, path / name) for name, series in header.behaviors.items()}
         intervals = {name: _given(array(table), np.zeros((0, 2))) for name, table in header.intervals.items()}
         invalid = _given(array("invalid"), np.zeros((0, 2)))

@@ -27,10 +27,11 @@ class Choices:
     behavior_file: Path | None = None
     units_file: Path | None = None
     sync_offset: float = 0.0  # s that are added to the times of those two files
+    spike_electrodes: int | None = None  # how many the sorted units were found on, where the recording does not say
 
     def as_json(self) -> dict[str, Any]:
         """What is chosen of the recording itself, beside the behaviour; without what is left to the rule."""
-        plain = {name: getattr(self, name) for name in ("lfp", "channels", "without_channels", "segments")}
+        plain = {name: getattr(self, name) for name in ("lfp", "channels", "without_channels", "segments", "spike_electrodes")}
         return {name: list(value) if isinstance(value, tuple) else value for name, value in plain.items() if value}
 
 

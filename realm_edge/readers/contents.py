@@ -55,6 +55,7 @@ class Units:
 
     times: tuple[NDArray[np.float64], ...]  # one array a unit, s, increasing
     observed: tuple[NDArray[np.float64], ...] = ()  # (intervals, 2) s a unit, outside of which nobody looked; none: all the time
+    electrodes: tuple[tuple[str, ...], ...] = ()  # of each unit, those that it was found on; none: the file does not say
 
 
 @dataclass(frozen=True)

@@ -63,15 +63,15 @@ def read(path: Path, request: Request) -> Contents:
     if not mat.is_file():
         raise UserError(f"{path}: {mat.name} is missing beside it: download the session's kinematics and spikes to there")
     behaviors = _guarded(mat, lambda file: _behaviors(file, mat))
-    spikes, unsorted = _guarded(mat, lambda file: _spikes(file, mat))
+    units, unsorted = _guarded(mat, lambda file: _spikes(file, mat))
     return Contents(
         name=path.stem,
         lfp={"broadband": lambda: _guarded(path, lambda file: _signal(file, path, request), keep_open=True)},
         behaviors={name: known(series) for name, series in behaviors.items()},
-        units=known(Units(spikes)),
+        units=known(units),
         provenance={
             "kinematics_file": mat.name,
-            "units": f"{len(spikes)}, of which {unsorted} hold the unsorted crossings of a channel",
+            "units": f"{len(units.times)}, of which {unsorted} hold the unsorted crossings of a channel",
         },
     )
 
@@ -132,17 +132,18 @@ def _behavior(file: h5py.File, series: str, times: NDArray[np.float64], mat: Pat
     return BehaviorSeries(values.astype(np.float32), times, tuple(f"{series}_{axis}" for axis in "xyz"[:dims]), unit)
 
 
-def _spikes(file: h5py.File, mat: Path) -> tuple[tuple[NDArray[np.float64], ...], int]:
-    """Spike times of the units that fired, channel by channel, and how many of them are unsorted."""
+def _spikes(file: h5py.File, mat: Path) -> tuple[Units, int]:
+    """The units that fired, channel by channel, and how many of them are unsorted."""
     cells = file["spikes"]
     if cells.dtype != h5py.ref_dtype or cells.ndim != 2:
         raise UserError(f"{mat}: spikes has shape {cells.shape} and type {cells.dtype}, expected references [unit][channel]")
-    trains, unsorted = [], 0
+    trains, electrodes, unsorted = [], [], 0
     for channel in range(cells.shape[1]):
         for unit in range(cells.shape[0]):
             times = file[cells[unit, channel]]
             if times.attrs.get("MATLAB_empty", 0) or not times.size:
                 continue
             trains.append(check_spikes(np.asarray(times).reshape(-1), f"{mat}: channel {channel}, unit {unit}"))
+            electrodes.append((str(channel),))
             unsorted += unit == 0
-    return tuple(trains), unsorted
+    return Units(tuple(trains), electrodes=tuple(electrodes)), unsorted

@@ -40,6 +40,7 @@ _LFP = re.compile(r"lfp|(^|[^a-z])(lf|fp)([^a-z]|$)|^fpl", re.I)
 _LFP_HZ = (250.0, 5000.0)
 _UNSORTED = re.compile(r"#0$|^tetrode \d+$")  # Blackrock, Plexon, TDT and Neuralynx number units from 1; Axona's are not sorted
 _NOISE = re.compile(r"#255$")
+_ELECTRODE = re.compile(r"^(?:ch)?(.+)#\d+$")  # channel and number of a unit, as all of Neo's readers but Axona's name it
 
 
 @dataclass(frozen=True)
@@ -313,7 +314,8 @@ def _units(reader: Any, block: int, path: Path) -> Units:
             stamps = [reader.get_spike_timestamps(block, segment, number, **limits) for segment in range(reader.segment_count(block))]
             times = np.concatenate([reader.rescale_spike_timestamp(each, "float64") for each in stamps])
         trains.append(check_spikes(times, label))
-    return Units(tuple(trains))
+    names = [_ELECTRODE.match(str(channel["name"])) for channel in reader.header["spike_channels"]]
+    return Units(tuple(trains), electrodes=tuple((name[1],) for name in names if name) if all(names) else ())
 
 
 def _sorting(reader: Any) -> dict[str, str]:

@@ -18,6 +18,7 @@ Keys (``numpy.savez(path, **arrays)``; no pickled objects):
 ``behavior_unit``         optional: text
 ``spike_times``           optional: (spikes,) s, all of unit 0, then all of unit 1, ...
 ``spike_index``           with ``spike_times``: (units,) where each unit's spikes end, as in NWB's ``spike_times_index``
+``spike_electrodes``      optional, with ``spike_times``: (units,) number or name of the electrode that each unit was found on
 ``trials``                optional: (trials, 2) s, start and end, for ``--segments trials``
 ``invalid_times``         optional: (intervals, 2) s, in which nothing holds
 ========================  ====================================================================================
@@ -127,7 +128,11 @@ def _units(arrays: Mapping[str, NDArray], path: Path) -> Units:
     ends = ends.astype(np.int64)
     if (np.diff(ends, prepend=0) < 0).any() or len(ends) == 0 or ends[-1] != len(times):
         raise UserError(f"{path}: spike_index must not fall and must end at {len(times)}, the number of spike_times")
-    return Units(tuple(check_spikes(unit, f"{path}: unit {i}") for i, unit in enumerate(np.split(times, ends[:-1]))))
+    electrodes = arrays.get("spike_electrodes")
+    if electrodes is not None and electrodes.shape != ends.shape:
+        raise UserError(f"{path}: spike_electrodes has shape {electrodes.shape} for {len(ends)} units: name one electrode a unit")
+    found = tuple(check_spikes(unit, f"{path}: unit {i}") for i, unit in enumerate(np.split(times, ends[:-1])))
+    return Units(found, electrodes=() if electrodes is None else tuple((str(each),) for each in electrodes))
 
 
 def _intervals(arrays: Mapping[str, NDArray], key: str, path: Path) -> Intervals:

@@ -335,9 +335,33 @@ def _units(tables: list[UnitsTable], label: str) -> Units:
     for name in ("spike_times", "spike_times_index", "obs_intervals", "obs_intervals_index"):
         _check_chunks(getattr(getattr(units, name, None), "data", None), label)
     times = tuple(check_spikes(units.get_unit_spike_times(unit), f"{label}: unit {unit}") for unit in range(len(units)))
+    electrodes = _electrodes_of(units)
     if "obs_intervals" not in units.colnames:
-        return Units(times)
-    return Units(times, tuple(np.asarray(units.get_unit_obs_intervals(unit), np.float64).reshape(-1, 2) for unit in range(len(units))))
+        return Units(times, electrodes=electrodes)
+    observed = tuple(np.asarray(units.get_unit_obs_intervals(unit), np.float64).reshape(-1, 2) for unit in range(len(units)))
+    return Units(times, observed, electrodes)
+
+
+def _electrodes_of(units: UnitsTable) -> tuple[tuple[str, ...], ...]:
+    """Rows of the electrodes' table that each unit names; none where a unit names none."""
+    column = next((name for name in ("electrodes", "electrode", "peak_channel_id", "peak_channel") if name in units.colnames), None)
+    if column is None:
+        return ()
+    try:
+        found = tuple(tuple(str(row) for row in np.atleast_1d(_rows(units, column, unit))) for unit in range(len(units)))
+    except (KeyError, IndexError, ValueError, TypeError, AttributeError):
+        return ()
+    return found if all(found) else ()
+
+
+def _rows(units: UnitsTable, column: str, unit: int) -> NDArray[Any]:
+    """One cell of a column of row numbers, which pynwb would look up in the table that they point into."""
+    index, data = getattr(units, f"{column}_index", None), units[column]
+    rows = getattr(data, "target", data).data  # of an indexed column, the values
+    if index is None:
+        return np.asarray(rows[unit])
+    ends = np.asarray(index.data[:]).astype(np.int64)
+    return np.asarray(rows[int(ends[unit - 1]) if unit else 0 : int(ends[unit])])
 
 
 def _check_indices(units: UnitsTable, label: str) -> None:

@@ -21,6 +21,7 @@ from realm_edge.recording import BehaviorSeries, Intervals
 
 _TIMES = ("time", "times", "timestamp", "timestamps", "t", "time_s", "times_s", "timestamps_s", "spike_time", "spike_times")
 _UNITS = ("unit", "unit_id", "cluster", "cluster_id", "neuron")
+_ELECTRODES = ("electrode", "electrodes", "channel", "electrode_id", "channel_id")  # of a table of spikes
 _LOOKED_AT = 100  # lines at the start, in which comments end
 _STARTS, _STOPS = ("start", "start_time", "start_s"), ("stop", "stop_time", "end", "end_time", "stop_s", "end_s")
 
@@ -135,4 +136,8 @@ def _units(table: pd.DataFrame, path: Path) -> Units:
     if table[unit].isna().any():
         raise UserError(f"{path}: {int(table[unit].isna().sum())} rows name no unit in column '{unit}': correct or remove them")
     groups = table.groupby(unit, sort=True).indices
-    return Units(tuple(check_spikes(times[rows], f"{path}: unit {name}") for name, rows in groups.items()))
+    trains = tuple(check_spikes(times[rows], f"{path}: unit {name}") for name, rows in groups.items())
+    column = _column(table, _ELECTRODES)
+    if column is None or table[column].isna().any():
+        return Units(trains)
+    return Units(trains, electrodes=tuple(tuple(sorted(set(table[column].iloc[rows].astype(str)))) for rows in groups.values()))

@@ -10,6 +10,7 @@ from firmware_sim.targets import get_target
 
 WORK = Workload(
     channels=32,
+    electrodes=32,
     sample_rate_hz=1000.0,
     ticks_per_bin=20,
     bin_s=0.020,
@@ -144,7 +145,7 @@ def test_a_spike_detector_of_its_own_is_priced_and_its_counts_come_once_a_bin():
 
 
 def test_where_features_come_in_sensing_and_samples_are_unknown_and_not_zero():
-    work = replace(WORK, ticks_per_bin=1, tick_cycles=0.0, last_tick_cycles=0.0, source="features")
+    work = replace(WORK, electrodes=None, ticks_per_bin=1, tick_cycles=0.0, last_tick_cycles=0.0, source="features")
     components = round_components()
     timeline = run_timeline(work, TARGET, components, 50_000)
     power = timeline.power_uw
@@ -171,3 +172,17 @@ def test_the_shipped_library_prices_every_target_and_lists_its_doubts(name):
     doubts = components.unverified()
     assert any(line.startswith("sensing.adc") for line in doubts)
     assert any(line.startswith("mcu.ibex-soc.active") for line in doubts) == (name == "rv32imc")
+
+
+def test_sorted_units_cost_the_electrodes_that_they_come_from():
+    """300 units of 96 electrodes; of an unknown number of electrodes nothing is made up."""
+    units = replace(WORK, channels=300, electrodes=96, sample_rate_hz=30_000.0, ticks_per_bin=1, tick_cycles=0.0, source="detector")
+    timeline = run_timeline(units, TARGET, round_components(), 50_000)
+    assert timeline.power_uw["sensing"] == pytest.approx(96 * (1.0 + 30_000 * 100e-6 + 0.5))
+    assert timeline.bandwidth_bps["raw"] == 96 * 30_000 * 16
+    assert buffer_bytes(units) == 2 * 300 * 2  # counts come in, one a unit
+    unknown = replace(units, electrodes=None)
+    alone = run_timeline(unknown, TARGET, round_components(), 50_000)
+    assert alone.power_uw["sensing"] is None and alone.bandwidth_bps["raw"] is None
+    assert alone.power_uw["total"] == pytest.approx(timeline.power_uw["total"] - timeline.power_uw["sensing"])
+    assert raw_streaming(unknown, round_components())["text"].startswith("unknown: the recording holds sorted units")

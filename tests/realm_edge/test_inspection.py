@@ -48,7 +48,7 @@ def test_what_is_said(monday):
     assert summary["gaps"] == [{"start_s": 1.5, "length_s": 0.012}, {"start_s": 3.25, "length_s": 0.004}]
     assert summary["dead_channels"] == [3] and summary["masked_channels"] == [5]
     assert list(summary["saturated_channels"]) == ["9"] and summary["saturated_channels"]["9"] > 10 * SATURATED
-    assert summary["units"] == {"count": 3, "spikes": 4, "outside": 0, "median_rate_hz": 1 / 8}
+    assert summary["units"] == {"count": 3, "electrodes": None, "spikes": 4, "outside": 0, "median_rate_hz": 1 / 8}
     hand, force = summary["behaviors"]["hand"], summary["behaviors"]["force"]
     assert (hand["columns"], hand["unit"], hand["nan_share"], hand["gaps"]) == (["hand_x", "hand_y"], "cm/s", 50 / 800, 0)
     assert hand["rate_hz"] == pytest.approx(100) and (force["gaps"], force["longest_gap_s"]) == (1, pytest.approx(0.41))
@@ -83,11 +83,11 @@ def test_pauses_spikes_outside_and_intervals_are_told(tmp_path):
     )
     summary = inspect(path).summary
     assert summary["pauses"] == [{"start_s": 3.25, "length_s": 1.25}] and summary["lfp"]["seconds"] == 8.0
-    assert summary["units"] == {"count": 2, "spikes": 3, "outside": 2, "median_rate_hz": 1.5 / 8}
+    assert summary["units"] == {"count": 2, "electrodes": None, "spikes": 3, "outside": 2, "median_rate_hz": 1.5 / 8}
     assert summary["intervals"] == {"trials": 2} and summary["invalid_times"] == [[2.0, 2.5]]
     text = "\n".join(lines(summary))
     assert "pauses     1, the longest 1.250 s at 3.250 s: a segment starts after each" in text and "gaps       none" in text
-    assert "units      2, 3 spikes, median 0.19 Hz; 2 more outside the LFP" in text
+    assert "units      2 of an unknown number of electrodes, 3 spikes, median 0.19 Hz; 2 more outside the LFP" in text
     assert "intervals  trials: 2; --segments trials makes them segments" in text and "invalid    1 interval(s)" in text
     assert "40.0 % of the spikes lie outside the LFP" in text
 
@@ -96,7 +96,7 @@ def test_without_spikes_mask_and_behaviour(tmp_path):
     bare = written(tmp_path / "a.realm", units=Units(()), behaviors={}, signal=signal(good=np.ones(CHANNELS, bool)))
     found = inspect(bare)
     assert found.recording.spike_times == () and found.behaviors == {} and found.summary["masked_channels"] == []
-    assert found.summary["units"] == {"count": 0, "spikes": 0, "outside": 0, "median_rate_hz": None}
+    assert found.summary["units"] == {"count": 0, "electrodes": None, "spikes": 0, "outside": 0, "median_rate_hz": None}
     assert list(lines(found.summary))[-1] == "behaviour  none: there is nothing to decode"
 
 

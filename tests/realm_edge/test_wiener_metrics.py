@@ -10,7 +10,7 @@ from sklearn.metrics import r2_score
 
 from realm_edge import wiener
 from realm_edge.errors import UserError
-from realm_edge.metrics import accuracy, score_test_part
+from realm_edge.metrics import accuracy, nrmse, score_test_part
 from realm_edge.session import Session
 
 STARTS = (0, 300, 305, 1100)
@@ -228,3 +228,16 @@ def test_a_constant_prediction_has_no_correlation_and_a_constant_truth_no_score(
         accuracy(np.ones((3, 1)), true)
     with pytest.raises(UserError, match="only 1 bins"):
         accuracy(np.array([[1.0], [np.nan]]), np.zeros((2, 1)))
+
+
+def test_an_error_of_5_percent_an_axis_reads_as_5_percent():
+    """Whatever the axes' means and sizes are; pooled, the distance of their means would count as spread."""
+    rng = np.random.default_rng(0)
+    exact = rng.normal([0.0, 500.0, -30.0], [1.0, 20.0, 0.1], (2000, 3))
+    values = exact + 0.05 * exact.std(axis=0) * rng.choice([-1, 1], exact.shape)
+    assert nrmse(values, exact) == pytest.approx(0.05)
+    one_axis = exact.copy()
+    one_axis[:, 1] += 0.3 * exact[:, 1].std()
+    assert nrmse(one_axis, exact) == pytest.approx(0.3 / np.sqrt(3))
+    with pytest.raises(UserError, match="axis 1 of the decoder's output never changes"):
+        nrmse(values, np.stack([exact[:, 0], np.ones(2000), exact[:, 2]], axis=1))

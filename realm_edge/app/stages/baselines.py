@@ -28,7 +28,7 @@ from realm_edge.app.rundir import RunDir
 from realm_edge.app.stages.data import load_sessions
 from realm_edge.baselines import cost, recurrent, sequence
 from realm_edge.checkpoint import load_student
-from realm_edge.metrics import accuracy
+from realm_edge.metrics import accuracy, nrmse
 from realm_edge.progress import Progress
 from realm_edge.segments import learnt_from
 from realm_edge.session import Session
@@ -124,7 +124,7 @@ def _row(graphs: _Graphs, stream: Stream, golden: Golden, session: Session, targ
     return {
         "r2_float": accuracy(true, exact).as_json(session.target_names)["r2"],
         "r2_int8": accuracy(true, integers).as_json(session.target_names)["r2"],
-        "nrmse_int8_float": float(np.sqrt(np.mean((integers - exact) ** 2)) / np.std(exact)),
+        "nrmse_int8_float": nrmse(integers, exact),
         **{key: getattr(stage, key) for key in ("weight_bytes", "state_bytes", "scratch_bytes")},
         "macs": sum(kernel.macs for kernel in stage.kernels),
         "targets": {target: _cost(result) for target, result in results.items()},

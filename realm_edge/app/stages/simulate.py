@@ -34,7 +34,8 @@ def run(run: RunDir, progress: Progress, target_name: str, budget_file: Path | N
     run.require(f"compile.{target_name}")
     budgets = load_budgets(budget_file)
     quantised = run.summary("quantize")
-    [ahead_ms] = [session["resampling_delay_ms"] for session in run.summary("data")["sessions"] if session["heldout"]]
+    [session] = [each for each in run.summary("data")["sessions"] if each["heldout"]]
+    ahead_s = session["resampling_delay_ms"] / 1000
     streams = {}
     for stream in progress.track(artefacts.present(run), f"simulate on {target.part}"):
         golden = Golden.load(artefacts.golden(run, stream))
@@ -48,8 +49,8 @@ def run(run: RunDir, progress: Progress, target_name: str, budget_file: Path | N
             result = simulate_stream(bundle, target, samples, expected, Path(folder), starts=golden.starts)
         r2 = quantised[stream.name]["r2"]
         rate = run.settings.lfp.rate_hz if stream is LFP else run.settings.spike.rate_hz
-        late = run.settings.output_delay_ms / 1000, ahead_ms / 1000 if stream is LFP else 0.0
-        report = stream_report(result, budgets, load_components(), r2["float"], r2["int8"], rate, *late)
+        late = run.settings.output_delay_ms / 1000, ahead_s if stream is LFP else 0.0
+        report = stream_report(result, budgets, load_components(), r2["float"], r2["int8"], rate, *late, session["spike_electrodes"])
         streams[stream.name] = {**report, "r2": r2}
     simulation = {
         "target": target_name,
