@@ -14,7 +14,7 @@ from realm_edge.evaluation.cells import Cell, Conditions
 from realm_edge.evaluation.decoders import ALL, Decoder, chosen
 from realm_edge.evaluation.studies import STUDIES, Study, Variant
 from realm_edge.evaluation.study_output import markdown, plot
-from realm_edge.evaluation.summary import SEGMENTED, SYNTHETIC, interval, key, observations, paired, segmented, summarise
+from realm_edge.evaluation.summary import SEGMENTED, SYNTHETIC, covered, interval_over, key, paired, segmented, summarise
 from realm_edge.evaluation.sweep import Plan
 from realm_edge.evaluation.tasks import CAUSAL, Task, tasks
 from realm_edge.evaluation.workers import Result, results
@@ -123,7 +123,7 @@ def _summarise(
             is_reference = at == 0 and row["decoder"] == decoder
             pairs = [] if is_reference else paired(reference, here)
             changes = [_score(study, own) - _score(study, first) for first, own in pairs]
-            spread = interval(observations([own for _, own in pairs], changes))
+            spread = interval_over([own for _, own in pairs], changes)
             row |= {"variant": variant.name, "at": variant.at}
             row |= {"change": math.fsum(changes) / len(changes) if changes else None, "change_interval": spread}
             rows.append({name: value for name, value in row.items() if not study.validation or name not in SCORES})
@@ -155,7 +155,7 @@ def _caption(
     parts = [SYNTHETIC] if synthetic else []
     parts += [
         f"{score} of {', '.join(sessions)}, means over {len(seeds)} seed(s) from {seeds[0]} on x {len(sessions)} session(s), with 95 % t",
-        f"intervals over these cells. Differences are paired by session and seed, to {first}.",
+        f"intervals {covered(sessions, seeds)}. Differences are paired by session and seed, to {first}.",
     ]
     if study.validation:
         parts.append(_best(rows))

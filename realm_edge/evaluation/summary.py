@@ -61,9 +61,31 @@ def interval(values: Sequence[float]) -> list[float] | None:
     return [float(np.mean(values)) - half, float(np.mean(values)) + half]
 
 
-def observations(results: Sequence[Result], values: Sequence[float]) -> list[float]:
-    """``values``, one a result, without repetitions: Wiener and Kalman give the same at every seed, which is one observation a session."""
-    return [value for _, value in sorted({(result["session"], value) for result, value in zip(results, values, strict=True)})]
+FEWEST_SESSIONS = 3  # from which on an interval covers what other sessions would give
+
+
+def interval_over(results: Sequence[Result], values: Sequence[float]) -> list[float] | None:
+    """:func:`interval` of ``values``, one a result, over what is independent: cells of one session share its data, those of a seed do not.
+
+    Over the sessions' means over seeds, where there are :data:`FEWEST_SESSIONS`; else over the seeds' means over sessions, which covers
+    chance in training alone. Wiener and Kalman give the same at every seed: that is one observation.
+    """
+    by = "session" if len({result["session"] for result in results}) >= FEWEST_SESSIONS else "seed"
+    groups: dict[Any, list[float]] = {}
+    for result, value in zip(results, values, strict=True):
+        groups.setdefault(result[by], []).append(value)
+    means = [float(np.mean(sorted(group))) for _, group in sorted(groups.items())]
+    return interval(means if by == "session" else sorted(set(means)))
+
+
+def covered(sessions: Sequence[str], seeds: Sequence[int]) -> str:
+    """What :func:`interval_over` covers, in words."""
+    if len(sessions) >= FEWEST_SESSIONS:
+        return f"over {len(sessions)} sessions, of each the mean over seeds"
+    return (
+        f"over {len(seeds)} seed(s), of each the mean over sessions: they cover chance in training and not what other sessions would give, "
+        f"which takes {FEWEST_SESSIONS} sessions"
+    )
 
 
 def _row(arm: Decoder, share: float, results: Sequence[Result], reference: dict[tuple[str, int], Result]) -> dict[str, Any]:
@@ -83,12 +105,12 @@ def _row(arm: Decoder, share: float, results: Sequence[Result], reference: dict[
         "labels": share,
         "cells": len(results),
         "r2": mean("r2"),
-        "r2_interval": interval(observations(results, [result["r2"] for result in results])),
+        "r2_interval": interval_over(results, [result["r2"] for result in results]),
         "r2_with_history": float(np.mean(late)) if late else None,
         "r2_by_axis": {axis: float(np.mean([result["r2_by_axis"][axis] for result in results])) for axis in results[0]["r2_by_axis"]},
         "r": mean("r"),
         "student_gain": float(np.mean(gains)) if gains else None,
-        "student_gain_interval": interval(gains),
+        "student_gain_interval": interval_over([other for _, other in pairs], gains),
         "student_gain_test_interval": _over_test_blocks(pairs) if pairs else None,
         "parameters": round(mean("parameters")),
         "macs_per_step": round(mean("macs_per_step")),
@@ -130,14 +152,13 @@ def _caption(
     settings: Settings,
     pauses: bool,
 ) -> str:
-    cells = len(sessions) * len(seeds)
     parts = [SYNTHETIC] if synthetic else []
     parts += [
         f"R² on the test part ({bins} bins in the first session) of {', '.join(sessions)}, decoded causally with the state carried",
         "(but for what is marked not causal),",
         f"split in order of time. Means over {len(seeds)} seed(s) x {len(sessions)} session(s);",
-        f"brackets are 95 % t intervals over these {cells} cells (with one session: of training, not of what other test data would give;",
-        "none where fewer than three differ: Wiener and Kalman give the same at every seed).",
+        f"brackets are 95 % t intervals {covered(sessions, seeds)} (none where fewer than three differ: Wiener and Kalman give the same at",
+        "every seed).",
         "Student minus decoder is paired by seed and session; over test data: 95 % interval of the same mean over resampled blocks of",
         f"{BLOCK_S:g} s of the test parts, the same blocks for both decoders (none below {FEWEST} blocks).",
         "Labels: share of the training part, from its start, whose behaviour is known; validation keeps its own.",

@@ -20,7 +20,7 @@ from realm_edge.evaluation import blocks, cells, pretrained
 from realm_edge.evaluation import decoders as arms
 from realm_edge.evaluation.bench import Bench, Outcome
 from realm_edge.evaluation.convergence import cost_to_reach, race
-from realm_edge.evaluation.summary import SYNTHETIC, interval, observations, summarise
+from realm_edge.evaluation.summary import SYNTHETIC, covered, interval, interval_over, summarise
 from realm_edge.evaluation.sweep import Plan, evaluate
 from realm_edge.evaluation.table import markdown
 from realm_edge.evaluation.tasks import shifted, split_features, tasks, with_labels
@@ -190,9 +190,6 @@ def test_results_of_other_settings_are_refused(swept: Path) -> None:
 def test_paired_differences_and_intervals_by_hand() -> None:
     assert interval([0.1, 0.2, 0.3]) == pytest.approx([0.2 - 4.302653 * 0.1 / 3**0.5, 0.2 + 4.302653 * 0.1 / 3**0.5])
     assert interval([0.3, 0.4]) is None
-    results = [{"session": name} for name in ("a", "a", "b")]
-    assert observations(results, [0.5, 0.5, 0.5]) == [0.5, 0.5]  # the same at every seed counts once
-    assert observations(results, [0.4, 0.5, 0.3]) == [0.4, 0.5, 0.3]
     chosen = [arm for arm in arms.decoders(False, False, False) if arm.name in ("student", "gru", "wiener")]
     r2 = {"student": [0.6, 0.7, 0.5, 0.6], "gru": [0.5, 0.5, 0.5, 0.5], "wiener": [0.3, 0.3, 0.4, 0.4]}
     results = [
@@ -207,9 +204,18 @@ def test_paired_differences_and_intervals_by_hand() -> None:
     student, gru, wiener = summarise(results[::-1], chosen, SETTINGS)["rows"]  # the order of the files does not matter
     assert student["r2"] == pytest.approx(0.6) and student["student_gain"] is None
     assert gru["student_gain"] == pytest.approx(0.1)
-    assert gru["student_gain_interval"] == pytest.approx(interval([0.1, 0.2, 0.0, 0.1]))
-    assert wiener["r2_interval"] is None  # equal at every seed: two observations, not four
-    assert wiener["student_gain_interval"] == pytest.approx(interval([0.3, 0.4, 0.1, 0.2]))
+    assert gru["student_gain_interval"] is None  # two sessions, two seeds: four cells, and no three that are independent
+    assert wiener["r2_interval"] is None
+
+
+def test_cells_of_one_session_are_no_independent_observations() -> None:
+    cells = [{"session": session, "seed": seed} for session in "abc" for seed in range(4)]
+    values = [base + 0.01 * seed for base in (0.2, 0.5, 0.8) for seed in range(4)]
+    assert interval_over(cells, values) == pytest.approx(interval([0.215, 0.515, 0.815]))  # not over twelve
+    assert interval_over(cells[:8], values[:8]) == pytest.approx(interval([0.35, 0.36, 0.37, 0.38]))  # of two sessions: over seeds
+    assert interval_over(cells[:4], [0.3] * 4) is None  # the same at every seed is one observation
+    assert covered("abc", range(4)) == "over 3 sessions, of each the mean over seeds"
+    assert covered("ab", range(4)).startswith("over 4 seed(s), of each the mean over sessions: they cover chance in training and not")
 
 
 def test_block_sums_give_r2_and_its_spread_over_test_data() -> None:
