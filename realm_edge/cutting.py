@@ -127,7 +127,7 @@ def split(bins: int, settings: Settings, heldout: bool, label: str, starts: Star
     """
     train, validation = settings.split.train, settings.split.validation
     whole = 1.0 if heldout else train + validation
-    train_end, validation_end = round(bins * train / whole), round(bins * (train + validation) / whole)
+    train_end, validation_end = split_ends(bins, settings, whole)
     near_train, near_validation = (_nearest(starts, end, bins) for end in (train_end, validation_end))
     if near_train < near_validation and (near_validation < bins or not heldout):
         train_end, validation_end = near_train, near_validation
@@ -142,6 +142,12 @@ def split(bins: int, settings: Settings, heldout: bool, label: str, starts: Star
             "pretrain.block_bins, which stay below it)"
         )
     return train_end, validation_end
+
+
+def split_ends(bins: int, settings: Settings, whole: float = 1.0) -> tuple[int, int]:
+    """Ends of the training and the validation part by the settings' shares alone; ``whole`` is the share that the bins are."""
+    train, validation = settings.split.train, settings.split.validation
+    return round(bins * train / whole), round(bins * (train + validation) / whole)
 
 
 def _nearest(starts: Starts, end: int, bins: int) -> int:

@@ -9,7 +9,7 @@ from realm_edge.evaluation.bench import Bench
 from realm_edge.evaluation.blocks import block_sums
 from realm_edge.evaluation.decoders import ALL
 from realm_edge.evaluation.estimate import Part, Parts
-from realm_edge.evaluation.tasks import Task, shifted, with_labels
+from realm_edge.evaluation.tasks import Task, labelled, shifted, with_labels
 from realm_edge.evaluation.workers import Result
 from realm_edge.metrics import score_test_part
 from realm_edge.segments import within
@@ -20,7 +20,7 @@ from realm_edge.training.machine import machine
 from realm_edge.training.material import gather
 from realm_edge.training.memory import Inputs, check_training
 
-FORMAT = "realm-edge result/5"
+FORMAT = "realm-edge result/6"
 
 
 @dataclass(frozen=True)
@@ -98,6 +98,7 @@ class Cell:
             "seed": self.seed,
             "machine": {"device": fabric.device.type, "precision": conditions.precision},
             "labels": self.labels,
+            "labelled": labelled(decoded),
             "segments": len(session.starts),
             **score_test_part(session, outcome.predicted, task.bin_s),
             "blocks": block_sums(

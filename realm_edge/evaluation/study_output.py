@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from realm_edge.evaluation.decoders import PRETRAINED
 from realm_edge.evaluation.summary import SYNTHETIC
-from realm_edge.evaluation.table import bound, brackets, line, look, r2_text
+from realm_edge.evaluation.table import bound, brackets, counted, heading, line, look, r2_text
 from realm_edge.pictures import STYLE, drawn, outside_legend
 
 _SCORES = {"r2": "R²", "validation_loss": "validation loss"}
@@ -29,7 +29,8 @@ def markdown(summary: dict[str, Any]) -> str:
     head += ["parameters", "steps to best", "stopped early"]
     lines = [f"# {summary['question']}", "", summary["caption"], ""]
     for share in sorted({row["labels"] for row in summary["rows"]}):
-        lines += [f"## {100 * share:g} % of the labels", "", line(head), line(["---", "---", *["---:"] * (len(head) - 2)])]
+        here = [row for row in summary["rows"] if row["labels"] == share]
+        lines += [heading(share), "", counted(here), "", line(head), line(["---", "---", *["---:"] * (len(head) - 2)])]
         for row in summary["rows"]:
             if row["labels"] == share and row[score] is not None:
                 gain = [] if validation else [_signed(row["student_gain"], row["student_gain_interval"])]
@@ -52,7 +53,7 @@ def plot(summary: dict[str, Any]) -> dict[str, bytes]:
         panels = figure.subplots(1, len(shares), sharey=True, squeeze=False)[0]
         for axis, share in zip(panels, shares, strict=True):
             _panel(axis, [row for row in summary["rows"] if row["labels"] == share], summary)
-            axis.set_title(f"{100 * share:g} % of the labels", fontsize=9)
+            axis.set_title(f"{100 * share:g} % of the training labels", fontsize=9)
         panels[0].set_ylabel(f"{_SCORES[summary['score']]} (mean and 95 % interval)")
         outside_legend(figure)
         title = [summary["question"], *([SYNTHETIC] if summary["synthetic"] else [])]

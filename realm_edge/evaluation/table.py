@@ -1,5 +1,6 @@
 """The comparison as Markdown and as a plot of R2 against parameters."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import matplotlib
@@ -42,11 +43,25 @@ def markdown(summary: dict[str, Any]) -> str:
     head += ["parameters", "MACs a step", "training s", "steps to best", "stopped early"]
     lines = ["# Comparison of decoders", "", summary["caption"], ""]
     for share in sorted({row["labels"] for row in summary["rows"]}):
-        lines += [f"## {100 * share:g} % of the labels", "", line(head), line(["---", *["---:"] * (len(head) - 1)])]
         here = [row for row in summary["rows"] if row["labels"] == share]
+        lines += [heading(share), "", counted(here), "", line(head), line(["---", *["---:"] * (len(head) - 1)])]
         lines += [*(line(_cells(row, axes, summary["segmented"])) for row in here), "", *_races(here)]
     lines += [f"Settings {summary['settings'][:12]}. Command: `{summary['command']}`", ""]
     return "\n".join(lines)
+
+
+def heading(share: float) -> str:
+    """Of the table of one share of labels."""
+    return f"## {100 * share:g} % of the training labels"
+
+
+def counted(rows: Sequence[dict[str, Any]]) -> str:
+    """How much is labelled in all."""
+    training, validation = (round(sum(row["labelled"][part] for row in rows) / len(rows)) for part in ("training", "validation"))
+    share = 100 * validation / max(1, training + validation)
+    return (
+        f"{training:,} labelled bins to train on and {validation:,} to validate on: {share:.0f} % of what is labelled goes into validation."
+    )
 
 
 def plot(summary: dict[str, Any]) -> dict[str, bytes]:
@@ -57,7 +72,7 @@ def plot(summary: dict[str, Any]) -> dict[str, bytes]:
         panels = figure.subplots(1, len(shares), sharey=True, squeeze=False)[0]
         for axis, share in zip(panels, shares, strict=True):
             _panel(axis, [row for row in summary["rows"] if row["labels"] == share])
-            axis.set_title(f"{100 * share:g} % of the labels", fontsize=9)
+            axis.set_title(f"{100 * share:g} % of the training labels", fontsize=9)
         panels[0].set_ylabel("R² on held-out bins (mean and 95 % interval)")
         outside_legend(figure)
         origin = "synthetic, no evidence about brains" if summary["synthetic"] else ", ".join(summary["sessions"])

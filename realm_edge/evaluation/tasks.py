@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from realm_edge import feature_bins, synthetic
 from realm_edge import session as session_module
 from realm_edge.broadband import Broadband
+from realm_edge.cutting import split_ends
 from realm_edge.errors import UserError
 from realm_edge.preparation import prepare
 from realm_edge.prepared import feature_session, prepared, prepared_by
@@ -20,7 +22,6 @@ from realm_edge.session import Session
 from realm_edge.settings import Settings
 from realm_edge.sources import Recordings
 
-FEATURES_TRAIN_AND_VALIDATION, FEATURES_VALIDATION = 0.8, 0.15  # of a recording of features, and of that: its chronological split
 MIN_SHIFT_S = 10.0  # of the circular-shift null: far beyond what behaviour remembers of itself
 
 
@@ -123,10 +124,10 @@ def shifted(session: Session, bin_s: float, seed: int) -> Session:
     return dataclasses.replace(session, targets=np.roll(session.targets, by, axis=0))
 
 
-def split_features(bins: int) -> tuple[int, int]:
-    """Ends of the training and the validation part of a recording of features."""
-    validation_end = round(bins * FEATURES_TRAIN_AND_VALIDATION)
-    return round(validation_end * (1 - FEATURES_VALIDATION)), validation_end
+def labelled(session: Session) -> dict[str, int]:
+    """Bins of known behaviour that a decoder may learn from: {"training", "validation"}."""
+    parts = {"training": slice(session.train_end), "validation": slice(session.train_end, session.validation_end)}
+    return {name: int(np.isfinite(session.targets[part]).all(axis=1).sum()) for name, part in parts.items()}
 
 
 def _prepared(
@@ -135,7 +136,8 @@ def _prepared(
     """One session in each of its roles (decoded, pretrains) that is wanted, and the seconds a bin; the voltage is dropped."""
     roles = [heldout for heldout, needed in zip((True, False), wanted, strict=True) if needed]
     if recordings.features is not None:
-        session, bin_s = feature_session(recordings.files[index], recordings.features, recordings.behavior, settings, split_features)
+        parts = partial(split_ends, settings=settings)
+        session, bin_s = feature_session(recordings.files[index], recordings.features, recordings.behavior, settings, parts)
         yield from ((dataclasses.replace(session, heldout=heldout), bin_s) for heldout in roles)
         return
     seconds = settings.bin_ms / 1000

@@ -5,6 +5,7 @@ import multiprocessing
 import re
 from collections import Counter
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from sklearn.metrics import r2_score
 
 from realm_edge import feature_table
 from realm_edge.app import cli
+from realm_edge.cutting import split_ends
 from realm_edge.errors import UserError
 from realm_edge.evaluation import blocks, cells, pretrained
 from realm_edge.evaluation import decoders as arms
@@ -23,10 +25,10 @@ from realm_edge.evaluation.convergence import cost_to_reach, race
 from realm_edge.evaluation.summary import SYNTHETIC, covered, interval, interval_over, summarise
 from realm_edge.evaluation.sweep import Plan, evaluate
 from realm_edge.evaluation.table import markdown
-from realm_edge.evaluation.tasks import shifted, split_features, tasks, with_labels
+from realm_edge.evaluation.tasks import labelled, shifted, tasks, with_labels
 from realm_edge.progress import Silent
 from realm_edge.readers.choices import Choices
-from realm_edge.settings import PRESETS, Settings
+from realm_edge.settings import PRESETS, Settings, SplitSettings
 from realm_edge.sources import Recordings
 from realm_edge.training.material import gather
 from tests.feature_file import feature_file
@@ -44,6 +46,7 @@ PRETRAINING = {
     "student": {"pretrain", "distil"}, "student_half": {"pretrain", "distil"}, "autoencoded": {"autoencode"}, "supervised": {"supervised"},
     "gru_pretrained": {"supervised"}, "transformer_pretrained": {"supervised"}, "teacher": {"pretrain"}, "teacher_ridge": {"pretrain"},
 }  # fmt: skip
+LABELLED = {"training": 90, "validation": 10}
 PLAN = Plan(SETTINGS, seeds=1, heldout=2, labels=(0.5, 1.0), double=True, command="realm-edge evaluate")
 
 
@@ -195,7 +198,8 @@ def test_paired_differences_and_intervals_by_hand() -> None:
     results = [
         {
             "decoder": name, "session": session, "seed": seed, "labels": 1.0, "synthetic": True, "r2": value, "r2_by_axis": {"x": value},
-            "r": 0.5, "bins": 10, "blocks": [[[1, 0, 1, 1]]], "segments": 1, "r2_with_history": None, "parameters": 5, "macs_per_step": 5,
+            "r": 0.5, "bins": 10, "labelled": LABELLED,
+            "blocks": [[[1, 0, 1, 1]]], "segments": 1, "r2_with_history": None, "parameters": 5, "macs_per_step": 5,
             "training_seconds": 1.0, "pretraining": {}, "steps_to_best": None, "stopped_early": None,
         }
         for name, values in r2.items()
@@ -278,6 +282,7 @@ def test_what_did_not_stop_early_is_named() -> None:
     (arm,) = arms.chosen(("gru",), spikes=False, others=False)
     one = cell(0.5, [0.5, 0.4]) | {
         "decoder": "gru", "session": "a", "seed": 0, "labels": 1.0, "synthetic": False, "r2_by_axis": {"x": 0.5}, "r": 0.5, "bins": 10,
+            "labelled": LABELLED,
         "blocks": [[[1, 0, 1, 1]]], "segments": 1, "r2_with_history": None, "parameters": 5, "macs_per_step": 5, "pretraining": {},
     }  # fmt: skip
     late = summarise([one | {"stopped_early": False}, one | {"seed": 1, "stopped_early": True}], [arm], SETTINGS)
@@ -347,6 +352,10 @@ def test_labels_are_hidden_in_the_training_part_alone_and_the_null_is_turned_by_
     known = np.isfinite(few.targets).all(axis=1)
     assert known[: round(0.25 * session.train_end)].all() and not known[round(0.25 * session.train_end) : session.train_end].any()
     np.testing.assert_array_equal(few.targets[session.train_end :], session.targets[session.train_end :])
+    assert labelled(few) == {
+        "training": int(known[: session.train_end].sum()),
+        "validation": int(np.isfinite(session.targets[session.train_end : session.validation_end]).all(axis=1).sum()),
+    }
     for seed in range(20):
         turned = shifted(session, 0.02, seed).targets
         by = next(k for k in range(session.bins) if np.array_equal(np.roll(session.targets, k, axis=0), turned))
@@ -357,8 +366,11 @@ def test_labels_are_hidden_in_the_training_part_alone_and_the_null_is_turned_by_
 
 def test_features_enter_at_the_decoder(tmp_path: Path) -> None:
     path = feature_file(tmp_path / "grip.nwb")
-    session, bin_s = feature_table.read(path, "power", None, SETTINGS, split_features)
+    split = SETTINGS.model_copy(update={"split": SplitSettings(train=0.68, validation=0.12)})
+    session, bin_s = feature_table.read(path, "power", None, split, partial(split_ends, settings=split))
     assert (session.bins, session.train_end, session.validation_end, session.synthetic) == (700, 476, 560, False)
+    (divided,) = tasks(Recordings((path,), features="power"), split, 1, Silent())
+    assert (divided.decoded.train_end, divided.decoded.validation_end) == (476, 560)  # the settings' parts, not some of its own
     assert bin_s == pytest.approx(0.1) and session.target_names == ("force",) and session.features.shape == (700, 5)
     (task,) = tasks(Recordings((path,), features="power"), SETTINGS, 1, Silent())
     assert task.window == 50 and not task.others
@@ -384,7 +396,7 @@ def test_sessions_of_different_tasks_are_not_averaged(tmp_path: Path) -> None:
 
 def test_recordings_of_features_that_are_too_short(tmp_path: Path) -> None:
     short = feature_file(tmp_path / "short.nwb", rows=200)
-    with pytest.raises(UserError, match=r"short: a part of 2\.4 s is shorter than one training window of 5\.0 s"):
+    with pytest.raises(UserError, match=r"short: a part of 1\.6 s is shorter than one training window of 5\.0 s"):
         tasks(Recordings((short,), features="power"), SETTINGS, 1, Silent())
 
 
