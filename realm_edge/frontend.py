@@ -115,10 +115,10 @@ def _segment_features(frontend: LfpFrontend, lfp: Table, first: int, end: int) -
         if frontend.common_average:
             x -= x[:, frontend.good].mean(axis=1, keepdims=True)
         x[:, ~frontend.good] = 0.0
-        y, pre_state = signal.sosfilt(_sos(frontend.pre), x, axis=0, zi=pre_state)
+        y, pre_state = signal.sosfilt(sos(frontend.pre), x, axis=0, zi=pre_state)
         features[:, :channels] = _by_bin(y, frontend.samples_per_bin).mean(axis=1)
         for i, band in enumerate(frontend.bands):
-            z, band_states[i] = signal.sosfilt(_sos(band), y, axis=0, zi=band_states[i])
+            z, band_states[i] = signal.sosfilt(sos(band), y, axis=0, zi=band_states[i])
             power = _by_bin(np.square(z, out=z), frontend.samples_per_bin).sum(axis=1)
             power, power_states[i] = signal.lfilter([leak], [1.0, leak - 1.0], power, axis=0, zi=power_states[i])
             features[:, (i + 1) * channels : (i + 2) * channels] = np.log2(1.0 + power)
@@ -135,7 +135,7 @@ def spike_threshold(settings: Settings, broadband: NDArray[np.int16]) -> NDArray
     Returns:
         ``(channels,)`` ADC counts: ``-round(threshold_sd * median(|y|) / 0.6745)``, at most -1 (a dead channel has no noise).
     """
-    y = signal.sosfilt(_sos(_highpass(settings)), broadband.astype(np.float64), axis=0)
+    y = signal.sosfilt(sos(_highpass(settings)), broadband.astype(np.float64), axis=0)
     sd = np.median(np.abs(y), axis=0) / _MEDIAN_TO_SD
     return -np.maximum(np.rint(settings.spike.threshold_sd * sd), 1).astype(np.int32)
 
@@ -174,7 +174,7 @@ def spike_counts(frontend: SpikeFrontend, blocks: Iterable[NDArray[np.int16]], s
             if bin_ + start in starts:
                 state, below = at_rest, np.zeros_like(below[-1:])
             samples = block[start * frontend.samples_per_bin : stop * frontend.samples_per_bin].astype(np.float64)
-            y, state = signal.sosfilt(_sos(frontend.highpass), samples, axis=0, zi=state)
+            y, state = signal.sosfilt(sos(frontend.highpass), samples, axis=0, zi=state)
             below = np.concatenate([below[-1:], y < frontend.threshold])
             crossings = below[1:] & ~below[:-1]
             counts.append(_by_bin(crossings, frontend.samples_per_bin).sum(axis=1, dtype=np.float32))
@@ -237,7 +237,7 @@ def _section(b: NDArray[np.float64], a: NDArray[np.float64]) -> NDArray[np.float
     return np.concatenate([b, a[1:]]) / a[0]
 
 
-def _sos(sections: NDArray[np.float64]) -> NDArray[np.float64]:
+def sos(sections: NDArray[np.float64]) -> NDArray[np.float64]:
     """Sections ``b0 b1 b2 a1 a2`` as scipy wants them, ``(n, 6)`` with ``a0 = 1``."""
     return np.insert(np.atleast_2d(sections), 3, 1.0, axis=1)
 

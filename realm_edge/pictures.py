@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",  # text stays text
     "svg.hashsalt": "realm-edge",  # equal plots give equal bytes
+    "text.parse_math": False,  # names come from files: a "$" in one is no formula
     "font.family": "sans-serif",
     "font.size": 9,
     "axes.spines.top": False,

@@ -9,6 +9,7 @@ import shlex
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,11 @@ ORDER = ("data", "train", "export", "quantize", "compile", "simulate", "report")
 SIDE = ("baselines", "verify")  # branch off behind quantize
 PER_TARGET = ("compile", "simulate")
 _BESIDE = (".request.json", ".timing.json")  # what stands beside the records in stages/
+_IN_RUN = (  # names of all that a run's directory may hold
+    *("config.toml", "stages", LOCK, ".*.partial-*", "data", "*.safetensors", "train.partial", "metrics.json", "predictions.npz"),
+    *("tensorboard", "*.onnx", "calibration.json", "golden", "baselines", "firmware", "simulation", "verification.*", "report.*"),
+)
+_IN_STAGES = (*(f"{stage}{end}" for stage in (*ORDER, *SIDE) for end in ("*.json", ".*options", ".options")), ".*.partial-*")
 _NAMES = ("recordings", "behavior_files", "units_files")  # of a request: they hold names of files
 
 
@@ -86,16 +92,20 @@ class RunDir:
         """Remove all that is in a run (``--fresh``) but its lock, which who calls this holds. Nothing happens where there is none.
 
         Raises:
-            UserError: the directory holds files but no run: it is not ours to remove.
+            UserError: the directory holds files but no run, or something that no run writes: it is not ours to remove.
         """
-        if (path / "config.toml").exists() and (path / "stages").is_dir():
-            for entry in [entry for entry in path.iterdir() if entry.name != LOCK]:
-                if entry.is_dir() and not entry.is_symlink():
-                    shutil.rmtree(entry)
-                else:
-                    entry.unlink()
-        else:
+        if not ((path / "config.toml").exists() and (path / "stages").is_dir()):
             require_free(path)
+            return
+        for entry in sorted((*path.iterdir(), *(path / "stages").iterdir())):
+            if not any(fnmatch(entry.name, name) for name in (_IN_STAGES if entry.parent != path else _IN_RUN)):
+                where = entry.relative_to(path)
+                raise UserError(f"{path}: --fresh would remove '{where}', which no run writes: move it away, or choose another --out")
+        for entry in [entry for entry in path.iterdir() if entry.name != LOCK]:
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry)
+            else:
+                entry.unlink()
 
     def file(self, *parts: str) -> Path:
         """Path of a file of this run."""

@@ -43,7 +43,7 @@ class Kalman:
             for at in range(first, stop):
                 state = self.transition @ state + driven[at]
                 states[at] = state
-        return (states * series.target_std.numpy() + series.target_mean.numpy()).astype(np.float32)
+        return series.statistics.in_units(states)
 
 
 def fit(series: Series) -> Kalman:

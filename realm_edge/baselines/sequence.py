@@ -51,7 +51,7 @@ class SequenceDecoder(nn.Module, ABC):
                 parts.append(out)
             return torch.cat(parts, dim=1)
 
-        return (over_segments(run, series.inputs, series.starts) * series.target_std + series.target_mean).numpy()
+        return series.statistics.in_units(over_segments(run, series.inputs, series.starts).numpy())
 
 
 def train(

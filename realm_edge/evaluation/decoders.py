@@ -77,7 +77,7 @@ def _wiener(bench: Bench) -> Outcome:
     inputs = series.inputs.numpy()
     fitted = wiener.fit(inputs, series.targets.numpy(), series.train_end, series.starts)
     seconds = time.monotonic() - start
-    predicted = wiener.predict(fitted, inputs, series.starts) * series.target_std.numpy() + series.target_mean.numpy()
+    predicted = series.statistics.in_units(wiener.predict(fitted, inputs, series.starts))
     return Outcome(predicted, fitted.parameters, fitted.weights.size, seconds)
 
 

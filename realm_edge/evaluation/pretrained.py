@@ -106,7 +106,7 @@ def tuned_teacher(bench: Bench) -> Outcome:
         module = ReadOut(teacher, series.targets.shape[1])
     history = supervise(module, ReadOut.forward, settings.finetune, [series], bench.window, phase, Silent())
     out = bidirectional.over_session(module, series.inputs, series.starts, WARM_UP_WINDOWS * bench.window)
-    predicted = (out * series.target_std + series.target_mean).numpy()
+    predicted = series.statistics.in_units(out.numpy())
     before = {"pretrain": facts(taught, settings.pretrain)}
     return Outcome(predicted, cost.parameters(module), cost.macs_per_step(module), history.seconds, before, history)
 
@@ -125,7 +125,7 @@ def ridge_on_teacher(bench: Bench) -> Outcome:
     train_part = seen[: series.train_end]
     seen = ((seen - train_part.mean(axis=0)) / np.maximum(train_part.std(axis=0), 1e-6)).astype(np.float32)
     fitted = wiener.fit_windows(seen, series.targets.numpy(), series.train_end, range(RIDGE_FRAMES + 1), series.starts)
-    predicted = wiener.predict(fitted, seen, series.starts) * series.target_std.numpy() + series.target_mean.numpy()
+    predicted = series.statistics.in_units(wiener.predict(fitted, seen, series.starts))
     seconds = time.monotonic() - start
     del teacher.predictor, teacher.mask_token  # only pretraining needs them
     before = {"pretrain": facts(taught, bench.settings.pretrain)}

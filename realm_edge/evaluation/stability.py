@@ -159,7 +159,7 @@ def _decoded(settings: Settings, sessions: tuple[Session, ...], kind: str, zscor
         hidden = _hidden(student, z, session.starts)
         answers = {
             ("student", False): student.decoded(student.head(hidden)).detach().numpy(),
-            ("Wiener", False): wiener.predict(filtered, z.numpy(), session.starts) * day.target_std.numpy() + day.target_mean.numpy(),
+            ("Wiener", False): day.statistics.in_units(wiener.predict(filtered, z.numpy(), session.starts)),
         }
         if at > BEFORE:
             bins = min(round(REFIT_S / (settings.bin_ms / 1000)), session.train_end)

@@ -8,7 +8,7 @@ from scipy import signal
 
 from realm_edge.broadband import Broadband
 from realm_edge.evaluation.tasks import Chain
-from realm_edge.frontend import LfpFrontend, design, segments_z
+from realm_edge.frontend import LfpFrontend, design, segments_z, sos
 from realm_edge.preparation import prepare
 from realm_edge.recording import Recording
 from realm_edge.segments import Starts, bounds
@@ -40,10 +40,10 @@ def _segment_features(frontend: LfpFrontend, lfp: NDArray[np.int16]) -> NDArray[
     common = lfp[:, frontend.good].mean(axis=1) if frontend.common_average else 0.0
     features = np.zeros((bins, 1 + len(frontend.bands), channels), np.float32)
     for channel in np.flatnonzero(frontend.good):  # one at a time: the float64 copies stay small
-        y = signal.sosfiltfilt(_sos(frontend.pre), lfp[:, channel] - common, padlen=_padding(2 * len(frontend.pre) + 1, len(lfp)))
+        y = signal.sosfiltfilt(sos(frontend.pre), lfp[:, channel] - common, padlen=_padding(2 * len(frontend.pre) + 1, len(lfp)))
         features[:, 0, channel] = y.reshape(bins, -1).mean(axis=1)
         for kind, band in enumerate(frontend.bands, 1):
-            power = np.square(signal.sosfiltfilt(_sos(band), y, padlen=_padding(3, len(lfp)))).reshape(bins, -1).sum(axis=1)
+            power = np.square(signal.sosfiltfilt(sos(band), y, padlen=_padding(3, len(lfp)))).reshape(bins, -1).sum(axis=1)
             leak = 1 / frontend.power_bins
             power = signal.filtfilt([leak], [1.0, leak - 1.0], power, padtype="even", padlen=_padding(2, bins))  # odd makes power negative
             features[:, kind, channel] = np.log2(1.0 + power)
@@ -53,10 +53,6 @@ def _segment_features(frontend: LfpFrontend, lfp: NDArray[np.int16]) -> NDArray[
 def _padding(taps: int, length: int) -> int | None:
     """Samples that scipy mirrors at either end: its default of three times the taps, unless the segment is too short for that."""
     return None if length > 3 * taps else length - 1
-
-
-def _sos(sections: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.insert(np.atleast_2d(sections), 3, 1.0, axis=1)
 
 
 def _prepare(recording: Recording, settings: Settings, heldout: bool, broadband: Broadband | None) -> Session:

@@ -26,6 +26,10 @@ class Statistics(NamedTuple):
     target_mean: NDArray[np.float32]  # (dims,)
     target_std: NDArray[np.float32]  # (dims,)
 
+    def in_units(self, decoded: NDArray[np.floating]) -> NDArray[np.float32]:
+        """What was decoded as z-scores, (bins, dims), in units of the behaviour."""
+        return (decoded * self.target_std + self.target_mean).astype(np.float32)
+
 
 @dataclass(frozen=True)
 class Series:

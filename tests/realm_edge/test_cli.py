@@ -65,7 +65,7 @@ class _Stages:
             self.arguments[stage] = arguments
             if stage == self.interrupt_at:
                 raise KeyboardInterrupt
-            output = run.file("out", stage)
+            output = run.file("simulation", stage)
             write_text(output, stage)
             summary = {"made": stage} if verb != "simulate" else self._simulation()
             run.complete(stage, [output], summary)
@@ -96,7 +96,7 @@ def test_run_performs_every_stage_once_and_resumes(stages: _Stages) -> None:
 
 def test_run_redoes_what_depends_on_a_changed_file(stages: _Stages) -> None:
     _invoke("run")
-    Path("runs/demo/out/quantize").write_text("tampered")
+    Path("runs/demo/simulation/quantize").write_text("tampered")
     stages.calls.clear()
     assert _invoke("run").exit_code == 0
     assert stages.calls == ["quantize"]  # it gives the same bytes again, so what was made from them still holds

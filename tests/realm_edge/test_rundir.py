@@ -26,7 +26,7 @@ def run(tmp_path: Path) -> RunDir:
 
 
 def _perform(run: RunDir, stage: str, content: str = "made") -> None:
-    output = run.file("out", f"{stage}.txt")
+    output = run.file("simulation", f"{stage}.txt")
     write_text(output, f"{stage} {content}")
     run.complete(stage, [output], {"said": content})
 
@@ -73,11 +73,11 @@ def test_an_equal_rerun_changes_nothing(run: RunDir) -> None:
 
 
 def test_changed_and_removed_outputs_are_seen(run: RunDir) -> None:
-    write_text(run.file("out", "export.txt"), "other bytes")
-    with pytest.raises(UserError, match=r"'export' is stale \(out/export.txt was changed since\)"):
+    write_text(run.file("simulation", "export.txt"), "other bytes")
+    with pytest.raises(UserError, match=r"'export' is stale \(simulation/export.txt was changed since\)"):
         run.require("quantize")
-    run.file("out", "data.txt").unlink()
-    with pytest.raises(UserError, match=r"'data' is stale \(out/data.txt was removed since\)"):
+    run.file("simulation", "data.txt").unlink()
+    with pytest.raises(UserError, match=r"'data' is stale \(simulation/data.txt was removed since\)"):
         run.require("quantize")
 
 
@@ -230,7 +230,7 @@ def test_a_report_that_shows_a_verification_is_made_from_it(run: RunDir) -> None
     assert run.is_complete("report")
     _perform(run, "verify", "differently")
     assert not run.is_complete("report")
-    run.file("out", "verify.txt").unlink()
+    run.file("simulation", "verify.txt").unlink()
     assert report_request(run, ["cortex-m4"]) == {"targets": ["cortex-m4"]}
 
 
@@ -272,3 +272,22 @@ def test_a_file_in_the_place_of_the_records_names_itself(tmp_path):
     for opens in (RunDir.open, lambda path: RunDir.create(path, Settings())):
         with pytest.raises(UserError, match="stages: a file, where a run keeps the records of its stages: move it away"):
             opens(tmp_path)
+
+
+@pytest.mark.parametrize("stranger", ["notes.txt", "figures", "stages/mine.csv", "stages/of_a_play.json"])
+def test_fresh_removes_nothing_that_no_run_writes(run: RunDir, stranger: str) -> None:
+    """Another project's folder may hold config.toml and stages/ as well."""
+    (run.path / stranger).mkdir() if stranger == "figures" else (run.path / stranger).write_text("mine")
+    before = sorted(run.path.rglob("*"))
+    with pytest.raises(UserError, match=f"--fresh would remove '{stranger}', which no run writes: move it away"):
+        RunDir.erase(run.path)
+    assert sorted(run.path.rglob("*")) == before
+
+
+def test_fresh_removes_all_that_a_run_writes(run: RunDir) -> None:
+    for name in ("teacher.safetensors", "decoder.int8.onnx", "report.html", "verification.png", ".report.html.partial-1"):
+        (run.path / name).write_text("x")
+    for name in ("compile.cortex-m4.json", "data.request.json", "simulate.rv32imc.options", "train.timing.json", "data.options"):
+        (run.path / "stages" / name).write_text("{}")
+    RunDir.erase(run.path)
+    assert not list(run.path.iterdir())

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from realm_edge import wiener
 from realm_edge.app.rundir import RunDir
 from realm_edge.app.stages.data import load_sessions
+from realm_edge.baselines.cost import parameters
 from realm_edge.checkpoint import save_student, save_teacher
 from realm_edge.files import write_bytes, write_json
 from realm_edge.metrics import score_test_part
@@ -154,7 +155,7 @@ def _lfp_student(trainer: _Trainer, material: Material) -> tuple[dict[str, _Deco
     tuned = finetune(student, settings.finetune, [material.decoded], window, trainer.phase("finetune"), trainer.progress)
     if trainer.writes:
         save_student(trainer.run.file("student.safetensors"), student, trainer.made_from)
-    facts = {"parameters": _parameters(teacher), "pretrain": pretrained.as_json()}
+    facts = {"parameters": parameters(teacher), "pretrain": pretrained.as_json()}
     return {"lfp_student": _decoder(student, material, {"distil": distilled, "finetune": tuned})}, facts, pretrained
 
 
@@ -177,7 +178,7 @@ def _spike_student(trainer: _Trainer, material: Material) -> _Decoder:
 
 def _decoder(student: Student, material: Material, histories: Mapping[str, History]) -> _Decoder:
     facts = {
-        "parameters": _parameters(student),
+        "parameters": parameters(student),
         "epochs": sum(history.epochs for history in histories.values()),
         "phases": {name: history.as_json() for name, history in histories.items()},
     }
@@ -191,13 +192,9 @@ def _wiener(trainer: _Trainer, material: Material, session: Session, name: str) 
     inputs, targets = series.inputs.numpy(), series.targets.numpy()
     fitted = wiener.fit(inputs, targets, series.train_end, session.starts)
     trainer.progress.say(f"  {name}: ridge with {fitted.lags} lags")
-    predicted = wiener.predict(fitted, inputs, session.starts) * series.target_std.numpy() + series.target_mean.numpy()
+    predicted = series.statistics.in_units(wiener.predict(fitted, inputs, session.starts))
     facts = {"parameters": fitted.parameters, "lags": fitted.lags, "alpha": fitted.alpha}
     return _Decoder(predicted, facts, {"fit": [time.monotonic() - start]})
-
-
-def _parameters(module: torch.nn.Module) -> int:
-    return sum(parameter.numel() for parameter in module.parameters())
 
 
 def _write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
