@@ -8,17 +8,19 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from realm_edge.files import read_json
+from realm_edge.documents import read_document
 
 SHOWN = 8  # rows a stream
 WIDE = 120  # columns, where no terminal tells
 _COLUMNS = ("tensor", "format", "scale", "observer", "at the rail, %", "SQNR, dB", "NRMSE alone, %")
 
+CALIBRATION = "realm-edge calibration/1"  # calibration.json
+
 
 def show(summary: dict[str, Any], calibration: Path) -> None:
     """Print each stream's scores and bytes, and the tensors whose format costs most, those at ``calibration``."""
     console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDE)
-    for name, stream in read_json(calibration).items():
+    for name, stream in read_document(calibration, CALIBRATION, "run 'realm-edge quantize'")["streams"].items():
         scores, size = summary[name], stream["sizes"]["decoder"]["bytes"]
         r2, parts = scores["r2"], f"front end {_percent(scores['nrmse_frontend'])} %, decoder {_percent(scores['nrmse_decoder'])} %"
         against = f"NRMSE {_percent(scores['nrmse_int8_float'])} % ({parts})"

@@ -11,16 +11,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from realm_edge import settings as settings_module
 from realm_edge.app.lock import LOCK
+from realm_edge.documents import header
 from realm_edge.errors import UserError
 from realm_edge.files import PARTIAL, read_json, remove_leftovers, sha256_file, sha256_json, write_json
 from realm_edge.seal import is_intact, sealed
 from realm_edge.settings import Settings
+from realm_edge.versions import differing
 
 ORDER = ("data", "train", "export", "quantize", "compile", "simulate", "report")
 SIDE = ("baselines", "verify")  # branch off behind quantize
@@ -34,15 +36,34 @@ _IN_STAGES = (*(f"{stage}{end}" for stage in (*ORDER, *SIDE) for end in ("*.json
 _NAMES = ("recordings", "behavior_files", "units_files")  # of a request: they hold names of files
 
 
-class _Record(BaseModel):
+# Packages whose version decides what a stage writes, this one aside.
+MAKERS = {
+    "data": ("numpy", "scipy"),
+    "train": ("numpy", "torch", "mamba-ssm"),
+    "export": ("torch", "onnx", "onnxruntime"),
+    "quantize": ("numpy", "onnx", "onnxruntime"),
+    "compile": ("onnx", "apache-tvm", "ziglang"),
+    "simulate": ("numpy", "ziglang"),
+    "report": ("matplotlib", "jinja2"),
+    "baselines": ("numpy", "torch", "onnx", "onnxruntime", "apache-tvm", "ziglang"),
+    "verify": ("numpy", "onnxruntime"),
+}
+
+
+class StageRecord(BaseModel):
     """``stages/<stage>.json``."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    format: Literal["realm-edge stage/2"]  # 1 had neither this nor made_by
+    made_by: dict[str, str]  # version by package
     summary: dict[str, Any]
     outputs: dict[str, str]  # path relative to the run: SHA-256 of the file
     made_from: dict[str, str]  # "settings", "request" and the upstream stages: SHA-256
-    digest: str = ""  # of the rest; earlier versions had none
+    digest: str  # of the rest, see realm_edge.seal
+
+
+FORMAT = "realm-edge stage/2"
 
 
 @dataclass(frozen=True)
@@ -178,7 +199,8 @@ class RunDir:
         """
         made_from = {key: self._origin(stage, key) for key in self._origins(stage)}
         hashes = {path.relative_to(self.path).as_posix(): sha256_file(path) for path in outputs}
-        write_json(self._record_file(stage), sealed({"summary": summary, "outputs": hashes, "made_from": made_from}))
+        content = {"summary": summary, "outputs": hashes, "made_from": made_from}
+        write_json(self._record_file(stage), sealed(header(FORMAT, MAKERS[stage.partition(".")[0]]) | content))
 
     def note_seconds(self, stage: str, seconds: Mapping[str, Any]) -> None:
         """Keep the wall time that ``stage`` took, JSON-able, where no digest covers it."""
@@ -191,6 +213,14 @@ class RunDir:
             UserError: the stage is missing, or its record was changed.
         """
         return self._record(stage).summary
+
+    def made_by(self, stage: str) -> dict[str, str]:
+        """Versions of the packages that made a stage.
+
+        Raises:
+            UserError: the stage is missing, or its record was changed.
+        """
+        return self._record(stage).made_by
 
     def digest(self, stage: str) -> str:
         """SHA-256 of a completed stage's record, as hex.
@@ -214,9 +244,13 @@ class RunDir:
         """Why ``stage`` cannot be used, in words that follow 'is', or None: "missing", or "stale" and what changed."""
         if not self._record_file(stage).exists():
             return "missing"
+        if self._is_of_earlier_version(stage):
+            return f"stale (its record stages/{stage}.json is of an earlier version of realm-edge)"
         record = self._read(stage)
         if record is None:
             return f"stale (its record stages/{stage}.json was changed since)"
+        if changed := differing(record.made_by):
+            return f"stale (it was made with {changed})"
         if set(record.made_from) != set(self._origins(stage)):
             return "stale (it was made from other stages)"
         for key, digest in record.made_from.items():
@@ -259,7 +293,7 @@ class RunDir:
             return self.settings.digest()
         return sha256_json(self.requested(stage)) if key == "request" else self.digest(key)
 
-    def _record(self, stage: str) -> _Record:
+    def _record(self, stage: str) -> StageRecord:
         path = self._record_file(stage)
         if not path.exists():
             raise UserError(f"{self.path}: stage '{stage}' is missing: run '{command(stage, self.path)}'")
@@ -268,15 +302,19 @@ class RunDir:
             raise UserError(f"{path}: changed since it was written: run '{command(stage, self.path)}'")
         return record
 
-    def _read(self, stage: str) -> _Record | None:
+    def _read(self, stage: str) -> StageRecord | None:
         """The record, which is there; None where it is not as it was written."""
         path = self._record_file(stage)
         content = read_json(path)
         try:
-            record = _Record.model_validate(content)
+            record = StageRecord.model_validate(content)
         except ValidationError as error:
             raise UserError(f"{path}: not a stage record: remove it and run '{command(stage, self.path)}'") from error
         return record if is_intact(content) else None
+
+    def _is_of_earlier_version(self, stage: str) -> bool:
+        content = read_json(self._record_file(stage))
+        return isinstance(content, dict) and "summary" in content and "format" not in content
 
     def _record_file(self, stage: str) -> Path:
         return self.path / "stages" / f"{stage}.json"

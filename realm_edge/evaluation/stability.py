@@ -21,12 +21,13 @@ from torch import Tensor
 
 from realm_edge import synthetic, wiener
 from realm_edge.baselines import scratch
+from realm_edge.documents import write_document
 from realm_edge.errors import UserError
 from realm_edge.evaluation import stability_output
 from realm_edge.evaluation.estimate import Part, Parts
 from realm_edge.evaluation.sweep import Plan
 from realm_edge.evaluation.workers import Result, results
-from realm_edge.files import write_bytes, write_json, write_text
+from realm_edge.files import write_bytes, write_text
 from realm_edge.frontend import segments_z
 from realm_edge.metrics import accuracy
 from realm_edge.models.by_segment import over_segments
@@ -128,7 +129,7 @@ def run(plan: Plan, out: Path, progress: Progress) -> dict[str, Any]:
     rows = [row | {"array": one["seed"]} for one in results(arrays, plan.workers, progress) for row in one["rows"]]
     summary = {"study": NAME, "command": plan.command, "settings": arrays[0].settings.digest(), "synthetic": True}
     summary |= stability_output.summarise(rows, REFIT_S, ZSCORE_BINS * plan.settings.bin_ms / 1000)
-    write_json(out / "study.json", summary)
+    write_document(out / "study.json", "realm-edge stability study/1", summary, ("numpy", "torch"))
     write_text(out / "study.md", stability_output.markdown(summary))
     for kind, drawn in stability_output.plot(summary).items():
         write_bytes(out / f"study.{kind}", drawn)

@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from realm_edge.documents import write_document
 from realm_edge.errors import UserError
 from realm_edge.evaluation.bench import OF_TRAINING
 from realm_edge.evaluation.cells import Cell, Conditions
@@ -18,7 +19,7 @@ from realm_edge.evaluation.summary import SEGMENTED, SYNTHETIC, covered, interva
 from realm_edge.evaluation.sweep import Plan
 from realm_edge.evaluation.tasks import CAUSAL, Task, tasks
 from realm_edge.evaluation.workers import Result, results
-from realm_edge.files import sha256_json, write_bytes, write_json, write_text
+from realm_edge.files import sha256_json, write_bytes, write_text
 from realm_edge.progress import Progress
 from realm_edge.settings import Settings, changed
 
@@ -64,7 +65,7 @@ def run(name: str, plan: Plan, out: Path, progress: Progress) -> dict[str, Any]:
     found = [[result for (here, _), result in zip(cells, computed, strict=True) if here == at] for at in range(len(variants))]
     summary = {"study": name, "command": plan.command, "settings": plan.settings.digest()}
     summary |= _summarise(study, variants, settings, arms, found)
-    write_json(out / "study.json", summary)
+    write_document(out / "study.json", "realm-edge study/1", summary, ("numpy", "torch"))
     write_text(out / "study.md", markdown(summary))
     for kind, drawn in plot(summary).items():
         write_bytes(out / f"study.{kind}", drawn)

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from realm_edge.documents import write_document
 from realm_edge.errors import UserError
 from realm_edge.evaluation.cells import Cell, Conditions
 from realm_edge.evaluation.decoders import chosen, decoders
@@ -11,7 +12,7 @@ from realm_edge.evaluation.summary import summarise
 from realm_edge.evaluation.table import markdown, plot
 from realm_edge.evaluation.tasks import tasks
 from realm_edge.evaluation.workers import results
-from realm_edge.files import write_bytes, write_json, write_text
+from realm_edge.files import write_bytes, write_text
 from realm_edge.progress import Progress
 from realm_edge.settings import Settings
 from realm_edge.sources import Recordings
@@ -63,7 +64,7 @@ def evaluate(plan: Plan, out: Path, progress: Progress) -> dict[str, Any]:
     cells = [Cell(conditions, task, arm.name, share, seed) for arm in arms for task in todo for share in plan.labels for seed in seeds]
     summary = summarise(results(cells, plan.workers, progress), arms, plan.settings)
     summary = {"command": plan.command, "settings": plan.settings.digest()} | summary
-    write_json(out / "evaluation.json", summary)
+    write_document(out / "evaluation.json", "realm-edge evaluation/1", summary, ("numpy", "torch"))
     write_text(out / "evaluation.md", markdown(summary))
     for kind, drawn in plot(summary).items():
         write_bytes(out / f"evaluation.{kind}", drawn)

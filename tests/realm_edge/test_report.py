@@ -20,16 +20,19 @@ from firmware_sim.simulate import KernelRow, RegionStep, StreamResult, Visits
 from firmware_sim.stream_report import stream_report
 from firmware_sim.targets import get_target
 from firmware_sim.timing import Cycles
+from quantization.output import CALIBRATION
 from quantization.tensor_table import Row
 from realm_edge.app.report import plots
 from realm_edge.app.report.facts import _quantization, gather
-from realm_edge.app.rundir import RunDir
+from realm_edge.app.rundir import MAKERS, RunDir
 from realm_edge.app.stages.report import format_number
 from realm_edge.app.stages.report import run as write_report
+from realm_edge.documents import write_document
 from realm_edge.errors import UserError
 from realm_edge.files import write_bytes, write_json
 from realm_edge.progress import Silent
 from realm_edge.settings import Settings
+from realm_edge.versions import versions_of
 
 TARGETS = ("cortex-m4", "rv32imc")
 BINS, WARM_UP, DIMS = 300, 5, 2
@@ -60,6 +63,9 @@ def reported(tmp_path_factory: pytest.TempPathFactory) -> RunDir:
     return run
 
 
+BESIDE = {"matplotlib", "jinja2"}  # of the report's own packages
+
+
 def _made_up_run(path: Path, mismatch: Mismatch | None = None, recordings: tuple[tuple[str, str], ...] = ()) -> RunDir:
     run = RunDir.create(path, Settings())
     if recordings:
@@ -86,7 +92,7 @@ def _made_up_run(path: Path, mismatch: Mismatch | None = None, recordings: tuple
         }
         for name, r2 in R2.items()
     }
-    write_json(run.file("calibration.json"), {name: _calibration() for name in R2})
+    write_document(run.file("calibration.json"), CALIBRATION, {"streams": {name: _calibration() for name in R2}})
     for k, (stream, decoder) in enumerate((("lfp", "decoder"), ("spike", "spike_decoder"))):
         stored = np.rint((np.nan_to_num(true) + 0.3 * np.sin(np.arange(BINS) / 7 + k)[:, None] - OFFSET) / SCALE).astype(np.int16)
         decoded = np.concatenate([np.full((WARM_UP, DIMS), 9999, np.int16), stored])
@@ -357,8 +363,19 @@ def test_intermediate_tensors_are_listed_by_bytes(reported: RunDir) -> None:
 def test_a_calibration_of_an_earlier_version_names_the_remedy(tmp_path: Path) -> None:
     run = _made_up_run(tmp_path / "early")
     write_json(run.file("calibration.json"), {"lfp": {"tensors": {}, "states": []}})
-    with pytest.raises(UserError, match=r"calibration\.json.*realm-edge quantize"):
+    with pytest.raises(
+        UserError, match=r"calibration\.json: it is of an earlier version, not 'realm-edge calibration/1': run 'realm"
+    ):
         _quantization(run)
+    write_document(run.file("calibration.json"), "realm-edge calibration/9", {"streams": {}})
+    with pytest.raises(UserError, match=r"it is of format 'realm-edge calibration/9', not 'realm-edge calibration/1'"):
+        _quantization(run)
+
+
+def test_the_versions_that_are_shown_are_those_that_made_the_stages(reported: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
+    facts = json.loads(reported.file("report.json").read_text())
+    assert facts["provenance"]["versions"] == versions_of(sorted({name for names in MAKERS.values() for name in names} - BESIDE))
+    assert facts["format"] == "realm-edge report/2" and facts["made_by"] == versions_of()
 
 
 def test_what_does_not_fit_is_said_and_has_no_power(reported: RunDir) -> None:

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from realm_edge import versions
 from realm_edge.app.rundir import RunDir
 from realm_edge.app.workflow import report_request
 from realm_edge.errors import UserError
-from realm_edge.files import replacing, write_json, write_text
+from realm_edge.files import read_json, replacing, write_json, write_text
+from realm_edge.seal import sealed
 from realm_edge.settings import Settings
 
 
@@ -102,7 +104,7 @@ def test_broken_records_name_file_and_remedy(run: RunDir) -> None:
     record.write_text("{")
     with pytest.raises(UserError, match=r"train\.json: not readable as JSON"):
         run.require("train")
-    write_json(record, {"summary": {}})
+    write_json(record, {"format": "realm-edge stage/2", "summary": {}})
     with pytest.raises(UserError, match=r"train\.json: not a stage record: remove it and run 'realm-edge train"):
         run.require("train")
     run.file("stages", "report.request.json").write_text("[]")
@@ -291,3 +293,24 @@ def test_fresh_removes_all_that_a_run_writes(run: RunDir) -> None:
         (run.path / "stages" / name).write_text("{}")
     RunDir.erase(run.path)
     assert not list(run.path.iterdir())
+
+
+def test_what_another_version_made_is_stale_and_says_which(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever package made it, of those that decide the stage; another stage's packages are not its own."""
+    here = versions._version
+    monkeypatch.setattr(versions, "_version", lambda name: "9.9" if name == "torch" else here(name))
+    assert run.fault("train") == f"stale (it was made with torch {here('torch')}, and 9.9 is here)"
+    assert run.fault("data") is None
+    _perform(run, "train")
+    assert run.fault("train") is None and run.made_by("train")["torch"] == "9.9"
+    monkeypatch.setattr(versions, "_version", lambda name: "" if name == "scipy" else here(name))
+    assert run.fault("data") == f"stale (it was made with scipy {here('scipy')}, and it is not installed here)"
+    monkeypatch.setattr(versions, "_version", lambda name: "0.2" if name == "realm-edge" else here(name))
+    assert str(run.fault("data")).startswith("stale (it was made with realm-edge ")
+
+
+def test_a_record_of_an_earlier_version_is_named(run: RunDir) -> None:
+    record = run.file("stages", "data.json")
+    content = {key: value for key, value in read_json(record).items() if key not in ("format", "made_by", "digest")}
+    write_json(record, sealed(content))
+    assert run.fault("data") == "stale (its record stages/data.json is of an earlier version of realm-edge)"

@@ -6,8 +6,8 @@ import pytest
 
 from realm_edge.app.rundir import RunDir
 from realm_edge.app.stages import data as stage
+from realm_edge.documents import read_document
 from realm_edge.errors import UserError
-from realm_edge.files import read_json
 from realm_edge.frontend import design, lfp_features, running_z
 from realm_edge.preparation import prepare
 from realm_edge.progress import Silent
@@ -234,7 +234,8 @@ def test_stage_on_synthetic_recordings(tmp_path):
 def test_stage_on_files(tmp_path):
     run = RunDir.create(tmp_path / "run", SETTINGS)
     summary = stage.run(run, Silent(), recordings(write(tmp_path / "monday.npz"), write(tmp_path / "tuesday.npz")))
-    assert read_json(run.file("data", "index.json")) == {"sessions": ["monday.npz", "tuesday.npz"], "heldout": "tuesday"}
+    index = read_document(run.file("data", "index.json"), "realm-edge sessions/1", "")
+    assert index == {"sessions": ["monday.npz", "tuesday.npz"], "heldout": "tuesday"}
     assert not summary["synthetic"] and [each["heldout"] for each in summary["sessions"]] == [False, True]
     summary = stage.run(run, Silent(), recordings(tmp_path / "monday.npz"))
     assert summary["single_recording"] and [session.heldout for session in stage.load_sessions(run)] == [True]

@@ -1,17 +1,14 @@
 """Everything the report states, gathered from the finished stages of a run; it becomes ``report.json``."""
 
-import platform
 import shlex
 from collections.abc import Sequence
-from importlib.metadata import version
 from typing import Any
 
+from quantization.output import CALIBRATION
 from realm_edge.app.rundir import PER_TARGET, RunDir
-from realm_edge.errors import UserError
-from realm_edge.files import read_json
+from realm_edge.documents import read_document
 from realm_edge.sources import options_of
 
-PACKAGES = ("numpy", "torch", "onnx", "onnxruntime", "apache-tvm", "ziglang")  # their versions can change results
 MAC_RULE = "linear weights + convolution taps + 3 x heads x headdim x d_state per block; nothing else counts"
 
 Facts = dict[str, Any]
@@ -47,9 +44,8 @@ def gather(run: RunDir, targets: Sequence[str]) -> Facts:
 def _quantization(run: RunDir) -> Facts:
     """By stream: bytes by tensor, and the rows of the tensor table, those that cost most first."""
     chosen = {}
-    for name, stream in read_json(run.file("calibration.json")).items():
-        if "compared_bins" not in stream:
-            raise UserError(f"{run.file('calibration.json')}: of an earlier version: run 'realm-edge quantize --out {run.path}'")
+    calibration = read_document(run.file("calibration.json"), CALIBRATION, f"run 'realm-edge quantize --out {run.path}'")
+    for name, stream in calibration["streams"].items():
         rows = sorted(stream["tensors"], key=lambda row: -row["nrmse_alone"])
         chosen[name] = {"tensors": rows, "sizes": stream["sizes"], "compared_bins": stream["compared_bins"]}
     return chosen
@@ -116,7 +112,7 @@ def _provenance(run: RunDir, targets: Sequence[str]) -> Facts:
         "settings_sha256": run.settings.digest(),
         "settings_toml": run.file("config.toml").read_text(encoding="utf-8"),
         "stages": [{"stage": stage, "command": _command(run, stage, asked), "sha256": run.digest(stage)} for stage in stages],
-        "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
+        "versions": {name: number for stage in stages for name, number in run.made_by(stage).items()},
     }
 
 

@@ -9,10 +9,10 @@ from typing import Any
 
 from realm_edge import feature_bins, synthetic
 from realm_edge import session as session_module
-from realm_edge.app.rundir import RunDir
+from realm_edge.app.rundir import MAKERS, RunDir
 from realm_edge.cutting import split
+from realm_edge.documents import read_document, write_document
 from realm_edge.errors import UserError
-from realm_edge.files import read_json, write_json
 from realm_edge.preparation import prepare
 from realm_edge.prepared import feature_session, prepared
 from realm_edge.progress import Progress
@@ -53,6 +53,7 @@ _SAID = {
     "left_out": "left out of the file: ",
 }
 _FILES = ("file", "behavior_file", "units_file")  # of a session's provenance
+INDEX = "realm-edge sessions/1"  # data/index.json
 _WORKERS = 2  # numpy and scipy release the interpreter lock in the long loops; each worker holds one session
 
 
@@ -94,7 +95,7 @@ def run(run: RunDir, progress: Progress, recordings: Recordings) -> dict[str, An
             taken, choices = session.provenance["lfp_series"], session.provenance["lfp_choices"]
             progress.say(f"  {session.name}: LFP from '{taken}', one of {choices}; --lfp takes another")
     index = run.file("data", "index.json")
-    write_json(index, {"sessions": [path.name for path in paths], "heldout": described[-1]["name"]})
+    write_document(index, INDEX, {"sessions": [path.name for path in paths], "heldout": described[-1]["name"]}, MAKERS["data"])
     summary = {"synthetic": not recordings.files, "single_recording": total == 1, "sessions": described}
     run.complete("data", [index, *paths], summary)
     return summary
@@ -108,7 +109,7 @@ def load_sessions(run: RunDir) -> list[Session]:
     """
     index = run.file("data", "index.json")
     try:
-        names = [str(name) for name in read_json(index)["sessions"]]
+        names = [str(name) for name in read_document(index, INDEX, f"run 'realm-edge data --out {run.path}'")["sessions"]]
     except (KeyError, TypeError) as error:
         raise UserError(f"{index}: not an index of sessions: remove it and run 'realm-edge data --out {run.path}'") from error
     return [session_module.load(run.file("data", name)) for name in names]

@@ -3,13 +3,14 @@
 from typing import Any
 
 from export.stepgraph import load_model, save_model
+from quantization.output import CALIBRATION
 from quantization.scores import score
 from quantization.stream import FloatGraphs, check_reference, make_golden, quantise
 from quantization.warnings import warnings
 from realm_edge.app import artefacts
-from realm_edge.app.rundir import RunDir
+from realm_edge.app.rundir import MAKERS, RunDir
 from realm_edge.app.stages.data import load_sessions
-from realm_edge.files import write_json
+from realm_edge.documents import write_document
 from realm_edge.numpy_files import Npz
 from realm_edge.progress import Progress
 
@@ -51,6 +52,6 @@ def run(run: RunDir, progress: Progress) -> dict[str, Any]:
         bytes_of = made.about["sizes"]["decoder"]["bytes"]
         size = {"decoder_int8_bytes": bytes_of["weights"], "decoder_constant_bytes": sum(bytes_of.values()) - bytes_of["states"]}
         summary[stream.name] = {**scores, "reference_ticks_equal": checked, **size, "warnings": found}
-    write_json(run.file("calibration.json"), calibration)
+    write_document(run.file("calibration.json"), CALIBRATION, {"streams": calibration}, MAKERS["quantize"])
     run.complete("quantize", [*outputs, run.file("calibration.json")], summary)
     return summary

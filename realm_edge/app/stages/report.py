@@ -12,7 +12,8 @@ from realm_edge.app.report.traces import load_traces
 from realm_edge.app.report.verification_plot import endurance_svg
 from realm_edge.app.rundir import RunDir
 from realm_edge.app.workflow import report_request
-from realm_edge.files import write_json, write_text
+from realm_edge.documents import write_document
+from realm_edge.files import write_text
 from realm_edge.progress import Progress
 
 
@@ -40,7 +41,7 @@ def run(run: RunDir, progress: Progress, targets: Sequence[str]) -> dict[str, An
         drawn["endurance"] = endurance_svg(facts["verification"])
     page, numbers = run.file("report.html"), run.file("report.json")
     write_text(page, _render(facts, drawn))
-    write_json(numbers, facts)
+    write_document(numbers, "realm-edge report/2", facts)
     progress.say(f"  {page}")
     summary = {"ok": facts["ok"], "verdicts": facts["verdicts"]}
     run.complete("report", [page, numbers], summary)

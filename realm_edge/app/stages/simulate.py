@@ -13,8 +13,8 @@ from firmware_sim.stream_report import stream_report
 from firmware_sim.targets import get_target
 from quantization.golden import Golden
 from realm_edge.app import artefacts
-from realm_edge.app.rundir import RunDir
-from realm_edge.files import write_json
+from realm_edge.app.rundir import MAKERS, RunDir
+from realm_edge.documents import write_document
 from realm_edge.progress import Progress
 from realm_edge.streams import LFP
 
@@ -63,6 +63,6 @@ def run(run: RunDir, progress: Progress, target_name: str, budget_file: Path | N
         "unverified": sorted({name for one in streams.values() for name in one["unverified"]}),
     }
     path = run.file("simulation", f"{target_name}.json")
-    write_json(path, simulation)
+    write_document(path, "realm-edge simulation/1", simulation, MAKERS["simulate"])
     run.complete(f"simulate.{target_name}", [path], simulation)
     return simulation

@@ -14,11 +14,12 @@ from lightning_fabric import Fabric
 from numpy.typing import NDArray
 
 from realm_edge import wiener
-from realm_edge.app.rundir import RunDir
+from realm_edge.app.rundir import MAKERS, RunDir
 from realm_edge.app.stages.data import load_sessions
 from realm_edge.baselines.cost import parameters
 from realm_edge.checkpoint import save_student, save_teacher
-from realm_edge.files import write_bytes, write_json
+from realm_edge.documents import write_document
+from realm_edge.files import write_bytes
 from realm_edge.metrics import score_test_part
 from realm_edge.models.student import Student, decode
 from realm_edge.progress import Progress
@@ -130,7 +131,7 @@ def _train(run: RunDir, progress: Progress, fabric: Fabric, precision: str) -> d
         "decoders": {name: score_test_part(heldout, decoder.predicted, bin_s) | decoder.facts for name, decoder in decoders.items()},
     }
     if trainer.writes:
-        write_json(run.file("metrics.json"), metrics)
+        write_document(run.file("metrics.json"), "realm-edge metrics/1", metrics, MAKERS["train"])
         predicted = {name: decoder.predicted[bins] for name, decoder in decoders.items()}
         _write_arrays(run.file("predictions.npz"), {"bins": bins, "true": heldout.targets[bins], **predicted})
         took = {name: decoder.seconds for name, decoder in decoders.items()}

@@ -9,10 +9,10 @@ from quantization.drive import Int8Chain
 from quantization.recorded import Recorded
 from quantization.verification import Plan, Subject, verify
 from realm_edge.app import artefacts
-from realm_edge.app.rundir import RunDir
+from realm_edge.app.rundir import MAKERS, RunDir
 from realm_edge.app.stages.data import load_sessions
+from realm_edge.documents import write_document
 from realm_edge.errors import UserError
-from realm_edge.files import write_json
 from realm_edge.progress import Progress
 
 
@@ -46,6 +46,6 @@ def run(run: RunDir, progress: Progress, bins: int | None = None, plan: Plan | N
         "bin_ms": run.settings.bin_ms,
         "streams": streams,
     }
-    write_json(run.file("verification.json"), summary)
+    write_document(run.file("verification.json"), "realm-edge verification/1", summary, MAKERS["verify"])
     run.complete("verify", [run.file("verification.json")], summary)
     return summary
