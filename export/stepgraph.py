@@ -17,6 +17,8 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
+from export.metadata import FORMAT, PACKAGES, checked
+from realm_edge.documents import header
 from realm_edge.errors import UserError
 from realm_edge.files import write_bytes
 from realm_edge.segments import Starts
@@ -90,7 +92,7 @@ class GraphBuilder:
             ir_version=IR_VERSION,
             producer_name="realm-edge",
         )
-        properties = {"states": self.states, "io": self.io, **metadata}
+        properties = {**header(FORMAT, PACKAGES), "states": self.states, "io": self.io, **metadata}
         helper.set_model_props(model, {key: json.dumps(value, sort_keys=True) for key, value in properties.items()})
         onnx.checker.check_model(model, full_check=True)
         return model
@@ -128,14 +130,11 @@ def load_model(path: Path) -> onnx.ModelProto:
     try:
         model = onnx.load_model_from_string(path.read_bytes())
         onnx.checker.check_model(model)
-        properties = metadata(model)
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such file") from error
     except Exception as error:  # protobuf, checker and JSON raise unrelated types on damaged files
         raise UserError(f"{path}: not a readable ONNX step graph ({' '.join(str(error).split()):.120}); export it again") from error
-    missing = {"states", "io"} - set(properties)
-    if missing:
-        raise UserError(f"{path}: not a step graph of realm-edge (metadata {', '.join(sorted(missing))} missing); export it again")
+    checked(model, path)
     return model
 
 

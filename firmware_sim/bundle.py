@@ -3,50 +3,13 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
+from pydantic import ValidationError
 
+from firmware_sim.bundle_metadata import FORMAT, BundleMetadata, Stage
 from realm_edge.errors import UserError
 from realm_edge.files import read_json, sha256_file
 
 MANIFEST = "SHA256SUMS"
-
-
-@dataclass(frozen=True)
-class Kernel:
-    """One compiled kernel; ``macs`` are multiply-accumulates a call, as the project counts them; ``constant_bytes`` lie in flash."""
-
-    symbol: str
-    node: str
-    op: str
-    macs: int
-    constant_bytes: int
-
-
-@dataclass(frozen=True)
-class StateTensor:
-    """Where a state lies in the stage's state block."""
-
-    name: str
-    offset: int  # bytes
-    dtype: np.dtype
-    shape: tuple[int, ...]
-
-    @property
-    def nbytes(self) -> int:
-        return self.dtype.itemsize * int(np.prod(self.shape, dtype=np.int64))
-
-
-@dataclass(frozen=True)
-class Stage:
-    """Front end (a step a sample) or decoder (a step a bin)."""
-
-    prefix: str
-    rate_hz: float
-    state_bytes: int
-    scratch_bytes: int
-    weight_bytes: int
-    states: tuple[StateTensor, ...]
-    kernels: tuple[Kernel, ...]
 
 
 @dataclass(frozen=True)
@@ -95,44 +58,19 @@ def load_bundle(path: Path) -> Bundle:
     """Read ``path/metadata.json``.
 
     Raises:
-        UserError: the file is missing, is not JSON, lacks a field, has a state outside its block, two states of one name, or a sample rate
-            that is no multiple of the bin rate.
+        UserError: the file is missing, is not JSON, is of another version, lacks a field, has a state outside its block, two states of one
+            name, or a sample rate that is no multiple of the bin rate.
     """
-    source = path / "metadata.json"
+    source, again = path / "metadata.json", "rerun 'realm-edge compile'"
     values = read_json(source)
+    form = values.get("format", "an earlier version") if isinstance(values, dict) else "another kind"
+    if form != FORMAT:
+        raise UserError(f"{source}: of {form}, not '{FORMAT}': {again}")
     try:
-        frontend = None if values["frontend"] is None else _stage(values["frontend"])
-        bundle = Bundle(
-            path=path,
-            stream=values["stream"],
-            target=values["target"],
-            frontend=frontend,
-            decoder=_stage(values["decoder"]),
-            warm_up_bins=values["reset"]["warm_up_bins"],
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{source}: {type(error).__name__} {error}: not a bundle of this version; rerun 'realm-edge compile'") from error
-    names = [state.name for stage in bundle.stages for state in stage.states]
-    if len(set(names)) != len(names):
-        raise UserError(f"{source}: state '{max(names, key=names.count)}' is listed twice; rerun 'realm-edge compile'")
-    if bundle.frontend and bundle.ticks_per_bin * bundle.decoder.rate_hz != bundle.frontend.rate_hz:
-        raise UserError(
-            f"{source}: {bundle.frontend.rate_hz} samples/s are no multiple of {bundle.decoder.rate_hz} bins/s; rerun 'realm-edge compile'"
-        )
-    return bundle
-
-
-def _stage(values: dict) -> Stage:
-    stage = Stage(
-        prefix=values["prefix"],
-        rate_hz=float(values["rate_hz"]),
-        state_bytes=int(values["state_bytes"]),
-        scratch_bytes=int(values["scratch_bytes"]),
-        weight_bytes=int(values["weight_bytes"]),
-        states=tuple(StateTensor(s["name"], int(s["offset"]), np.dtype(s["dtype"]), tuple(s["shape"])) for s in values["states"]),
-        kernels=tuple(Kernel(k["symbol"], k["node"], k["op"], int(k["macs"]), int(k["constant_bytes"])) for k in values["kernels"]),
-    )
-    for state in stage.states:
-        if state.offset < 0 or state.offset + state.nbytes > stage.state_bytes:
-            raise ValueError(f"state '{state.name}' lies outside the {stage.state_bytes} bytes of {stage.prefix}")
-    return stage
+        found = BundleMetadata.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        message = first["msg"].removeprefix("Value error, ")
+        raise UserError(f"{source}: {f'{where}: ' if where else ''}{message}: {again}") from error
+    return Bundle(path, found.stream, found.target, found.frontend, found.decoder, found.reset.warm_up_bins)

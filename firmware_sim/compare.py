@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from firmware_sim.bundle import Bundle, StateTensor
+from firmware_sim.bundle import Bundle
+from firmware_sim.bundle_metadata import StateTensor
 from firmware_sim.elf import Symbol
 from realm_edge.errors import UserError
 
@@ -99,4 +100,4 @@ def first_mismatch(got: dict[str, NDArray], expected: Expected) -> Mismatch | No
 
 def _tensor(block: NDArray[np.uint8], state: StateTensor) -> NDArray:
     content = np.ascontiguousarray(block[:, state.offset : state.offset + state.nbytes])
-    return content.view(state.dtype.newbyteorder("<")).astype(state.dtype, copy=False).reshape(-1, *state.shape)
+    return content.view(np.dtype(state.dtype).newbyteorder("<")).astype(state.dtype, copy=False).reshape(-1, *state.shape)

@@ -12,12 +12,18 @@ import tvm
 from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import SymbolTableSection
 
+from firmware_sim import bundle_metadata
+from firmware_sim.bundle_metadata import FORMAT, BundleMetadata, Kernel, Reset, Scratch, Stage, StateTensor, Tensor
 from firmware_sim.compiler.driver import DECODER, FRONTEND, check_abi, header, source, weights, weights_header
 from firmware_sim.compiler.graph import read_graph
+from firmware_sim.compiler.kernels.interface import Value
 from firmware_sim.compiler.lower import build_object, tvm_target
 from firmware_sim.compiler.plan import Constant, Plan, make_plan
+from realm_edge import documents
 from realm_edge.errors import UserError
 from realm_edge.files import replacing_directory, sha256_file, write_json, write_text
+
+PACKAGES = ("onnx", "apache-tvm", "ziglang")  # that decide what is in a bundle
 
 
 @dataclass(frozen=True)
@@ -84,15 +90,16 @@ def write_bundle(directory: Path, stream: str, build: str, frontend_onnx: Path |
             for name, content in model.objects.items():
                 (partial / "lib" / name).write_bytes(content)
         _archive(partial / "lib")
-        metadata = {
-            "stream": stream,
-            "target": build,
-            "frontend": _describe(models[FRONTEND]) if frontend_onnx else None,
-            "decoder": _describe(models[DECODER]),
-            "reset": _describe_reset(plans),
-            "made_from": {prefix.removeprefix("realm_"): plan.graph.sha256 for prefix, plan in plans.items()},
-        }
-        write_json(partial / "metadata.json", metadata)
+        metadata = BundleMetadata(
+            **documents.header(FORMAT, PACKAGES),
+            stream=stream,
+            target=build,
+            frontend=_describe(models[FRONTEND]) if frontend_onnx else None,
+            decoder=_describe(models[DECODER]),
+            reset=_describe_reset(plans),
+            made_from={prefix.removeprefix("realm_"): plan.graph.sha256 for prefix, plan in plans.items()},
+        )
+        write_json(partial / "metadata.json", metadata.model_dump(mode="json"))
         files = sorted(p for p in partial.rglob("*") if p.is_file())
         write_text(partial / "SHA256SUMS", "".join(f"{sha256_file(p)}  {p.relative_to(partial).as_posix()}\n" for p in files))
 
@@ -105,44 +112,47 @@ def write_sources(directory: Path, plan: Plan) -> None:
     write_text(directory / "src" / f"{plan.prefix}_weights.c", weights(plan))
 
 
-def describe_states(plan: Plan) -> list[dict[str, Any]]:
+def describe_states(plan: Plan) -> tuple[StateTensor, ...]:
     """Name, byte offset in the state block, dtype and shape of every state."""
-    return [{"name": s.name, "offset": plan.state_offsets[s.name], "dtype": s.dtype, "shape": list(s.shape)} for s in plan.graph.states]
+    return tuple(StateTensor(**_tensor(s), offset=plan.state_offsets[s.name]) for s in plan.graph.states)
 
 
-def _describe_reset(plans: dict[str, Plan]) -> dict[str, Any]:
-    """The calls that start a new segment, and how long what comes after them is start-up."""
+def _tensor(value: Value) -> dict[str, Any]:
+    return {"name": value.name, "dtype": value.dtype, "shape": value.shape}
+
+
+def _describe_reset(plans: dict[str, Plan]) -> Reset:
     decoder = plans[DECODER].graph
     ms = None if decoder.warm_up_bins is None else 1000 * decoder.warm_up_bins / decoder.rate_hz
-    return {"calls": [f"{prefix}_init" for prefix in plans], "warm_up_bins": decoder.warm_up_bins, "warm_up_ms": ms}
+    return Reset(calls=tuple(f"{prefix}_init" for prefix in plans), warm_up_bins=decoder.warm_up_bins, warm_up_ms=ms)
 
 
-def _describe(model: CompiledModel) -> dict[str, Any]:
+def _describe(model: CompiledModel) -> Stage:
     plan = model.plan
-    kernels = [
-        {
-            "symbol": call.symbol,
-            "node": call.node,
-            "op": call.op,
-            "macs": call.kernel.macs,
-            "code_bytes": _function_bytes(model.objects, call.symbol),
-            "constant_bytes": sum({a.place.symbol: a.place.array.nbytes for a in call.arguments if isinstance(a.place, Constant)}.values()),
-        }
+    kernels = tuple(
+        Kernel(
+            symbol=call.symbol,
+            node=call.node,
+            op=call.op,
+            macs=call.kernel.macs,
+            code_bytes=_function_bytes(model.objects, call.symbol),
+            constant_bytes=sum({a.place.symbol: a.place.array.nbytes for a in call.arguments if isinstance(a.place, Constant)}.values()),
+        )
         for call in plan.calls
-    ]
-    return {
-        "prefix": plan.prefix,
-        "rate_hz": plan.graph.rate_hz,
-        "state_bytes": plan.state_bytes,
-        "scratch_bytes": plan.scratch_bytes,
-        "weight_bytes": plan.weight_bytes,
-        "inputs": [{"name": v.name, "dtype": v.dtype, "shape": list(v.shape)} for v in plan.graph.inputs],
-        "outputs": [{"name": v.name, "dtype": v.dtype, "shape": list(v.shape)} for v in plan.graph.outputs],
-        "states": describe_states(plan),
-        "scratch": [{"name": name, "offset": offset, "bytes": nbytes} for name, (offset, nbytes) in plan.scratch.items()],
-        "constants": [{"symbol": c.symbol, "dtype": c.array.dtype.name, "bytes": c.array.nbytes} for c in plan.constants],
-        "kernels": kernels,
-    }
+    )
+    return Stage(
+        prefix=plan.prefix,
+        rate_hz=plan.graph.rate_hz,
+        state_bytes=plan.state_bytes,
+        scratch_bytes=plan.scratch_bytes,
+        weight_bytes=plan.weight_bytes,
+        inputs=tuple(Tensor(**_tensor(value)) for value in plan.graph.inputs),
+        outputs=tuple(Tensor(**_tensor(value)) for value in plan.graph.outputs),
+        states=describe_states(plan),
+        scratch=tuple(Scratch(name=name, offset=offset, bytes=nbytes) for name, (offset, nbytes) in plan.scratch.items()),
+        constants=tuple(bundle_metadata.Constant(symbol=c.symbol, dtype=c.array.dtype.name, bytes=c.array.nbytes) for c in plan.constants),
+        kernels=kernels,
+    )
 
 
 def _function_bytes(objects: dict[str, bytes], symbol: str) -> int:

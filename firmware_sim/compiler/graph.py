@@ -70,12 +70,6 @@ def read_graph(path: Path) -> StepGraph:
     rate_hz = about.get("rate_hz")
     if not isinstance(rate_hz, int | float) or not rate_hz > 0:
         raise UserError(f"{path}: metadata 'rate_hz' is {rate_hz!r}, not a positive number; {_REMEDY}")
-    io = about["io"]
-    if not isinstance(io, dict) or not all(isinstance(entry, dict) for entry in io.values()):
-        raise UserError(f"{path}: metadata 'io' is not an object of objects; {_REMEDY}")
-    warm_up_bins = about.get("warm_up_bins")
-    if warm_up_bins is not None and not (type(warm_up_bins) is int and warm_up_bins >= 0):
-        raise UserError(f"{path}: metadata 'warm_up_bins' is {warm_up_bins!r}, not a number of bins; {_REMEDY}")
     return StepGraph(
         source=path,
         sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
@@ -85,8 +79,8 @@ def read_graph(path: Path) -> StepGraph:
         states=states,
         constants={i.name: _constant(path, i) for i in graph.initializer},
         nodes=tuple(_node(path, n) for n in graph.node),
-        io=io,
-        warm_up_bins=warm_up_bins,
+        io=about["io"],
+        warm_up_bins=about.get("warm_up_bins"),
     )
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from firmware_sim.bundle_metadata import FORMAT
 from firmware_sim.targets import get_target
 from firmware_sim.toolchain import zig_cc
 
@@ -134,7 +135,9 @@ def write_bundle(folder: Path, target_name: str, with_frontend: bool, weight: in
         "inputs": [{"name": "features", "dtype": "int16", "shape": [CHANNELS]}],
         "outputs": [{"name": "output", "dtype": "int16", "shape": [OUTPUTS]}],
         "states": [{"name": "state.block0.h", "offset": 0, "dtype": "int32", "shape": [OUTPUTS]}],
-        "kernels": [{"symbol": "realm_decoder_k00_linear", "node": "head", "op": "QLinear", "macs": MACS, "constant_bytes": MACS}],
+        "kernels": [
+            {"symbol": "realm_decoder_k00_linear", "node": "head", "op": "QLinear", "macs": MACS, "code_bytes": 0, "constant_bytes": MACS}
+        ],
         "rate_hz": 50,
     }
     frontend = None
@@ -155,8 +158,15 @@ def write_bundle(folder: Path, target_name: str, with_frontend: bool, weight: in
                 {"name": "state.phase", "offset": 24, "dtype": "int32", "shape": []},
             ],
             "kernels": [
-                {"symbol": "realm_frontend_k00_filter", "node": "filter", "op": "Biquad", "macs": 0, "constant_bytes": 0},
-                {"symbol": "realm_frontend_k01_features", "node": "features", "op": "Shift", "macs": 0, "constant_bytes": 0},
+                {"symbol": "realm_frontend_k00_filter", "node": "filter", "op": "Biquad", "macs": 0, "code_bytes": 0, "constant_bytes": 0},
+                {
+                    "symbol": "realm_frontend_k01_features",
+                    "node": "features",
+                    "op": "Shift",
+                    "macs": 0,
+                    "code_bytes": 0,
+                    "constant_bytes": 0,
+                },
             ],
             "rate_hz": 50 * TICKS,
         }
@@ -178,8 +188,8 @@ def write_bundle(folder: Path, target_name: str, with_frontend: bool, weight: in
             ],
             cwd=folder,
         )
-    metadata = {"stream": "lfp", "target": get_target(target_name).build, "frontend": frontend, "decoder": decoder, "made_from": {}}
-    metadata["reset"] = {"warm_up_bins": 25}
+    metadata = {"format": FORMAT, "made_by": {}, "stream": "lfp", "target": get_target(target_name).build, "made_from": {}}
+    metadata |= {"frontend": frontend, "decoder": decoder, "reset": {"calls": [], "warm_up_bins": 25, "warm_up_ms": 500.0}}
     (folder / "metadata.json").write_text(json.dumps(metadata))
     return folder
 

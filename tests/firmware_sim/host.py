@@ -59,7 +59,7 @@ def build_host_model(onnx_path: Path, prefix: str, folder: Path) -> "HostModel":
         for what, values in (("inputs", plan.graph.inputs), ("outputs", plan.graph.outputs))
     }
     sizes = {"prefix": prefix, "state_bytes": plan.state_bytes, "scratch_bytes": plan.scratch_bytes}
-    write_json(folder / "host.json", {**sizes, **io, "states": describe_states(plan)})
+    write_json(folder / "host.json", {**sizes, **io, "states": [state.model_dump(mode="json") for state in describe_states(plan)]})
     return HostModel(library, read_json(folder / "host.json"))
 
 

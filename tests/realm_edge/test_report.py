@@ -11,7 +11,8 @@ import pytest
 from onnx import helper
 
 from firmware_sim.budgets import load_budgets
-from firmware_sim.bundle import Bundle, Stage
+from firmware_sim.bundle import Bundle
+from firmware_sim.bundle_metadata import Stage
 from firmware_sim.compare import Mismatch
 from firmware_sim.components import load_components
 from firmware_sim.cores import load_core
@@ -198,8 +199,8 @@ def _metrics(synthetic: bool) -> dict:
 def _stream(name: str, target: str, mismatch: Mismatch | None) -> dict:
     """One stream's report from invented counts: the spike front end has to do far more than a part can."""
     ticks, tick_cycles = (20, 9_000.0) if name == "lfp" else (600, 14_000.0)
-    frontend = Stage("realm_frontend", ticks * 50.0, 640, 256, 0, (), ())
-    decoder = Stage("realm_decoder", 50.0, 3_200, 1_500, 15_000, (), ())
+    frontend = Stage(prefix="realm_frontend", rate_hz=ticks * 50.0, state_bytes=640, scratch_bytes=256, weight_bytes=0)
+    decoder = Stage(prefix="realm_decoder", rate_hz=50.0, state_bytes=3_200, scratch_bytes=1_500, weight_bytes=15_000)
     kernels = tuple(
         _kernel("decoder", f"blocks.{b}.{layer}", macs) for b in range(2) for layer, macs in (("in_proj", 5_248), ("ssm", 3_072))
     )
@@ -363,9 +364,7 @@ def test_intermediate_tensors_are_listed_by_bytes(reported: RunDir) -> None:
 def test_a_calibration_of_an_earlier_version_names_the_remedy(tmp_path: Path) -> None:
     run = _made_up_run(tmp_path / "early")
     write_json(run.file("calibration.json"), {"lfp": {"tensors": {}, "states": []}})
-    with pytest.raises(
-        UserError, match=r"calibration\.json: it is of an earlier version, not 'realm-edge calibration/1': run 'realm"
-    ):
+    with pytest.raises(UserError, match=r"calibration\.json: it is of an earlier version, not 'realm-edge calibration/1': run 'realm"):
         _quantization(run)
     write_document(run.file("calibration.json"), "realm-edge calibration/9", {"streams": {}})
     with pytest.raises(UserError, match=r"it is of format 'realm-edge calibration/9', not 'realm-edge calibration/1'"):
