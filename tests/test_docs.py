@@ -14,6 +14,7 @@ PAGES = [ROOT / name for name in ("README.md", "SECURITY.md", "CONTRIBUTING.md",
 PACKAGES = ("realm_edge", "export", "quantization", "firmware_sim")
 FOLDERS = (*PACKAGES, "tests", "docs", "examples", ".github", ".ci")
 SOURCES = (".py", ".c", ".h", ".S", ".ld", ".j2", ".sv", ".cpp")
+UPWARDS = ("realm_edge", "export", "quantization", "firmware_sim", "realm_edge/app")
 WRITTEN = {"realm_decoder.h", "realm_frontend.h"}  # by the compiler, into a bundle
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 
@@ -114,3 +115,5 @@ def test_each_way_passes_every_module_once(what):
     assert len(steps) > 10 and all(re.match(r"`[\w/]+\.(py|c)`", step) for step in steps)
     named = re.findall(r"`([\w/]+/[\w.]+\.(?:py|c))`", way)
     assert len(set(named)) == len(named) >= len(steps)
+    places = [UPWARDS.index("realm_edge/app" if name.startswith("realm_edge/app/") else name.split("/")[0]) for name in named]
+    assert places == sorted(places)  # from package to package in one direction

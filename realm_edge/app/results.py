@@ -10,10 +10,14 @@ from realm_edge.sources import Recordings
 
 @dataclass(frozen=True)
 class Loaded:
-    """Recordings that were looked at; ``print`` shows what is in them, as ``realm-edge data inspect`` does."""
+    """Recordings that were looked at; ``print`` shows what is in them, as ``realm-edge data inspect`` does.
 
-    recordings: Recordings  # the files, and what is taken of each; no files: the synthetic ones
-    # What :func:`realm_edge.inspection.describe` says of each file; nothing of synthetic recordings, or of features.
+    Attributes:
+        recordings: the files, and what is taken of each; no files: the synthetic ones.
+        contents: what :func:`realm_edge.inspection.describe` says of each file; nothing of synthetic recordings, or of features.
+    """
+
+    recordings: Recordings
     contents: tuple[dict[str, Any], ...] = field(default=(), repr=False)
 
     def __str__(self) -> str:
@@ -26,48 +30,86 @@ class Loaded:
 
 @dataclass(frozen=True)
 class Trained:
-    """A run whose decoders are trained. Accuracies are on the test part of the held-out session."""
+    """A run whose decoders are trained. Accuracies are on the test part of the held-out session.
 
-    run: Path  # the run's directory, which the other functions take
-    synthetic: bool  # the recordings are: no evidence about brains
-    r2: dict[str, float]  # by decoder, float: "lfp_student", "lfp_wiener", and where there are spikes "spike_student", "spike_wiener"
-    predictions: Path  # .npz: "bins" (n,) int64, "true" (n, dims), and one (n, dims) float32 array a decoder, in the target's unit
-    metrics: dict[str, Any] = field(repr=False)  # content of metrics.json
+    Attributes:
+        run: the run's directory, which the other functions take.
+        synthetic: whether the recordings are: no evidence about brains.
+        r2: by decoder, float: "lfp_student", "lfp_wiener", and where there are spikes "spike_student", "spike_wiener".
+        predictions: .npz: "bins" (n,) int64, "true" (n, dims), and one (n, dims) float32 array for each decoder, in the target's unit.
+        metrics: content of metrics.json.
+    """
+
+    run: Path
+    synthetic: bool
+    r2: dict[str, float]
+    predictions: Path
+    metrics: dict[str, Any] = field(repr=False)
 
 
 @dataclass(frozen=True)
 class Quantized:
-    """Int8 step graphs, by stream: "lfp", and "spike" where there are spikes. R2 is that on the bins that the firmware decodes."""
+    """Int8 step graphs, by stream: "lfp", and "spike" where there are spikes. R2 is that on the bins that the firmware decodes.
+
+    Attributes:
+        run: the run's directory.
+        decoders: the int8 step graphs, ONNX.
+        r2_float: of the float decoder.
+        r2_int8: of the int8 front end and decoder.
+        nrmse_int8_float: root mean square of int8 - float over the standard deviation of float.
+        summary: what :func:`quantization.scores.score` returns, with sizes and warnings.
+    """
 
     run: Path
-    decoders: dict[str, Path]  # ONNX
+    decoders: dict[str, Path]
     r2_float: dict[str, float]
     r2_int8: dict[str, float]
-    nrmse_int8_float: dict[str, float]  # root mean square of int8 - float over the standard deviation of float
-    summary: dict[str, Any] = field(repr=False)  # of :func:`quantization.scores.score`, with sizes and warnings
+    nrmse_int8_float: dict[str, float]
+    summary: dict[str, Any] = field(repr=False)
 
 
 @dataclass(frozen=True)
 class Compiled:
-    """Firmware for one target, by stream."""
+    """Firmware for one target, by stream.
+
+    Attributes:
+        run: the run's directory.
+        target: its name.
+        bundles: directories: kernels, headers, driver and metadata.json.
+        weight_bytes: of front end and decoder.
+    """
 
     run: Path
     target: str
-    bundles: dict[str, Path]  # directories: kernels, headers, driver and metadata.json
-    weight_bytes: dict[str, int]  # of front end and decoder
+    bundles: dict[str, Path]
+    weight_bytes: dict[str, int]
 
 
 @dataclass(frozen=True)
 class Figures:
-    """What the simulation of one stream found."""
+    """What the simulation of one stream found.
 
-    bit_exact: bool  # the firmware equals onnxruntime in every output and state
-    steps: int  # bins that it ran
+    Attributes:
+        bit_exact: whether the firmware equals onnxruntime in every output and state.
+        steps: bins that it ran.
+        cycles_per_step: of front end and decoder, with wait states; a step is a bin.
+        cycles_range: low and high; they differ where the core's table, or the model of its flash, leaves something open.
+        flash_bytes: code, constants and weights.
+        ram_bytes: states, scratch, stack and the ADC's buffer.
+        fits: whether it fits the clock and the link, in words.
+        power_uw: microwatts, mean of sensing, microcontroller and radio; None where it does not fit, or no figure of the part is known.
+        latency_ms: milliseconds from a change at the start of a bin to the end of the packet that shows it; None where it does not fit.
+        r2_float: of the float decoder.
+        r2_int8: of the firmware.
+    """
+
+    bit_exact: bool
+    steps: int
     cycles_per_step: float
-    cycles_range: tuple[float, float]  # low and high, where the core's table is not validated against RTL
-    fits: str  # whether it fits the clock and the link, in words
-    power_uw: float | None  # mean of sensing, microcontroller and radio; None where it does not fit, or no figure of the part is known
-    latency_ms: float | None  # from a change at the start of a bin to the end of the packet that shows it; None where it does not fit
+    cycles_range: tuple[float, float]
+    fits: str
+    power_uw: float | None
+    latency_ms: float | None
     flash_bytes: int
     ram_bytes: int
     r2_float: float
@@ -76,25 +118,45 @@ class Figures:
 
 @dataclass(frozen=True)
 class Simulated:
-    """What the simulation of one target found."""
+    """What the simulation of one target found.
+
+    Attributes:
+        run: the run's directory.
+        target: its name.
+        part: the microcontroller.
+        ok: whether every stream is bit exact, and the LFP stream keeps every budget.
+        synthetic: whether the recordings are.
+        lfp: of the LFP stream.
+        spike: of the baseline; None where there are no spikes.
+        broken: budgets that the LFP stream breaks.
+        summary: content of simulation/<target>.json.
+    """
 
     run: Path
     target: str
     part: str
-    ok: bool  # every stream is bit exact, and the LFP stream keeps every budget
+    ok: bool
     synthetic: bool
     lfp: Figures
-    spike: Figures | None  # the baseline, where there are spikes
-    broken: tuple[str, ...]  # budgets that the LFP stream breaks
-    summary: dict[str, Any] = field(repr=False)  # content of simulation/<target>.json
+    spike: Figures | None
+    broken: tuple[str, ...]
+    summary: dict[str, Any] = field(repr=False)
 
 
 @dataclass(frozen=True)
 class Reported:
-    """The report of a run."""
+    """The report of a run.
+
+    Attributes:
+        run: the run's directory.
+        page: HTML in one file.
+        numbers: the same as JSON.
+        ok: whether every target is bit exact and within its budgets.
+        reasons: by target, why not.
+    """
 
     run: Path
-    page: Path  # HTML in one file
-    numbers: Path  # the same as JSON
-    ok: bool  # every target is bit exact and within its budgets
-    reasons: dict[str, tuple[str, ...]]  # by target, why not
+    page: Path
+    numbers: Path
+    ok: bool
+    reasons: dict[str, tuple[str, ...]]

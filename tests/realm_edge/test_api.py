@@ -1,6 +1,8 @@
 """``import realm_edge`` offers the chain to notebooks: quickly, typed, on the run directories of the command line."""
 
+import inspect
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -198,6 +200,15 @@ def test_the_notebook_calls_what_there_is(performed, tmp_path, monkeypatch):
     assert len(performed) == 7
     own = [line for source in _notebook()[1:] for line in source.splitlines() if "=" in line or "(" in line or "import" in line]
     assert len(own) <= 10  # beside the names alone that show results
+
+
+def test_the_readme_calls_what_there_is(performed, tmp_path, monkeypatch):
+    [source] = re.findall(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text(), flags=re.S | re.M)
+    monkeypatch.chdir(tmp_path)
+    here, called = inspect.signature(api.load), realm_edge.load
+    monkeypatch.setattr(api, "load", lambda *given, **named: here.bind(*given, **named) and called())  # there is no monday.nwb
+    exec(source, {})
+    assert len(performed) == 7
 
 
 @pytest.mark.slow
