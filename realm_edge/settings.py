@@ -319,10 +319,15 @@ def load(path: Path, base: Settings | None = None) -> Settings:
     try:
         return Settings.model_validate(_merged(start, values))
     except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"])[:80] or "settings"
-        value = "" if isinstance(first["input"], dict | BaseModel) else f" (value {first['input']!r:.80})"
-        raise UserError(f"{path}: {field}: {first['msg'].removeprefix('Value error, ')}{value}") from error
+        raise UserError(f"{path}: {flaw(error)}") from error
+
+
+def flaw(error: ValidationError) -> str:
+    """What is wrong with settings, as one line: field, reason and value."""
+    first = error.errors()[0]
+    field = ".".join(str(part) for part in first["loc"])[:80] or "settings"
+    value = "" if isinstance(first["input"], dict | BaseModel) else f" (value {first['input']!r:.80})"
+    return f"{field}: {first['msg'].removeprefix('Value error, ')}{value}"
 
 
 def changed(settings: Settings, changes: Mapping[str, Any]) -> Settings:

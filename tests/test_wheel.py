@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("realm_edge", "export", "quantization", "firmware_sim")
-DATA_SUFFIXES = (".toml", ".c", ".h", ".S", ".ld", ".j2", ".sv", ".cpp")
+DATA_SUFFIXES = (".toml", ".typed", ".c", ".h", ".S", ".ld", ".j2", ".sv", ".cpp")
 
 
 @pytest.fixture(scope="module")

@@ -42,9 +42,9 @@ def _normalise(context: DecoderContext, node: onnx.NodeProto) -> None:
 
 
 def _narrow(context: DecoderContext, node: onnx.NodeProto) -> None:
-    """From the Q15 of hidden values to what a matrix product reads."""
+    """From a tensor's scale, or the Q15 of hidden values (states have none of their own), to what a matrix product reads."""
     n = context.observed.tensors[node.output[0]].shape[1]
-    gain = np.full(n, 2.0**-DECAY_SHIFT / float(context.scale[node.output[0]]))
+    gain = np.full(n, context.scale.get(node.input[0], 2.0**-DECAY_SHIFT) / float(context.scale[node.output[0]]))
     _standardise(context, node, node.input[0], gain, np.zeros(n), NORM_WEIGHT_BITS)
 
 

@@ -1,1 +1,1 @@
-"""The application on top of everything: command line, run directory, stages and report."""
+"""The application on top of everything: command line, functions for notebooks, run directory, stages and report."""

@@ -1,8 +1,7 @@
 """The command line: one command a stage, and ``run`` for all of them.
 
-The only module of this package that reaches into ``export``, ``quantization`` and ``firmware_sim``; it does so inside the
-commands, so that ``--help`` is fast. Exit status: 0; 1 a budget or bound is broken, bits differ or a required tool is missing;
-2 the input is wrong or the machine fails; 130 interrupted; 143 and 129 ended by SIGTERM and SIGHUP.
+It imports what it needs inside the commands, so that ``--help`` is fast. Exit status: 0; 1 a budget or bound is broken, bits differ or
+a required tool is missing; 2 the input is wrong or the machine fails; 130 interrupted; 143 and 129 ended by SIGTERM and SIGHUP.
 """
 
 import json
@@ -123,7 +122,7 @@ def run(
     as_json: bool,
 ) -> None:
     """Perform every stage that is not done yet; without --data, on synthetic recordings."""
-    from realm_edge.app.workflow import open_for_data, report_request
+    from realm_edge.app.workflow import budget_options, open_for_data, report_request, target_options
     from realm_edge.readers.reading import name_of
 
     chosen = _known(targets) or DEFAULT_TARGETS
@@ -142,9 +141,9 @@ def run(
     work.resume("quantize")
     for target in chosen:
         work.resume(f"compile.{target}", target, _build(target))
-    given = _budget_options(budget)
+    given = budget_options(budget)
     results = {target: work.resume(f"simulate.{target}", target, budget, request=limits, options=given) for target in chosen}
-    work.resume("report", chosen, request=report_request(made, chosen), options=_target_options(chosen))
+    work.resume("report", chosen, request=report_request(made, chosen), options=target_options(chosen))
     _finish(results, as_json, report=str(made.file("report.html")))
 
 
@@ -251,7 +250,9 @@ def compile_(targets: tuple[str, ...], out: Path, as_json: bool) -> None:
 @options(TARGETS, BUDGET, OUT, AS_JSON)
 def simulate(targets: tuple[str, ...], budget: Path | None, out: Path, as_json: bool) -> None:
     """Run the firmware on held-out input, compare every bit and hold it against the budgets (status 1 when one is broken)."""
-    limits, given = _limits(budget), _budget_options(budget)
+    from realm_edge.app.workflow import budget_options
+
+    limits, given = _limits(budget), budget_options(budget)
     named = _known(targets)
     work = _open(out)
     chosen = named or work.run.targets("compile") or DEFAULT_TARGETS
@@ -263,21 +264,23 @@ def simulate(targets: tuple[str, ...], budget: Path | None, out: Path, as_json: 
 @options(TARGETS, OUT, AS_JSON)
 def report(targets: tuple[str, ...], out: Path, as_json: bool) -> None:
     """Write report.html and report.json."""
-    from realm_edge.app.workflow import report_request
+    from realm_edge.app.workflow import report_request, target_options
 
     named = _known(targets)
     work = _open(out)
     chosen = named or work.run.targets("simulate") or DEFAULT_TARGETS
-    _tell(work.perform("report", chosen, request=report_request(work.run, chosen), options=_target_options(chosen)), as_json)
+    _tell(work.perform("report", chosen, request=report_request(work.run, chosen), options=target_options(chosen)), as_json)
 
 
 @main.command(epilog="Example: realm-edge baselines --target cortex-m4 --out runs/demo")
 @options(TARGETS, OUT, AS_JSON)
 def baselines(targets: tuple[str, ...], out: Path, as_json: bool) -> None:
     """Run Wiener filter and GRU, fitted on the decoded session alone, as firmware beside the student's (status 1 when one differs)."""
+    from realm_edge.app.workflow import target_options
+
     chosen = _known(targets) or DEFAULT_TARGETS
     _try_emulators(chosen)
-    summary = _open(out).perform("baselines", chosen, request={"targets": list(chosen)}, options=_target_options(chosen))
+    summary = _open(out).perform("baselines", chosen, request={"targets": list(chosen)}, options=target_options(chosen))
     click.echo(json.dumps(summary, indent=2) if as_json else "\n".join(compared(summary)))
     costs = [cost for decoders in summary["streams"].values() for one in decoders.values() for cost in one["targets"].values()]
     if not all(cost["bit_exact"] for cost in costs):
@@ -372,14 +375,6 @@ def _limits(budget: Path | None) -> dict[str, Any]:
 
         load_budgets(budget)
     return budget_request(budget)
-
-
-def _budget_options(budget: Path | None) -> list[str]:
-    return [] if budget is None else ["--budget", str(budget.absolute())]
-
-
-def _target_options(targets: Sequence[str]) -> list[str]:
-    return [word for target in targets for word in ("--target", target)]
 
 
 def _see_that_it_fits(settings: "Settings", recordings: "Recordings") -> None:

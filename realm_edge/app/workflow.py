@@ -129,3 +129,13 @@ def budget_request(budget: Path | None) -> dict[str, Any]:
 def report_request(run: RunDir, targets: Sequence[str]) -> dict[str, Any]:
     """What a report is asked to show: targets, and a verification that still holds."""
     return {"targets": list(targets), **({"verified": True} if run.is_complete("verify") else {})}
+
+
+def budget_options(budget: Path | None) -> list[str]:
+    """The command line's options that ask for these budgets, with a path that holds from any directory."""
+    return [] if budget is None else ["--budget", str(budget.absolute())]
+
+
+def target_options(targets: Sequence[str]) -> list[str]:
+    """The command line's options that ask for these targets."""
+    return [word for target in targets for word in ("--target", target)]

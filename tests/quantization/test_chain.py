@@ -6,13 +6,20 @@ import pytest
 from onnx import numpy_helper
 
 from export.frontend_graph import spike_frontend_graph
-from export.stepgraph import Stepper, metadata
+from export.functions import functions
+from export.graph_parts import behaviour, linear, normalised
+from export.stepgraph import GraphBuilder, Stepper, metadata
+from quantization import inputs
 from quantization.adversarial import adversarial
+from quantization.calibrate import observe
+from quantization.decoder import quantize_decoder
 from quantization.frontend import quantize_frontend
-from quantization.golden import Golden, run_decoder, run_frontend
+from quantization.golden import Golden, in_units, run_decoder, run_frontend
 from quantization.ladder import compare
+from quantization.selection import float_decoded
 from realm_edge.errors import UserError
 from realm_edge.frontend import design_spike, spike_counts
+from realm_edge.metrics import nrmse
 from realm_edge.settings import Settings, preset
 
 WARM_UP = 50  # bins; the front end settles
@@ -35,6 +42,24 @@ def test_spike_frontend_reference_equals_onnxruntime(spike_frontend):
     assert metadata(model)["io"]["features"]["scale"] == [2.0**-10] * 6
     assert compare(model, samples) == len(samples)
     assert len(np.unique(run_frontend(model, samples)[0])) > 10
+
+
+def test_what_a_matrix_product_reads_is_narrowed_from_any_scale(chain):
+    """A decoder of strangers: a hidden layer, which is no state in Q15."""
+    rng = np.random.default_rng(0)
+    mean, sd = chain.features[WARM_UP:].mean(axis=0), chain.features[WARM_UP:].std(axis=0)
+    graph = GraphBuilder("decoder", functions())
+    x = normalised(graph, mean, np.where(sd > 0, 1 / np.maximum(sd, 1e-9), 0))
+    hidden = linear(graph, "hidden", x, rng.normal(0, 0.5, (16, len(mean))), np.zeros(16))
+    graph.node("Silu", [hidden], ["active"], "active")
+    graph.node("Narrow", ["active"], ["narrow"], "narrow")
+    behaviour(graph, linear(graph, "head", "narrow", rng.normal(0, 0.5, (1, 16)), np.zeros(1)), ("v",), "m/s", [1.0], [0.0])
+    decoder = graph.build(kind="decoder", rate_hz=50.0, made_from={})
+    scale = metadata(chain.frontend_int8)["io"]["features"]["scale"]
+    integers = quantize_decoder(decoder, observe(decoder, chain.features, WARM_UP), scale, {})
+    decoded, _ = run_decoder(integers, inputs.stored(chain.features, scale))
+    exact = float_decoded(decoder, chain.features)
+    assert nrmse(in_units(decoded, integers)[WARM_UP:], exact[WARM_UP:]) < 0.05
 
 
 @pytest.mark.parametrize("name", ["chain", "wide_chain", "channel_chain", "wiener_chain", "gru_chain"])
