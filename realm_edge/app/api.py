@@ -45,6 +45,7 @@ def load(
     behavior_files: Sequence[File] = (),
     units_files: Sequence[File] = (),
     sync_offsets: Sequence[float] = (),
+    spike_electrodes: int | None = None,
 ) -> Loaded:
     """Look at recordings, and say what is taken of them; the arguments are the options of ``realm-edge data`` (docs/recordings.md).
 
@@ -59,11 +60,12 @@ def load(
         behavior_files: with the behaviour, one a recording.
         units_files: with the spike times, one a recording.
         sync_offsets: seconds added to the times of those files, one a recording.
+        spike_electrodes: that the sorted units come from, where the recording does not say.
 
     Raises:
         UserError: a file is missing or cannot be read, has no such series, or choices do not go together.
     """
-    choices = Choices(_names(behavior), _names(lfp), _names(channels), _names(without_channels), segments)
+    choices = Choices(_names(behavior), _names(lfp), _names(channels), _names(without_channels), segments, spike_electrodes=spike_electrodes)
     extra = _paths(behavior_files), _paths(units_files)
     recordings = Recordings(_paths(files), choices, *extra, tuple(sync_offsets), features)
     recordings.check()

@@ -51,7 +51,7 @@ def performed(monkeypatch) -> list[str]:
         def perform(run, progress, *arguments):
             stage = f"{verb}.{arguments[0]}" if verb in ("compile", "simulate") else verb
             done.append(stage)
-            output = run.file("out", f"{stage}.txt")
+            output = run.file("simulation", f"{stage}.txt")
             write_text(output, stage)
             run.complete(stage, [output], SUMMARIES[verb])
             return SUMMARIES[verb]
