@@ -65,7 +65,9 @@ def load(
     Raises:
         UserError: a file is missing or cannot be read, has no such series, or choices do not go together.
     """
-    choices = Choices(_names(behavior), _names(lfp), _names(channels), _names(without_channels), segments, spike_electrodes=spike_electrodes)
+    choices = Choices(
+        _names(behavior), _names(lfp), _names(channels), _names(without_channels), segments, spike_electrodes=spike_electrodes
+    )
     extra = _paths(behavior_files), _paths(units_files)
     recordings = Recordings(_paths(files), choices, *extra, tuple(sync_offsets), features)
     recordings.check()

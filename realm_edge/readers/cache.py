@@ -41,7 +41,9 @@ class _Behavior(_Form):
     times: str
 
 
-class _Header(_Form):
+class Header(_Form):
+    """``recording.json``."""
+
     format: Literal["realm-edge recording"] = "realm-edge recording"
     version: Literal[3] = 3
     lfp_rate: float
@@ -133,7 +135,7 @@ def write(stored: Stored, path: Path) -> None:
         for name, array in arrays.items():
             with (unfinished / f"{name}.npy").open("wb") as file:
                 write_npy(file, array)
-        header = _Header(
+        header = Header(
             lfp_rate=signal.clock.rate,
             lfp_starts=signal.clock.starts,
             lfp_scale=float(signal.gain[0]),
@@ -161,7 +163,7 @@ def read(path: Path, request: Request) -> Contents:
     """
     try:
         content = json.loads(header_of(path).read_text(encoding="utf-8"))
-        header = _Header.model_validate(content)
+        header = Header.model_validate(content)
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])
@@ -231,7 +233,7 @@ def _behavior(series: _Behavior, array: Callable[[str], NDArray[Any] | None], la
     return BehaviorSeries(values, check_times(times, len(values), str(label)), series.names, series.unit)
 
 
-def _check(file: Path, header: _Header) -> None:
+def _check(file: Path, header: Header) -> None:
     """Hold every chunk of an array file against its hash."""
     if not file.is_file():
         raise UserError(f"{file}: missing: make the recording again with 'realm-edge data convert'")
