@@ -13,10 +13,10 @@ from firmware_sim.targets import targets
 from quantization.golden import Golden
 from realm_edge.app.cli import DEFAULT_TARGETS, main
 from tests.feature_file import feature_file
+from tests.real_recordings import recording as real_recording
 
 pytestmark = pytest.mark.slow
 
-SHARED = Path(__file__).parents[1].parent / "shared" / "data"
 TINY = "d_model = 16\nn_layer = 1\nd_state = 8\nheaddim = 8\n"
 CONFIG = f"[teacher]\n{TINY}[student]\n{TINY}" + "".join(
     f"[{phase}]\nepochs = {epochs}\nlr = 1e-2\n" for phase, epochs in (("pretrain", 1), ("distil", 10), ("finetune", 10))
@@ -104,8 +104,7 @@ def test_classic_decoders_take_features_too(finished: Path) -> None:
     assert set(decoders) == {"student", "wiener", "gru"} and decoders["wiener"]["r2_int8"] > 0.7
 
 
-@pytest.mark.skipif(not SHARED.is_dir(), reason="the shared recordings are not on this machine")
 def test_all_bins_of_the_human_recording(tmp_path: Path) -> None:
-    path = SHARED / "human_grip_force_features.nwb"
+    path = real_recording("human_grip_force_features.nwb")
     out = _run(tmp_path, "--data", str(path), "--features", "features", "--behavior", "grip_force")
     _check_ladder(out, 2810)

@@ -1,7 +1,5 @@
 """Rung 3 of the ladder over whole real recordings; the decoders are untrained: what is compared is arithmetic."""
 
-from pathlib import Path
-
 import numpy as np
 import onnx
 import pytest
@@ -25,8 +23,8 @@ from realm_edge.readers.choices import Choices
 from realm_edge.readers.reading import read_recording
 from realm_edge.settings import Settings
 from realm_edge.streams import LFP
+from tests.real_recordings import recording as real_recording
 
-SHARED = Path(__file__).parents[2].parent / "shared" / "data"
 WARM_UP, STEPS = 150, 10_000
 
 
@@ -42,11 +40,10 @@ def decoder_of(features: np.ndarray, scale: np.ndarray | float) -> onnx.ModelPro
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not SHARED.is_dir(), reason="the shared recordings are not on this machine")
 def test_ten_thousand_steps_of_the_rodent_recording():
     """Front end and the decoder behind it, consecutive bins from the first."""
     settings = Settings()
-    session = prepare(read_recording(SHARED / "rodent_running_a.nwb", Choices(("speed",)), settings), settings, heldout=True)
+    session = prepare(read_recording(real_recording("rodent_running_a.nwb"), Choices(("speed",)), settings), settings, heldout=True)
     graph = lfp_frontend_graph(design(settings, session.good_channels), {})
     training = LFP.inputs(session)[: session.train_end]
     frontend = quantize_frontend(graph, training[WARM_UP:], {})
@@ -59,12 +56,9 @@ def test_ten_thousand_steps_of_the_rodent_recording():
     assert len(np.unique(decoded)) > 100
 
 
-@pytest.mark.skipif(
-    not (SHARED / "human_grip_force_features.nwb").exists(), reason="human_grip_force_features.nwb is not in ../shared/data"
-)
 def test_all_steps_of_the_human_recording():
     """It holds features: they enter at the decoder."""
-    path = SHARED / "human_grip_force_features.nwb"
+    path = real_recording("human_grip_force_features.nwb")
     session, _ = feature_table.read(path, "features", "grip_force", Settings(), lambda bins: (2000, 2250))
     training = LFP.inputs(session)[:2000]
     scale = np.asarray(input_scale(LFP, Settings(), training))

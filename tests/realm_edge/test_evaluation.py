@@ -32,8 +32,8 @@ from realm_edge.settings import PRESETS, Settings, SplitSettings
 from realm_edge.sources import Recordings
 from realm_edge.training.material import gather
 from tests.feature_file import feature_file
+from tests.real_recordings import recording as real_recording
 
-SHARED = Path(__file__).parents[2].parent / "shared" / "data"
 TINY = {"d_model": 8, "n_layer": 1, "d_state": 4, "headdim": 8}
 FIT = {"epochs": 2, "lr": 1e-2, "batch": 4}
 VALUES = {
@@ -400,10 +400,9 @@ def test_recordings_of_features_that_are_too_short(tmp_path: Path) -> None:
         tasks(Recordings((short,), features="power"), SETTINGS, 1, Silent())
 
 
-@pytest.mark.skipif(not SHARED.is_dir(), reason="the shared recordings are not on this machine")
 def test_ridge_on_the_human_recording_reaches_its_floor(tmp_path: Path) -> None:
     """The floor was measured outside, with 100 ms bins, 80/20 in order of time: 0.40 to 0.43 from the ECoG features alone."""
-    path = SHARED / "human_grip_force_features.nwb"
+    path = real_recording("human_grip_force_features.nwb")
     (task,) = tasks(Recordings((path,), Choices(("grip_force",)), features="features"), Settings(), 1, Silent())
     assert (task.decoded.bins, task.decoded.validation_end, task.bin_s) == (2810, 2248, pytest.approx(0.1))
     conditions = cells.Conditions(Settings(), Recordings((path,), Choices(("grip_force",)), features="features"), "", tmp_path, tmp_path)

@@ -1,7 +1,5 @@
 """NWB 2 files that the tests write, and those of the shared folder."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from pynwb.behavior import BehavioralTimeSeries, Position, SpatialSeries
@@ -16,10 +14,10 @@ from realm_edge.readers.reading import read_recording
 from realm_edge.settings import Settings, changed
 from realm_edge.sources import Recordings
 from tests.nwb_file import add_behavior, add_lfp, electrical_series, electrodes, new_file, region, velocity, write
+from tests.real_recordings import recording as real_recording
 
 pytestmark = pytest.mark.filterwarnings("ignore:The linked table for DynamicTableRegion")  # while a file is being put together
 
-SHARED = Path(__file__).parents[2].parent / "shared" / "data"
 RNG = np.random.default_rng(0)
 COUNTS = RNG.integers(-2000, 2000, (400, 3), dtype=np.int16)
 VELOCITY = RNG.standard_normal((100, 2))
@@ -264,15 +262,13 @@ def test_files_that_are_no_recordings(tmp_path, name, message):
         read_recording(tmp_path / name)
 
 
-@pytest.mark.skipif(not SHARED.is_dir(), reason="the shared recordings are not on this machine")
 def test_shared_rodent_recording():
-    recording = read_recording(SHARED / "rodent_running_a.nwb", Choices(("speed",)))
+    recording = read_recording(real_recording("rodent_running_a.nwb"), Choices(("speed",)))
     assert (recording.lfp.shape, recording.lfp_rate, len(recording.spike_times)) == ((2_880_000, 1), 4800.0, 15)
     assert sum(map(len, recording.spike_times)) == 48_700
     assert recording.behavior_unit == "cm/s" and np.isfinite(recording.behavior).all()
 
 
-@pytest.mark.skipif(not SHARED.is_dir(), reason="the shared recordings are not on this machine")
 def test_shared_features_are_no_lfp():
     with pytest.raises(UserError, match=r"human_grip_force_features\.nwb: no LFP.*features, grip_force"):
-        read_recording(SHARED / "human_grip_force_features.nwb", Choices(("grip_force",)))
+        read_recording(real_recording("human_grip_force_features.nwb"), Choices(("grip_force",)))

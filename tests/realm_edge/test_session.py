@@ -1,5 +1,4 @@
 import dataclasses
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,8 +17,8 @@ from realm_edge.settings import Settings, SpikeSettings, SyntheticSettings
 from realm_edge.sources import Recordings
 from realm_edge.synthetic import generate
 from realm_edge.table import Rows
+from tests.real_recordings import recording as real_recording
 
-SHARED = Path(__file__).parents[2].parent / "shared" / "data"
 SETTINGS = Settings(
     window_bins=50, synthetic=SyntheticSettings(sessions=2, seconds=20.0, heldout_seconds=40.0, channels=6, units=3)
 )  # window: 1 s
@@ -272,10 +271,9 @@ def test_stage_on_wrong_arguments(tmp_path):
         stage.load_sessions(run)
 
 
-@pytest.mark.skipif(not SHARED.is_dir(), reason="the shared recordings are not on this machine")
 def test_stage_on_the_shared_rodent_recording(tmp_path):
     run = RunDir.create(tmp_path / "run", Settings())
-    (session,) = stage.run(run, Silent(), recordings(SHARED / "rodent_running_a.nwb", behavior="speed"))["sessions"]
+    (session,) = stage.run(run, Silent(), recordings(real_recording("rodent_running_a.nwb"), behavior="speed"))["sessions"]
     assert (session["bins"], session["channels"], session["units"], session["spike_source"]) == (29_999, 1, 15, "units")
     assert session["resampling_delay_ms"] == pytest.approx(6.25, abs=0.01)
     (loaded,) = stage.load_sessions(run)
