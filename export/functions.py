@@ -206,8 +206,8 @@ _BODIES = (
         next = Concat <axis: int = 1> (xs, x1, new_y, y1)
         y = Squeeze (new_y, one)
     }""",
-    # y (1, channels), z (bands, channels), phase (1,) int32, total like y, power like z, held (n,) float32. Of the leaky sum of power,
-    # a bin's edge leaves all but 1 / power_bins, its mean over a time constant.
+    # y (1, channels), z (bands, channels), phase (1,) int32, total like y, power like z, held (n,) float32.
+    # Power is a leaky sum: at each bin edge, 1 / power_bins of it is removed, which is its mean over a time constant.
     f"""BinFeatures (y, z, phase, total, power, held, ticks, power_bins) => (features, valid, next_phase, next_total, next_power) {{
         unit = Constant <value_int: int = 1> ()
         none = Constant <value_int: int = 0> ()

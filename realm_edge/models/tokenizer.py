@@ -17,7 +17,7 @@ from realm_edge.settings import ModelSettings
 MAPS = 8  # a channel
 TAPS = 3  # bins
 REACH = 5  # channels
-LEAK_BITS = 6  # the student's mean over time forgets 1/64 a bin: no sum since the start, which an endless stream has not
+LEAK_BITS = 6  # the student's mean over time forgets 1/64 per bin. A running sum would need a start; an endless stream has none
 CHUNK = 256  # bins of the leaky mean that one matrix product covers
 
 TokenizerState = tuple[Tensor, ...]  # ChannelState, or nothing
