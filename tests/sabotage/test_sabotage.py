@@ -9,7 +9,7 @@ from collections import Counter
 
 import pytest
 
-from tests.sabotage.mutants import ROOT, Mutant, mutants, tests_of
+from tests.sabotage.mutants import ROOT, Mutant, mutants, functions_of
 from tests.sabotage.runner import PACKAGES, Runner, running
 
 
@@ -27,7 +27,7 @@ def test_the_list_is_up_to_date():
         if mutant.file.endswith(".toml"):
             tomllib.loads(mutant.applied(ROOT))
         file, _, test = mutant.test.partition("::")
-        assert test.partition("[")[0] in tests_of(file), f"{mutant.name}: there is no {mutant.test}"
+        assert test.partition("[")[0] in functions_of(file), f"{mutant.name}: there is no {mutant.test}"
 
 
 def test_the_list_has_bugs_of_every_package():
