@@ -23,22 +23,10 @@ from realm_edge.progress import Silent
 from realm_edge.session import Session
 from realm_edge.settings import LfpSettings, Settings, SpikeSettings
 from realm_edge.streams import LFP, SPIKE
-from tests.made_up import MadeUpRun
+from tests.made_up import TRAIN, VALIDATION, MadeUpRun, session
 
 SETTINGS = Settings(bin_ms=40, output_delay_ms=120, lfp=LfpSettings(rate_hz=500), spike=SpikeSettings(rate_hz=24000))
 R2 = {"lfp": {"float": 0.71, "int8": 0.62, "wiener": 0.53}, "spike": {"float": 0.84, "int8": 0.75, "wiener": 0.66}}
-BINS, TRAIN, VALIDATION = 100, 60, 75
-
-
-def session(name: str = "day3", heldout: bool = True, **changes: Any) -> Session:
-    rng = np.random.default_rng(len(name))
-    one = Session(
-        name=name, heldout=heldout, synthetic=False, targets=rng.normal(5, 2, (BINS, 2)).astype(np.float32), target_names=("vx", "vy"),
-        target_unit="cm/s", train_end=TRAIN, validation_end=VALIDATION, lfp=np.ones((BINS * 20, 3), np.int16),
-        good_channels=np.ones(3, bool), features=rng.normal(1, 3, (BINS, 6)).astype(np.float32),
-        counts=rng.poisson(2, (BINS, 4)).astype(np.float32), spike_source="broadband", spike_threshold=None, broadband=None,
-    )  # fmt: skip
-    return replace(one, **changes)
 
 
 def a_run(tmp_path, **summaries: Any) -> MadeUpRun:

@@ -9,7 +9,7 @@ from collections import Counter
 
 import pytest
 
-from tests.sabotage.mutants import ROOT, Mutant, mutants, functions_of
+from tests.sabotage.mutants import ROOT, Mutant, functions_of, mutants
 from tests.sabotage.runner import PACKAGES, Runner, running
 
 
