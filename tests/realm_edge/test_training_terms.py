@@ -21,7 +21,7 @@ from realm_edge.training.distil import Distillation, _seen, distil
 from realm_edge.training.finetune import WARM_UP_WINDOWS, decoding_error, finetune, supervise
 from realm_edge.training.history import History
 from realm_edge.training.loop import Phase, fit
-from realm_edge.training.machine import one_cpu
+from realm_edge.training.machine import one_cpu, share
 from realm_edge.training.pretrain import AMPLITUDE, augment, autoencode, mask_blocks
 from realm_edge.training.segments import Batch, Series
 from realm_edge.training.step import GRADIENT_CLIP, new_state, stepper
@@ -404,7 +404,7 @@ def test_the_loop_by_hand(monkeypatch):
         average = average if at == 0 else 0.75 * average + 0.25 * weight
         expected += [average] if at % 3 == 2 else []
     assert validated == pytest.approx(expected)
-    assert float(module.weight) == pytest.approx(expected[1])  # the first of the best
+    assert float(module.weight.detach()) == pytest.approx(expected[1])  # the first of the best
     assert not module.training
     assert (history.best_epoch, history.steps_to_best, history.epochs) == (1, 6, 4)
 
@@ -463,6 +463,16 @@ def test_a_step_moves_by_its_rate_and_decays_matrices_alone():
     before = module[0].weight.detach().clone()
     step(0.2, lambda: sum(parameter.sum() for parameter in module.parameters()))
     assert torch.allclose(average, 0.75 * before + 0.25 * module[0].weight, atol=1e-6)
+
+
+def test_processes_share_every_window_of_a_batch_once():
+    one = Batch(torch.arange(7.0)[:, None, None], torch.arange(7.0)[:, None, None] + 10, torch.arange(7))
+    shares = [share(one, SimpleNamespace(global_rank=rank, world_size=3)) for rank in range(3)]
+    assert [each.lengths.tolist() for each in shares] == [[0, 3, 6], [1, 4], [2, 5]]
+    for each in shares:
+        assert isinstance(each, Batch)
+        assert each.inputs.flatten().tolist() == each.lengths.tolist() and each.targets.flatten().tolist() == (each.lengths + 10).tolist()
+    assert share(one, SimpleNamespace(global_rank=0, world_size=1)) is one
 
 
 def test_evaluation_has_dropout_off():
