@@ -46,6 +46,13 @@ def test_the_loop_is_held_and_what_does_not_fit_misses_each_time():
     assert loop == Cycles(pytest.approx(5 * 2 / 10), 0, 5)  # its line is brought once a call, of two
 
 
+def test_what_is_held_is_read_once_a_call_however_the_core_comes_to_it():
+    held = replace(FLASH, instruction_cache_bytes=24)  # the loop's three lines, and not the entry's
+    entry, head, tail = stalls(held, LONG_LOOP)
+    assert entry.cycles == 5
+    assert (head.cycles, tail.cycles) == (pytest.approx(2 * 5 / 10), pytest.approx(5 / 10))
+
+
 def test_code_that_fits_the_cache_stays_from_visit_to_visit():
     assert stalls(replace(FLASH, instruction_cache_bytes=16), LOOP) == [Cycles(0, 0, 5), Cycles(0, 0, 5)]
 

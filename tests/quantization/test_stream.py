@@ -5,18 +5,19 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from onnx import numpy_helper
 
-from export.stepgraph import metadata
+from export.stepgraph import Stepper, metadata
 from quantization import scores, stream
 from quantization.calibrate import WARM_UP_BINS, settled, warm_up_bins
 from quantization.formats import Formats
 from quantization.frontend import quantize_frontend
-from quantization.golden import Golden
+from quantization.golden import Golden, run_decoder
 from quantization.inputs import input_scale
 from quantization.scores import score
 from quantization.selection import Choice, Stretches
 from quantization.stream import FEATURES_WARM_UP_BINS, REFERENCE_TICKS, SCORED_BINS, FloatGraphs, check_reference, make_golden, quantise
-from realm_edge.frontend import design, lfp_features
+from realm_edge.frontend import ZSCORE_FLOOR, design, lfp_features
 from realm_edge.metrics import accuracy
 from realm_edge.progress import Silent
 from realm_edge.segments import with_history
@@ -69,7 +70,7 @@ def test_calibration_does_not_see_what_lies_behind_the_training_part(kind, reque
     one = session(chain) if has_frontend else session(chain, lfp=None)
     ticks = settings.lfp_samples_per_bin
     samples, features = chain.samples.copy(), chain.features.copy()
-    samples[TRAIN * ticks :] *= 3
+    samples[TRAIN * ticks :] = 32767  # a step, which the high-pass answers at once
     features[TRAIN:] *= 50
     other = dataclasses.replace(one, lfp=samples if has_frontend else None, features=features)
     first, second = (quantised(chain, each, settings, has_frontend) for each in (one, other))
@@ -82,29 +83,56 @@ def test_calibration_does_not_see_what_lies_behind_the_training_part(kind, reque
     np.testing.assert_array_equal(stretches.stored, other_stretches.stored)
 
 
+def with_start_up(chain) -> np.ndarray:
+    """Features whose local motor potential answers the step from 0 in the first bins, by more than it does later on."""
+    features = chain.features.copy()
+    features[:5, :6] += 10 * np.abs(chain.features[:, :6]).max()
+    return features
+
+
 def test_calibration_sees_the_whole_training_part_behind_the_warm_up(chain, cheap_choice):
-    made = quantised(chain, session(chain), PLAIN)
+    features = with_start_up(chain)
+    made = quantised(chain, session(chain, features=features), PLAIN)
     ((observed, scale, stretches),) = cheap_choice
     assert (made.about["bins"], made.about["warm_up_bins"], made.about["segments"]) == (TRAIN, WARM_UP_BINS, 1)
     assert observed.warm_up == WARM_UP_BINS and len(observed.tensors["decoded"]) == TRAIN - WARM_UP_BINS
-    expected = Stretches.of(chain.features[WARM_UP_BINS:TRAIN], scale)
+    expected = Stretches.of(features[WARM_UP_BINS:TRAIN], scale)
     np.testing.assert_array_equal(stretches.features, expected.features)
     assert made.about["compared_bins"] == len(expected.features)
-    frontend = quantize_frontend(chain.frontend, chain.features[WARM_UP_BINS:TRAIN], {"export": "abc"})
+    frontend = quantize_frontend(chain.frontend, features[WARM_UP_BINS:TRAIN], {"export": "abc"})
     assert made.frontend.SerializeToString() == frontend.SerializeToString()
     assert scale.tolist() == metadata(frontend)["io"]["features"]["scale"]
 
 
 def test_where_a_recording_has_pauses_the_front_ends_range_takes_in_its_start(chain, cheap_choice):
-    starts = np.array([0, 200, 420])
-    made = quantised(chain, session(chain, starts=starts), PLAIN)
+    starts, features = np.array([0, 200, 420]), with_start_up(chain)
+    made = quantised(chain, session(chain, starts=starts, features=features), PLAIN)
     ((observed, _, stretches),) = cheap_choice
     warm_up = warm_up_bins([0, 200], TRAIN)
     assert observed.warm_up == made.about["warm_up_bins"] == warm_up and made.about["segments"] == 2
     counts = settled([0, 200], TRAIN, warm_up)
-    np.testing.assert_array_equal(stretches.features, Stretches.of(chain.features[:TRAIN][counts], [1.0] * 42).features)
-    frontend = quantize_frontend(chain.frontend, chain.features[:TRAIN], {"export": "abc"})
+    np.testing.assert_array_equal(stretches.features, Stretches.of(features[:TRAIN][counts], [1.0] * 42).features)
+    frontend = quantize_frontend(chain.frontend, features[:TRAIN], {"export": "abc"})
     assert made.frontend.SerializeToString() == frontend.SerializeToString()
+
+
+def test_the_floor_of_a_running_z_score_is_in_counts_of_each_feature(scored_chain):
+    constants = {i.name: numpy_helper.to_array(i) for i in scored_chain.frontend_int8.graph.initializer}
+    plain = lfp_features(dataclasses.replace(design(SCORED, GOOD), zscore_bins=0), scored_chain.samples)[50:]
+    potential = 2.0 * np.abs(plain[:, :6]).max() / 32767  # twice what was seen
+    scale = np.array([potential] * 6 + [2.0**-9] * (plain.shape[1] - 6))
+    np.testing.assert_allclose(constants["zscore.floor"], ZSCORE_FLOOR / scale * 2.0**24, rtol=1e-6)
+    assert constants["zscore.window"] == 64
+
+
+def test_states_are_those_after_each_bins_step(chain):
+    rows = np.random.default_rng(0).integers(-900, 900, (6, chain.features.shape[1])).astype(np.int16)
+    outputs, states = run_decoder(chain.decoder_int8, rows)
+    stepper = Stepper(chain.decoder_int8)
+    for k, row in enumerate(rows):
+        np.testing.assert_array_equal(outputs[k], stepper.step({"features": row})["decoded"])
+        for name, value in stepper.state.items():
+            np.testing.assert_array_equal(states[name][k], value, err_msg=name)
 
 
 def test_a_running_z_score_is_calibrated_on_what_it_scores(scored_chain, cheap_choice):
