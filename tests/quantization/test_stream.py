@@ -9,7 +9,7 @@ from onnx import numpy_helper
 
 from export.stepgraph import Stepper, metadata
 from quantization import scores, stream
-from quantization.calibrate import WARM_UP_BINS, settled, warm_up_bins
+from quantization.calibrate import WARM_UP_BINS, observe, settled, warm_up_bins
 from quantization.formats import Formats
 from quantization.frontend import quantize_frontend
 from quantization.golden import Golden, run_decoder
@@ -123,6 +123,21 @@ def test_the_floor_of_a_running_z_score_is_in_counts_of_each_feature(scored_chai
     scale = np.array([potential] * 6 + [2.0**-9] * (plain.shape[1] - 6))
     np.testing.assert_allclose(constants["zscore.floor"], ZSCORE_FLOOR / scale * 2.0**24, rtol=1e-6)
     assert constants["zscore.window"] == 64
+
+
+@pytest.mark.parametrize("block", [0, 1])
+def test_a_state_has_room_for_what_was_seen_of_it_and_for_what_enters(chain, block):
+    """Whatever enters a head is dt x on the scale of the state over that of B, in int16."""
+    observed, about, mixer = observe(chain.decoder, chain.features, 50), metadata(chain.decoder_int8), f"blocks.{block}.mixer"
+    scale = np.array(next(state["scale"] for state in about["states"] if state["out"] == f"next.block{block}.h"))
+    bias = next(numpy_helper.to_array(i) for i in chain.decoder.graph.initializer if i.name == f"{mixer}.dt_bias")
+    dt = np.log1p(np.exp(observed.tensors[f"{mixer}.dt"] + bias))  # (bins, heads)
+    x = observed.tensors[f"{mixer}.x"].reshape(len(dt), len(scale), -1)
+    enters = np.abs(dt[:, :, None] * x).max(axis=(0, 2))
+    room_for_state = scale * 32767 / observed.state_peaks[f"next.block{block}.h"]
+    room_for_input = scale / (2.0**15 * about["scales"][f"{mixer}.B"]) * 32767 / enters
+    assert room_for_state.min() >= 1.499 and room_for_input.min() >= 1.499
+    assert np.minimum(room_for_state, room_for_input).max() < 1.6  # and not for more: resolution is lost
 
 
 def test_states_are_those_after_each_bins_step(chain):
