@@ -24,7 +24,7 @@ TINY = {"d_model": 8, "n_layer": 1, "d_state": 4, "headdim": 8}
 SETTINGS = Settings.model_validate(
     {
         "seed": 7, "window_bins": 33, "teacher": TINY | {"d_model": 16}, "student": TINY, "transformer_bins": 4,
-        "pretrain": {"epochs": 2, "lr": 0.01}, "distil": {"epochs": 3, "lr": 0.02}, "finetune": {"epochs": 4, "lr": 0.03},
+        "pretrain": {"epochs": 6, "lr": 0.01}, "distil": {"epochs": 2, "lr": 0.02}, "finetune": {"epochs": 4, "lr": 0.03},
     }
 )  # fmt: skip
 LOSSES = {"pretrain": (3.0, 2.0), "distil": (5.0, 4.0, 4.5), "finetune": (9.0, 8.0, 7.0, 7.5), "spike_pretrain": (1.0, 0.5)}
