@@ -1,3 +1,6 @@
+import re
+from importlib.resources import files
+
 import pytest
 
 from firmware_sim.components import CONFIDENCES, load_components, parse_components
@@ -31,6 +34,30 @@ def test_figures_that_are_known_from_the_sources():
     nj_per_bit = components.value("radio.transmit", "mW") / components.value("radio.rate", "Mb/s")
     assert nj_per_bit == pytest.approx(8.1 * 3.0)
     assert all(row["confidence"] in CONFIDENCES for row in components.used())
+
+
+CURRENT = re.compile(r"([\d.]+) (u|m)A\b.*? at ([\d.]+) V")
+
+
+def test_figures_that_are_a_current_times_a_voltage():
+    """Of all whose condition names both: uA * V is uW, mA * V is mW."""
+    figures = parse_components(files("firmware_sim").joinpath("data/components.toml").read_text(encoding="utf-8"), "shipped")
+    named = {name: CURRENT.search(figure.condition) for name, figure in figures.items()}
+    known = {name: float(found[1]) * float(found[3]) for name, found in named.items() if found}
+    assert set(known) >= {"mcu.stm32u575.sleep", "mcu.stm32u385.sleep", "radio.transmit", "radio.idle"}
+    for name, value in known.items():
+        assert figures[name].value == pytest.approx(value, rel=0.01), name
+        assert figures[name].unit == f"{named[name][2]}W"
+
+
+def test_figures_that_are_a_sum():
+    figures = load_components()
+    assert figures.value("radio.overhead", "bytes/packet") == 1 + 4 + 2 + 3  # preamble, access address, header, check
+    to_enter = {"cortex-m0plus": 15, "cortex-m4": 12, "cortex-m7": 12, "cortex-m33": 12, "cortex-m55": 12}  # as Arm says
+    for core, cycles in to_enter.items():
+        assert figures.value(f"mcu.{core}.interrupt", "cycles") == 2 * cycles  # and as much to return
+    active = [figures.value(f"mcu.{part}.active", "pJ/cycle") for part in ("stm32h7a3", "stm32l4r5", "stm32u575", "stm32u385")]
+    assert active == sorted(active, reverse=True)  # fast and old parts take more than slow and new ones
 
 
 def test_a_library_of_ones_own(tmp_path):

@@ -46,6 +46,13 @@ def test_the_loop_is_held_and_what_does_not_fit_misses_each_time():
     assert loop == Cycles(pytest.approx(5 * 2 / 10), 0, 5)  # its line is brought once a call, of two
 
 
+def test_what_is_held_is_read_once_a_call_however_the_core_comes_to_it():
+    held = replace(FLASH, instruction_cache_bytes=24)  # the loop's three lines, and not the entry's
+    entry, head, tail = stalls(held, LONG_LOOP)
+    assert entry.cycles == 5
+    assert (head.cycles, tail.cycles) == (pytest.approx(2 * 5 / 10), pytest.approx(5 / 10))
+
+
 def test_code_that_fits_the_cache_stays_from_visit_to_visit():
     assert stalls(replace(FLASH, instruction_cache_bytes=16), LOOP) == [Cycles(0, 0, 5), Cycles(0, 0, 5)]
 
@@ -122,10 +129,28 @@ def profiles(draw: st.DrawFn) -> Profile:
 )
 def test_nominal_lies_within_its_bounds(profile, wait_states, line_bytes, cache_bytes, prefetch):
     flash = Flash(wait_states, line_bytes, cache_bytes, 0, "test", prefetch=prefetch)
-    for block, stall in zip(profile.blocks, stalls(flash, profile), strict=True):
+    uncached = reads(profile, line_bytes)
+    for block, stall, lines_read in zip(profile.blocks, stalls(flash, profile), uncached, strict=True):
         lines = (block.address + len(block.code) - 1) // line_bytes - block.address // line_bytes + 1
-        assert stall.low == 0 <= stall.cycles <= lines * wait_states + 1e-9
+        assert stall.low == 0 <= stall.cycles <= lines_read * wait_states + 1e-9  # what a cache holds is not read again
         assert stall.high == (lines + prefetch) * wait_states
+
+
+@given(profiles(), st.integers(1, 8), st.sampled_from([4, 8, 16]))
+def test_without_a_cache_each_line_that_the_core_comes_to_is_a_read(profile, wait_states, line_bytes):
+    found = stalls(Flash(wait_states, line_bytes, 0, 0, "test"), profile)
+    assert [stall.cycles for stall in found] == pytest.approx([lines_read * wait_states for lines_read in reads(profile, line_bytes)])
+
+
+def reads(profile: Profile, line_bytes: int) -> list[float]:
+    """Lines that one execution of each block reads, in the mean: its first line not where the core comes from that line."""
+    found = []
+    for block in profile.blocks:
+        first, last = block.address // line_bytes, (block.address + len(block.code) - 1) // line_bytes
+        entered = [(profile.blocks[edge.source], edge.counts[0]) for edge in profile.edges if edge.target == block.counter]
+        already = sum(count for source, count in entered if (source.address + len(source.code) - 1) // line_bytes == first)
+        found.append(last - first + 1 - already / block.counts[0])
+    return found
 
 
 @given(profiles(), st.integers(1, 8), st.sampled_from([4, 8, 16]))

@@ -41,6 +41,40 @@ def test_parts_that_no_source_prices_have_no_power_figure():
     assert unpriced == {"stm32h7a3", "nrf52840", "nrf5340", "apollo3", "stm32g0b1", "cortex-m55"}
 
 
+@pytest.mark.parametrize("name", list(targets()))
+def test_a_part_is_priced_by_its_own_figures_and_its_cores_interrupt(name):
+    target = get_target(name)
+    own = {"generic Ibex SoC": "ibex-soc"}.get(target.part, target.part.lower())
+    for kind in ("active", "sleep"):
+        figure = getattr(target.components, kind)
+        assert figure in (None, f"mcu.{own}.{kind}")
+    assert target.components.wakeup in (f"mcu.{own}.wakeup", "mcu.stop.wakeup")
+    core = "ibex-soc" if target.core.startswith("ibex") else target.core
+    assert target.components.interrupt == f"mcu.{core}.interrupt"
+    if name != "rv32imc":
+        assert target.build == target.core
+
+
+MEMORIES = {  # as the sources say it, where it is more than a number and a unit
+    ("stm32u575", "ram_bytes"): ((192 + 64 + 512) * 1024, "192, 64 and 512 KiB"),
+    ("stm32u385", "ram_bytes"): ((192 + 64) * 1024, "192 and 64 KiB"),
+    ("apollo3", "flash_bytes"): (2 * 512 * 1024, "two flash instances of 512 KiB"),
+}
+
+
+@pytest.mark.parametrize("name", [name for name, target in targets().items() if not target.part.startswith("generic")])
+def test_clock_and_memories_are_those_that_the_source_names(name):
+    target = get_target(name)
+    source = " ".join(target.source.split())
+    assert f"{target.clock_hz / 1e6:g} MHz" in source
+    for field in ("flash_bytes", "ram_bytes"):
+        value = getattr(target, field)
+        expected, text = MEMORIES.get((name, field), (value, f"{value // 2**20} MiB" if value % 2**20 == 0 else f"{value // 1024} KiB"))
+        assert value == expected and text in source
+    flash = " ".join(target.flash.source.split())
+    assert f"{target.flash.wait_states} wait states" in flash or f"wait states {target.flash.wait_states}" in flash
+
+
 def test_each_cortex_m_has_a_target():
     assert {load_core(target.core).name for target in targets().values()} >= {f"cortex-m{n}" for n in ("0plus", "4", "7", "33", "55")}
 

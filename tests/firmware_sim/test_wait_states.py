@@ -14,9 +14,9 @@ from firmware_sim.elf import Symbol, SymbolMap
 from firmware_sim.prefetch import Bus, Code, State
 from firmware_sim.profile import VISIT_RECORD, Block, Edge, Profile, Region
 from firmware_sim.targets import Flash
-from firmware_sim.timing import block_cycles, edge_cycles
+from firmware_sim.timing import Cycles, block_cycles, edge_cycles
 from firmware_sim.validation.rtl import rtl_cores
-from firmware_sim.wait_states import Waits, memory_of, wait_stalls
+from firmware_sim.wait_states import Waits, _between, memory_of, wait_stalls
 from realm_edge.errors import UserError
 
 ADD, CADD, CLW, LW, SW, BNE, CJ, MULH = "33855500", "2e95", "8841", "03a50500", "23a0a500", "e31cb5fe", "f5bf", "3315b502"
@@ -149,3 +149,8 @@ def test_a_table_without_the_sections_is_named():
     )
     with pytest.raises(UserError, match=r"t\.toml: not a core table"):
         parse_core(text + 'source = "s"', "t.toml")
+
+
+def test_between_two_memories_the_range_is_that_of_both():
+    assert _between(Cycles(4, 3, 6), Cycles(8, 7, 9), 0.25) == Cycles(5, 3, 9)
+    assert _between(Cycles(8, 7, 9), Cycles(4, 3, 6), 0.25) == Cycles(7, 3, 9)

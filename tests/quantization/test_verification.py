@@ -123,6 +123,20 @@ def test_another_type_of_the_same_values_is_a_difference(chain, monkeypatch):
         compare(chain.decoder_int8, np.zeros((1, chain.features.shape[1]), np.int16))
 
 
+def test_states_are_compared_too(chain, monkeypatch):
+    """A state that is wrong in onnxruntime alone, and only after the last output: no output tells of it."""
+
+    class Forgetful(Stepper):
+        def step(self, inputs):
+            out = super().step(inputs)
+            self.state = {name: value + np.ones_like(value) if name == "state.block1.h" else value for name, value in self.state.items()}
+            return out
+
+    monkeypatch.setattr("quantization.ladder.Stepper", Forgetful)
+    with pytest.raises(Differs, match=r"decoder: 'state\.block1\.h', tick 0, element \[0, 0, 0\]"):
+        compare(chain.decoder_int8, np.zeros((1, chain.features.shape[1]), np.int16))
+
+
 def test_a_decoder_whose_state_drifts_violates_the_bound(subject, monkeypatch):
     """It drifts where the ladder has ended: the bits are right, and the decoder is not."""
 

@@ -168,6 +168,28 @@ def test_the_kalman_filter_equals_the_textbook_recursion(series: Series) -> None
     assert fitted.gain.shape == (2, inputs.shape[1])
 
 
+def test_the_kalman_filter_finds_how_behaviour_moves_and_what_is_observed_of_it() -> None:
+    """A slow rotation, which turns the other way when time runs backwards, and inputs with means of their own."""
+    rng, angle = np.random.default_rng(2), 0.2
+    rotation = 0.98 * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    x = np.zeros((4000, 2))
+    for k in range(1, len(x)):
+        x[k] = rotation @ x[k - 1] + 0.2 * rng.standard_normal(2)
+    observed = np.array([[2.0, 0.5], [-1.0, 0.25], [0.1, 3.0]])
+    quiet = x @ observed.T + [5.0, -4.0, 1.0] + 1e-2 * rng.standard_normal((4000, 3))
+    statistics = torch.zeros(3), torch.ones(3), torch.tensor([40.0, -7.0]), torch.tensor([3.0, 11.0])
+
+    def fitted(inputs: np.ndarray) -> tuple[kalman.Kalman, np.ndarray]:
+        one = Series("s", torch.from_numpy(inputs).float(), torch.from_numpy(x).float(), 3000, 3500, *statistics)
+        model = kalman.fit(one)
+        return model, model.predict(one)
+
+    blind, _ = fitted(rng.standard_normal((4000, 3)))  # nothing is observed: only the movement is left
+    np.testing.assert_allclose(blind.transition, rotation, atol=0.05)
+    _, answers = fitted(quiet)  # all is observed
+    np.testing.assert_allclose(answers[100:], (x * [3.0, 11.0] + [40.0, -7.0])[100:], atol=1.0)
+
+
 def test_gaps_in_the_behaviour_are_left_out(series: Series) -> None:
     gaps = replace(series, targets=series.targets.clone())
     gaps.targets[100:300] = torch.nan

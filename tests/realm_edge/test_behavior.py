@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from pynwb.behavior import CompassDirection, SpatialSeries
 
-from realm_edge.behavior import interpolated, transformed, turn_of, wraps
+from realm_edge.behavior import angle_error_deg, angles_of, interpolated, transformed, turn_of, wraps
 from realm_edge.errors import UserError
 from realm_edge.preparation import prepare
 from realm_edge.readers.choices import Choices
@@ -112,6 +112,29 @@ def test_a_circular_target_needs_an_angle(tmp_path):
     phase = recording_file(tmp_path / "b.nwb", LFP, velocity("phase", head(-np.pi), rate=30.0, unit="a.u."))
     pairs = prepare(read_recording(phase), CIRCULAR, heldout=True).targets
     np.testing.assert_allclose((pairs**2).sum(axis=1), 1.0, atol=0.02)  # without a known unit: radians where they fit
+
+
+def test_an_angle_is_its_cosine_and_its_sine_and_a_logarithm_forgets_what_is_negative():
+    series = BehaviorSeries(np.array([[0.0, 0.0]], np.float32), np.zeros(1), ("a", "b"), "degrees")
+    angles = np.array([[0.0, 90.0], [30.0, 180.0], [np.nan, 60.0]])
+    pairs, names, unit = transformed(angles, series, "circular", "a")
+    half, root = 0.5, np.sqrt(0.75)
+    assert names == ("a_cos", "a_sin", "b_cos", "b_sin") and unit == "1"
+    np.testing.assert_allclose(pairs, [[1, 0, 0, 1], [root, half, -1, 0], [np.nan, np.nan, half, root]], atol=1e-6)
+    logs, names, unit = transformed(np.array([[np.e - 1, -7.0]]), series, "log", "a")
+    np.testing.assert_allclose(logs, [[1.0, 0.0]], atol=1e-6)
+    assert names == ("a", "b") and unit == "ln(degrees + 1)"
+
+
+def test_errors_of_angles_by_hand():
+    assert angles_of(("a_cos", "a_sin", "b_cos", "b_sin")) == ("a", "b") and angles_of(("a_cos", "b_sin")) == ()
+
+    def pairs(*degrees):
+        return np.array([[part(np.radians(each)) for each in row for part in (np.cos, np.sin)] for row in degrees])
+
+    true, decoded = pairs((10, 170), (-10, 0), (0, 90)), 3 * pairs((30, -170), (-20, 90), (0, -90))  # not on the circle
+    true[2] = np.nan
+    np.testing.assert_allclose(angle_error_deg(true, decoded), [(20 + 10) / 2, (20 + 90) / 2])
 
 
 def test_targets_never_look_across_a_split(tmp_path):
