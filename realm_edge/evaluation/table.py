@@ -59,9 +59,7 @@ def counted(rows: Sequence[dict[str, Any]]) -> str:
     """How much is labelled in all."""
     training, validation = (round(sum(row["labelled"][part] for row in rows) / len(rows)) for part in ("training", "validation"))
     share = 100 * validation / max(1, training + validation)
-    return (
-        f"{training:,} labelled bins to train on and {validation:,} to validate on: {share:.0f} % of what is labelled goes into validation."
-    )
+    return f"{training:,} labelled bins to train on and {validation:,} to validate on, which are {share:.0f} % of what is labelled."
 
 
 def plot(summary: dict[str, Any]) -> dict[str, bytes]:

@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from firmware_sim.bundle import Bundle, Stage, StateTensor
+from firmware_sim.bundle import Bundle
+from firmware_sim.bundle_metadata import Stage, StateTensor
 from firmware_sim.compare import Expected, Mismatch, first_mismatch, split_dump
 from firmware_sim.elf import Symbol
 from realm_edge.errors import UserError
@@ -53,8 +54,14 @@ def test_other_tensors_and_types_are_no_comparison():
 
 
 def test_a_dump_is_cut_as_the_firmware_wrote_it():
-    front = Stage("realm_frontend", 250.0, 24, 0, 0, (StateTensor("state.front", 8, np.dtype("int32"), (2, 2)),), ())
-    back = Stage("realm_decoder", 50.0, 8, 0, 0, (StateTensor("state.back", 2, np.dtype("int16"), (3,)),), ())
+    states = (
+        StateTensor(name="state.front", offset=8, dtype="int32", shape=(2, 2)),
+        StateTensor(name="state.back", offset=2, dtype="int16", shape=(3,)),
+    )
+    front, back = (
+        Stage(prefix=prefix, rate_hz=rate, state_bytes=size, scratch_bytes=0, weight_bytes=0, states=(state,))
+        for prefix, rate, size, state in zip(("realm_frontend", "realm_decoder"), (250.0, 50.0), (24, 8), states, strict=True)
+    )
     sizes = {"realm_output": 4, "realm_features": 6, "realm_frontend_state": 24, "realm_decoder_state": 8}
     symbols = {name: Symbol(name, 0, size, False) for name, size in sizes.items()}
 

@@ -10,7 +10,8 @@ import pytest
 from firmware_sim import stream_report as module
 from firmware_sim.attribution import FunctionCost, RegionCost, VisitCosts
 from firmware_sim.budgets import Budget
-from firmware_sim.bundle import Bundle, Kernel, Stage
+from firmware_sim.bundle import Bundle
+from firmware_sim.bundle_metadata import Kernel, Stage
 from firmware_sim.compare import Mismatch
 from firmware_sim.components import load_components
 from firmware_sim.cores import load_core
@@ -52,8 +53,8 @@ REGIONS = {
 
 
 def result(stream: str = "lfp", frontend: bool = True, **changes) -> StreamResult:
-    front = Stage("realm_frontend", TICKS * RATE, 641, 257, 11, (), ())
-    decoder = Stage("realm_decoder", RATE, 3_203, 1_511, 15_013, (), ())
+    front = Stage(prefix="realm_frontend", rate_hz=TICKS * RATE, state_bytes=641, scratch_bytes=257, weight_bytes=11)
+    decoder = Stage(prefix="realm_decoder", rate_hz=RATE, state_bytes=3_203, scratch_bytes=1_511, weight_bytes=15_013)
     made = StreamResult(
         bundle=Bundle(Path("bundle"), stream, TARGET.name, front if frontend else None, decoder, 150),
         target=TARGET,
@@ -85,7 +86,7 @@ def test_the_workload_is_that_of_a_bin():
 
 @pytest.mark.parametrize(("bound", "factor", "last"), [("low", 0.9, 4_006.0), ("high", 1.2, 4_061.0)])
 def test_the_ends_of_the_range_are_those_of_every_part(bound, factor, last):
-    work = workload(result(), 1_000.0, (0.0, 0.0), bound)
+    work = workload(result(), 1_000.0, (0.0, 0.0), bound=bound)
     assert (work.tick_cycles, work.decoder_cycles, work.loop_cycles) == pytest.approx((4_500 * factor, 310_610 * factor, 820 * factor))
     assert work.last_tick_cycles == last
 
@@ -168,7 +169,7 @@ def test_power_is_given_over_the_range_of_the_cycles():
     found = report(result(), output_delay_s=0.12, resampling_s=0.007)
     low, nominal, high = (
         run_timeline(work, TARGET, load_components(), found["ram_bytes"])
-        for work in (workload(result(), 1_000.0, (0.12, 0.007), bound) for bound in ("low", "cycles", "high"))
+        for work in (workload(result(), 1_000.0, (0.12, 0.007), bound=bound) for bound in ("low", "cycles", "high"))
     )
     assert found["power_uw"] == nominal.power_uw
     assert found["power_uw_range"] == [low.power_uw["total"], high.power_uw["total"]]
@@ -257,8 +258,11 @@ def test_the_loop_is_the_main_loops_own_functions_and_nothing_of_the_board():
 
 
 def test_rows_are_of_a_step_and_count_a_front_ends_macs_once_a_tick():
-    front = Stage("realm_frontend", TICKS * RATE, 0, 0, 0, (), (Kernel("front_k", "bands.0", "Biquad", 3, 0),))
-    decoder = Stage("realm_decoder", RATE, 0, 0, 0, (), (Kernel("dec_k", "head", "QLinear", 50, 0), Kernel("unused", "norm", "Norm", 2, 0)))
+    nothing = {"state_bytes": 0, "scratch_bytes": 0, "weight_bytes": 0}
+    listed = [("front_k", "bands.0", "Biquad", 3), ("dec_k", "head", "QLinear", 50), ("unused", "norm", "Norm", 2)]
+    first, *others = (Kernel(symbol=s, node=n, op=op, macs=macs, code_bytes=0, constant_bytes=0) for s, n, op, macs in listed)
+    front = Stage(prefix="realm_frontend", rate_hz=TICKS * RATE, kernels=(first,), **nothing)
+    decoder = Stage(prefix="realm_decoder", rate_hz=RATE, kernels=tuple(others), **nothing)
     bundle = Bundle(Path("bundle"), "lfp", "cortex-m4", front, decoder, 1)
     found = list(
         _kernel_rows(bundle, {"frontend": costs(80.0, 2, "front_k"), "decoder": costs(40.0, 2, "dec_k", "realm_decoder_step", "memset")}, 4)

@@ -269,8 +269,9 @@ def made_up(monkeypatch):
     return SimpleNamespace(found=found, one=one, outputs={name: values[warm_up:] for name, values in outputs.items()}, validation_end=60)
 
 
-def rms(x):
-    return float(np.sqrt(np.mean(np.square(x))))
+def error(values, exact):
+    """Of each axis over its own spread, root mean square of them."""
+    return float(np.sqrt(np.mean(np.square((values - exact) / exact.std(axis=0)))))
 
 
 def test_each_score_is_that_of_its_own_output(made_up):
@@ -278,9 +279,9 @@ def test_each_score_is_that_of_its_own_output(made_up):
     for name in ("float", "int8", "wiener"):
         assert found["r2"][name] == pytest.approx(np.mean(accuracy(true, outputs[name]).r2), rel=1e-6)
     assert len({round(value, 3) for value in found["r2"].values()}) == 3
-    assert found["nrmse_int8_float"] == pytest.approx(rms(outputs["int8"] - outputs["float"]) / outputs["float"].std())
-    assert found["nrmse_frontend"] == pytest.approx(rms(outputs["behind_int8"] - outputs["float"]) / outputs["float"].std())
-    assert found["nrmse_decoder"] == pytest.approx(rms(outputs["int8"] - outputs["behind_int8"]) / outputs["behind_int8"].std())
+    assert found["nrmse_int8_float"] == pytest.approx(error(outputs["int8"], outputs["float"]))
+    assert found["nrmse_frontend"] == pytest.approx(error(outputs["behind_int8"], outputs["float"]))
+    assert found["nrmse_decoder"] == pytest.approx(error(outputs["int8"], outputs["behind_int8"]))
     assert (found["scored_bins"], found["warm_up_bins"], found["resets"]) == (26, 3, 1)
 
 

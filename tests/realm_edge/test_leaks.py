@@ -10,8 +10,9 @@ from torch import nn
 
 from realm_edge import preparation, wiener
 from realm_edge.baselines import kalman
+from realm_edge.cutting import split_ends
 from realm_edge.evaluation import decoders, pretrained, stability
-from realm_edge.evaluation.tasks import split_features, with_labels
+from realm_edge.evaluation.tasks import with_labels
 from realm_edge.frontend import THRESHOLD_SECONDS
 from realm_edge.metrics import accuracy, score_test_part
 from realm_edge.preparation import prepare
@@ -214,4 +215,4 @@ def test_fewer_labels_are_those_of_the_training_parts_start():
     one = with_labels(session(), 0.25)
     known = np.isfinite(one.targets).all(axis=1)
     assert np.flatnonzero(~known).tolist() == list(range(150, TRAIN))
-    assert np.isfinite(session().targets).all() and split_features(1000) == (680, 800)
+    assert np.isfinite(session().targets).all() and split_ends(1000, Settings()) == (720, 800)

@@ -18,6 +18,7 @@ from realm_edge.app import artefacts
 from realm_edge.app.stages import baselines, export, quantize, simulate, verify
 from realm_edge.app.stages import compile as compile_stage
 from realm_edge.app.stages import report as report_stage
+from realm_edge.documents import read_document
 from realm_edge.errors import UserError
 from realm_edge.progress import Silent
 from realm_edge.session import Session
@@ -78,7 +79,10 @@ class Simulated:
 @pytest.fixture
 def simulated(tmp_path, monkeypatch):
     def simulate_with(bit_exact=("lfp", "spike"), within=("lfp", "spike"), with_samples=True) -> Simulated:
-        sessions = [{"resampling_delay_ms": 1.5, "heldout": False}, {"resampling_delay_ms": 6.25, "heldout": True}]
+        sessions = [
+            {"resampling_delay_ms": 1.5, "heldout": False, "spike_electrodes": 77},
+            {"resampling_delay_ms": 6.25, "heldout": True, "spike_electrodes": 12},
+        ]
         quantised = {name: {"r2": r2} for name, r2 in R2.items()}
         run = a_run(tmp_path, quantize=quantised, data={"sessions": sessions}, train={"synthetic": "as trained"})
         goldens = {"lfp": golden(0, with_samples), "spike": golden(1, False)}
@@ -120,8 +124,8 @@ def test_each_stream_is_reported_with_its_own_accuracy_rate_and_delays(simulated
     found = simulated()
     budgets = ("budgets", tmp_path / "limits.toml")
     (lfp, _), (spike, _) = found.reports
-    assert lfp == ("result of lfp", budgets, "components", 0.71, 0.62, 500, 0.12, 0.00625)
-    assert spike == ("result of spike", budgets, "components", 0.84, 0.75, 24000, 0.12, 0.0)  # its samples are no resampled ones
+    assert lfp == ("result of lfp", budgets, "components", 0.71, 0.62, 500, 0.12, 0.00625, 12)
+    assert spike == ("result of spike", budgets, "components", 0.84, 0.75, 24000, 0.12, 0.0, 12)  # its samples are no resampled ones
     assert {name: one["r2"] for name, one in found.summary["streams"].items()} == R2
 
 
@@ -132,7 +136,7 @@ def test_the_simulation_says_what_the_lfp_stream_does_and_names_every_doubt(simu
     assert summary["synthetic"] == "as trained" and summary["unverified"] == ["a of both", "z of lfp", "z of spike"]
     assert [row["name"] for row in summary["budgets"]] == ["r2", "of lfp"]
     outputs, recorded = found.run.completed["simulate.rv32imc"]
-    assert recorded == summary and json.loads(outputs[0].read_text()) == summary
+    assert recorded == summary and read_document(outputs[0], "realm-edge simulation/1", "") == summary
     assert [path.relative_to(found.run.path).as_posix() for path in outputs] == ["simulation/rv32imc.json"]
 
 
@@ -257,7 +261,7 @@ def test_the_summary_of_quantize(quantised):
         for name, ticks in (("lfp", 111), ("spike", 222))
     }
     assert "  warning: spike: beware of the rows of spike" in found.said
-    calibration = json.loads(found.run.file("calibration.json").read_text())
+    calibration = read_document(found.run.file("calibration.json"), "realm-edge calibration/1", "")["streams"]
     assert {name: one["about"] for name, one in calibration.items()} == {"lfp": "lfp", "spike": "spike"}
     outputs, recorded = found.run.completed["quantize"]
     assert recorded == found.summary
@@ -391,7 +395,7 @@ def test_each_stream_is_verified_with_its_own_graphs_and_all_must_hold(tmp_path,
         assert (subject.float_decoder, bins) == (f"{prefix}decoder.onnx", 77)
         assert subject.recorded.stream is stream and subject.recorded.session is decoded
         assert subject.recorded.feature_scale.tolist() == scales[f"{prefix}decoder.int8.onnx"]
-    assert run.required == ["quantize"] and json.loads(run.file("verification.json").read_text()) == summary
+    assert run.required == ["quantize"] and read_document(run.file("verification.json"), "realm-edge verification/1", "") == summary
 
 
 # --- baselines --------------------------------------------------------------------------------------------------------------------------
@@ -433,7 +437,7 @@ def test_a_row_of_the_baselines_says_what_float_and_int8_decode_and_what_each_ta
     variance = scored.var(axis=0)
     assert row["r2_float"] == pytest.approx(np.mean(1 - 0.25 / variance), rel=1e-5)
     assert row["r2_int8"] == pytest.approx(np.mean(1 - np.array([0.0625, 1.0]) / variance), rel=1e-5)
-    assert row["nrmse_int8_float"] == pytest.approx(np.sqrt((0.75**2 + 1.5**2) / 2) / np.std(scored + 0.5), rel=1e-5)
+    assert row["nrmse_int8_float"] == pytest.approx(np.sqrt(np.mean(np.array([0.75, 1.5]) ** 2 / variance)), rel=1e-5)
     assert (row["weight_bytes"], row["state_bytes"], row["scratch_bytes"], row["macs"]) == (71, 72, 73, 17)
     assert row["targets"] == {
         "rv32imc": {"bit_exact": True, "cycles": 900.0, "cycles_range": [899.0, 902.0]},
@@ -547,4 +551,5 @@ def test_the_report_draws_what_its_facts_say_and_asks_for_its_targets(tmp_path, 
     assert summary == {"ok": False, "verdicts": {"rv32imc": "no"}, "report": str(tmp_path / "report.html")}
     assert run.completed["report"] == ([tmp_path / "report.html", tmp_path / "report.json"], {"ok": False, "verdicts": {"rv32imc": "no"}})
     assert asked == {"report": {"targets": ["rv32imc", "cortex-m4"]}} and rendered["facts"]["asked"] == ["rv32imc", "cortex-m4"]
-    assert run.file("report.html").read_text() == "page" and json.loads(run.file("report.json").read_text()) == rendered["facts"]
+    assert run.file("report.html").read_text() == "page"
+    assert read_document(run.file("report.json"), "realm-edge report/2", "") == rendered["facts"]

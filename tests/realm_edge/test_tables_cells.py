@@ -33,7 +33,8 @@ def row(k: int, **changes: Any) -> dict[str, Any]:
         return next(at) / scale
 
     made = {
-        "decoder": "gru", "label": f"label {k}", "chance": False, "labels": 0.5, "cells": 4, "r2": n(), "r2_interval": [n(), n()],
+        "decoder": "gru", "label": f"label {k}", "chance": False, "labels": 0.5, "cells": 4,
+        "labelled": {"training": 1000 * k, "validation": 100}, "r2": n(), "r2_interval": [n(), n()],
         "r2_with_history": n(), "r2_by_axis": {"vx": n(), "vy": n()}, "r": n(), "student_gain": n(), "student_gain_interval": [-n(), n()],
         "student_gain_test_interval": [-n(), n()], "parameters": 10_000 + next(at), "macs_per_step": 20_000 + next(at),
         "training_seconds": n(10), "pretraining_seconds": n(10), "pretraining_steps": 3000 + next(at), "steps_to_best": 400.0 + next(at),
@@ -81,7 +82,12 @@ def test_every_cell_of_a_comparison():
 
     assert first[1:] == [expected(one) for one in rows[:2]] and second[1:] == [expected(rows[2])]
     text = table.markdown(ABOUT | {"rows": rows})
-    assert "## 50 % of the labels" in text and "## 100 % of the labels" in text and "Settings 0123456789ab. Command: `the command`" in text
+    assert "Settings 0123456789ab. Command: `the command`" in text
+    ways = [line for line in text.splitlines() if line.startswith("##") or " labelled bins " in line]
+    assert ways == [
+        *("## 50 % of the training labels", "1,500 labelled bins to train on and 100 to validate on, which are 6 % of what is labelled."),
+        *("## 100 % of the training labels", "3,000 labelled bins to train on and 100 to validate on, which are 3 % of what is labelled."),
+    ]
 
 
 def test_every_cell_of_a_race():
@@ -160,6 +166,7 @@ def result(decoder: str, session: str, seed: int, k: int) -> dict[str, Any]:
     losses = [float(next(at)), 0.5 + k, float(next(at))]
     return {
         "decoder": decoder, "session": session, "seed": seed, "labels": 1.0, "synthetic": False, "segments": 1, "bins": 70,
+        "labelled": {"training": 100 * k, "validation": 7 * k},
         "r2": next(at) / 1e4, "r2_with_history": next(at) / 1e4, "r2_by_axis": {"vx": next(at) / 1e4, "vy": next(at) / 1e4},
         "r": next(at) / 1e4, "blocks": [[[10.0, 1.0, 20.0, float(next(at))]] * 2] * 6, "parameters": next(at), "macs_per_step": next(at),
         "training_seconds": float(next(at)), "steps_to_best": next(at), "validation_loss": losses, "steps_by_epoch": [2, 2, 2],
@@ -184,7 +191,8 @@ def test_a_row_is_the_mean_over_its_own_cells():
         for name in ("parameters", "macs_per_step"):
             assert line[name] == round(mean(results, name))
         assert line["r2_by_axis"] == {axis: pytest.approx(np.mean([one["r2_by_axis"][axis] for one in results])) for axis in ("vx", "vy")}
-        assert line["r2_interval"] == pytest.approx(interval([one["r2"] for one in results]))
+        assert line["r2_interval"] is None  # two sessions and two seeds: four cells, but no three that are independent
+        assert line["labelled"] == {part: round(np.mean([one["labelled"][part] for one in results])) for part in ("training", "validation")}
         before = [phase for one in results for phase in one["pretraining"].values()]
         assert line["pretraining_seconds"] == pytest.approx(sum(phase["seconds"] for phase in before) / 4)
         assert line["pretraining_steps"] == round(sum(phase["steps"] for phase in before) / 4)
@@ -194,7 +202,16 @@ def test_a_row_is_the_mean_over_its_own_cells():
     by_cell = {(one["session"], one["seed"]): one["r2"] for one in mine}
     gains = [by_cell[one["session"], one["seed"]] - one["r2"] for one in other]
     assert student["student_gain"] is None and gru["student_gain"] == pytest.approx(np.mean(gains))
-    assert gru["student_gain_interval"] == pytest.approx(interval(gains))
+    assert gru["student_gain_interval"] is None
+    thirds = [result(name, "s3", seed, 30 + seed + len(name)) for name in ("student", "gru") for seed in (0, 1)]
+    student, gru = summarise([*mine, *other, *thirds], [ALL["student"], ALL["gru"]], Settings())["rows"]
+    by_cell |= {(one["session"], one["seed"]): one["r2"] for one in thirds[:2]}
+    by_session = [
+        np.mean([by_cell[one["session"], one["seed"]] - one["r2"] for one in [*other, *thirds[2:]] if one["session"] == s])
+        for s in ("s1", "s2", "s3")
+    ]
+    assert gru["student_gain_interval"] == pytest.approx(interval(by_session))
+    gru = made["rows"][1]
     assert gru["race"]["best"]["validation_loss"] == pytest.approx(np.mean([min(one["validation_loss"]) for one in other]))
     assert summary.CONFIDENCE == 0.95
     values = [0.1, 0.4, 0.2, 0.9]
@@ -214,7 +231,7 @@ INSPECTED = {
     "dead_channels": [4, 17],
     "saturated_channels": {"5": 0.0123},
     "masked_channels": [9],
-    "units": {"count": 11, "spikes": 2345, "outside": 67, "median_rate_hz": 8.9},
+    "units": {"count": 11, "electrodes": 5, "spikes": 2345, "outside": 67, "median_rate_hz": 8.9},
     "behaviors": {
         "hand": {"columns": ["x", "y"], "unit": "mm", "rate_hz": 250.5, "nan_share": 0.034, "gaps": 3, "longest_gap_s": 1.625,
                  "outside": "far away"},
@@ -239,7 +256,7 @@ def test_what_is_told_of_a_recording_line_by_line():
         "dead       4, 17",
         "saturated  5 (1.2 % at the rail)",
         "masked     9",
-        "units      11, 2345 spikes, median 8.90 Hz; 67 more outside the LFP",
+        "units      11 of 5 electrode(s), 2345 spikes, median 8.90 Hz; 67 more outside the LFP",
         "behaviour  hand: 2 dim(s), mm, 250.5 Hz, 3.4 % NaN, 3 gap(s), the longest 1.625 s; far away",
         "behaviour  touch: 1 dim(s), N, one sample, empty",
         "unusable   pose: no numbers",

@@ -1,7 +1,6 @@
 """Which settings, sessions and phases reach which part of the method, in the train stage and in the arms: nothing is trained."""
 
 import io
-import json
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,6 +10,7 @@ import torch
 from torch import nn
 
 from realm_edge.app.stages import train
+from realm_edge.documents import read_document
 from realm_edge.evaluation import bench as bench_module
 from realm_edge.evaluation import decoders as arms
 from realm_edge.evaluation import pretrained
@@ -110,7 +110,7 @@ def test_what_is_written_is_of_the_test_part(staged):
     variance = decoded.targets[validation_end:].astype(np.float64).var(axis=0)
     assert metrics["decoders"]["lfp_student"]["r2"] == pytest.approx(np.mean(1 - 0.25 / variance), rel=1e-5)
     assert metrics["decoders"]["spike_student"]["r2"] == pytest.approx(np.mean(1 - 1.0 / variance), rel=1e-5)
-    assert metrics == json.loads(staged.run.file("metrics.json").read_text()) and staged.run.required == ["data"]
+    assert metrics == read_document(staged.run.file("metrics.json"), "realm-edge metrics/1", "") and staged.run.required == ["data"]
 
 
 def test_facts_of_the_decoders_are_their_own(staged):
