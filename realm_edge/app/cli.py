@@ -124,7 +124,7 @@ def run(
 ) -> None:
     """Perform every stage that is not done yet; without --data, on synthetic recordings."""
     from realm_edge.app.workflow import open_for_data, report_request
-    from realm_edge.readers.reading import name_of
+    from realm_edge.readers.names import name_of
 
     chosen = _known(targets) or DEFAULT_TARGETS
     limits = _limits(budget)

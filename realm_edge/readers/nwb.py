@@ -9,24 +9,27 @@ from typing import Any
 
 import h5py
 import numpy as np
-from hdmf.build import GroupBuilder
-from hdmf.build.errors import ConstructError
 from numpy.typing import NDArray
-from pynwb import NWBHDF5IO, NWBFile, TimeSeries
-from pynwb.behavior import CompassDirection
-from pynwb.ecephys import LFP, ElectricalSeries, SpikeEventSeries
-from pynwb.epoch import TimeIntervals
-from pynwb.misc import Units as UnitsTable
 
+from realm_edge.environment import without_cache
 from realm_edge.errors import UserError
 from realm_edge.readers import links, remote
 from realm_edge.readers.arrays import check_rate, check_spikes, check_times, check_voltage
 from realm_edge.readers.clock import Clock, clock_of, regular
 from realm_edge.readers.contents import Contents, Request, Signal, Units
 from realm_edge.readers.masks import good_channels
+from realm_edge.readers.names import ZARR, name_of
 from realm_edge.recording import BehaviorSeries, Intervals, no_intervals
 
-ZARR = ".zarr"
+with without_cache():
+    from hdmf.build import GroupBuilder
+    from hdmf.build.errors import ConstructError
+    from pynwb import NWBHDF5IO, NWBFile, TimeSeries
+    from pynwb.behavior import CompassDirection
+    from pynwb.ecephys import LFP, ElectricalSeries, SpikeEventSeries
+    from pynwb.epoch import TimeIntervals
+    from pynwb.misc import Units as UnitsTable
+
 _LABELS = ("label", "channel_name", "electrode_name")  # columns of the electrodes table that name a channel
 _INVALID = "invalid_times"
 _PLACES = ("processing", "acquisition", "stimulus", "analysis", "scratch")  # of a file where series of data lie
@@ -73,12 +76,6 @@ def read(path: Path, request: Request) -> Contents:
         invalid=whole.get(_INVALID, no_intervals()),
         provenance={name: note for name, note in notes.items() if note},
     )
-
-
-def name_of(path: Path) -> str:
-    """Of the recording: the file's, without what says that it is NWB."""
-    address = remote.address_of(path)
-    return path.name.removesuffix(ZARR).removesuffix(".nwb") if address is None else remote.stem_of(address)
 
 
 def _opened(path: Path) -> tuple[NWBFile, dict[str, tuple[str, str]]]:

@@ -26,6 +26,7 @@ from realm_edge.files import PARTIAL, cache_folder, replacing, write_bytes, writ
 from realm_edge.progress import Silent
 from realm_edge.settings import Settings
 from realm_edge.sources import Recordings
+from tests.nwb_file import recording_file, velocity
 
 ROOT = Path(__file__).parents[2]
 SHORT = "[synthetic]\nsessions = 2\nseconds = 22\nheldout_seconds = 22\nchannels = 4\nunits = 2\n[split]\ntrain = 0.6\nvalidation = 0.2\n"
@@ -138,6 +139,20 @@ def test_a_cache_that_cannot_be_written_is_named(tmp_path, place, what):
     said = realm_edge(tmp_path, "data", "--data", "a.npz", "--out", "run", XDG_CACHE_HOME=place)
     line = said[1].splitlines()[-1].removeprefix("realm-edge: error: ")
     assert said[0] == 2 and line.startswith(place) and what in line
+
+
+@pytest.mark.parametrize("place", ["/proc", "/dev/null/home", "cache"])
+def test_reading_a_recording_keeps_nothing_in_the_cache_and_needs_none(tmp_path, place):
+    """pynwb would unpickle its schema from there, and blame the recording where it is half written."""
+    recording_file(tmp_path / "a.nwb", np.ones((3000, 2), np.int16), velocity(seconds=3.0))
+    (tmp_path / "cache").mkdir()
+    assert realm_edge(tmp_path, "data", "inspect", "a.nwb", XDG_CACHE_HOME=str(tmp_path / place))[0] == 0
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_recordings_of_other_formats_load_no_pynwb():
+    code = "import sys, realm_edge.readers.reading, realm_edge.inspection, realm_edge.sources; sys.exit('pynwb' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
 
 
 def test_a_locale_without_signs_does_not_stop_a_command(tmp_path):

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from realm_edge.errors import UserError
-from realm_edge.readers.reading import fingerprint, name_of, read_recording
+from realm_edge.readers.names import name_of
+from realm_edge.readers.reading import fingerprint, read_recording
 from realm_edge.readers.remote import shown
 from tests.nwb_file import recording_file, velocity
 
