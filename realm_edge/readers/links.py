@@ -101,6 +101,8 @@ def _names(path: Path) -> set[str]:
     with file:
         try:
             return set(_names_in(file)) - {_SELF}
+        except UserError:
+            raise
         except Exception as error:  # h5py raises whatever it stumbles upon; readers may get where this did not
             reason = " ".join(str(error).split())[:100]
             raise UserError(
@@ -120,12 +122,19 @@ def _names_in(file: h5py.File) -> Iterator[str]:
             item = group[name] if isinstance(link, h5py.HardLink) else None
             if isinstance(item, h5py.Dataset):
                 yield from (str(name) for name, _, _ in item.external or ())
-                yield from (str(source.file_name) for source in (item.virtual_sources() if item.is_virtual else ()))
+                yield from (_plain(file, str(source.file_name)) for source in (item.virtual_sources() if item.is_virtual else ()))
             elif isinstance(item, h5py.Group):
                 address = int(h5py.h5o.get_info(item.id).addr)
                 if address not in seen:  # a group may lie within itself
                     seen.add(address)
                     groups.append(item)
+
+
+def _plain(file: h5py.File, name: str) -> str:
+    """A virtual dataset's source; in its name HDF5 would put the number of a block for %b, and % for %%."""
+    if "%" in name:
+        raise UserError(f"{file.filename}: it links to '{name}', a name with %: rename that file, and write the virtual dataset anew")
+    return name
 
 
 def _sources(value: Any, is_link: bool = False) -> Iterator[str]:

@@ -87,6 +87,23 @@ def test_values_beside_the_file_are_read_and_in_its_fingerprint(tmp_path, monkey
     assert fingerprint(path) != before
 
 
+def virtual(path, source, blocks):
+    """A virtual dataset of the file whose sources have a name with the number of a block, or with a sign that stands for another."""
+    whole, one = h5py.h5s.create_simple((8, 4), (h5py.h5s.UNLIMITED, 4)), h5py.h5s.create_simple((4, 4))
+    whole.select_hyperslab((0, 0), (h5py.h5s.UNLIMITED, 1) if blocks else (1, 1), (4, 4), (4, 4))
+    kind = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    kind.set_virtual(whole, source, b"data", one)
+    with h5py.File(path, "w") as file:
+        h5py.h5d.create(file.id, b"x", h5py.h5t.STD_I16LE, h5py.h5s.create_simple((8, 4), (h5py.h5s.UNLIMITED, 4)), kind)
+
+
+@pytest.mark.parametrize(("source", "blocks"), [(b"../secret%b.h5", True), (b"secret%b.h5", True), (b"a%%.h5", False)])
+def test_names_that_hdf5_makes_others_of_are_refused(tmp_path, source, blocks):
+    virtual(tmp_path / "a.h5", source, blocks)
+    with pytest.raises(UserError, match=rf"a\.h5: it links to '{source.decode()}', a name with %: rename that file, and write the virtual"):
+        linked_files(tmp_path / "a.h5")
+
+
 def test_a_link_is_not_looked_for_where_the_program_runs(tmp_path, monkeypatch):
     (tmp_path / "rec").mkdir()
     with h5py.File(tmp_path / "rec" / "a.h5", "w") as file:
