@@ -34,7 +34,6 @@ SECONDS = 25.0  # that reading may take,
 BYTES_A_SECOND = 1e6  # and one more for each of these
 REMOTE_SECONDS = 3600.0  # where the file lies at an address, and its size is not known
 _END_S = 5.0  # that the process has to clean up
-_OF_HDF5 = {"HDF5_EXTFILE_PREFIX": "${ORIGIN}"}  # external storage lies beside the file, not where the program runs
 _PDEATHSIG = 1  # prctl(2): PR_SET_PDEATHSIG
 _SHOWN = 160  # characters of what a library says
 
@@ -77,7 +76,7 @@ class _Child:
 
     def __init__(self) -> None:
         self._said = tempfile.TemporaryFile()  # noqa: SIM115 (closed in end)
-        environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path), **_OF_HDF5}
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-c", "from realm_edge.apart import serve; serve()"],
             stdin=subprocess.PIPE,

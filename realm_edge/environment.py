@@ -5,9 +5,18 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+_HDF5 = "HDF5_"
+_OF_NO_DANGER = ("HDF5_USE_FILE_LOCKING",)  # the way out where another program has a recording open
+
 
 def settle() -> None:
-    """Set what decides how recordings are read."""
+    """Set what decides how recordings are read.
+
+    HDF5 would take from its variables other places for the files that a recording leads to, other drivers, and libraries that it loads.
+    """
+    for name in [name for name in os.environ if name.startswith(_HDF5) and name not in _OF_NO_DANGER]:
+        del os.environ[name]
+    os.environ["HDF5_EXTFILE_PREFIX"] = "${ORIGIN}"  # external storage lies beside the file, not where the program runs
     # pynwb would keep its schema as a pickle in the user's cache and load what it finds there: one that is half written, or somebody's.
     os.environ["PYNWB_NO_CACHE_DIR"] = "1"
 

@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import h5py
@@ -76,8 +78,6 @@ def test_values_outside_of_the_folder_are_refused(tmp_path, kind):
 def test_values_beside_the_file_are_read_and_in_its_fingerprint(tmp_path, monkeypatch, kind):
     monkeypatch.chdir(tmp_path)
     path, other = values_elsewhere(tmp_path, kind, "beside")
-    if kind == "external storage":
-        monkeypatch.chdir(path.parent)  # HDF5 takes such names as of where the program runs
     assert linked_files(path) == [path.parent / "beside"]
     np.testing.assert_array_equal(np.asarray(read_recording(path).lfp), COUNTS)
     before = fingerprint(path)
@@ -85,6 +85,33 @@ def test_values_beside_the_file_are_read_and_in_its_fingerprint(tmp_path, monkey
     content[len(content) // 2] ^= 1
     other.write_bytes(content)
     assert fingerprint(path) != before
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_variable_of_the_environment_leads_elsewhere(tmp_path, kind):
+    path, other = values_elsewhere(tmp_path, kind, "beside")
+    secret = tmp_path / "secret" / "beside"
+    secret.parent.mkdir()
+    content = other.read_bytes()
+    secret.write_bytes(content.replace(COUNTS.tobytes(), (0 * COUNTS + 77).tobytes()))
+    assert len(content) == secret.stat().st_size and content != secret.read_bytes()
+    names = ("HDF5_EXT_PREFIX", "HDF5_VDS_PREFIX", "HDF5_EXTFILE_PREFIX", "HDF5_PLUGIN_PATH")
+    code = (
+        "import sys; from pathlib import Path; from realm_edge.apart import apart; "
+        "from realm_edge.readers.reading import read_recording; import os; path = Path(sys.argv[1]); "
+        "print(apart('realm_edge.inspection:summary', path, files=[path])['sha256'], read_recording(path).lfp[:].max(), "
+        "sorted(name for name in os.environ if name.startswith('HDF5_')))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(path)],
+        env=os.environ | dict.fromkeys(names, str(secret.parent)) | {"HDF5_USE_FILE_LOCKING": "FALSE"},
+        cwd=Path(__file__).parents[2], capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout.split(maxsplit=2) == [
+        fingerprint(path),
+        str(COUNTS.max()),
+        "['HDF5_EXTFILE_PREFIX', 'HDF5_USE_FILE_LOCKING']\n",
+    ]
 
 
 def virtual(path, source, blocks):
