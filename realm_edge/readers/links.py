@@ -13,6 +13,7 @@ import h5py
 
 from realm_edge.errors import UserError
 from realm_edge.files import read_bytes, require_regular
+from realm_edge.readers.hdf5_names import names_in
 
 _SELF = "."  # the file itself, as HDF5's virtual datasets and Zarr's links name it
 
@@ -22,8 +23,10 @@ def linked_files(path: Path) -> list[Path]:
 
     Raises:
         UserError: one of them lies outside the file's folder, or is not where it should be and HDF5 would find it elsewhere; or a part of
-            the file is so damaged that nobody knows where it leads.
+            the file is so damaged that nobody knows where it leads; or one of them, or the file, is no regular file.
     """
+    if path.exists():
+        require_regular(path)
     found: set[Path] = set()
     new = {path}
     while new:
@@ -92,6 +95,16 @@ def _check_beside(folders: Sequence[Path], at: Path, name: str, other: Path) -> 
         raise UserError(f"{at}: it links to '{name}', which does not lie beside it: it was not read; put that file beside this one")
 
 
+def check_alone(file: h5py.File, label: str) -> None:
+    """Check that an open HDF5 file, which lies beside nothing, leads to no other.
+
+    Raises:
+        UserError: it does, or a part of it is damaged.
+    """
+    for name in sorted(_names_of(file, label)):
+        raise UserError(f"{label}: it links to '{name}', and what lies at an address links to nothing: download both, and name the file")
+
+
 def _names(path: Path) -> set[str]:
     """Of files that an HDF5 file names; none where it cannot be opened, of which whoever reads it tells."""
     try:
@@ -99,42 +112,19 @@ def _names(path: Path) -> set[str]:
     except OSError:
         return set()
     with file:
-        try:
-            return set(_names_in(file)) - {_SELF}
-        except UserError:
-            raise
-        except Exception as error:  # h5py raises whatever it stumbles upon; readers may get where this did not
-            reason = " ".join(str(error).split())[:100]
-            raise UserError(
-                f"{path}: damaged, so that nobody knows which files it leads to ({reason}): export or download it again"
-            ) from error
+        return _names_of(file, str(path))
 
 
-def _names_in(file: h5py.File) -> Iterator[str]:
-    groups: list[h5py.Group] = [file]
-    seen: set[int] = set()
-    while groups:
-        group = groups.pop()
-        for name in list(group):
-            link = group.get(name, getlink=True)
-            if isinstance(link, h5py.ExternalLink):
-                yield link.filename
-            item = group[name] if isinstance(link, h5py.HardLink) else None
-            if isinstance(item, h5py.Dataset):
-                yield from (str(name) for name, _, _ in item.external or ())
-                yield from (_plain(file, str(source.file_name)) for source in (item.virtual_sources() if item.is_virtual else ()))
-            elif isinstance(item, h5py.Group):
-                address = int(h5py.h5o.get_info(item.id).addr)
-                if address not in seen:  # a group may lie within itself
-                    seen.add(address)
-                    groups.append(item)
-
-
-def _plain(file: h5py.File, name: str) -> str:
-    """A virtual dataset's source; in its name HDF5 would put the number of a block for %b, and % for %%."""
-    if "%" in name:
-        raise UserError(f"{file.filename}: it links to '{name}', a name with %: rename that file, and write the virtual dataset anew")
-    return name
+def _names_of(file: h5py.File, label: str) -> set[str]:
+    try:
+        return {name for name in names_in(file, label) if name != _SELF}
+    except UserError:
+        raise
+    except Exception as error:  # h5py raises whatever it stumbles upon; readers may get where this did not
+        reason = " ".join(str(error).split())[:100]
+        raise UserError(
+            f"{label}: damaged, so that nobody knows which files it leads to ({reason}): export or download it again"
+        ) from error
 
 
 def _sources(value: Any, is_link: bool = False) -> Iterator[str]:

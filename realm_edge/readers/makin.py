@@ -31,9 +31,17 @@ def is_nwb_1(path: Path) -> bool:
     """Whether a file is NWB 1; False for NWB 2 (its version is an attribute) and for what is no HDF5."""
     try:
         with h5py.File(path) as file:
-            return "nwb_version" not in file.attrs and ("nwb_version" in file or "acquisition/timeseries" in file)
-    except (OSError, KeyError, RuntimeError, ValueError):  # of damaged ones, of which whoever reads them says so
+            return "nwb_version" not in file.attrs and (_lists(file, "nwb_version") or _lists(file, "acquisition/timeseries"))
+    except (OSError, KeyError, RuntimeError, ValueError, TypeError):  # of damaged ones, of which whoever reads them says so
         return False
+
+
+def _lists(group: h5py.Group, place: str) -> bool:
+    """Whether something is there, without following a link to another file."""
+    first, _, rest = place.partition("/")
+    if not isinstance(group.get(first, getlink=True), h5py.HardLink):
+        return False
+    return not rest or (isinstance(group[first], h5py.Group) and _lists(group[first], rest))
 
 
 def kinematics_of(path: Path) -> Path:
@@ -51,15 +59,15 @@ def read(path: Path, request: Request) -> Contents:
     Raises:
         UserError: a file of the two is missing, broken or laid out otherwise.
     """
-    if not _guarded(path, lambda file: _BROADBAND in file):
-        raise UserError(
-            f"{path}: NWB version 1, of another layout than Makin and O'Doherty's ({_BROADBAND} is missing): convert it to NWB 2 or to .npz"
-        )
     mat = kinematics_of(path)
     for file in (path, mat):
         others = linked_files(file)
         if others:
             raise UserError(f"{file}: it links to '{others[0].name}', which files of this layout do not: download it again")
+    if not _guarded(path, lambda file: _BROADBAND in file):
+        raise UserError(
+            f"{path}: NWB version 1, of another layout than Makin and O'Doherty's ({_BROADBAND} is missing): convert it to NWB 2 or to .npz"
+        )
     if not mat.is_file():
         raise UserError(f"{path}: {mat.name} is missing beside it: download the session's kinematics and spikes to there")
     behaviors = _guarded(mat, lambda file: _behaviors(file, mat))

@@ -109,7 +109,9 @@ def _opened(path: Path) -> tuple[NWBFile, dict[str, tuple[str, str]]]:
 def _io(path: Path) -> Any:
     address = remote.address_of(path)
     if address is not None:
-        return NWBHDF5IO(file=remote.opened(address), mode="r", load_namespaces=True)
+        file = remote.opened(address)
+        links.check_alone(file, remote.shown(path))
+        return NWBHDF5IO(file=file, mode="r", load_namespaces=True)
     if path.suffix == ZARR:
         return _zarr(path)
     links.linked_files(path)  # before anything of them is read

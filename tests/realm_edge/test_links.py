@@ -142,6 +142,58 @@ def test_a_link_is_not_looked_for_where_the_program_runs(tmp_path, monkeypatch):
         linked_files(tmp_path / "rec" / "a.h5")
 
 
+def of_regions(file, target):
+    file.create_dataset("x", (1,), h5py.regionref_dtype)[0] = target.regionref[:1]
+
+
+def in_a_table(file, target):
+    kind = np.dtype([("start", "i4"), ("of", h5py.ref_dtype)])
+    file["x"] = np.array([(0, target.ref)] * 3, kind)
+
+
+def of_a_group(file, target):
+    file.attrs["x"] = target.parent.ref
+
+
+def unlisted(file, source):
+    """A dataset in a group that is kept by itself, once its name is removed."""
+    group = file.create_group("unlisted")
+    group["itself"] = group
+    return group.create_dataset("x", (1, 8), "f8", external=[(source, 0, 64)])
+
+
+REFERENCES = {
+    "in a dataset": lambda file, target: file.create_dataset("x", data=np.array([h5py.Reference(), target.ref], h5py.ref_dtype)),
+    "alone": lambda file, target: file.create_dataset("x", data=target.ref, dtype=h5py.ref_dtype),
+    "in an attribute": lambda file, target: file.create_group("x").attrs.create("of", target.ref, dtype=h5py.ref_dtype),
+    "of regions": of_regions,
+    "in a table": in_a_table,
+    "of a group": of_a_group,
+}
+
+
+@pytest.mark.parametrize("how", REFERENCES)
+def test_what_references_alone_lead_to_counts(tmp_path, how):
+    """A dataset that no group lists, which readers get to by a reference."""
+    (tmp_path / "secret").write_bytes(bytes(64))
+    path = tmp_path / "rec" / "a.h5"
+    path.parent.mkdir()
+    with h5py.File(path, "w") as file:
+        hidden = unlisted(file, "../secret")
+        REFERENCES[how](file, hidden)
+        del file["unlisted"]
+    with pytest.raises(UserError, match=r"a\.h5: it links to '\.\./secret', which does not lie beside it: it was not read"):
+        linked_files(path)
+
+
+def test_references_that_are_stored_elsewhere_are_refused(tmp_path):
+    (tmp_path / "refs").write_bytes(bytes(64))
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("x", (8,), h5py.ref_dtype, external=[("refs", 0, 64)])
+    with pytest.raises(UserError, match=r"nobody knows which files it leads to \(references that are stored elsewhere\)"):
+        linked_files(tmp_path / "a.h5")
+
+
 def test_a_link_of_a_link_counts(tmp_path):
     """The file beside leads on to one outside."""
     (tmp_path / "rec").mkdir()
