@@ -69,8 +69,22 @@ def check_zarr(path: Path) -> None:
                 attributes = json.loads(read_bytes(file))
             except (ValueError, RecursionError, OSError):
                 continue  # whoever reads it says so
-            for name in _sources(attributes):
-                _check_beside((path,), file, name, path / name)
+            for reference in _references(attributes):
+                check_within(path, str(file.relative_to(path)), reference)
+
+
+def check_within(store: Path, place: str, reference: Any) -> None:
+    """Check that a link or reference of a Zarr store leads into the store itself: its source is ".", as hdmf-zarr writes it.
+
+    Others need not lead where they seem to: hdmf-zarr takes ".." out of a path before symbolic links are followed, and "::" is an address.
+
+    Raises:
+        UserError: it leads elsewhere, or may.
+    """
+    if not isinstance(reference, dict) or reference.get("source") == _SELF:
+        return
+    name = str(reference.get("source", reference.get("path")))  # without a source, hdmf-zarr takes the path for one
+    raise UserError(f"{store}: {place}: it links to '{name:.200}', which is not in this store: it was not read; copy it into the store")
 
 
 def check_oebin(path: Path) -> None:
@@ -127,14 +141,13 @@ def _names_of(file: h5py.File, label: str) -> set[str]:
         ) from error
 
 
-def _sources(value: Any, is_link: bool = False) -> Iterator[str]:
-    """Of links and references among Zarr's attributes, as hdmf-zarr writes them, the paths of what they lead into."""
+def _references(value: Any, is_link: bool = False) -> Iterator[dict]:
+    """Links and references among Zarr's attributes, as hdmf-zarr writes them."""
     if isinstance(value, dict):
-        source = value.get("source")
-        if "path" in value and source != _SELF and (is_link or "source" in value):
-            yield source if isinstance(source, str) else str(value["path"])  # without a source, hdmf-zarr takes the path for one
+        if is_link or {"source", "path"} <= value.keys():
+            yield value
         for key, each in value.items():
-            yield from _sources(each, key == "zarr_link")
+            yield from _references(each, key == "zarr_link" or (key == "value" and "zarr_dtype" in value))
     elif isinstance(value, list):
         for each in value:
-            yield from _sources(each, is_link)
+            yield from _references(each, is_link)

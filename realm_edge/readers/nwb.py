@@ -120,11 +120,10 @@ def _io(path: Path) -> Any:
 
 def _zarr(path: Path) -> Any:
     try:
-        from hdmf_zarr.nwb import NWBZarrIO
+        from realm_edge.readers import nwb_zarr
     except ImportError as error:
         raise UserError(f"{path}: NWB as Zarr is read by hdmf-zarr: pip install 'realm-edge[formats]'") from error
-    links.check_zarr(path)
-    return NWBZarrIO(str(path), mode="r", load_namespaces=True)
+    return nwb_zarr.opened(path)
 
 
 def _remedy(error: Exception) -> str:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -18,7 +19,7 @@ from realm_edge.readers.contents import Request
 from realm_edge.readers.links import check_zarr, linked_files
 from realm_edge.readers.reading import fingerprint, read_recording
 from tests import lab_files
-from tests.nwb_file import recording_file, velocity
+from tests.nwb_file import add_behavior, add_lfp, new_file, recording_file, velocity
 
 pytestmark = pytest.mark.filterwarnings("ignore:The linked table for DynamicTableRegion")
 
@@ -241,17 +242,60 @@ def test_zarr_leads_nowhere_else(tmp_path):
     check_zarr(path)
     del link["zarr_link"][0]["source"]
     attributes.write_text(json.dumps(link))
-    with pytest.raises(UserError, match=r"it links to '/x', which does not lie beside it"):
+    with pytest.raises(UserError, match=r"a\.nwb\.zarr: acquisition/\.zattrs: it links to '/x', which is not in this store"):
         check_zarr(path)
-    link["zarr_link"][0]["source"] = "../secret.nwb.zarr"
-    attributes.write_text(json.dumps(link))
-    with pytest.raises(UserError, match=r"\.zattrs: it links to '\.\./secret\.nwb\.zarr', which does not lie beside it"):
+    (path / "d1" / "d2" / "d3").mkdir(parents=True)
+    (path / "sub").symlink_to("d1/d2/d3")
+    for source in ("../secret.nwb.zarr", "sub/../../../secret.nwb.zarr", "x::file:///etc"):
+        link["zarr_link"][0]["source"] = source
+        attributes.write_text(json.dumps(link))
+        with pytest.raises(UserError, match=rf"\.zattrs: it links to '{re.escape(source)}', which is not in this store"):
+            check_zarr(path)
+    attributes.write_text(json.dumps({"table": {"zarr_dtype": "object", "value": {"path": "../../secret.nwb.zarr"}}}))
+    with pytest.raises(UserError, match=r"\.zattrs: it links to '\.\./\.\./secret\.nwb\.zarr', which is not in this store"):
         check_zarr(path)
     attributes.unlink()
     (tmp_path / "secret").write_text("x")
     (path / "acquisition" / "0.0").symlink_to(tmp_path / "secret")
     with pytest.raises(UserError, match=r"a\.nwb\.zarr: acquisition/0\.0 is a link to outside of it"):
         check_zarr(path)
+
+
+def test_cells_of_zarr_lead_nowhere_else(tmp_path):
+    """References in a column of JSON, and whatever else hdmf-zarr is about to follow."""
+    zarr = pytest.importorskip("hdmf_zarr.nwb", reason="hdmf-zarr is not installed: pip install 'realm-edge[formats]'")
+    import numcodecs
+    import zarr as stores
+
+    from realm_edge.readers import nwb_zarr
+
+    path = tmp_path / "a.nwb.zarr"
+    file = new_file()
+    add_lfp(file, COUNTS)
+    add_behavior(file, velocity("hand", np.sin(T), timestamps=T))
+    with zarr.NWBZarrIO(str(path), mode="w") as io:
+        io.write(file)
+
+    def cells(reference):
+        table = stores.open(str(path), "a")["general/extracellular_ephys/electrodes"]
+        attributes, values = dict(table["group"].attrs), np.empty(4, object)
+        values[:] = [reference] * 4
+        del table["group"]
+        column = table.create_dataset("group", shape=(4,), dtype=object, object_codec=numcodecs.JSON(), chunks=(4,))
+        column[:] = values
+        column.attrs.update(attributes)
+        stores.consolidate_metadata(str(path))
+
+    cells({"source": ".", "path": "/general/extracellular_ephys/array"})
+    np.testing.assert_array_equal(np.asarray(read_recording(path).lfp), COUNTS)
+    for reference in ({"source": "../b.nwb.zarr", "path": "/x"}, {"path": "../b.nwb.zarr"}):
+        cells(reference)
+        with pytest.raises(
+            UserError, match=r"a\.nwb\.zarr: .*electrodes/group: it links to '\.\./b\.nwb\.zarr', which is not in this store"
+        ):
+            read_recording(path)
+        with pytest.raises(UserError, match="which is not in this store"):
+            nwb_zarr._Own(str(path), mode="r", load_namespaces=True).resolve_ref(reference)
 
 
 def test_open_ephys_names_folders_below_its_own(tmp_path):
