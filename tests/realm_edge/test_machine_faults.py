@@ -109,7 +109,7 @@ def test_a_place_that_is_read_only_is_named(tmp_path):
     with disk(tmp_path / "disk", "ro") as place:
         line = one_line(realm_edge(tmp_path, "data", "--out", str(place / "run")))
         assert line == f"{place}/run: the place is read-only: name another place with --out, TMPDIR or XDG_CACHE_HOME"
-        line = one_line(realm_edge(tmp_path, "data", "--out", "run", XDG_CACHE_HOME=str(place)))
+        line = one_line(realm_edge(tmp_path, "data", "--data", str(recording(tmp_path / "a.npz")), XDG_CACHE_HOME=str(place)))
         assert line.startswith(f"{place}/") and "the place is read-only" in line
 
 
@@ -239,7 +239,7 @@ def test_no_fault_of_the_machine_is_a_traceback(monkeypatch, raised):
 
 
 def test_memory_that_is_used_up_is_told(tmp_path):
-    code = "from realm_edge import cli, sizes\nsizes.preset_size = lambda settings: bytearray(1 << 62)\ncli.main(['presets'])"
+    code = "from realm_edge.app import cli, preset_sizes as sizes\nsizes.preset_size = lambda settings: bytearray(1 << 62)\ncli.main(['presets'])"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 2 and done.stderr.startswith("realm-edge: error: memory is used up: end other programs, or lower the sizes")
 
