@@ -65,7 +65,8 @@ class Recordings:
     def read_of(self, index: int) -> list[Path]:
         """The files that one recording is read from."""
         chosen = self.of(index)
-        return [file for file in (self.files[index], chosen.behavior_file, chosen.units_file) if file is not None]
+        table = None if chosen.segments is None or Path(chosen.segments).suffix.lower() not in TABLES else Path(chosen.segments)
+        return [file for file in (self.files[index], chosen.behavior_file, chosen.units_file, table) if file is not None]
 
     def fingerprint(self, index: int) -> str:
         """SHA-256, as hex, of all that one recording is read from."""

@@ -239,7 +239,8 @@ def test_no_fault_of_the_machine_is_a_traceback(monkeypatch, raised):
 
 
 def test_memory_that_is_used_up_is_told(tmp_path):
-    code = "from realm_edge.app import cli, preset_sizes as sizes\nsizes.preset_size = lambda settings: bytearray(1 << 62)\ncli.main(['presets'])"
+    code = "from realm_edge.app import cli, preset_sizes\n"
+    code += "preset_sizes.preset_size = lambda settings: bytearray(1 << 62)\ncli.main(['presets'])"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 2 and done.stderr.startswith("realm-edge: error: memory is used up: end other programs, or lower the sizes")
 
