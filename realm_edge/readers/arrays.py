@@ -6,6 +6,8 @@ from numpy.typing import NDArray
 from realm_edge.errors import UserError
 from realm_edge.table import Table
 
+LARGEST = 1e18  # of behaviour, in any unit; squares of float32 end at 3e38
+
 
 def check_voltage(data: Table, label: str) -> None:
     """Check that a table can be voltage.
@@ -15,6 +17,21 @@ def check_voltage(data: Table, label: str) -> None:
     """
     if len(data.shape) not in (1, 2) or 0 in data.shape or data.dtype.kind not in "iuf":
         raise UserError(f"{label}: has shape {data.shape} and type {data.dtype}, expected real numbers (samples, channels)")
+
+
+def behavior_values(values: NDArray, label: str) -> NDArray[np.float32]:
+    """Behaviour as it is kept; NaN and infinite where it is unknown.
+
+    Raises:
+        UserError: a finite value is so large that sums of squares would not be finite.
+    """
+    with np.errstate(invalid="ignore"):
+        large = np.isfinite(values) & (np.abs(values) > LARGEST)
+    if large.any():
+        raise UserError(
+            f"{label}: value {values[large][0]:.3g} of sample {int(np.argwhere(large)[0][0])} is beyond {LARGEST:g}: correct it"
+        )
+    return values.astype(np.float32, copy=False)
 
 
 def check_times(times: NDArray, samples: int, label: str) -> NDArray[np.float64]:

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from realm_edge.errors import UserError
 from realm_edge.files import replacing_directory, write_json
 from realm_edge.numpy_files import rows_of_npy
-from realm_edge.readers.arrays import check_rate, check_times
+from realm_edge.readers.arrays import behavior_values, check_rate, check_times
 from realm_edge.readers.clock import Clock
 from realm_edge.readers.contents import Contents, Request, Signal, Units, known
 from realm_edge.recording import BehaviorSeries, Intervals
@@ -228,7 +228,8 @@ def _behavior(series: _Behavior, array: Callable[[str], NDArray[Any] | None], la
     values, times = (array(file.removesuffix(".npy")) for file in (series.values, series.times))
     if values is None or times is None:
         raise KeyError(series.values)
-    return BehaviorSeries(values, check_times(times, len(values), str(label)), series.names, series.unit)
+    times = check_times(times, len(values), str(label))
+    return BehaviorSeries(behavior_values(values, str(label)), times, series.names, series.unit)
 
 
 def _check(file: Path, header: _Header) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from realm_edge.errors import UserError
-from realm_edge.readers.arrays import check_spikes, check_times
+from realm_edge.readers.arrays import behavior_values, check_spikes, check_times
 from realm_edge.readers.clock import clock_of
 from realm_edge.readers.contents import Contents, Request, Signal, Units, known
 from realm_edge.readers.links import linked_files
@@ -137,7 +137,8 @@ def _behavior(file: h5py.File, series: str, times: NDArray[np.float64], mat: Pat
     if kind == "velocity":
         first = np.full((1, dims), np.nan)
         values, unit = np.concatenate([first, np.diff(values, axis=0) / np.diff(times)[:, None]]), f"{unit}/s"
-    return BehaviorSeries(values.astype(np.float32), times, tuple(f"{series}_{axis}" for axis in "xyz"[:dims]), unit)
+    values = behavior_values(values, f"{mat}: {name}_pos")
+    return BehaviorSeries(values, times, tuple(f"{series}_{axis}" for axis in "xyz"[:dims]), unit)
 
 
 def _spikes(file: h5py.File, mat: Path) -> tuple[Units, int]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from realm_edge.environment import without_cache
 from realm_edge.errors import UserError
 from realm_edge.readers import links, remote
-from realm_edge.readers.arrays import check_rate, check_spikes, check_times, check_voltage
+from realm_edge.readers.arrays import behavior_values, check_rate, check_spikes, check_times, check_voltage
 from realm_edge.readers.clock import Clock, clock_of, regular
 from realm_edge.readers.contents import Contents, Request, Signal, Units
 from realm_edge.readers.masks import good_channels
@@ -308,7 +308,7 @@ def _behavior(series: TimeSeries, label: str) -> BehaviorSeries:
     if len(data.shape) == 2 and data.shape[1] > _MANY_COLUMNS and data.shape[1] > data.shape[0]:
         raise UserError(f"{label}: shape {data.shape}: {data.shape[0]} samples of {data.shape[1]} columns: transpose it")
     values = np.asarray(data[:], np.float64) * series.conversion + (series.offset or 0.0)
-    values = values.reshape(len(values), -1).astype(np.float32)
+    values = behavior_values(values.reshape(len(values), -1), label)
     if series.rate is not None:
         times = float(series.starting_time or 0.0) + np.arange(len(values)) / check_rate(series.rate, label)
     else:

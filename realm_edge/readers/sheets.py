@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from realm_edge.errors import UserError
-from realm_edge.readers.arrays import check_spikes, check_times
+from realm_edge.readers.arrays import behavior_values, check_spikes, check_times
 from realm_edge.readers.contents import Contents, Request, Units
 from realm_edge.recording import BehaviorSeries, Intervals
 
@@ -146,7 +146,8 @@ def _times(table: pd.DataFrame, columns: Names, path: Path) -> NDArray[np.float6
 
 def _behavior(table: pd.DataFrame, columns: Names, name: str, path: Path) -> BehaviorSeries:
     times = _times(table, columns, path)
-    values = _numbers(table, name, path, "correct it, or choose other columns with --behavior").astype(np.float32)[:, None]
+    numbers = _numbers(table, name, path, "correct it, or choose other columns with --behavior")
+    values = behavior_values(numbers[:, None], f"{path}: column '{name}'")
     unit = _column(columns, _UNITS)
     units = [] if unit is None or table[unit].dtype.kind in "iuf" else table[unit].unique()
     return BehaviorSeries(values, check_times(times, len(values), str(path)), (name,), str(units[0]) if len(units) == 1 else "a.u.")
