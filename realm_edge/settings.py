@@ -332,7 +332,12 @@ def changed(settings: Settings, changes: Mapping[str, Any]) -> Settings:
 
 def save(settings: Settings, path: Path) -> None:
     """Write ``settings`` as TOML, atomically."""
-    write_text(path, tomli_w.dumps(settings.model_dump(mode="json")))
+    write_text(path, text_of(settings))
+
+
+def text_of(settings: Settings) -> str:
+    """``settings`` as TOML; equal ones give equal text."""
+    return tomli_w.dumps(settings.model_dump(mode="json"))
 
 
 def _merged(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any
 from realm_edge.app.rundir import PER_TARGET, RunDir
 from realm_edge.errors import UserError
 from realm_edge.files import read_json
+from realm_edge.settings import text_of
 from realm_edge.sources import options_of
 
 PACKAGES = ("numpy", "torch", "onnx", "onnxruntime", "apache-tvm", "ziglang")  # their versions can change results
@@ -114,7 +115,7 @@ def _provenance(run: RunDir, targets: Sequence[str]) -> Facts:
         "recordings": asked.get("recordings", []),
         "behavior": asked.get("behavior"),
         "settings_sha256": run.settings.digest(),
-        "settings_toml": run.file("config.toml").read_text(encoding="utf-8"),
+        "settings_toml": text_of(run.settings),  # the file may hold comments
         "stages": [{"stage": stage, "command": _command(run, stage, asked), "sha256": run.digest(stage)} for stage in stages],
         "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
     }
