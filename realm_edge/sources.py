@@ -103,6 +103,9 @@ class Recordings:
         for offset in self.sync_offsets:
             if not np.isfinite(offset):
                 raise UserError(f"--sync-offset {offset}: use a number of seconds")
+        for path in (*self.files, *self.behavior_files, *self.units_files):
+            if path.name in ("", ".."):  # also of an empty text
+                raise UserError(f"{path}: not the name of a recording: name its file or its folder")
         chosen = [(option, value) for option, value in self.flags() if option != "--data"]
         if not self.files and chosen:
             option, value = chosen[0]

@@ -51,6 +51,19 @@ def check_times(times: NDArray, samples: int, label: str) -> NDArray[np.float64]
     return times
 
 
+def check_intervals(found: NDArray[np.float64], label: str) -> NDArray[np.float64]:
+    """Check that rows ``(intervals, 2)`` are a start and a later end, in s.
+
+    Raises:
+        UserError: one is not.
+    """
+    right = np.isfinite(found).all(axis=1) & (found[:, 1] > found[:, 0])
+    if not right.all():
+        row = int(np.argmin(right))
+        raise UserError(f"{label}: row {row}: {found[row, 0]:g} to {found[row, 1]:g} s is no interval: correct it")
+    return found
+
+
 def check_rate(rate: float, label: str) -> float:
     """Check a sampling rate in Hz.
 

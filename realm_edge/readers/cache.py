@@ -30,6 +30,9 @@ _HEADER = "recording.json"
 _CHUNK = 1 << 24  # bytes
 
 
+_Seconds = Annotated[float, Field(ge=-1e15, le=1e15)]
+
+
 class _Form(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -45,11 +48,11 @@ class _Header(_Form):
     format: Literal["realm-edge recording"] = "realm-edge recording"
     version: Literal[3] = 3
     lfp_rate: float
-    lfp_starts: tuple[tuple[int, float], ...]  # first sample of each stretch without a pause, and its time in s
+    lfp_starts: tuple[tuple[int, _Seconds], ...]  # first sample of each stretch without a pause, and its time in s
     lfp_scale: float
     lfp_unit: str
-    lfp_gaps: tuple[tuple[float, float], ...]
-    lfp_delay_s: float
+    lfp_gaps: tuple[tuple[_Seconds, Annotated[_Seconds, Field(gt=0)]], ...]  # start and length of each
+    lfp_delay_s: _Seconds
     channels: tuple[str, ...]
     columns: dict[str, tuple[str, ...]]
     synthetic: bool
@@ -57,7 +60,7 @@ class _Header(_Form):
     behaviors: dict[str, _Behavior]
     intervals: dict[str, str]  # name -> array file
     unit_electrodes: tuple[tuple[str, ...], ...] = ()  # of each unit; none: unknown
-    chunk_bytes: Annotated[int, Field(gt=0)]
+    chunk_bytes: Annotated[int, Field(gt=0, le=1 << 30)]
     sha256: dict[Annotated[str, Field(pattern=r"^\w+\.npy$")], tuple[str, ...]]  # array file -> one hash a chunk
     digest: str = ""  # of all the rest; see realm_edge.seal
 

@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from realm_edge.errors import UserError
-from realm_edge.readers.arrays import behavior_values, check_spikes, check_times
+from realm_edge.readers.arrays import behavior_values, check_intervals, check_spikes, check_times
 from realm_edge.readers.contents import Contents, Request, Units
 from realm_edge.recording import BehaviorSeries, Intervals
 
@@ -57,11 +57,7 @@ def intervals(path: Path) -> Intervals:
     names = [_column(_by_name(table), choices) for choices in (_STARTS, _STOPS)]
     if None in names:
         raise UserError(f"{path}: it has columns {', '.join(table.columns)}: intervals need 'start' and 'stop', in s")
-    found = np.stack([_numbers(table, str(name), path) for name in names], axis=1)
-    if not (np.isfinite(found).all() and (found[:, 1] > found[:, 0]).all()):
-        row = int(np.argmin(found[:, 1] > found[:, 0]))
-        raise UserError(f"{path}: row {row}: {found[row, 0]} to {found[row, 1]} s is no interval: correct it")
-    return found
+    return check_intervals(np.stack([_numbers(table, str(name), path) for name in names], axis=1), str(path))
 
 
 def _table(path: Path) -> pd.DataFrame:
