@@ -9,7 +9,7 @@ import numpy as np
 
 from realm_edge.errors import UserError
 
-Object = h5py.Group | h5py.Dataset | h5py.Datatype
+Object = Any  # a group, dataset or type of h5py, which has no types of its own
 
 
 def names_in(file: h5py.File, label: str) -> Iterator[str]:

@@ -137,8 +137,8 @@ def _behavior(file: h5py.File, series: str, times: NDArray[np.float64], mat: Pat
     if kind == "velocity":
         first = np.full((1, dims), np.nan)
         values, unit = np.concatenate([first, np.diff(values, axis=0) / np.diff(times)[:, None]]), f"{unit}/s"
-    values = behavior_values(values, f"{mat}: {name}_pos")
-    return BehaviorSeries(values, times, tuple(f"{series}_{axis}" for axis in "xyz"[:dims]), unit)
+    kept = behavior_values(values, f"{mat}: {name}_pos")
+    return BehaviorSeries(kept, times, tuple(f"{series}_{axis}" for axis in "xyz"[:dims]), unit)
 
 
 def _spikes(file: h5py.File, mat: Path) -> tuple[Units, int]:

@@ -261,37 +261,39 @@ def test_zarr_leads_nowhere_else(tmp_path):
         check_zarr(path)
 
 
-def test_cells_of_zarr_lead_nowhere_else(tmp_path):
-    """References in a column of JSON, and whatever else hdmf-zarr is about to follow."""
-    zarr = pytest.importorskip("hdmf_zarr.nwb", reason="hdmf-zarr is not installed: pip install 'realm-edge[formats]'")
+def zarr_recording(path, reference):
+    """A recording as Zarr, whose electrodes refer to their group by a column of JSON."""
     import numcodecs
-    import zarr as stores
+    import zarr
+    from hdmf_zarr.nwb import NWBZarrIO
 
-    from realm_edge.readers import nwb_zarr
-
-    path = tmp_path / "a.nwb.zarr"
     file = new_file()
     add_lfp(file, COUNTS)
     add_behavior(file, velocity("hand", np.sin(T), timestamps=T))
-    with zarr.NWBZarrIO(str(path), mode="w") as io:
+    with NWBZarrIO(str(path), mode="w") as io:
         io.write(file)
+    table = zarr.open(str(path), "a")["general/extracellular_ephys/electrodes"]
+    attributes, values = dict(table["group"].attrs), np.empty(4, object)
+    values[:] = [reference] * 4
+    del table["group"]
+    column = table.create_dataset("group", shape=(4,), dtype=object, object_codec=numcodecs.JSON(), chunks=(4,))
+    column[:] = values
+    column.attrs.update(attributes)
+    zarr.consolidate_metadata(str(path))
+    return path
 
-    def cells(reference):
-        table = stores.open(str(path), "a")["general/extracellular_ephys/electrodes"]
-        attributes, values = dict(table["group"].attrs), np.empty(4, object)
-        values[:] = [reference] * 4
-        del table["group"]
-        column = table.create_dataset("group", shape=(4,), dtype=object, object_codec=numcodecs.JSON(), chunks=(4,))
-        column[:] = values
-        column.attrs.update(attributes)
-        stores.consolidate_metadata(str(path))
 
-    cells({"source": ".", "path": "/general/extracellular_ephys/array"})
-    np.testing.assert_array_equal(np.asarray(read_recording(path).lfp), COUNTS)
-    for reference in ({"source": "../b.nwb.zarr", "path": "/x"}, {"path": "../b.nwb.zarr"}):
-        cells(reference)
+def test_cells_of_zarr_lead_nowhere_else(tmp_path):
+    """References in a column of JSON, and whatever else hdmf-zarr is about to follow."""
+    pytest.importorskip("hdmf_zarr.nwb", reason="hdmf-zarr is not installed: pip install 'realm-edge[formats]'")
+    from realm_edge.readers import nwb_zarr
+
+    within = zarr_recording(tmp_path / "a.nwb.zarr", {"source": ".", "path": "/general/extracellular_ephys/array"})
+    np.testing.assert_array_equal(np.asarray(read_recording(within).lfp), COUNTS)
+    for index, reference in enumerate(({"source": "../b.nwb.zarr", "path": "/x"}, {"path": "../b.nwb.zarr"})):
+        path = zarr_recording(tmp_path / f"{index}.nwb.zarr", reference)
         with pytest.raises(
-            UserError, match=r"a\.nwb\.zarr: .*electrodes/group: it links to '\.\./b\.nwb\.zarr', which is not in this store"
+            UserError, match=r"\.nwb\.zarr: .*electrodes/group: it links to '\.\./b\.nwb\.zarr', which is not in this store"
         ):
             read_recording(path)
         with pytest.raises(UserError, match="which is not in this store"):
