@@ -1,5 +1,6 @@
 """Reads a compiled bundle's ``metadata.json`` and ``SHA256SUMS`` (written by ``firmware_sim.compiler``)."""
 
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,15 +37,20 @@ def check_manifest(path: Path) -> None:
     """Hold every file of a bundle against its manifest: whatever lies in ``src`` and ``lib`` goes into the firmware.
 
     Raises:
-        UserError: there is no manifest, or a file is missing, is not as it was written, or is not listed.
+        UserError: there is no manifest, or a file is missing, is not as it was written, or is not listed; or something is neither a file
+            nor a directory: a link may lead to what nobody hashed, or has no end.
     """
     again = "rerun 'realm-edge compile'"
     manifest = path / MANIFEST
-    if not manifest.is_file():
+    inside = {each: stat.S_IFMT(each.lstat().st_mode) for each in sorted(path.rglob("*"))}
+    for each, kind in inside.items():
+        if kind not in (stat.S_IFREG, stat.S_IFDIR):
+            raise UserError(f"{each}: neither a regular file nor a directory: remove it, or {again}")
+    if inside.get(manifest) != stat.S_IFREG:
         raise UserError(f"{manifest}: no such file: {again}")
     lines = (line.partition("  ") for line in manifest.read_text(encoding="utf-8", errors="replace").splitlines())
     listed = {name: sha256 for sha256, _, name in lines}
-    found = {file.relative_to(path).as_posix(): file for file in sorted(path.rglob("*")) if file.is_file() and file != manifest}
+    found = {each.relative_to(path).as_posix(): each for each, kind in inside.items() if kind == stat.S_IFREG and each != manifest}
     for name in sorted({*listed, *found}):
         if name not in found:
             raise UserError(f"{path / name}: missing, but {MANIFEST} lists it: {again}")

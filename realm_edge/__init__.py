@@ -9,8 +9,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from realm_edge.app.api import compile, load, quantize, report, simulate, train
 
+from realm_edge import environment
+
 __version__ = "0.1.0"
 __all__ = ["__version__", "compile", "load", "quantize", "report", "simulate", "train"]
+
+environment.settle()  # whichever module is imported first, this one is before it
 
 
 def __getattr__(name: str) -> Any:

@@ -34,7 +34,6 @@ SECONDS = 25.0  # that reading may take,
 BYTES_A_SECOND = 1e6  # and one more for each of these
 REMOTE_SECONDS = 3600.0  # where the file lies at an address, and its size is not known
 _END_S = 5.0  # that the process has to clean up
-_OF_HDF5 = {"HDF5_EXTFILE_PREFIX": "${ORIGIN}"}  # external storage lies beside the file, not where the program runs
 _PDEATHSIG = 1  # prctl(2): PR_SET_PDEATHSIG
 _SHOWN = 160  # characters of what a library says
 
@@ -77,7 +76,7 @@ class _Child:
 
     def __init__(self) -> None:
         self._said = tempfile.TemporaryFile()  # noqa: SIM115 (closed in end)
-        environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path), **_OF_HDF5}
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-c", "from realm_edge.apart import serve; serve()"],
             stdin=subprocess.PIPE,
@@ -90,7 +89,7 @@ class _Child:
         self.idle = True
 
     def call(self, function: str, arguments: Sequence[Any], files: Sequence[Path], progress: Progress) -> Any:
-        label = shown(files[0])
+        label = _label(files)
         until = time.monotonic() + _seconds(files)
         self.idle = False
         try:
@@ -98,11 +97,11 @@ class _Child:
             pickle.dump((function, arguments, label, os.getcwd()), self._process.stdin)
             self._process.stdin.flush()
         except BrokenPipeError:
-            raise self._ended(label) from None
+            raise self._ended(files) from None
         while True:
             line = self._line(until, files)
             if line is None:
-                raise self._ended(label)
+                raise self._ended(files)
             kind, value = line
             if kind == "note":
                 progress.note(value)
@@ -119,9 +118,9 @@ class _Child:
             ready, _, _ = select.select([self._process.stdout], [], [], max(0.0, until - time.monotonic()))
             if not ready:
                 self._process.kill()
-                raise UserError(
-                    f"{shown(files[0])}: reading it did not end within {_seconds(files):.0f} s: it is damaged: export or download it again"
-                )
+                them, one = _words(files)
+                late = f"reading {them} did not end within {_seconds(files):.0f} s"
+                raise UserError(f"{_label(files)}: {late}: {one} is damaged: export or download it again")
             part = os.read(self._process.stdout.fileno(), 1 << 16)
             if not part:
                 return None
@@ -130,12 +129,14 @@ class _Child:
         kind, value = json.loads(line)
         return kind, value
 
-    def _ended(self, label: str) -> UserError:
+    def _ended(self, files: Sequence[Path]) -> UserError:
         status = self._process.wait()
         how = f"by {signal.Signals(-status).name}" if status < 0 else f"with status {status}"
         self._said.seek(max(0, self._said.seek(0, io.SEEK_END) - _SHOWN))
         last = " ".join(self._said.read().decode(errors="replace").split())
-        return UserError(f"{label}: the process that read it ended {how}{f' ({last})' if last else ''}: it is damaged: export it again")
+        them, one = _words(files)
+        said = f" ({last})" if last else ""
+        return UserError(f"{_label(files)}: the process that read {them} ended {how}{said}: {one} is damaged: export it again")
 
     def end(self) -> None:
         """Let it clean up for a moment, unless it has nothing to."""
@@ -162,6 +163,15 @@ def _forget() -> None:
 
 
 atexit.register(_forget)
+
+
+def _label(files: Sequence[Path]) -> str:
+    """All of them: nobody knows which one it was."""
+    return ", ".join(shown(file) for file in files)
+
+
+def _words(files: Sequence[Path]) -> tuple[str, str]:
+    return ("it", "it") if len(files) == 1 else ("them", "one of them")
 
 
 def _seconds(files: Sequence[Path]) -> float:

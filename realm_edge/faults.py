@@ -1,6 +1,7 @@
 """Faults of the machine in one line: a full disk, a quota, rights, names that are too long, memory that is used up."""
 
 import errno
+import os
 import shutil
 import tempfile
 import traceback
@@ -10,23 +11,27 @@ from realm_edge.errors import UserError
 from realm_edge.files import cache_folder
 
 _KEPT = "what is finished is kept, and the same command goes on from there"
-_ELSEWHERE = "name another place with --out, TMPDIR or XDG_CACHE_HOME"
-_FULL = f"free some, or {_ELSEWHERE}; {_KEPT}"
-_RIGHTS = f"change its rights, or {_ELSEWHERE}"
+_FULL = f"free some, or {{elsewhere}}; {_KEPT}"
+_RIGHTS = "change its rights, or {elsewhere}"
 _REMEDIES = {
     errno.ENOSPC: f"no space is left there: {_FULL}",
     errno.EDQUOT: f"your quota is used up there: {_FULL}",
-    errno.EFBIG: f"the file would be larger than this system allows: raise the limit (ulimit -f), or {_ELSEWHERE}; {_KEPT}",
-    errno.EROFS: f"the place is read-only: {_ELSEWHERE}",
+    errno.EFBIG: f"the file would be larger than this system allows: raise the limit (ulimit -f), or {{elsewhere}}; {_KEPT}",
+    errno.EROFS: "the place is read-only: {elsewhere}",
     errno.EACCES: f"permission denied: {_RIGHTS}",
     errno.EPERM: f"not permitted: {_RIGHTS}",
-    errno.ENOTDIR: f"a part of the path is no directory: {_ELSEWHERE}",
+    errno.ENOENT: "no such file or directory: name one that is there, or {elsewhere}",
+    errno.EEXIST: "a file lies where a directory is needed: move it away, or {elsewhere}",
+    errno.EISDIR: "a directory lies where a file is needed: move it away, or {elsewhere}",
+    errno.ENOTDIR: "a part of the path is no directory: move it away, or {elsewhere}",
     errno.ENAMETOOLONG: "the name is longer than the file system allows: use a shorter one",
     errno.EMFILE: f"too many open files: raise the limit (ulimit -n); {_KEPT}",
-    errno.EIO: f"the device failed: look at its log (dmesg), or {_ELSEWHERE}; {_KEPT}",
+    errno.EIO: f"the device failed: look at its log (dmesg), or {{elsewhere}}; {_KEPT}",
 }
+_OPTIONS = ("--out", "TMPDIR", "XDG_CACHE_HOME")  # that name places
 # Closing a file that could not be written fails once more, with an error of its own: these lie behind it.
 _BEHIND = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
+_UNNAMED = "a temporary file"
 _SCARCE = 1 << 20  # bytes; a place with less is full
 
 
@@ -48,8 +53,18 @@ def told(error: OSError | MemoryError) -> str:
     if isinstance(error, MemoryError):
         return f"memory is used up: end other programs, or lower the sizes, batch or window_bins in --config; {_KEPT}"
     where = str(error.filename) if error.filename is not None else _place(error)
-    what = _REMEDIES.get(error.errno or 0) or error.strerror or " ".join(str(error).split()) or type(error).__name__
-    return f"{where}: {what}"
+    remedy = _REMEDIES.get(error.errno or 0)
+    if remedy is not None:
+        return f"{where}: {remedy.format(elsewhere=_elsewhere(where))}"
+    return f"{where}: {error.strerror or ' '.join(str(error).split()) or type(error).__name__}"
+
+
+def _elsewhere(where: str) -> str:
+    """What names another place; first what named this one."""
+    of_tempfile = tuple(f"{tempfile.gettempdir()}{os.sep}{prefix}" for prefix in ("realm-edge-", "tmp"))
+    first = "TMPDIR" if where.startswith((_UNNAMED, *of_tempfile)) else "--out"
+    *others, last = [first, *(option for option in _OPTIONS if option != first)]
+    return f"name another place with {', '.join(others)} or {last}"
 
 
 def _place(error: OSError) -> str:
@@ -62,7 +77,7 @@ def _place(error: OSError) -> str:
     places = _temporary()
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         places = [place for place in places if shutil.disk_usage(place).free < _SCARCE] or places
-    return "a temporary file in " + " or ".join(str(place) for place in places) if places else "a file without a name"
+    return f"{_UNNAMED} in " + " or ".join(str(place) for place in places) if places else "a file without a name"
 
 
 def _temporary() -> list[Path]:

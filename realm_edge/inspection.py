@@ -258,6 +258,7 @@ def _describe_behavior(series: BehaviorSeries) -> dict[str, Any]:
         "start_s": float(series.times[0]) if len(series.times) else None,
         "end_s": float(series.times[-1]) if len(series.times) else None,
         "nan_share": float(np.isnan(series.values).any(axis=1).mean()) if len(series.values) else None,
+        "infinite": int(np.isinf(series.values).any(axis=1).sum()),  # samples; unknown, as those of NaN are
         "gaps": len(wide),
         "longest_gap_s": float(wide.max()) if len(wide) else 0.0,
     }

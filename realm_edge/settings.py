@@ -11,16 +11,17 @@ from realm_edge.errors import UserError
 from realm_edge.files import sha256_json, write_text
 from realm_edge.toml_file import read_toml
 
-# Every number has an upper bound, far above what is of use: nothing that a file says makes memory or time grow without end.
-Fraction = Annotated[float, Field(gt=0.0, lt=1.0)]
-Share = Annotated[float, Field(ge=0.0, lt=1.0)]
-Rate = Annotated[int, Field(gt=0, le=1_000_000)]  # Hz
-Hertz = Annotated[float, Field(gt=0.0, le=1e6)]
-Bins = Annotated[int, Field(gt=0, le=100_000)]
-Epochs = Annotated[int, Field(gt=0, le=100_000)]
-Width = Annotated[int, Field(gt=0, le=8192)]
-Weight = Annotated[float, Field(ge=0.0, le=1e6)]
-Seconds = Annotated[float, Field(ge=20.0, le=86400.0)]
+# A number is one in the file too: no text, no true, and no 1e3 for a whole one. Every number has an upper bound, far above what is of
+# use: nothing that a file says makes memory or time grow without end.
+Fraction = Annotated[float, Field(strict=True, gt=0.0, lt=1.0)]
+Share = Annotated[float, Field(strict=True, ge=0.0, lt=1.0)]
+Rate = Annotated[int, Field(strict=True, gt=0, le=1_000_000)]  # Hz
+Hertz = Annotated[float, Field(strict=True, gt=0.0, le=1e6)]
+Bins = Annotated[int, Field(strict=True, gt=0, le=100_000)]
+Epochs = Annotated[int, Field(strict=True, gt=0, le=100_000)]
+Width = Annotated[int, Field(strict=True, gt=0, le=8192)]
+Weight = Annotated[float, Field(strict=True, ge=0.0, le=1e6)]
+Seconds = Annotated[float, Field(strict=True, ge=20.0, le=86400.0)]
 
 
 def _power_of_two(value: int) -> int:
@@ -36,8 +37,10 @@ def _not_one(value: int) -> int:
 
 
 # In bins; a shift on the implant.
-TimeConstant = Annotated[int, Field(ge=1, le=1024), AfterValidator(_power_of_two)]
-ZscoreBins = Annotated[int, Field(ge=0, le=2**16), AfterValidator(_power_of_two), AfterValidator(_not_one)]  # 0: no running z-score
+TimeConstant = Annotated[int, Field(strict=True, ge=1, le=1024), AfterValidator(_power_of_two)]
+ZscoreBins = Annotated[
+    int, Field(strict=True, ge=0, le=2**16), AfterValidator(_power_of_two), AfterValidator(_not_one)
+]  # 0: no running z-score
 
 
 class _Section(BaseModel):
@@ -49,8 +52,8 @@ class LfpSettings(_Section):
 
     rate_hz: Rate = 1000
     highpass_hz: Hertz = 0.5
-    line_hz: Annotated[float, Field(ge=0.0, le=1e6)] = 60.0  # 0 leaves the notch out
-    line_q: Annotated[float, Field(gt=0.0, le=1e4)] = 30.0
+    line_hz: Annotated[float, Field(strict=True, ge=0.0, le=1e6)] = 60.0  # 0 leaves the notch out
+    line_q: Annotated[float, Field(strict=True, gt=0.0, le=1e4)] = 30.0
     # Theta (6-10 Hz) stands apart from its neighbours: with wider bands ridge lost R2 on the validation part of a rodent's running speed.
     bands_hz: Annotated[tuple[tuple[Hertz, Hertz], ...], Field(max_length=64)] = (
         (2.0, 6.0),
@@ -83,7 +86,7 @@ class SpikeSettings(_Section):
 
     rate_hz: Rate = 30000
     highpass_hz: Hertz = 300.0
-    threshold_sd: Annotated[float, Field(gt=0.0, le=1000.0)] = 4.5  # times the robust noise level, below zero
+    threshold_sd: Annotated[float, Field(strict=True, gt=0.0, le=1000.0)] = 4.5  # times the robust noise level, below zero
     zscore_bins: ZscoreBins = 0  # of the counts, from the spike front end or of sorted units
 
     @model_validator(mode="after")
@@ -97,11 +100,11 @@ class ModelSettings(_Section):
     """One Mamba-2 stack; symbols as in state-spaces/mamba."""
 
     d_model: Width
-    n_layer: Annotated[int, Field(gt=0, le=256)]
+    n_layer: Annotated[int, Field(strict=True, gt=0, le=256)]
     d_state: Width
     headdim: Width
-    expand: Annotated[int, Field(gt=0, le=16)] = 2
-    d_conv: Annotated[int, Field(ge=2, le=8)] = 4
+    expand: Annotated[int, Field(strict=True, gt=0, le=16)] = 2
+    d_conv: Annotated[int, Field(strict=True, ge=2, le=8)] = 4
     tokenizer: Literal["linear", "channel"] = "linear"  # channel: shared convolution and channel attention first, as in the paper
 
     @property
@@ -123,9 +126,9 @@ class FitSettings(_Section):
     """One training phase."""
 
     epochs: Epochs
-    lr: Annotated[float, Field(gt=0.0, le=10.0)]
-    weight_decay: Annotated[float, Field(ge=0.0, le=100.0)] = 1e-2
-    batch: Annotated[int, Field(gt=0, le=65536)] = 16
+    lr: Annotated[float, Field(strict=True, gt=0.0, le=10.0)]
+    weight_decay: Annotated[float, Field(strict=True, ge=0.0, le=100.0)] = 1e-2
+    batch: Annotated[int, Field(strict=True, gt=0, le=65536)] = 16
     patience: Epochs = 10
     dropout: Share = 0.1
     schedule: Annotated[str, Field(pattern="^(cosine|constant)$")] = "cosine"  # of lr, after a warm-up of one epoch
@@ -138,7 +141,7 @@ class PretrainSettings(FitSettings):
     masked_fraction: Fraction = 0.6
     block_bins: tuple[Bins, Bins] = (5, 25)  # the shortest and the longest masked block
     channel_dropout: Share = 0.15
-    noise_sd: Annotated[float, Field(ge=0.0, le=100.0)] = 0.05
+    noise_sd: Annotated[float, Field(strict=True, ge=0.0, le=100.0)] = 0.05
 
     @model_validator(mode="after")
     def _blocks_in_order(self) -> "PretrainSettings":
@@ -165,13 +168,15 @@ class DistilSettings(FitSettings):
 class SyntheticSettings(_Section):
     """The default recordings. Synthetic: they say nothing about brains."""
 
-    sessions: Annotated[int, Field(ge=2, le=1000)] = 4  # the last one is held out
+    sessions: Annotated[int, Field(strict=True, ge=2, le=1000)] = 4  # the last one is held out
     seconds: Seconds = 120.0
     heldout_seconds: Seconds = 240.0
-    channels: Annotated[int, Field(ge=4, le=4096)] = 32
-    units: Annotated[int, Field(gt=0, le=4096)] = 24
-    signal: Annotated[float, Field(ge=0.0, le=100.0)] = 1.0  # times how much movement modulates LFP and spikes; noise and nuisances stay
-    days_apart: Annotated[float, Field(ge=0.0, le=10_000.0)] = (
+    channels: Annotated[int, Field(strict=True, ge=4, le=4096)] = 32
+    units: Annotated[int, Field(strict=True, gt=0, le=4096)] = 24
+    signal: Annotated[float, Field(strict=True, ge=0.0, le=100.0)] = (
+        1.0  # times how much movement modulates LFP and spikes; noise and nuisances stay
+    )
+    days_apart: Annotated[float, Field(strict=True, ge=0.0, le=10_000.0)] = (
         0.0  # between sessions; 0: a mild drift, no units lost or electrodes that age
     )
 
@@ -187,12 +192,12 @@ class Settings(_Section):
     """Everything that decides a run's result. Equal settings and inputs give equal results on the CPU."""
 
     preset: str = "demo"
-    seed: Annotated[int, Field(ge=0, le=2**53)] = 0
-    bin_ms: Annotated[int, Field(gt=0, le=10_000)] = 20
+    seed: Annotated[int, Field(strict=True, ge=0, le=2**53)] = 0
+    bin_ms: Annotated[int, Field(strict=True, gt=0, le=10_000)] = 20
     window_bins: Bins = 250  # training segment; longer than the longest block that pretraining masks
     behavior_transform: Annotated[str, Field(pattern="^(none|log|circular)$")] = "none"  # log: ln(max(x, 0) + 1); circular: cos, sin
     # The answer at a bin's end is the behaviour this long before: the decoder sees some of its future, and the implant is that much later.
-    output_delay_ms: Annotated[int, Field(ge=0, le=60_000)] = 0
+    output_delay_ms: Annotated[int, Field(strict=True, ge=0, le=60_000)] = 0
     lfp: LfpSettings = LfpSettings()
     spike: SpikeSettings = SpikeSettings()
     synthetic: SyntheticSettings = SyntheticSettings()
@@ -202,7 +207,7 @@ class Settings(_Section):
     pretrain: PretrainSettings = PretrainSettings(epochs=40, lr=3e-3)
     distil: DistilSettings = DistilSettings(epochs=60, lr=5e-3, patience=15, dropout=0.3)
     finetune: FitSettings = FitSettings(epochs=60, lr=2e-3, patience=15, dropout=0.3)
-    transformer_bins: Annotated[int, Field(gt=0, le=10_000)] = 50  # that a layer of the transformer among the baselines sees
+    transformer_bins: Annotated[int, Field(strict=True, gt=0, le=10_000)] = 50  # that a layer of the transformer among the baselines sees
 
     @property
     def lfp_samples_per_bin(self) -> int:
@@ -337,7 +342,12 @@ def changed(settings: Settings, changes: Mapping[str, Any]) -> Settings:
 
 def save(settings: Settings, path: Path) -> None:
     """Write ``settings`` as TOML, atomically."""
-    write_text(path, tomli_w.dumps(settings.model_dump(mode="json")))
+    write_text(path, text_of(settings))
+
+
+def text_of(settings: Settings) -> str:
+    """``settings`` as TOML; equal ones give equal text."""
+    return tomli_w.dumps(settings.model_dump(mode="json"))
 
 
 def _merged(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

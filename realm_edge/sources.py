@@ -65,7 +65,8 @@ class Recordings:
     def read_of(self, index: int) -> list[Path]:
         """The files that one recording is read from."""
         chosen = self.of(index)
-        return [file for file in (self.files[index], chosen.behavior_file, chosen.units_file) if file is not None]
+        table = None if chosen.segments is None or Path(chosen.segments).suffix.lower() not in TABLES else Path(chosen.segments)
+        return [file for file in (self.files[index], chosen.behavior_file, chosen.units_file, table) if file is not None]
 
     def fingerprint(self, index: int) -> str:
         """SHA-256, as hex, of all that one recording is read from."""
@@ -102,6 +103,9 @@ class Recordings:
         for offset in self.sync_offsets:
             if not np.isfinite(offset):
                 raise UserError(f"--sync-offset {offset}: use a number of seconds")
+        for path in (*self.files, *self.behavior_files, *self.units_files):
+            if path.name in ("", ".."):  # also of an empty text
+                raise UserError(f"{path}: not the name of a recording: name its file or its folder")
         chosen = [(option, value) for option, value in self.flags() if option != "--data"]
         if not self.files and chosen:
             option, value = chosen[0]

@@ -56,7 +56,7 @@ def targets_of(
     left = int((unknown & valid).sum())
     if left or not there.all():
         notes["behavior_gaps"] = (
-            f"behaviour: {int((~there).sum())} samples are NaN, {len(gaps_of(behavior.times))} gap(s) in its time stamps; "
+            f"behaviour: {_unknown(behavior.values)}, {len(gaps_of(behavior.times))} gap(s) in its time stamps; "
             f"interpolated up to {GAP_S:g} s, {left} bins left unknown"
         )
     if not valid.all():
@@ -70,6 +70,11 @@ def targets_of(
             'set behavior_transform = "circular" in --config to decode sine and cosine'
         )
     return transformed(targets, behavior, settings.behavior_transform, label)
+
+
+def _unknown(values: NDArray[np.floating]) -> str:
+    nan, infinite = (int(kind(values).any(axis=1).sum()) for kind in (np.isnan, np.isinf))
+    return f"{nan} samples are NaN" + (f" and {infinite} infinite" if infinite else "")
 
 
 def check_parts(targets: NDArray[np.float32], names: tuple[str, ...], ends: Mapping[str, int], label: str, notes: dict[str, str]) -> None:

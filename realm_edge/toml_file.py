@@ -40,7 +40,7 @@ def read_toml(path: Path) -> dict[str, Any]:
 def parse_toml(content: bytes, source: str) -> dict[str, Any]:
     """As :func:`read_toml`, of bytes that were read already; ``source`` names them in errors."""
     try:
-        text = content.decode("utf-8")
+        text = content.decode("utf-8-sig")  # Windows' editors put a mark first
     except UnicodeDecodeError as error:
         raise UserError(f"{source}: not readable as TOML, which is UTF-8 (byte {error.start} is not): save it as UTF-8") from error
     try:

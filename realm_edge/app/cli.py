@@ -123,7 +123,7 @@ def run(
 ) -> None:
     """Perform every stage that is not done yet; without --data, on synthetic recordings."""
     from realm_edge.app.workflow import budget_options, open_for_data, report_request, target_options
-    from realm_edge.readers.reading import name_of
+    from realm_edge.readers.names import name_of
 
     chosen = _known(targets) or DEFAULT_TARGETS
     limits = _limits(budget)

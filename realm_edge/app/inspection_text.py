@@ -64,6 +64,7 @@ def _lines(summary: dict[str, Any]) -> Iterator[str]:
         jumps = f", {series['gaps']} gap(s), the longest {series['longest_gap_s']:.3f} s" if series["gaps"] else ""
         outside = f"; {series['outside']}" if series["outside"] else ""
         unknown = f"{100 * series['nan_share']:.2g} % NaN" if series["nan_share"] is not None else "empty"
+        unknown += f", {series['infinite']} sample(s) infinite, and so unknown" if series["infinite"] else ""
         yield f"behaviour  {name}: {len(series['columns'])} dim(s), {series['unit']}, {rate}, {unknown}{jumps}{outside}"
     for name, reason in summary["unusable_behaviors"].items():
         yield f"unusable   {name}: {reason}"

@@ -8,6 +8,7 @@ that a later stage can refuse inputs that are missing, changed or older than wha
 import shlex
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
@@ -143,8 +144,8 @@ class RunDir:
 
     def request(self, stage: str, wanted: dict[str, Any]) -> None:
         """Record what from outside the run ``stage`` is asked to use (recordings, budgets, targets); it becomes part of its origin."""
-        if self.requested(stage) != wanted:
-            write_json(self._request_file(stage), wanted)
+        if self.asked(stage) != wanted:
+            _write_record(self._request_file(stage), wanted)
 
     def remember(self, stage: str, options: Sequence[str]) -> None:
         """Keep the command line's options that ask for this, with paths, for messages that name the command; no digest holds them."""
@@ -156,22 +157,36 @@ class RunDir:
         return _options(self.path, stage)
 
     def requested(self, stage: str) -> dict[str, Any]:
-        """What :meth:`request` recorded; empty when nothing was."""
+        """What :meth:`request` recorded; empty when nothing was.
+
+        Raises:
+            UserError: it is not as it was written.
+        """
+        wanted = self.asked(stage)
+        if wanted is None:
+            raise UserError(f"{self._request_file(stage)}: not a stage request: remove it and run '{command(stage, self.path)}'")
+        return wanted
+
+    def asked(self, stage: str) -> dict[str, Any] | None:
+        """As :meth:`requested`; None where it is not as it was written: no JSON, or no file."""
         path = self._request_file(stage)
         if not path.exists():
             return {}
-        wanted = read_json(path)
-        if not isinstance(wanted, dict):
-            raise UserError(f"{path}: not a stage request: remove it and run '{command(stage, self.path)}'")
-        targets = wanted.get("targets", [])
-        if not (isinstance(targets, list) and all(isinstance(each, str) for each in targets)):
-            raise UserError(f"{path}: not a stage request: remove it and run '{command(stage, self.path)}'")
-        return wanted
+        try:
+            wanted = read_json(path)
+        except UserError:
+            return None
+        targets = wanted.get("targets", []) if isinstance(wanted, dict) else None
+        return wanted if isinstance(targets, list) and all(isinstance(each, str) for each in targets) else None
 
     def was_made_from(self, stage: str, wanted: dict[str, Any]) -> bool:
         """Whether the stage was completed at some time and was asked for ``wanted``, whatever its request says since."""
-        record = self._read(stage) if self._record_file(stage).exists() else None
+        record = self._read(stage)
         return record is not None and record.made_from.get("request") == sha256_json(wanted)
+
+    def forgot(self, stage: str) -> bool:
+        """Whether neither record nor request tell any more what the stage was asked for."""
+        return self._read(stage) is None and not self.asked(stage)
 
     def is_complete(self, stage: str) -> bool:
         """Whether the outputs are as recorded and nothing that they were made from has changed since."""
@@ -200,7 +215,7 @@ class RunDir:
         made_from = {key: self._origin(stage, key) for key in self._origins(stage)}
         hashes = {path.relative_to(self.path).as_posix(): sha256_file(path) for path in outputs}
         content = {"summary": summary, "outputs": hashes, "made_from": made_from}
-        write_json(self._record_file(stage), sealed(header(FORMAT, MAKERS[stage.partition(".")[0]]) | content))
+        _write_record(self._record_file(stage), sealed(header(FORMAT, MAKERS[stage.partition(".")[0]]) | content))
 
     def note_seconds(self, stage: str, seconds: Mapping[str, Any]) -> None:
         """Keep the wall time that ``stage`` took, JSON-able, where no digest covers it."""
@@ -249,6 +264,8 @@ class RunDir:
         record = self._read(stage)
         if record is None:
             return f"stale (its record stages/{stage}.json was changed since)"
+        if self.asked(stage) is None:
+            return f"stale (its request stages/{stage}.request.json was changed since)"
         if changed := differing(record.made_by):
             return f"stale (it was made with {changed})"
         if set(record.made_from) != set(self._origins(stage)):
@@ -256,6 +273,8 @@ class RunDir:
         for key, digest in record.made_from.items():
             if key in self._upstream(stage) and not self._record_file(key).exists():
                 return f"stale (stage '{key}' is missing)"
+            if key in self._upstream(stage) and self._read(key) is None:
+                return f"stale (the record of stage '{key}' was changed since)"
             if self._origin(stage, key) != digest:
                 why = {"settings": "the settings changed", "request": "it was asked for other inputs"}
                 return f"stale ({why.get(key, f'stage {key!r} was rerun')} since)"
@@ -274,7 +293,7 @@ class RunDir:
             return ("quantize",)
         before = ORDER[: ORDER.index(verb)][-1:]
         if verb == "report":
-            asked = self.requested("report")
+            asked = self.asked("report") or {}
             simulated = tuple(f"simulate.{each}" for each in asked.get("targets", []))
             return (*simulated, "verify") if asked.get("verified") else simulated
         return tuple(f"{each}.{target}" if each in PER_TARGET else each for each in before)
@@ -303,24 +322,34 @@ class RunDir:
         return record
 
     def _read(self, stage: str) -> StageRecord | None:
-        """The record, which is there; None where it is not as it was written."""
-        path = self._record_file(stage)
-        content = read_json(path)
+        """The record; None where there is none, or it is not as it was written: no JSON, or no file."""
         try:
+            content = read_json(self._record_file(stage))
             record = StageRecord.model_validate(content)
-        except ValidationError as error:
-            raise UserError(f"{path}: not a stage record: remove it and run '{command(stage, self.path)}'") from error
+        except (UserError, ValidationError):
+            return None
         return record if is_intact(content) else None
 
     def _is_of_earlier_version(self, stage: str) -> bool:
-        content = read_json(self._record_file(stage))
-        return isinstance(content, dict) and "summary" in content and "format" not in content
+        try:
+            content = read_json(self._record_file(stage))
+        except UserError:
+            return False
+        return isinstance(content, dict) and "outputs" in content and "format" not in content
 
     def _record_file(self, stage: str) -> Path:
         return self.path / "stages" / f"{stage}.json"
 
     def _request_file(self, stage: str) -> Path:
         return self.path / "stages" / f"{stage}.request.json"
+
+
+def _write_record(path: Path, value: Any) -> None:
+    """Of an empty directory in its place nobody loses anything; of others the system's error tells."""
+    if path.is_dir() and not path.is_symlink():
+        with suppress(OSError):
+            path.rmdir()
+    write_json(path, value)
 
 
 def _stages_of(path: Path) -> Path:

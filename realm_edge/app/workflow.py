@@ -34,13 +34,13 @@ class Workflow:
             options: of the command line, by which it is asked for that; see :meth:`RunDir.remember`.
         """
         self.progress.say(f"[{stage}]")
-        before = self.run.requested(stage), self.run.remembered(stage)
+        asked, options_before = self.run.asked(stage), self.run.remembered(stage)
         self._ask(stage, request or {}, options)
         try:
             summary = self.stage_of(stage.partition(".")[0])(self.run, self.progress, *arguments)
         except BaseException:
-            if stage in self.run.performed():
-                self._ask(stage, *before)
+            if stage in self.run.performed() and asked is not None:
+                self._ask(stage, asked, options_before)
             raise
         return summary
 
@@ -109,8 +109,10 @@ def open_for_data(
 
 
 def _data_request(run: RunDir, recordings: Recordings, wanted: dict[str, Any], may_skip: bool) -> dict[str, Any]:
+    if run.was_made_from("data", wanted) or "data" not in run.performed() or run.forgot("data"):
+        return wanted
     had = run.requested("data")
-    if had == wanted or run.was_made_from("data", wanted) or "data" not in run.performed():
+    if had == wanted:
         return wanted
     if recordings.files or not (may_skip and run.is_complete("data")):
         names = ", ".join(name for name, _ in had.get("recordings", [])) or "the synthetic recordings"

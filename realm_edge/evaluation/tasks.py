@@ -16,7 +16,7 @@ from realm_edge.errors import UserError
 from realm_edge.preparation import prepare
 from realm_edge.prepared import feature_session, prepared, prepared_by
 from realm_edge.progress import Progress
-from realm_edge.readers.reading import name_of
+from realm_edge.readers.names import name_of
 from realm_edge.recording import Recording
 from realm_edge.session import Session
 from realm_edge.settings import Settings

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from realm_edge.errors import UserError
 from realm_edge.files import replacing_directory, write_json
 from realm_edge.numpy_files import rows_of_npy
-from realm_edge.readers.arrays import check_rate, check_times
+from realm_edge.readers.arrays import behavior_values, check_rate, check_times
 from realm_edge.readers.clock import Clock
 from realm_edge.readers.contents import Contents, Request, Signal, Units, known
 from realm_edge.recording import BehaviorSeries, Intervals
@@ -28,6 +28,9 @@ from realm_edge.table import Table, write_npy
 SUFFIX = ".realm"
 _HEADER = "recording.json"
 _CHUNK = 1 << 24  # bytes
+
+
+_Seconds = Annotated[float, Field(ge=-1e15, le=1e15)]
 
 
 class _Form(BaseModel):
@@ -47,11 +50,11 @@ class Header(_Form):
     format: Literal["realm-edge recording"] = "realm-edge recording"
     version: Literal[3] = 3
     lfp_rate: float
-    lfp_starts: tuple[tuple[int, float], ...]  # first sample of each stretch without a pause, and its time in s
+    lfp_starts: tuple[tuple[int, _Seconds], ...]  # first sample of each stretch without a pause, and its time in s
     lfp_scale: float
     lfp_unit: str
-    lfp_gaps: tuple[tuple[float, float], ...]
-    lfp_delay_s: float
+    lfp_gaps: tuple[tuple[_Seconds, Annotated[_Seconds, Field(gt=0)]], ...]  # start and length of each
+    lfp_delay_s: _Seconds
     channels: tuple[str, ...]
     columns: dict[str, tuple[str, ...]]
     synthetic: bool
@@ -59,7 +62,7 @@ class Header(_Form):
     behaviors: dict[str, _Behavior]
     intervals: dict[str, str]  # name -> array file
     unit_electrodes: tuple[tuple[str, ...], ...] = ()  # of each unit; none: unknown
-    chunk_bytes: Annotated[int, Field(gt=0)]
+    chunk_bytes: Annotated[int, Field(gt=0, le=1 << 30)]
     sha256: dict[Annotated[str, Field(pattern=r"^\w+\.npy$")], tuple[str, ...]]  # array file -> one hash a chunk
     digest: str = ""  # of all the rest; see realm_edge.seal
 
@@ -230,7 +233,8 @@ def _behavior(series: _Behavior, array: Callable[[str], NDArray[Any] | None], la
     values, times = (array(file.removesuffix(".npy")) for file in (series.values, series.times))
     if values is None or times is None:
         raise KeyError(series.values)
-    return BehaviorSeries(values, check_times(times, len(values), str(label)), series.names, series.unit)
+    times = check_times(times, len(values), str(label))
+    return BehaviorSeries(behavior_values(values, str(label)), times, series.names, series.unit)
 
 
 def _check(file: Path, header: Header) -> None:

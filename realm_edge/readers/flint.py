@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.io import loadmat
 
 from realm_edge.errors import UserError
-from realm_edge.readers.arrays import check_spikes, check_times
+from realm_edge.readers.arrays import behavior_values, check_spikes, check_times
 from realm_edge.readers.clock import Clock
 from realm_edge.readers.contents import Contents, Request, Signal, Units, known
 from realm_edge.recording import BehaviorSeries
@@ -97,7 +97,7 @@ def _behavior(trials: list[Struct], path: Path) -> BehaviorSeries:
     before = np.repeat(ends[first], [len(_times(trial)) for trial in trials])  # the end of the trials before each sample's own
     times, values = times[times > before], values[times > before]  # the same time at both ends of an overlap: of the earlier trial
     times = check_times(times, len(values), f"{path}: Time")
-    return BehaviorSeries(values.astype(np.float32), times, (f"{_SERIES}_x", f"{_SERIES}_y"), "a.u.")
+    return BehaviorSeries(behavior_values(values, f"{path}: HandVel"), times, (f"{_SERIES}_x", f"{_SERIES}_y"), "a.u.")
 
 
 def _signal(trials: list[Struct], max_gap_s: float, path: Path) -> Signal:

@@ -13,6 +13,7 @@ import h5py
 
 from realm_edge.errors import UserError
 from realm_edge.files import read_bytes, require_regular
+from realm_edge.readers.hdf5_names import names_in
 
 _SELF = "."  # the file itself, as HDF5's virtual datasets and Zarr's links name it
 
@@ -22,8 +23,10 @@ def linked_files(path: Path) -> list[Path]:
 
     Raises:
         UserError: one of them lies outside the file's folder, or is not where it should be and HDF5 would find it elsewhere; or a part of
-            the file is so damaged that nobody knows where it leads.
+            the file is so damaged that nobody knows where it leads; or one of them, or the file, is no regular file.
     """
+    if path.exists():
+        require_regular(path)
     found: set[Path] = set()
     new = {path}
     while new:
@@ -66,8 +69,22 @@ def check_zarr(path: Path) -> None:
                 attributes = json.loads(read_bytes(file))
             except (ValueError, RecursionError, OSError):
                 continue  # whoever reads it says so
-            for name in _sources(attributes):
-                _check_beside((path,), file, name, path / name)
+            for reference in _references(attributes):
+                check_within(path, str(file.relative_to(path)), reference)
+
+
+def check_within(store: Path, place: str, reference: Any) -> None:
+    """Check that a link or reference of a Zarr store leads into the store itself: its source is ".", as hdmf-zarr writes it.
+
+    Others need not lead where they seem to: hdmf-zarr takes ".." out of a path before symbolic links are followed, and "::" is an address.
+
+    Raises:
+        UserError: it leads elsewhere, or may.
+    """
+    if not isinstance(reference, dict) or reference.get("source") == _SELF:
+        return
+    name = str(reference.get("source", reference.get("path")))  # without a source, hdmf-zarr takes the path for one
+    raise UserError(f"{store}: {place}: it links to '{name:.200}', which is not in this store: it was not read; copy it into the store")
 
 
 def check_oebin(path: Path) -> None:
@@ -92,6 +109,16 @@ def _check_beside(folders: Sequence[Path], at: Path, name: str, other: Path) -> 
         raise UserError(f"{at}: it links to '{name}', which does not lie beside it: it was not read; put that file beside this one")
 
 
+def check_alone(file: h5py.File, label: str) -> None:
+    """Check that an open HDF5 file, which lies beside nothing, leads to no other.
+
+    Raises:
+        UserError: it does, or a part of it is damaged.
+    """
+    for name in sorted(_names_of(file, label)):
+        raise UserError(f"{label}: it links to '{name}', and what lies at an address links to nothing: download both, and name the file")
+
+
 def _names(path: Path) -> set[str]:
     """Of files that an HDF5 file names; none where it cannot be opened, of which whoever reads it tells."""
     try:
@@ -99,43 +126,28 @@ def _names(path: Path) -> set[str]:
     except OSError:
         return set()
     with file:
-        try:
-            return set(_names_in(file)) - {_SELF}
-        except Exception as error:  # h5py raises whatever it stumbles upon; readers may get where this did not
-            reason = " ".join(str(error).split())[:100]
-            raise UserError(
-                f"{path}: damaged, so that nobody knows which files it leads to ({reason}): export or download it again"
-            ) from error
+        return _names_of(file, str(path))
 
 
-def _names_in(file: h5py.File) -> Iterator[str]:
-    groups: list[h5py.Group] = [file]
-    seen: set[int] = set()
-    while groups:
-        group = groups.pop()
-        for name in list(group):
-            link = group.get(name, getlink=True)
-            if isinstance(link, h5py.ExternalLink):
-                yield link.filename
-            item = group[name] if isinstance(link, h5py.HardLink) else None
-            if isinstance(item, h5py.Dataset):
-                yield from (str(name) for name, _, _ in item.external or ())
-                yield from (str(source.file_name) for source in (item.virtual_sources() if item.is_virtual else ()))
-            elif isinstance(item, h5py.Group):
-                address = int(h5py.h5o.get_info(item.id).addr)
-                if address not in seen:  # a group may lie within itself
-                    seen.add(address)
-                    groups.append(item)
+def _names_of(file: h5py.File, label: str) -> set[str]:
+    try:
+        return {name for name in names_in(file, label) if name != _SELF}
+    except UserError:
+        raise
+    except Exception as error:  # h5py raises whatever it stumbles upon; readers may get where this did not
+        reason = " ".join(str(error).split())[:100]
+        raise UserError(
+            f"{label}: damaged, so that nobody knows which files it leads to ({reason}): export or download it again"
+        ) from error
 
 
-def _sources(value: Any, is_link: bool = False) -> Iterator[str]:
-    """Of links and references among Zarr's attributes, as hdmf-zarr writes them, the paths of what they lead into."""
+def _references(value: Any, is_link: bool = False) -> Iterator[dict]:
+    """Links and references among Zarr's attributes, as hdmf-zarr writes them."""
     if isinstance(value, dict):
-        source = value.get("source")
-        if "path" in value and source != _SELF and (is_link or "source" in value):
-            yield source if isinstance(source, str) else str(value["path"])  # without a source, hdmf-zarr takes the path for one
+        if is_link or {"source", "path"} <= value.keys():
+            yield value
         for key, each in value.items():
-            yield from _sources(each, key == "zarr_link")
+            yield from _references(each, key == "zarr_link" or (key == "value" and "zarr_dtype" in value))
     elif isinstance(value, list):
         for each in value:
-            yield from _sources(each, is_link)
+            yield from _references(each, is_link)

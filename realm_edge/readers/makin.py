@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from realm_edge.errors import UserError
-from realm_edge.readers.arrays import check_spikes, check_times
+from realm_edge.readers.arrays import behavior_values, check_spikes, check_times
 from realm_edge.readers.clock import clock_of
 from realm_edge.readers.contents import Contents, Request, Signal, Units, known
 from realm_edge.readers.links import linked_files
@@ -31,9 +31,17 @@ def is_nwb_1(path: Path) -> bool:
     """Whether a file is NWB 1; False for NWB 2 (its version is an attribute) and for what is no HDF5."""
     try:
         with h5py.File(path) as file:
-            return "nwb_version" not in file.attrs and ("nwb_version" in file or "acquisition/timeseries" in file)
-    except (OSError, KeyError, RuntimeError, ValueError):  # of damaged ones, of which whoever reads them says so
+            return "nwb_version" not in file.attrs and (_lists(file, "nwb_version") or _lists(file, "acquisition/timeseries"))
+    except (OSError, KeyError, RuntimeError, ValueError, TypeError):  # of damaged ones, of which whoever reads them says so
         return False
+
+
+def _lists(group: h5py.Group, place: str) -> bool:
+    """Whether something is there, without following a link to another file."""
+    first, _, rest = place.partition("/")
+    if not isinstance(group.get(first, getlink=True), h5py.HardLink):
+        return False
+    return not rest or (isinstance(group[first], h5py.Group) and _lists(group[first], rest))
 
 
 def kinematics_of(path: Path) -> Path:
@@ -51,15 +59,15 @@ def read(path: Path, request: Request) -> Contents:
     Raises:
         UserError: a file of the two is missing, broken or laid out otherwise.
     """
-    if not _guarded(path, lambda file: _BROADBAND in file):
-        raise UserError(
-            f"{path}: NWB version 1, of another layout than Makin and O'Doherty's ({_BROADBAND} is missing): convert it to NWB 2 or to .npz"
-        )
     mat = kinematics_of(path)
     for file in (path, mat):
         others = linked_files(file)
         if others:
             raise UserError(f"{file}: it links to '{others[0].name}', which files of this layout do not: download it again")
+    if not _guarded(path, lambda file: _BROADBAND in file):
+        raise UserError(
+            f"{path}: NWB version 1, of another layout than Makin and O'Doherty's ({_BROADBAND} is missing): convert it to NWB 2 or to .npz"
+        )
     if not mat.is_file():
         raise UserError(f"{path}: {mat.name} is missing beside it: download the session's kinematics and spikes to there")
     behaviors = _guarded(mat, lambda file: _behaviors(file, mat))
@@ -129,7 +137,8 @@ def _behavior(file: h5py.File, series: str, times: NDArray[np.float64], mat: Pat
     if kind == "velocity":
         first = np.full((1, dims), np.nan)
         values, unit = np.concatenate([first, np.diff(values, axis=0) / np.diff(times)[:, None]]), f"{unit}/s"
-    return BehaviorSeries(values.astype(np.float32), times, tuple(f"{series}_{axis}" for axis in "xyz"[:dims]), unit)
+    kept = behavior_values(values, f"{mat}: {name}_pos")
+    return BehaviorSeries(kept, times, tuple(f"{series}_{axis}" for axis in "xyz"[:dims]), unit)
 
 
 def _spikes(file: h5py.File, mat: Path) -> tuple[Units, int]:

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from realm_edge.errors import UserError
 from realm_edge.readers import neo_open_ephys
-from realm_edge.readers.arrays import check_spikes
+from realm_edge.readers.arrays import behavior_values, check_spikes
 from realm_edge.readers.contents import BehaviorSeries, Contents, Request, Signal, Units
 from realm_edge.readers.links import check_oebin
 from realm_edge.readers.neo_clock import Runs, runs_of
@@ -107,7 +107,7 @@ def read(path: Path, request: Request) -> Contents:
         return _signal(reader, table(stream), stream, runs(stream), request.max_gap_s, path)
 
     def behavior(stream: _Stream) -> BehaviorSeries:
-        return _behavior(table(stream), stream, runs(stream))
+        return _behavior(table(stream), stream, runs(stream), path)
 
     def line(stream: _Stream, column: int, bit: int) -> NDArray[np.float64]:
         return switched_on(table(stream), column, bit, runs(stream))
@@ -279,13 +279,13 @@ def _signal(reader: Any, data: Rows, stream: _Stream, runs: Runs, max_gap_s: flo
     )
 
 
-def _behavior(data: Rows, stream: _Stream, runs: Runs) -> BehaviorSeries:
+def _behavior(data: Rows, stream: _Stream, runs: Runs, path: Path) -> BehaviorSeries:
     channels = stream.channels
     units = {str(unit).strip("\0 ") for unit in channels["units"]}
     values = data[:] * channels["gain"].astype(np.float32)
     values += channels["offset"].astype(np.float32)
     return BehaviorSeries(
-        values.astype(np.float32, copy=False),
+        behavior_values(values, f"{path}: {stream.name}"),
         runs.times(np.arange(len(values))),
         _labels(channels),
         units.pop() if len(units) == 1 and units != {""} else "a.u.",

@@ -35,7 +35,7 @@ from numpy.typing import NDArray
 
 from realm_edge.errors import UserError
 from realm_edge.numpy_files import Npz
-from realm_edge.readers.arrays import check_rate, check_spikes, check_times, check_voltage
+from realm_edge.readers.arrays import behavior_values, check_intervals, check_rate, check_spikes, check_times, check_voltage
 from realm_edge.readers.clock import clock_of, regular
 from realm_edge.readers.contents import Contents, Request, Signal, Units
 from realm_edge.recording import BehaviorSeries, Intervals, no_intervals
@@ -105,7 +105,7 @@ def _behavior(arrays: Mapping[str, NDArray], path: Path) -> BehaviorSeries:
         raise UserError(f"{path}: behavior has shape {values.shape} and type {values.dtype}, expected real numbers (samples, dims)")
     if values.ndim == 2 and values.shape[1] > len(values):
         raise UserError(f"{path}: behavior has shape {values.shape}: {len(values)} samples of {values.shape[1]} columns: transpose it")
-    values = values.reshape(len(values), -1).astype(np.float32)
+    values = behavior_values(values.reshape(len(values), -1), f"{path}: behavior")
     if "behavior_times" in arrays:
         times = check_times(arrays["behavior_times"], len(values), f"{path}: behavior_times")
     elif "behavior_rate" in arrays:
@@ -137,9 +137,9 @@ def _units(arrays: Mapping[str, NDArray], path: Path) -> Units:
 
 def _intervals(arrays: Mapping[str, NDArray], key: str, path: Path) -> Intervals:
     found = arrays[key]
-    if found.ndim != 2 or found.shape[1] != 2 or found.dtype.kind not in "iuf" or not (found[:, 1] > found[:, 0]).all():
+    if found.ndim != 2 or found.shape[1] != 2 or found.dtype.kind not in "iuf":
         raise UserError(f"{path}: {key} has shape {found.shape} and type {found.dtype}, expected rows of start and end in s")
-    return found.astype(np.float64)
+    return check_intervals(found.astype(np.float64), f"{path}: {key}")
 
 
 def _a_channel(arrays: Mapping[str, NDArray], key: str, channels: int, default: float, path: Path) -> NDArray[np.float64]:

@@ -9,24 +9,27 @@ from typing import Any
 
 import h5py
 import numpy as np
-from hdmf.build import GroupBuilder
-from hdmf.build.errors import ConstructError
 from numpy.typing import NDArray
-from pynwb import NWBHDF5IO, NWBFile, TimeSeries
-from pynwb.behavior import CompassDirection
-from pynwb.ecephys import LFP, ElectricalSeries, SpikeEventSeries
-from pynwb.epoch import TimeIntervals
-from pynwb.misc import Units as UnitsTable
 
+from realm_edge.environment import without_cache
 from realm_edge.errors import UserError
 from realm_edge.readers import links, remote
-from realm_edge.readers.arrays import check_rate, check_spikes, check_times, check_voltage
+from realm_edge.readers.arrays import behavior_values, check_rate, check_spikes, check_times, check_voltage
 from realm_edge.readers.clock import Clock, clock_of, regular
 from realm_edge.readers.contents import Contents, Request, Signal, Units
 from realm_edge.readers.masks import good_channels
+from realm_edge.readers.names import ZARR, name_of
 from realm_edge.recording import BehaviorSeries, Intervals, no_intervals
 
-ZARR = ".zarr"
+with without_cache():
+    from hdmf.build import GroupBuilder
+    from hdmf.build.errors import ConstructError
+    from pynwb import NWBHDF5IO, NWBFile, TimeSeries
+    from pynwb.behavior import CompassDirection
+    from pynwb.ecephys import LFP, ElectricalSeries, SpikeEventSeries
+    from pynwb.epoch import TimeIntervals
+    from pynwb.misc import Units as UnitsTable
+
 _LABELS = ("label", "channel_name", "electrode_name")  # columns of the electrodes table that name a channel
 _INVALID = "invalid_times"
 _PLACES = ("processing", "acquisition", "stimulus", "analysis", "scratch")  # of a file where series of data lie
@@ -75,12 +78,6 @@ def read(path: Path, request: Request) -> Contents:
     )
 
 
-def name_of(path: Path) -> str:
-    """Of the recording: the file's, without what says that it is NWB."""
-    address = remote.address_of(path)
-    return path.name.removesuffix(ZARR).removesuffix(".nwb") if address is None else remote.stem_of(address)
-
-
 def _opened(path: Path) -> tuple[NWBFile, dict[str, tuple[str, str]]]:
     """The file, and what had to be left out of it: by name, its type and the reason. The file stays open as long as it is used."""
     try:
@@ -112,7 +109,9 @@ def _opened(path: Path) -> tuple[NWBFile, dict[str, tuple[str, str]]]:
 def _io(path: Path) -> Any:
     address = remote.address_of(path)
     if address is not None:
-        return NWBHDF5IO(file=remote.opened(address), mode="r", load_namespaces=True)
+        file = remote.opened(address)
+        links.check_alone(file, remote.shown(path))
+        return NWBHDF5IO(file=file, mode="r", load_namespaces=True)
     if path.suffix == ZARR:
         return _zarr(path)
     links.linked_files(path)  # before anything of them is read
@@ -121,11 +120,10 @@ def _io(path: Path) -> Any:
 
 def _zarr(path: Path) -> Any:
     try:
-        from hdmf_zarr.nwb import NWBZarrIO
+        from realm_edge.readers import nwb_zarr
     except ImportError as error:
         raise UserError(f"{path}: NWB as Zarr is read by hdmf-zarr: pip install 'realm-edge[formats]'") from error
-    links.check_zarr(path)
-    return NWBZarrIO(str(path), mode="r", load_namespaces=True)
+    return nwb_zarr.opened(path)
 
 
 def _remedy(error: Exception) -> str:
@@ -310,7 +308,7 @@ def _behavior(series: TimeSeries, label: str) -> BehaviorSeries:
     if len(data.shape) == 2 and data.shape[1] > _MANY_COLUMNS and data.shape[1] > data.shape[0]:
         raise UserError(f"{label}: shape {data.shape}: {data.shape[0]} samples of {data.shape[1]} columns: transpose it")
     values = np.asarray(data[:], np.float64) * series.conversion + (series.offset or 0.0)
-    values = values.reshape(len(values), -1).astype(np.float32)
+    values = behavior_values(values.reshape(len(values), -1), label)
     if series.rate is not None:
         times = float(series.starting_time or 0.0) + np.arange(len(values)) / check_rate(series.rate, label)
     else:

@@ -6,16 +6,23 @@ from pathlib import Path
 
 from realm_edge.errors import UserError
 from realm_edge.files import sha256_file, sha256_json
-from realm_edge.readers import cache, flint, links, makin, neo_formats, npz, nwb, remote, sheets
+from realm_edge.readers import cache, flint, links, makin, names, neo_formats, npz, remote, sheets
 from realm_edge.readers.assembly import Sources, assemble, signal_of, spikes_outside, without_behavior
 from realm_edge.readers.choices import TABLES, Choices
 from realm_edge.readers.contents import Contents, Request
 from realm_edge.recording import Recording
 from realm_edge.settings import Settings
 
+
+def _nwb(path: Path, request: Request) -> Contents:
+    from realm_edge.readers import nwb  # loading pynwb takes longer than reading most recordings of other formats
+
+    return nwb.read(path, request)
+
+
 _READERS: dict[str, Callable[[Path, Request], Contents]] = {
-    ".nwb": nwb.read,
-    nwb.ZARR: nwb.read,
+    ".nwb": _nwb,
+    names.ZARR: _nwb,
     ".mat": flint.read,
     ".npz": npz.read,
     cache.SUFFIX: cache.read,
@@ -93,7 +100,7 @@ def open_sources(path: Path, choices: Choices, max_gap_s: float, session: int | 
 
 def _opened(path: Path, request: Request, readers: dict[str, Callable[[Path, Request], Contents]]) -> Contents:
     if remote.address_of(path) is not None:
-        return nwb.read(path, request)
+        return _nwb(path, request)
     if not path.exists():
         raise UserError(f"{path}: no such file")
     if not path.is_file() and not path.is_dir():
@@ -107,16 +114,11 @@ def _opened(path: Path, request: Request, readers: dict[str, Callable[[Path, Req
         raise UserError(
             f"{path}: unknown kind of recording '{path.suffix}': use one of {', '.join(readers)}, or a format that docs/recordings.md lists"
         )
-    if reader is nwb.read and makin.is_nwb_1(path):
+    if reader is _nwb and makin.is_nwb_1(path):
         reader = makin.read
     if request.session is not None and reader not in (flint.read, neo_formats.read):
         raise UserError(f"{path}: --session {request.session}: this file holds one session: leave it out")
     return reader(path, request)
-
-
-def name_of(path: Path) -> str:
-    """The name of a recording."""
-    return nwb.name_of(path) if remote.address_of(path) is not None or path.name.endswith(nwb.ZARR) else path.stem
 
 
 def fingerprint(path: Path, choices: Choices = _ANY) -> str:
@@ -138,7 +140,7 @@ def _fingerprint(path: Path) -> str:
         return remote.fingerprint(address)
     if path.suffix.lower() == cache.SUFFIX and path.is_dir():
         return sha256_file(cache.header_of(path))  # which holds those of the arrays
-    if path.suffix.lower() == nwb.ZARR and path.is_dir():
+    if path.suffix.lower() == names.ZARR and path.is_dir():
         return _of_all(sorted(file for file in path.rglob("*") if file.is_file()))
     if path.suffix.lower() not in _READERS and path.exists() and neo_formats.handles(path):
         return _of_all(neo_formats.files_of(path))

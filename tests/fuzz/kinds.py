@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pandas as pd
 import torch
@@ -20,13 +21,14 @@ from realm_edge.models.student import Student
 from realm_edge.models.teacher import Teacher
 from realm_edge.preparation import prepare
 from realm_edge.readers.choices import Choices
+from realm_edge.readers.links import linked_files
 from realm_edge.readers.reading import fingerprint, read_recording
 from realm_edge.settings import ModelSettings, PretrainSettings, Settings
 from tests import lab_files
 from tests.feature_file import feature_file
 from tests.fuzz.mutations import Damage, mutated, mutated_members, mutated_text
 from tests.nwb_file import recording_file, velocity
-from tests.realm_edge import test_flint, test_makin
+from tests.realm_edge import test_flint, test_links, test_makin
 from tests.stored_recording import written
 
 RNG = np.random.default_rng(0)
@@ -85,6 +87,27 @@ def _npz_deflated(folder: Path) -> Path:
 
 def _nwb(folder: Path) -> Path:
     return recording_file(folder / "a.nwb", _counts(3000, 3), velocity(seconds=3.0), units=[T, T[::2]])
+
+
+def _nwb_zarr(folder: Path) -> Path:
+    return Path(test_links.zarr_recording(folder / "a.nwb.zarr", {"source": ".", "path": "/general/extracellular_ephys/array"}))
+
+
+def _links(folder: Path) -> Path:
+    """References of all kinds to what no group lists, and a virtual dataset, an external link and external storage beside."""
+    with h5py.File(folder / "b.h5", "w") as file:
+        file["data"] = _counts(8, 4)
+    (folder / "c").write_bytes(bytes(64))
+    with h5py.File(folder / "a.h5", "w") as file:
+        hidden = test_links.unlisted(file, "c")
+        for index, refer in enumerate(test_links.REFERENCES.values()):
+            refer(file.create_group(f"g{index}"), hidden)
+        del file["unlisted"]
+        file["link"] = h5py.ExternalLink("b.h5", "/data")
+        layout = h5py.VirtualLayout((8, 4), "i2")
+        layout[:] = h5py.VirtualSource("b.h5", "data", (8, 4))
+        file.create_virtual_dataset("virtual", layout)
+    return folder / "a.h5"
 
 
 def _flint(folder: Path) -> Path:
@@ -228,6 +251,8 @@ KINDS = (
         "NWB 2 features", _features, lambda path: feature_table.read(path, "power", None, SETTINGS, lambda bins: (bins // 2, bins * 3 // 4))
     ),
     Kind("NWB 1 of Makin", _makin, partial(_recording, behavior="cursor_velocity")),
+    Kind("NWB 2 as Zarr", _nwb_zarr, _recording, damage=mutated_text),
+    Kind("HDF5 that leads to others", _links, linked_files),
     Kind("Flint .mat", _flint, _recording),
     Kind("realm", _realm, partial(_recording, behavior="hand"), guarded=True),
     Kind("csv", _csv, _behavior_table, damage=mutated_text),

@@ -100,6 +100,12 @@ def test_faults_are_one_line_and_the_next_file_gets_another_process(fault, tmp_p
     assert not Path(f"/proc/{before}").exists()
 
 
+def test_where_several_files_are_read_all_are_named():
+    """A table beside the recording may be what is damaged."""
+    with pytest.raises(UserError, match=r"^a\.nwb, b\.csv: the process that read them ended by SIGSEGV.*: one of them is damaged: export"):
+        apart(f"{HERE}:die", files=[*FILES, Path("b.csv")])
+
+
 def test_larger_files_have_more_time(tmp_path):
     (tmp_path / "a").write_bytes(bytes(3_000_000))
     (tmp_path / "folder").mkdir()

@@ -32,6 +32,29 @@ def refused(path: Path, read=load) -> str:
     return str(caught.value).removeprefix(f"{path}: ")
 
 
+@pytest.mark.parametrize(
+    ("text", "field"),
+    [
+        ("seed = true", "seed"),
+        ("seed = '0'", "seed"),
+        ("seed = 1e3", "seed"),
+        ("[pretrain]\nlr = '1e-3'\nepochs = 1", "pretrain.lr"),
+        ("[finetune]\ndropout = false", "finetune.dropout"),
+        ("[pretrain]\nblock_bins = [5.0, 25]", "pretrain.block_bins.0"),
+    ],
+)
+def test_numbers_are_not_made_of_other_things(tmp_path, text, field):
+    (tmp_path / "c.toml").write_text(text)
+    assert refused(tmp_path / "c.toml").startswith(f"{field}: Input should be a valid ")
+    (tmp_path / "c.toml").write_text("[synthetic]\nseconds = 60\n[lfp]\nbands_hz = [[2, 6]]")
+    assert load(tmp_path / "c.toml").synthetic.seconds == 60.0
+
+
+def test_the_mark_of_windows_editors_is_no_part_of_a_file(tmp_path):
+    (tmp_path / "c.toml").write_bytes(b"\xef\xbb\xbfseed = 3\r\n")
+    assert load(tmp_path / "c.toml").seed == 3
+
+
 @READERS
 @pytest.mark.parametrize(
     "text",

@@ -131,6 +131,10 @@ def _broken(path: Path, kind: str) -> None:
                 values["sha256"]["../lfp.npy"] = []
             elif kind == "starts":
                 values["lfp_starts"] = []
+            elif kind == "chunks":
+                values["chunk_bytes"] = 1 << 62
+            elif kind == "gaps":
+                values["lfp_gaps"] = [[1e308, -1]]
             else:
                 values["behaviors"]["hand"]["values"] = "elsewhere.npy"
             header.write_text(json.dumps(sealed({name: value for name, value in values.items() if name != "digest"})))
@@ -145,6 +149,8 @@ def _broken(path: Path, kind: str) -> None:
         ("version", r"recording\.json: version: .*make it again"),
         ("path", r"recording\.json: sha256\.\.\./lfp\.npy"),
         ("reference", r"monday\.realm: its files do not fit together"),
+        ("chunks", r"recording\.json: chunk_bytes: Input should be less than or equal to 1073741824: make it again"),
+        ("gaps", r"recording\.json: lfp_gaps\.0\.0: Input should be less than or equal to 1"),
         ("starts", r"monday\.realm: its files do not fit together"),
     ],
 )

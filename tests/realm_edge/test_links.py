@@ -2,6 +2,9 @@
 
 import json
 import os
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import h5py
@@ -16,7 +19,7 @@ from realm_edge.readers.contents import Request
 from realm_edge.readers.links import check_zarr, linked_files
 from realm_edge.readers.reading import fingerprint, read_recording
 from tests import lab_files
-from tests.nwb_file import recording_file, velocity
+from tests.nwb_file import add_behavior, add_lfp, new_file, recording_file, velocity
 
 pytestmark = pytest.mark.filterwarnings("ignore:The linked table for DynamicTableRegion")
 
@@ -76,8 +79,6 @@ def test_values_outside_of_the_folder_are_refused(tmp_path, kind):
 def test_values_beside_the_file_are_read_and_in_its_fingerprint(tmp_path, monkeypatch, kind):
     monkeypatch.chdir(tmp_path)
     path, other = values_elsewhere(tmp_path, kind, "beside")
-    if kind == "external storage":
-        monkeypatch.chdir(path.parent)  # HDF5 takes such names as of where the program runs
     assert linked_files(path) == [path.parent / "beside"]
     np.testing.assert_array_equal(np.asarray(read_recording(path).lfp), COUNTS)
     before = fingerprint(path)
@@ -85,6 +86,50 @@ def test_values_beside_the_file_are_read_and_in_its_fingerprint(tmp_path, monkey
     content[len(content) // 2] ^= 1
     other.write_bytes(content)
     assert fingerprint(path) != before
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_variable_of_the_environment_leads_elsewhere(tmp_path, kind):
+    path, other = values_elsewhere(tmp_path, kind, "beside")
+    secret = tmp_path / "secret" / "beside"
+    secret.parent.mkdir()
+    content = other.read_bytes()
+    secret.write_bytes(content.replace(COUNTS.tobytes(), (0 * COUNTS + 77).tobytes()))
+    assert len(content) == secret.stat().st_size and content != secret.read_bytes()
+    names = ("HDF5_EXT_PREFIX", "HDF5_VDS_PREFIX", "HDF5_EXTFILE_PREFIX", "HDF5_PLUGIN_PATH")
+    code = (
+        "import sys; from pathlib import Path; from realm_edge.apart import apart; "
+        "from realm_edge.readers.reading import read_recording; import os; path = Path(sys.argv[1]); "
+        "print(apart('realm_edge.inspection:summary', path, files=[path])['sha256'], read_recording(path).lfp[:].max(), "
+        "sorted(name for name in os.environ if name.startswith('HDF5_')))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(path)],
+        env=os.environ | dict.fromkeys(names, str(secret.parent)) | {"HDF5_USE_FILE_LOCKING": "FALSE"},
+        cwd=Path(__file__).parents[2], capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout.split(maxsplit=2) == [
+        fingerprint(path),
+        str(COUNTS.max()),
+        "['HDF5_EXTFILE_PREFIX', 'HDF5_USE_FILE_LOCKING']\n",
+    ]
+
+
+def virtual(path, source, blocks):
+    """A virtual dataset of the file whose sources have a name with the number of a block, or with a sign that stands for another."""
+    whole, one = h5py.h5s.create_simple((8, 4), (h5py.h5s.UNLIMITED, 4)), h5py.h5s.create_simple((4, 4))
+    whole.select_hyperslab((0, 0), (h5py.h5s.UNLIMITED, 1) if blocks else (1, 1), (4, 4), (4, 4))
+    kind = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    kind.set_virtual(whole, source, b"data", one)
+    with h5py.File(path, "w") as file:
+        h5py.h5d.create(file.id, b"x", h5py.h5t.STD_I16LE, h5py.h5s.create_simple((8, 4), (h5py.h5s.UNLIMITED, 4)), kind)
+
+
+@pytest.mark.parametrize(("source", "blocks"), [(b"../secret%b.h5", True), (b"secret%b.h5", True), (b"a%%.h5", False)])
+def test_names_that_hdf5_makes_others_of_are_refused(tmp_path, source, blocks):
+    virtual(tmp_path / "a.h5", source, blocks)
+    with pytest.raises(UserError, match=rf"a\.h5: it links to '{source.decode()}', a name with %: rename that file, and write the virtual"):
+        linked_files(tmp_path / "a.h5")
 
 
 def test_a_link_is_not_looked_for_where_the_program_runs(tmp_path, monkeypatch):
@@ -96,6 +141,58 @@ def test_a_link_is_not_looked_for_where_the_program_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match=r"a\.h5: it links to 'secret\.h5', which is not there: put it there"):
         linked_files(tmp_path / "rec" / "a.h5")
+
+
+def of_regions(file, target):
+    file.create_dataset("x", (1,), h5py.regionref_dtype)[0] = target.regionref[:1]
+
+
+def in_a_table(file, target):
+    kind = np.dtype([("start", "i4"), ("of", h5py.ref_dtype)])
+    file["x"] = np.array([(0, target.ref)] * 3, kind)
+
+
+def of_a_group(file, target):
+    file.attrs["x"] = target.parent.ref
+
+
+def unlisted(file, source):
+    """A dataset in a group that is kept by itself, once its name is removed."""
+    group = file.create_group("unlisted")
+    group["itself"] = group
+    return group.create_dataset("x", (1, 8), "f8", external=[(source, 0, 64)])
+
+
+REFERENCES = {
+    "in a dataset": lambda file, target: file.create_dataset("x", data=np.array([h5py.Reference(), target.ref], h5py.ref_dtype)),
+    "alone": lambda file, target: file.create_dataset("x", data=target.ref, dtype=h5py.ref_dtype),
+    "in an attribute": lambda file, target: file.create_group("x").attrs.create("of", target.ref, dtype=h5py.ref_dtype),
+    "of regions": of_regions,
+    "in a table": in_a_table,
+    "of a group": of_a_group,
+}
+
+
+@pytest.mark.parametrize("how", REFERENCES)
+def test_what_references_alone_lead_to_counts(tmp_path, how):
+    """A dataset that no group lists, which readers get to by a reference."""
+    (tmp_path / "secret").write_bytes(bytes(64))
+    path = tmp_path / "rec" / "a.h5"
+    path.parent.mkdir()
+    with h5py.File(path, "w") as file:
+        hidden = unlisted(file, "../secret")
+        REFERENCES[how](file, hidden)
+        del file["unlisted"]
+    with pytest.raises(UserError, match=r"a\.h5: it links to '\.\./secret', which does not lie beside it: it was not read"):
+        linked_files(path)
+
+
+def test_references_that_are_stored_elsewhere_are_refused(tmp_path):
+    (tmp_path / "refs").write_bytes(bytes(64))
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("x", (8,), h5py.ref_dtype, external=[("refs", 0, 64)])
+    with pytest.raises(UserError, match=r"nobody knows which files it leads to \(references that are stored elsewhere\)"):
+        linked_files(tmp_path / "a.h5")
 
 
 def test_a_link_of_a_link_counts(tmp_path):
@@ -145,17 +242,62 @@ def test_zarr_leads_nowhere_else(tmp_path):
     check_zarr(path)
     del link["zarr_link"][0]["source"]
     attributes.write_text(json.dumps(link))
-    with pytest.raises(UserError, match=r"it links to '/x', which does not lie beside it"):
+    with pytest.raises(UserError, match=r"a\.nwb\.zarr: acquisition/\.zattrs: it links to '/x', which is not in this store"):
         check_zarr(path)
-    link["zarr_link"][0]["source"] = "../secret.nwb.zarr"
-    attributes.write_text(json.dumps(link))
-    with pytest.raises(UserError, match=r"\.zattrs: it links to '\.\./secret\.nwb\.zarr', which does not lie beside it"):
+    (path / "d1" / "d2" / "d3").mkdir(parents=True)
+    (path / "sub").symlink_to("d1/d2/d3")
+    for source in ("../secret.nwb.zarr", "sub/../../../secret.nwb.zarr", "x::file:///etc"):
+        link["zarr_link"][0]["source"] = source
+        attributes.write_text(json.dumps(link))
+        with pytest.raises(UserError, match=rf"\.zattrs: it links to '{re.escape(source)}', which is not in this store"):
+            check_zarr(path)
+    attributes.write_text(json.dumps({"table": {"zarr_dtype": "object", "value": {"path": "../../secret.nwb.zarr"}}}))
+    with pytest.raises(UserError, match=r"\.zattrs: it links to '\.\./\.\./secret\.nwb\.zarr', which is not in this store"):
         check_zarr(path)
     attributes.unlink()
     (tmp_path / "secret").write_text("x")
     (path / "acquisition" / "0.0").symlink_to(tmp_path / "secret")
     with pytest.raises(UserError, match=r"a\.nwb\.zarr: acquisition/0\.0 is a link to outside of it"):
         check_zarr(path)
+
+
+def zarr_recording(path, reference):
+    """A recording as Zarr, whose electrodes refer to their group by a column of JSON."""
+    import numcodecs
+    import zarr
+    from hdmf_zarr.nwb import NWBZarrIO
+
+    file = new_file()
+    add_lfp(file, COUNTS)
+    add_behavior(file, velocity("hand", np.sin(T), timestamps=T))
+    with NWBZarrIO(str(path), mode="w") as io:
+        io.write(file)
+    table = zarr.open(str(path), "a")["general/extracellular_ephys/electrodes"]
+    attributes, values = dict(table["group"].attrs), np.empty(4, object)
+    values[:] = [reference] * 4
+    del table["group"]
+    column = table.create_dataset("group", shape=(4,), dtype=object, object_codec=numcodecs.JSON(), chunks=(4,))
+    column[:] = values
+    column.attrs.update(attributes)
+    zarr.consolidate_metadata(str(path))
+    return path
+
+
+def test_cells_of_zarr_lead_nowhere_else(tmp_path):
+    """References in a column of JSON, and whatever else hdmf-zarr is about to follow."""
+    pytest.importorskip("hdmf_zarr.nwb", reason="hdmf-zarr is not installed: pip install 'realm-edge[formats]'")
+    from realm_edge.readers import nwb_zarr
+
+    within = zarr_recording(tmp_path / "a.nwb.zarr", {"source": ".", "path": "/general/extracellular_ephys/array"})
+    np.testing.assert_array_equal(np.asarray(read_recording(within).lfp), COUNTS)
+    for index, reference in enumerate(({"source": "../b.nwb.zarr", "path": "/x"}, {"path": "../b.nwb.zarr"})):
+        path = zarr_recording(tmp_path / f"{index}.nwb.zarr", reference)
+        with pytest.raises(
+            UserError, match=r"\.nwb\.zarr: .*electrodes/group: it links to '\.\./b\.nwb\.zarr', which is not in this store"
+        ):
+            read_recording(path)
+        with pytest.raises(UserError, match="which is not in this store"):
+            nwb_zarr._Own(str(path), mode="r", load_namespaces=True).resolve_ref(reference)
 
 
 def test_open_ephys_names_folders_below_its_own(tmp_path):

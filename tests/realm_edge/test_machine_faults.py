@@ -7,6 +7,7 @@ import resource
 import shlex
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,10 +23,11 @@ from realm_edge.app.rundir import RunDir, command
 from realm_edge.app.workflow import Workflow, open_for_data
 from realm_edge.errors import UserError
 from realm_edge.faults import fault, told
-from realm_edge.files import PARTIAL, cache_folder, replacing, write_bytes, write_json
+from realm_edge.files import PARTIAL, cache_folder, replacing, replacing_directory, write_bytes, write_json
 from realm_edge.progress import Silent
 from realm_edge.settings import Settings
 from realm_edge.sources import Recordings
+from tests.nwb_file import recording_file, velocity
 
 ROOT = Path(__file__).parents[2]
 SHORT = "[synthetic]\nsessions = 2\nseconds = 22\nheldout_seconds = 22\nchannels = 4\nunits = 2\n[split]\ntrain = 0.6\nvalidation = 0.2\n"
@@ -108,7 +110,7 @@ def test_a_place_that_is_read_only_is_named(tmp_path):
     with disk(tmp_path / "disk", "ro") as place:
         line = one_line(realm_edge(tmp_path, "data", "--out", str(place / "run")))
         assert line == f"{place}/run: the place is read-only: name another place with --out, TMPDIR or XDG_CACHE_HOME"
-        line = one_line(realm_edge(tmp_path, "data", "--out", "run", XDG_CACHE_HOME=str(place)))
+        line = one_line(realm_edge(tmp_path, "data", "--data", str(recording(tmp_path / "a.npz")), XDG_CACHE_HOME=str(place)))
         assert line.startswith(f"{place}/") and "the place is read-only" in line
 
 
@@ -138,6 +140,20 @@ def test_a_cache_that_cannot_be_written_is_named(tmp_path, place, what):
     said = realm_edge(tmp_path, "data", "--data", "a.npz", "--out", "run", XDG_CACHE_HOME=place)
     line = said[1].splitlines()[-1].removeprefix("realm-edge: error: ")
     assert said[0] == 2 and line.startswith(place) and what in line
+
+
+@pytest.mark.parametrize("place", ["/proc", "/dev/null/home", "cache"])
+def test_reading_a_recording_keeps_nothing_in_the_cache_and_needs_none(tmp_path, place):
+    """pynwb would unpickle its schema from there, and blame the recording where it is half written."""
+    recording_file(tmp_path / "a.nwb", np.ones((3000, 2), np.int16), velocity(seconds=3.0))
+    (tmp_path / "cache").mkdir()
+    assert realm_edge(tmp_path, "data", "inspect", "a.nwb", XDG_CACHE_HOME=str(tmp_path / place))[0] == 0
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_recordings_of_other_formats_load_no_pynwb():
+    code = "import sys, realm_edge.readers.reading, realm_edge.inspection, realm_edge.sources; sys.exit('pynwb' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
 
 
 def test_a_locale_without_signs_does_not_stop_a_command(tmp_path):
@@ -210,6 +226,51 @@ def test_what_lies_behind_an_exception_is_told_and_bugs_are_not_hidden():
     assert told(OSError(errno.EDQUOT, "Disk quota exceeded", "/x")).startswith("/x: your quota is used up there: free some")
     assert told(OSError(errno.ENOSPC, "No space left on device")).startswith("a temporary file in /")
     assert isinstance(fault(RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried")), MemoryError)
+
+
+def test_the_place_that_is_named_first_is_the_one_that_failed(tmp_path):
+    for name, first in ((str(Path(tempfile.gettempdir()) / "realm-edge-x" / "a.o"), "TMPDIR, --out"), ("/runs/a", "--out, TMPDIR")):
+        assert f"name another place with {first} or XDG_CACHE_HOME" in told(OSError(errno.ENOSPC, "No space left on device", name))
+    assert "name another place with TMPDIR, --out or XDG_CACHE_HOME" in told(OSError(errno.ENOSPC, "No space left on device"))
+
+
+IN_THE_WAY = {  # what lies where, and what is told of it
+    "file": (lambda at: at.write_text(""), "a file lies where a directory is needed: move it away, or name another place with --out"),
+    "directory": (Path.mkdir, "a directory lies where a file is needed: move it away, or name another place with --out"),
+}
+
+
+@pytest.mark.parametrize("name", ["data", "train.partial", "simulation", "golden", "firmware", "baselines"])
+def test_a_file_in_the_place_of_a_directory_is_told(tmp_path, name):
+    put, what = IN_THE_WAY["file"]
+    put(tmp_path / name)
+    for write in (lambda: write_json(tmp_path / name / "a.json", 1), lambda: replacing_directory(tmp_path / name / "rv32imc").__enter__()):
+        with pytest.raises(OSError) as caught:
+            write()
+        assert told(caught.value).startswith(f"{tmp_path / name}: {what}")
+
+
+def test_a_directory_in_the_place_of_a_file_is_told(tmp_path):
+    put, what = IN_THE_WAY["directory"]
+    put(tmp_path / "student.safetensors")
+    with pytest.raises(OSError) as caught:
+        write_bytes(tmp_path / "student.safetensors", b"x")
+    assert told(caught.value).startswith(f"{tmp_path}/student.safetensors: {what}")
+    result = CliRunner().invoke(cli.main, ["data", "inspect", str(recording(tmp_path / "a.npz")), "--png", str(tmp_path)])
+    assert result.exit_code == 2 and result.stderr.startswith(f"realm-edge: error: {tmp_path}: {what}")
+    asked = ["data", "inspect", str(tmp_path / "a.npz"), "--png", "/proc/nosuch/a.png"]
+    assert (
+        "/proc/nosuch: no such file or directory: name one that is there, or name another place"
+        in CliRunner().invoke(cli.main, asked).stderr
+    )
+
+
+@pytest.mark.parametrize("named", ["/", "", "..", "."])
+def test_what_is_no_name_of_a_recording_is_refused_at_once(tmp_path, monkeypatch, named):
+    monkeypatch.chdir(tmp_path)
+    for asked in (["data", "--data", named], ["data", "inspect", named], ["run", "--data", named]):
+        result = CliRunner().invoke(cli.main, asked)
+        assert result.exit_code == 2 and "not the name of a recording: name its file or its folder" in result.stderr, result.stderr
 
 
 @pytest.mark.parametrize("raised", [MemoryError(), OSError(errno.EIO, "Input/output error"), OSError("gone")])

@@ -1,5 +1,6 @@
 """Makin and O'Doherty's layout: NWB 1.0.6 broadband, and a MATLAB 7.3 file beside it."""
 
+import os
 import tracemalloc
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from realm_edge.readers.choices import Choices
 from realm_edge.readers.reading import fingerprint, read_recording
 from realm_edge.resample import Resampler, to_counts
 from realm_edge.settings import LfpSettings, Settings, changed
+from tests.realm_edge.test_links import unlisted
 
 RATE = 24414.0625
 FITTED = 24414.062  # Hz; six seconds of time stamps tell no more of it
@@ -280,3 +282,22 @@ def test_a_series_must_be_chosen(session):
         read_recording(session)
     with pytest.raises(UserError, match=r"--lfp raw: no such series: use --lfp with one of: broadband"):
         read_recording(session, Choices(("cursor_pos",), lfp=("raw",)))
+
+
+def test_spikes_that_lie_elsewhere_are_refused(session, tmp_path):
+    """Cells are references, here to what no group lists."""
+    (tmp_path / "secret").mkdir()
+    (tmp_path / "secret" / "bytes").write_bytes(bytes(64))
+    with h5py.File(session.with_suffix(".mat"), "a") as file:
+        file["spikes"][0, 0] = unlisted(file, "../bytes").ref
+        del file["unlisted"]
+    with pytest.raises(UserError, match=r"\.mat: it links to '\.\./bytes', which does not lie beside it"):
+        read_recording(session, Choices(("cursor_velocity",)))
+
+
+@pytest.mark.parametrize("which", [".nwb", ".mat"])
+def test_a_file_that_is_none_hangs_nobody(session, which):
+    session.with_suffix(which).unlink()
+    os.mkfifo(session.with_suffix(which))
+    with pytest.raises(UserError, match=r"\.(mat|nwb): (no regular file: put one in its place, or remove it|neither a file)"):
+        read_recording(session, Choices(("cursor_velocity",)))

@@ -96,3 +96,10 @@ def test_npz_truncated_and_wrong_behaviour(tmp_path):
     path.write_bytes(path.read_bytes()[:-200])
     with pytest.raises(UserError, match=r"a\.npz: not readable"):
         read_recording(path)
+
+
+@pytest.mark.parametrize("end", [1.0, 0.5, np.nan, np.inf])
+def test_an_interval_that_is_none_is_named(tmp_path, end):
+    path = save(tmp_path, trials=np.array([[0.0, 0.5], [1.0, end]]))
+    with pytest.raises(UserError, match=rf"a\.npz: trials: row 1: 1 to {end:g} s is no interval: correct it"):
+        read_recording(path, Choices(("behavior",)))

@@ -6,11 +6,13 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
 from realm_edge.errors import UserError
-from realm_edge.readers.reading import fingerprint, name_of, read_recording
+from realm_edge.readers.names import name_of
+from realm_edge.readers.reading import fingerprint, read_recording
 from realm_edge.readers.remote import shown
 from tests.nwb_file import recording_file, velocity
 
@@ -105,3 +107,12 @@ def test_other_schemes_are_refused():
     for address in ("s3:/bucket/a.nwb", "ftp:/host/a.nwb", "file:/etc/a.nwb"):
         with pytest.raises(UserError, match=r"addresses are read by https or http: name such a one, or download the file"):
             read_recording(Path(address))
+
+
+def test_a_recording_at_an_address_leads_to_no_file_here(served, tmp_path):
+    path, address, _, _ = served
+    (tmp_path / "secret").write_bytes(bytes(64))
+    with h5py.File(path, "a") as file:
+        file.create_dataset("scratch/x", (8,), "f8", external=[(str(tmp_path / "secret"), 0, 64)])
+    with pytest.raises(UserError, match=r"sub-1\.nwb: it links to '.*secret', and what lies at an address links to nothing: download both"):
+        read_recording(type(path)(address))

@@ -9,9 +9,10 @@ import pytest
 
 from realm_edge import versions
 from realm_edge.app.rundir import RunDir
-from realm_edge.app.workflow import report_request
+from realm_edge.app.workflow import Workflow, report_request
 from realm_edge.errors import UserError
 from realm_edge.files import read_json, replacing, write_json, write_text
+from realm_edge.progress import Silent
 from realm_edge.seal import sealed
 from realm_edge.settings import Settings
 
@@ -101,12 +102,13 @@ def test_a_report_of_other_targets_is_not_this_report(run: RunDir) -> None:
 
 def test_broken_records_name_file_and_remedy(run: RunDir) -> None:
     record = run.file("stages", "train.json")
-    record.write_text("{")
-    with pytest.raises(UserError, match=r"train\.json: not readable as JSON"):
-        run.require("train")
-    write_json(record, {"format": "realm-edge stage/2", "summary": {}})
-    with pytest.raises(UserError, match=r"train\.json: not a stage record: remove it and run 'realm-edge train"):
-        run.require("train")
+    for content in ("{", '{"summary": {}}'):
+        record.write_text(content)
+        with pytest.raises(UserError, match=r"'train' is stale \(its record stages/train\.json was changed since\): run 'realm-edge train"):
+            run.require("train")
+        with pytest.raises(UserError, match=r"train\.json: changed since it was written: run 'realm-edge train"):
+            run.summary("train")
+        assert run.fault("export") == "stale (the record of stage 'train' was changed since)"
     run.file("stages", "report.request.json").write_text("[]")
     with pytest.raises(UserError, match="not a stage request"):
         run.requested("report")
@@ -251,21 +253,43 @@ def test_records_and_requests_that_are_no_json_cost_a_line(tmp_path, kind):
     out = run.file("data.bin")
     out.write_bytes(b"x")
     run.complete("data", [out], {})
-    for name in ("data.request", "data"):
+    for name, what in (("data.request", "request"), ("data", "record")):
         path = run.file("stages", f"{name}.json")
         path.write_text(BROKEN_JSON[kind])
-        with pytest.raises(UserError, match=rf"stages/{name}\.json: not "):
+        with pytest.raises(UserError, match=rf"'data' is stale \(its {what} stages/{name}\.json was changed since\): run 'realm-edge data"):
             run.require("data")
         path.unlink()
         if name == "data.request":
             run.complete("data", [out], {})
 
 
-def test_a_record_that_is_no_regular_file_hangs_nobody(tmp_path):
-    run = RunDir.create(tmp_path / "run", Settings())
-    os.mkfifo(run.file("stages", "data.json"))
-    with pytest.raises(UserError, match=r"stages/data\.json: not readable as JSON \(.*no regular file.*\); remove it and rerun"):
-        run.require("data")
+STRANGE = {
+    "FIFO": os.mkfifo,
+    "directory": Path.mkdir,
+    "what has no end": lambda path: path.symlink_to("/dev/zero"),
+    "no JSON": lambda path: path.write_text("]["),
+}
+
+
+@pytest.mark.parametrize("kind", STRANGE)
+@pytest.mark.parametrize("names", [("data",), ("data.request",), ("data", "data.request")], ids=" ".join)
+def test_records_and_requests_that_are_none_are_performed_anew(tmp_path, kind, names):
+    def made(run, progress):
+        run.file("made").write_text("x")
+        run.complete("data", [run.file("made")], {"done": True})
+        return {"done": True}
+
+    wanted = {"recordings": [["monday.npz", "abc"]]}
+    work = Workflow(RunDir.create(tmp_path / "run", Settings()), Silent(), lambda verb: made)
+    work.resume("data", request=wanted)
+    for name in names:
+        path = work.run.file("stages", f"{name}.json")
+        path.unlink()
+        STRANGE[kind](path)
+    what = "record" if "data" in names else "request"
+    assert work.run.fault("data") == f"stale (its {what} stages/{names[0]}.json was changed since)"
+    assert work.resume("data", request=wanted) == {"done": True}
+    assert work.run.is_complete("data") and work.run.requested("data") == wanted
 
 
 def test_a_file_in_the_place_of_the_records_names_itself(tmp_path):

@@ -1,6 +1,7 @@
 """Tables of behaviour, spike times and intervals, as programs write them."""
 
 import decimal
+import time
 
 import numpy as np
 import pandas as pd
@@ -100,3 +101,28 @@ def test_numbers_of_other_types(tmp_path):
     np.testing.assert_allclose(found["x"]().times, T)
     np.testing.assert_allclose(found["x"]().values[:, 0], np.sin(T), atol=1e-4)
     np.testing.assert_array_equal(np.flatnonzero(np.isnan(found["ticks"]().values[:, 0])), [7])
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.tsv", "a.parquet"])
+def test_tables_of_too_many_columns_name_themselves(tmp_path, monkeypatch, name):
+    monkeypatch.setattr(sheets, "MOST_COLUMNS", 3)
+    table = pd.DataFrame({"time": T, "x": T, "y": T})
+    for columns in (table, table.assign(z=T)):
+        path = tmp_path / name
+        columns.to_parquet(path) if path.suffix == ".parquet" else columns.to_csv(
+            path, index=False, sep="\t" if path.suffix == ".tsv" else ","
+        )
+        if columns is table:
+            assert list(sheets.read(path, Request(0.02)).behaviors) == ["x", "y"]
+    with pytest.raises(UserError, match=rf"{name}: 4 columns, of at most 3: write those that are needed, one row a sample"):
+        sheets.read(path, Request(0.02))
+
+
+def test_columns_are_found_at_once_in_wide_tables(tmp_path):
+    """Reading a series does not go through all the others."""
+    table = pd.DataFrame({f"c{index}": T[:2] for index in range(4000)} | {"time": T[:2]})
+    table.to_csv(tmp_path / "a.csv", index=False)
+    found = sheets.read(tmp_path / "a.csv", Request(0.02)).behaviors
+    before = time.process_time()
+    assert len([read() for read in found.values()]) == 4000
+    assert time.process_time() - before < 12

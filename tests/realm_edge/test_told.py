@@ -4,6 +4,7 @@ import os
 
 import h5py
 import numpy as np
+import pandas as pd
 import pytest
 from click.testing import CliRunner
 from pynwb import TimeSeries
@@ -352,3 +353,18 @@ def test_a_file_of_a_set_that_is_none_hangs_nobody(tmp_path):
     os.mkfifo(meta.with_suffix(".meta"))
     result = run("data", "inspect", tmp_path / "run")
     assert result.exit_code == 2 and f"{meta.with_suffix('.meta').name}: no regular file: put one in its place" in result.stderr
+
+
+def test_infinite_behaviour_is_told_and_values_too_large_are_refused(tmp_path):
+    values = PAIR.copy()
+    values[[3, 7]], values[9] = np.inf, np.nan
+    path = arrays(tmp_path / "a.npz", behavior=values)
+    assert "% NaN, 2 sample(s) infinite, and so unknown" in run("data", "inspect", path).stdout
+    assert session_of(path).provenance["behavior_gaps"].startswith("behaviour: 1 samples are NaN and 2 infinite, ")
+    for large in (1e30, 1e300):
+        values[5] = large
+        result = run("data", "inspect", arrays(tmp_path / "b.npz", behavior=values))
+        assert f"b.npz: behavior: value {large:.3g} of sample 5 is beyond 1e+18: correct it" in result.stdout + result.stderr
+    pd.DataFrame({"time": T, "x": np.where(T[5] == T, 1e300, 1.0)}).to_csv(tmp_path / "b.csv", index=False)
+    with pytest.raises(UserError, match=r"b\.csv: column 'x': value 1e\+300 of sample 5 is beyond 1e\+18: correct it"):
+        read_recording(arrays(tmp_path / "c.npz"), Choices(("x",), behavior_file=tmp_path / "b.csv"))

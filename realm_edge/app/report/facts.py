@@ -7,6 +7,7 @@ from typing import Any
 from quantization.output import CALIBRATION
 from realm_edge.app.rundir import PER_TARGET, RunDir
 from realm_edge.documents import read_document
+from realm_edge.settings import text_of
 from realm_edge.sources import options_of
 
 MAC_RULE = "linear weights + convolution taps + 3 x heads x headdim x d_state per block; nothing else counts"
@@ -110,7 +111,7 @@ def _provenance(run: RunDir, targets: Sequence[str]) -> Facts:
         "recordings": asked.get("recordings", []),
         "behavior": asked.get("behavior"),
         "settings_sha256": run.settings.digest(),
-        "settings_toml": run.file("config.toml").read_text(encoding="utf-8"),
+        "settings_toml": text_of(run.settings),  # the file may hold comments
         "stages": [{"stage": stage, "command": _command(run, stage, asked), "sha256": run.digest(stage)} for stage in stages],
         "versions": {name: number for stage in stages for name, number in run.made_by(stage).items()},
     }
