@@ -1,4 +1,4 @@
-"""Front ends as float64 step graphs: one ADC sample of all channels a tick, features at a bin's last tick."""
+"""Front ends as float64 step graphs: one ADC sample of all channels per tick, features at a bin's last tick."""
 
 import numpy as np
 import onnx

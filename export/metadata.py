@@ -39,7 +39,7 @@ class TensorForm(_Form):
     unit: str = ""
     scale: Numbers = 1.0
     offset: Numbers = 0.0
-    names: list[str] | None = None  # one an element
+    names: list[str] | None = None  # one per element
 
 
 class GraphMetadata(_Form):
@@ -49,7 +49,7 @@ class GraphMetadata(_Form):
     made_by: dict[str, str] = {}  # version by package
     made_from: dict[str, str] = {}  # hashes
     kind: str = ""  # "frontend" or "decoder"
-    rate_hz: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None  # ticks a second
+    rate_hz: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None  # ticks per second
     states: list[StateForm]
     io: dict[str, TensorForm]
     scales: dict[str, Number] = {}  # of an integer decoder: its tensors'

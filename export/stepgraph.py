@@ -143,7 +143,7 @@ class Stepper:
 
     def __init__(self, model: onnx.ModelProto, extra_outputs: Iterable[str] = ()) -> None:
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1  # one small vector a tick: threads only wait
+        options.intra_op_num_threads = options.inter_op_num_threads = 1  # one small vector per tick: threads only wait
         options.log_severity_level = 3
         self._session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
         self._states = metadata(model)["states"]

@@ -18,7 +18,7 @@ from realm_edge.streams import LFP, Stream
 
 CHECKED_BINS = 500
 CHECKED_LFP_BINS = 100
-CHECKED_SPIKE_BINS = 10  # 600 ticks a bin
+CHECKED_SPIKE_BINS = 10  # 600 ticks per bin
 
 
 def frontend_of(stream: Stream, session: Session, settings: Settings, made_from: dict[str, str]) -> tuple[onnx.ModelProto, float]:

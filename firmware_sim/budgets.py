@@ -6,7 +6,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from realm_edge.errors import UserError
-from realm_edge.toml_file import parse_toml, read_toml
+from realm_edge.toml_file import parse_toml, read_toml, without_format
 
 UNITS = {
     "power_uw": "uW",
@@ -17,6 +17,7 @@ UNITS = {
     "r2": "",
     "r2_loss": "",
 }
+FORMAT = "realm-edge budgets/1"  # of a TOML file of them
 AT_LEAST = ("r2",)  # every other budget is an upper limit
 OF_FRONTEND_TOO = ("power_uw", "latency_ms", "flash_bytes", "ram_bytes")
 LARGEST = 1e15  # of a limit; its differences to what is measured stay exact enough to be told
@@ -76,7 +77,8 @@ def load_budgets(path: Path | None = None) -> list[Budget]:
         UserError: the file is missing or broken, names an unknown budget, or a limit is no number up to :data:`LARGEST` or has no source.
     """
     source = str(path) if path else "data/budgets.toml"
-    values = read_toml(path) if path else parse_toml(files("firmware_sim").joinpath(source).read_bytes(), source)
+    read = read_toml(path) if path else parse_toml(files("firmware_sim").joinpath(source).read_bytes(), source)
+    values = without_format(read, FORMAT, source)
     if not values:
         raise UserError(f"{source}: holds no budget; name at least one of {', '.join(UNITS)}")
     return [_budget(name, row, source) for name, row in values.items()]

@@ -10,7 +10,7 @@ FORMAT = "realm-edge bundle/1"
 
 Count = Annotated[int, Field(ge=0, le=1 << 40, strict=True)]
 Size = Annotated[int, Field(ge=1, le=1 << 24, strict=True)]
-Rate = Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)]  # steps a second
+Rate = Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)]  # steps per second
 
 
 class _Form(BaseModel):
@@ -52,7 +52,7 @@ class Constant(_Form):
 
 
 class Kernel(_Form):
-    """One compiled kernel; ``macs`` are multiply-accumulates a call, as the project counts them; ``constant_bytes`` lie in flash."""
+    """One compiled kernel; ``macs`` are multiply-accumulates per call, as the project counts them; ``constant_bytes`` lie in flash."""
 
     symbol: str
     node: str
@@ -63,7 +63,7 @@ class Kernel(_Form):
 
 
 class Stage(_Form):
-    """Front end (a step a sample) or decoder (a step a bin)."""
+    """Front end (a step per sample) or decoder (a step per bin)."""
 
     prefix: str
     rate_hz: Rate

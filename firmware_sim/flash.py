@@ -2,7 +2,7 @@
 
 Low: no access stalls. High: every block of instructions fetches all its lines from flash, and every load that may read a constant stalls.
 Nominal: a call finds the caches cold, unless all code of the region fits; within a call, the blocks that run most are held, as many as
-fit, and miss once; what is not held misses each time that the core comes from another line. Constants are read once a call, a line at a
+fit, and miss once; what is not held misses each time that the core comes from another line. Constants are read once per call, a line at a
 time where a cache holds lines.
 
 Prefetch reads the next line while the core executes one, so that lines follow each other at least wait states + 1 cycles apart. The

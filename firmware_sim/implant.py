@@ -14,7 +14,7 @@ SAMPLE_BITS = 16
 class Workload:
     """What the firmware has to do, in cycles that the simulation counted.
 
-    Without a front end, values come in once a bin (``ticks_per_bin`` 1): counts of a circuit of its own that detects spikes, or features
+    Without a front end, values come in once per bin (``ticks_per_bin`` 1): counts of a circuit of its own that detects spikes, or features
     of which nobody knows what senses and computes them. Where it is not known how many electrodes have to be sensed, power is that of
     decoder, sleep and radio alone.
     """
@@ -140,7 +140,7 @@ def _play(w: Workload, clock: float, interrupt: float, wakeup_s: float, block_ti
 
 
 def raw_streaming(workload: Workload, components: Components) -> dict[str, float | str | None]:
-    """What sending every sample instead would take: bits a second, share of the link's time, sensing and radio power.
+    """What sending every sample instead would take: bits per second, share of the link's time, sensing and radio power.
 
     None: too much for the link, or unknown, as the text says.
     """
@@ -159,7 +159,7 @@ def raw_streaming(workload: Workload, components: Components) -> dict[str, float
 
 
 def _packets(bits: float, period_s: float, components: Components) -> tuple[float, float]:
-    """Seconds on air for ``bits`` of payload every ``period_s``, ramp-up included, and the bits a second on air."""
+    """Seconds on air for ``bits`` of payload every ``period_s``, ramp-up included, and the bits per second on air."""
     payload, largest = math.ceil(bits / 8), components.value("radio.payload", "bytes/packet")
     packets = max(1, math.ceil(payload / largest))
     on_air = 8 * (payload + packets * components.value("radio.overhead", "bytes/packet"))

@@ -70,7 +70,7 @@ def issue_cycles(model: IssueModel, instructions: Sequence[Instruction], alone: 
 
     Args:
         alone: cycles that each instruction takes where its form has no class.
-        width: instructions a cycle; 1: nothing pairs.
+        width: instructions per cycle; 1: nothing pairs.
     """
     now, started, written = 0, list[Instruction](), 0
     ready: dict[int, tuple[int, str]] = {}  # by register: when an ordinary operand could be read, and the form that wrote it

@@ -37,7 +37,7 @@ def run_firmware(
     """Execute ``elf`` on ``samples`` until they end.
 
     Args:
-        samples: (ticks, values a tick).
+        samples: (ticks, values per tick).
         folder: working folder of the emulator; receives profile.txt and visits.bin, and while it runs samples.bin, pauses.bin and dump.bin.
         starts: bins at which segments start, the first at 0; before the others the board tells of a pause.
 

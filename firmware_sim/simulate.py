@@ -110,7 +110,7 @@ def simulate_stream(
     """Build the firmware, run it on ``samples`` and hold it against ``expected``.
 
     Args:
-        samples: (ticks, values a tick): ADC counts at the front end's rate, or without a front end the features of each bin.
+        samples: (ticks, values per tick): ADC counts at the front end's rate, or without a front end the features of each bin.
         expected: the reference at each bin edge of the same samples.
         folder: receives the build and the run.
         starts: bins at which segments start, the first at 0; the recording pauses before the others.

@@ -6,7 +6,7 @@ are mathematical integers (int64 holds every intermediate); what is stored is sy
 
     round_shift(v, k) = floor((v + floor(2^k / 2)) / 2^k)      round half up, k >= 0
     sat_b(v)          = min(max(v, -(2^(b-1) - 1)), 2^(b-1) - 1)
-    requantise        = sat_b(round_shift(accumulator * multiplier, k)), one multiplier a channel, one k a tensor
+    requantise        = sat_b(round_shift(accumulator * multiplier, k)), one multiplier per channel, one k per tensor
 
 A shift is passed as its power of two (``two_k`` = 2^k), because ONNX has no arithmetic shift.
 """

@@ -24,7 +24,7 @@ class DecoderContext:
     observed: Observed
     formats: Formats
     limit: dict[str, int]  # tensors that must stay within less than int16
-    scale: dict[str, float | NDArray]  # tensor: its scale, or one scale an element
+    scale: dict[str, float | NDArray]  # tensor: its scale, or one scale per element
     feature_scale: NDArray[np.float64]
     narrow: frozenset[str]  # the int8 tensors
 

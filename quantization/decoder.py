@@ -2,7 +2,7 @@
 
 Every tensor gets one symmetric scale (value = stored * scale): int8 where a matrix product reads it, but for those that the
 selection widens, int16 elsewhere. The residual stream keeps a single scale, so that adding needs no requantisation; the state of
-the selective state space has one scale a head; what leaves a projection in parts (z, xBC, dt) has one scale a part.
+the selective state space has one scale per head; what leaves a projection in parts (z, xBC, dt) has one scale a part.
 """
 
 import numpy as np
@@ -65,7 +65,7 @@ def quantize_decoder(
 
 
 def _tensor_scales(model: onnx.ModelProto, observed: Observed, limit: dict[str, int], formats: Formats) -> dict[str, float | NDArray]:
-    """One scale a tensor; tensors that an addition or an identity ties share theirs, split tensors carry those of their parts."""
+    """One scale per tensor; tensors that an addition or an identity ties share theirs, split tensors carry those of their parts."""
     narrow = int8_tensors(model, formats)
     scale: dict[str, float | NDArray] = {}
     for name, values in observed.tensors.items():

@@ -19,7 +19,7 @@ class Formats:
 
     observers: Mapping[str, str] = field(default_factory=dict)  # int8 tensor: name of its observer, where it is not the default
     wide: frozenset[str] = frozenset()  # tensors that matrix products read as int16
-    per_channel_weights: bool = True  # one scale an output channel, or one a tensor
+    per_channel_weights: bool = True  # one scale per output channel, or one per tensor
     table_segments: int = TABLE_SEGMENTS  # a power of two: the points of coarser tables are joined by straight lines
 
     def observer(self, tensor: str) -> str:

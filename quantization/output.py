@@ -10,7 +10,7 @@ from rich.table import Table
 
 from realm_edge.documents import read_document
 
-SHOWN = 8  # rows a stream
+SHOWN = 8  # rows per stream
 WIDE = 120  # columns, where no terminal tells
 _COLUMNS = ("tensor", "format", "scale", "observer", "at the rail, %", "SQNR, dB", "NRMSE alone, %")
 

@@ -29,7 +29,7 @@ class Recorded:
     feature_scale: NDArray[np.float64]  # of the int8 decoder's input: (n_features,)
 
     def samples(self, first: int, bins: int) -> Iterator[NDArray[np.int16]]:
-        """ADC counts (ticks, channels), one array a bin."""
+        """ADC counts (ticks, channels), one array per bin."""
         chunk = max(1, round(1000 * _CHUNK_S / self.settings.bin_ms))
         last = first + bins
         while first < last:

@@ -33,7 +33,7 @@ def settling(sd: NDArray, after: Sequence[NDArray], kept: Sequence[NDArray], bin
         sd: of the outputs, (dims,).
         after: outputs (bins, dims) from each reset on.
         kept: the same bins without the reset.
-        bin_s: seconds a bin.
+        bin_s: seconds per bin.
 
     Returns:
         For each of ``WITHIN``: bins by reset, their median and largest, and these in seconds; None where it took longer than shown.

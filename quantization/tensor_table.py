@@ -1,4 +1,4 @@
-"""What each format of a quantised decoder costs: a table with one row a tensor, measured on training bins."""
+"""What each format of a quantised decoder costs: a table with one row per tensor, measured on training bins."""
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -28,7 +28,7 @@ class Row:
     kind: str  # "activation", "state" or "weight"
     dtype: str
     shape: tuple[int, ...]
-    scale: tuple[float, float]  # smallest and largest: one a tensor, an output channel of weights, or a head of the state
+    scale: tuple[float, float]  # smallest and largest: one per tensor, an output channel of weights, or a head of the state
     observer: str | None  # of what sets the scale; None where it follows from another tensor's
     saturated: float | None  # share of the values that the rail cuts; None for weights, whose largest is there by design
     sqnr_db: float | None  # power of the float values over that of the difference; None where either is 0

@@ -1,4 +1,4 @@
-"""Bins of recordings that hold features: one a row, at whatever rate the features come."""
+"""Bins of recordings that hold features: one per row, at whatever rate the features come."""
 
 from pydantic import ValidationError
 
@@ -15,7 +15,7 @@ def window_bins(settings: Settings, bin_s: float) -> int:
 
 
 def fitted(settings: Settings, bin_s: float, label: str) -> Settings:
-    """``settings`` with bins of a recording, one a row, and windows of :func:`window_bins`.
+    """``settings`` with bins of a recording, one per row, and windows of :func:`window_bins`.
 
     Args:
         label: file and series, for messages.

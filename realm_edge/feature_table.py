@@ -31,7 +31,7 @@ def read(path: Path, features: str, behavior: str | None, settings: Settings, sp
         split: of the recording into its parts.
 
     Returns:
-        The session, held out and without LFP, and the seconds a bin. Rows of unknown behaviour have NaN targets.
+        The session, held out and without LFP, and the seconds per bin. Rows of unknown behaviour have NaN targets.
 
     Raises:
         UserError: the file cannot be read or has no such series; features that are not finite; a clock with gaps.
@@ -80,7 +80,7 @@ def read(path: Path, features: str, behavior: str | None, settings: Settings, sp
 
 
 def write(out: Path, path: Path, features: str, behavior: str | None, settings: Settings, split: Split) -> float:
-    """Write what :func:`read` gives as a session file; the seconds a bin."""
+    """Write what :func:`read` gives as a session file; the seconds per bin."""
     session, bin_s = read(path, features, behavior, settings, split)
     save(session, out)
     return bin_s

@@ -16,7 +16,7 @@ from realm_edge.session import Session
 
 @dataclass(frozen=True)
 class Accuracy:
-    """One value an axis; ``bins`` of them were scored."""
+    """One value per axis; ``bins`` of them were scored."""
 
     r2: tuple[float, ...]  # coefficient of determination against the scored bins' own mean
     r: tuple[float, ...]  # Pearson's correlation; 0 for a constant prediction
@@ -60,7 +60,7 @@ def score_test_part(session: Session, predicted: NDArray[np.floating], bin_s: fl
 
     Args:
         predicted: (bins, dims), the whole session, target units.
-        bin_s: seconds a bin.
+        bin_s: seconds per bin.
 
     Returns:
         :meth:`Accuracy.as_json` with "bins_with_history" and "r2_with_history", the mean R2 over those, None where it is undefined;

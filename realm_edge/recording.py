@@ -43,7 +43,7 @@ class Recording:
     lfp: Table | None = None  # (samples, channels), ADC counts
     lfp_rate: float = 0.0  # Hz
     lfp_start: float = 0.0  # s, of the first sample
-    lfp_scale: float = 1.0  # lfp_unit a count
+    lfp_scale: float = 1.0  # lfp_unit per count
     lfp_offset: NDArray[np.float64] | None = None  # (channels,), lfp_unit, of count 0; None: zeros
     lfp_unit: str = "a.u."  # "V" or "a.u."
     lfp_gaps: tuple[tuple[float, float], ...] = ()  # (start, length), s: filled with the sample before
@@ -54,9 +54,9 @@ class Recording:
     channel_columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # of the electrodes table: name -> (channels,) cells
     rail_share: NDArray[np.float32] | None = None  # (channels,), share of raw samples at an extreme value; None: see ``lfp``
     good_channels: NDArray[np.bool_] | None = None  # (channels,); None: all good
-    spike_times: tuple[NDArray[np.float64], ...] = ()  # one array a unit, s, increasing
-    spike_observed: tuple[Intervals, ...] = ()  # one a unit: when it was looked for; none: all the time
-    unit_electrodes: tuple[tuple[str, ...], ...] = ()  # one a unit: those it was found on; none: unknown
+    spike_times: tuple[NDArray[np.float64], ...] = ()  # one array per unit, s, increasing
+    spike_observed: tuple[Intervals, ...] = ()  # one per unit: when it was looked for; none: all the time
+    unit_electrodes: tuple[tuple[str, ...], ...] = ()  # one per unit: those it was found on; none: unknown
     spike_electrodes: int | None = None  # how many there are, where somebody said so
     trials: Intervals | None = None  # the segments that were chosen; None: the whole recording
     invalid: Intervals = field(default_factory=no_intervals)  # in which nothing holds
@@ -83,9 +83,9 @@ class Recording:
             yield f"LFP rate {self.lfp_rate} Hz", not (np.isfinite(self.lfp_rate) and self.lfp_rate > 0)
             yield f"LFP scale {self.lfp_scale}", not (np.isfinite(self.lfp_scale) and self.lfp_scale != 0)
             yield f"LFP look-ahead {self.lfp_delay_s} s", not 0 <= self.lfp_delay_s < np.inf
-            yield "an LFP offset is no finite number a channel", offset is not None and not _finite(offset, (channels,))
-            yield "its channels' marks are not one a channel", self.good_channels is not None and self.good_channels.shape != (channels,)
-            yield "its channels' shares are not one a channel", self.rail_share is not None and self.rail_share.shape != (channels,)
+            yield "an LFP offset is no finite number per channel", offset is not None and not _finite(offset, (channels,))
+            yield "its channels' marks are not one per channel", self.good_channels is not None and self.good_channels.shape != (channels,)
+            yield "its channels' shares are not one per channel", self.rail_share is not None and self.rail_share.shape != (channels,)
             yield "stretches of LFP do not follow one another", sorted(edges) != edges or edges[0] < 0 or edges[-1] > len(self.lfp)
             yield (
                 "stretches of LFP start at no finite or falling times",

@@ -41,7 +41,7 @@ class Session:
     lfp: Table | None  # (bins * lfp_samples_per_bin, channels) int16, ADC counts at settings.lfp.rate_hz; read a block at a time
     good_channels: NDArray[np.bool_]  # (channels,)
     features: NDArray[np.float32] | None  # (bins, n_features), realm_edge.frontend.lfp_features of ``lfp``
-    counts: NDArray[np.float32] | None  # (bins, n_spike_inputs), spikes a bin, or their running z-score
+    counts: NDArray[np.float32] | None  # (bins, n_spike_inputs), spikes per bin, or their running z-score
     spike_source: str  # "broadband" (threshold crossings), "units" (sorted spike times) or "none"
     spike_threshold: NDArray[np.int32] | None  # (channels,), ADC counts, negative; only for "broadband"
     broadband: Broadband | None  # what makes the synthetic 30 kHz signal; see broadband_block

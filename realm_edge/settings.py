@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from realm_edge.errors import UserError
 from realm_edge.files import sha256_json, write_text
-from realm_edge.toml_file import read_toml
+from realm_edge.toml_file import read_toml, without_format
 
 # A number is one in the file too: no text, no true, and no 1e3 for a whole one. Every number has an upper bound, far above what is of
 # use: nothing that a file says makes memory or time grow without end.
@@ -42,13 +42,15 @@ ZscoreBins = Annotated[
     int, Field(strict=True, ge=0, le=2**16), AfterValidator(_power_of_two), AfterValidator(_not_one)
 ]  # 0: no running z-score
 
+FORMAT = "realm-edge settings/1"  # of a TOML file of them
+
 
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class LfpSettings(_Section):
-    """Causal LFP front end; one ADC sample of all channels a tick."""
+    """Causal LFP front end; one ADC sample of all channels per tick."""
 
     rate_hz: Rate = 1000
     highpass_hz: Hertz = 0.5
@@ -132,7 +134,7 @@ class FitSettings(_Section):
     patience: Epochs = 10
     dropout: Share = 0.1
     schedule: Annotated[str, Field(pattern="^(cosine|constant)$")] = "cosine"  # of lr, after a warm-up of one epoch
-    average: Fraction = 0.98  # decay a step of the moving average of the weights that is validated and kept
+    average: Fraction = 0.98  # decay per step of the moving average of the weights that is validated and kept
 
 
 class PretrainSettings(FitSettings):
@@ -316,7 +318,7 @@ def load(path: Path, base: Settings | None = None) -> Settings:
         UserError: missing file, broken TOML, unknown field, value out of range or settings that contradict each other; the message
             names file and field.
     """
-    values = read_toml(path)
+    values = without_format(read_toml(path), FORMAT, str(path))
     name = values.get("preset", "demo")
     if name not in list(PRESETS):  # a list: what is no text may have no hash
         raise UserError(f"{path}: preset: unknown preset {name!r:.80}: use one of {', '.join(sorted(PRESETS))}")
@@ -347,7 +349,7 @@ def save(settings: Settings, path: Path) -> None:
 
 def text_of(settings: Settings) -> str:
     """``settings`` as TOML; equal ones give equal text."""
-    return tomli_w.dumps(settings.model_dump(mode="json"))
+    return tomli_w.dumps({"format": FORMAT, **settings.model_dump(mode="json")})
 
 
 def _merged(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

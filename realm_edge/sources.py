@@ -33,7 +33,7 @@ _KEYS = {
 
 @dataclass(frozen=True)
 class Recordings:
-    """Files, and what is taken of them. Extra files and offsets are given once a recording, in the same order."""
+    """Files, and what is taken of them. Extra files and offsets are given once per recording, in the same order."""
 
     files: tuple[Path, ...] = ()  # none: the synthetic ones
     choices: Choices = field(default_factory=Choices)  # of every recording

@@ -55,7 +55,7 @@ _LFP_NUISANCE = 0.5  # sd of LMP (times _LMP_UV) and gamma exponent (times _GAMM
 _LINE_HZ, _LINE_UV, _LINE_THIRD_UV = 60.0, 15.0, 1.0
 _ADC_NOISE_UV = 2.4  # RHD2164 (Intan data sheet)
 
-_DRIFT_RAD, _DRIFT_GAIN = 0.12, 0.08  # sd a session, or a day, of preferred directions and of log gains; the same for LFP and units
+_DRIFT_RAD, _DRIFT_GAIN = 0.12, 0.08  # sd per session, or a day, of preferred directions and of log gains; the same for LFP and units
 # Random walks and losses of SyntheticSettings.days_apart, by day:
 _UNIT_LIFE_DAYS = 37.5  # 67 % of the units of a Utah array were stable through 15 days, 31 % through 47 (Vaidya et al. 2014)
 _ELECTRODE_GAIN = 0.05  # sd of the log gain; chosen, as the 5.5 % of spike amplitude within a session (Perge et al. 2013)

@@ -25,7 +25,7 @@ class Table(Protocol):
 
 
 class Rows:
-    """A table ``(rows, columns)`` whose rows a function reads; as an array where numpy asks for one."""
+    """A table ``(rows, columns)`` whose rows that a function reads; as an array where numpy asks for one."""
 
     def __init__(self, shape: tuple[int, ...], dtype: DTypeLike, read: Callable[[int, int], NDArray]) -> None:
         self.shape, self.dtype, self._read = shape, np.dtype(dtype), read

@@ -37,6 +37,18 @@ def read_toml(path: Path) -> dict[str, Any]:
     return parse_toml(content, str(path))
 
 
+def without_format(values: dict[str, Any], form: str, source: str) -> dict[str, Any]:
+    """The values but for ``format``, which a file that a person writes may leave out.
+
+    Raises:
+        UserError: it is of another format than ``form``.
+    """
+    found = values.get("format", form)
+    if found != form:
+        raise UserError(f"{source}: format: it is of {found!r:.80}, and this version reads '{form}': write it anew")
+    return {key: value for key, value in values.items() if key != "format"}
+
+
 def parse_toml(content: bytes, source: str) -> dict[str, Any]:
     """As :func:`read_toml`, of bytes that were read already; ``source`` names them in errors."""
     try:

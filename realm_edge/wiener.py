@@ -19,7 +19,7 @@ from realm_edge.segments import Starts, bounds, history
 
 FOLDS = 5  # contiguous blocks of the training part, each held out once
 FIRST_WINDOWS = 5  # tried at once, that is up to 16 lags; more as long as the longest filter is the best
-MOST_COLUMNS = 4096  # fitted at once: their Gram matrix takes 0.1 GB a block
+MOST_COLUMNS = 4096  # fitted at once: their Gram matrix takes 0.1 GB per block
 FIRST_PENALTIES = (1, 2, 3)  # powers of ten, for inputs with unit variance; more as long as the best is at an end
 LEAST_PENALTY = -6  # power of ten: where inputs are copies of each other, rounding takes over below
 GAIN = 1e-6  # of R2: less does not count as better

@@ -28,7 +28,7 @@ PACKAGES = ("onnx", "apache-tvm", "ziglang")  # that decide what is in a bundle
 
 @dataclass(frozen=True)
 class CompiledModel:
-    """One step graph, compiled: its plan and, by file name, one object a kernel."""
+    """One step graph, compiled: its plan and, by file name, one object per kernel."""
 
     plan: Plan
     objects: dict[str, bytes]

@@ -196,7 +196,7 @@ def _describe(plan: Plan, value: Value) -> str:
     if len(scales) == 1:
         text += f", value = stored * {scales[0]:.6g}"
     elif len(scales):
-        text += f", value = stored * a scale an element, {scales[0]:.6g} to {scales[-1]:.6g}"
+        text += f", value = stored * a scale per element, {scales[0]:.6g} to {scales[-1]:.6g}"
     return text
 
 

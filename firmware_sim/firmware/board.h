@@ -9,7 +9,7 @@
 void board_init(void);
 
 /* Sleep until the ADC's DMA has filled the next block, then point *samples at it and return how many ticks it holds.
- * A tick is REALM_FRONTEND_SAMPLE_LEN int16 counts, one a channel (REALM_DECODER_FEATURES_LEN int16 features where the bundle has no
+ * A tick is REALM_FRONTEND_SAMPLE_LEN int16 counts, one per channel (REALM_DECODER_FEATURES_LEN int16 features where the bundle has no
  * front end). Blocks hold any number of ticks and need not end at a bin edge. The block stays valid until the next call.
  * Returns 0 once where the recording paused: it was stopped, or samples with an artefact (stimulation, a saturated amplifier) are left
  * out. Front end and decoder then start anew, and the next block begins with the first tick of a bin. */

@@ -1,4 +1,4 @@
-/* The implant's main loop: wait for a block of samples, front-end step a tick, decoder step a bin, send, sleep; start anew after a pause.
+/* The implant's main loop: wait for a block of samples, front-end step per tick, decoder step per bin, send, sleep; start anew after a pause.
  * State and scratch are static: there is no heap, and the stack holds only call frames. What is traced at each bin edge is, in this order:
  * output, then with a front end its features and state, then the decoder's state. */
 #include "board.h"

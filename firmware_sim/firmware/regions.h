@@ -4,8 +4,8 @@
 #define REALM_REGIONS_H
 
 void realm_region_outside(void);  /* board I/O, waiting, the loop itself */
-void realm_region_frontend(void); /* one front-end tick a visit */
-void realm_region_decoder(void);  /* one decoder step a visit */
+void realm_region_frontend(void); /* one front-end tick per visit */
+void realm_region_decoder(void);  /* one decoder step per visit */
 void realm_region_send(void);     /* handing the output to the radio */
 void realm_region_reset(void);    /* front end and decoder back to their initial state, once a segment */
 

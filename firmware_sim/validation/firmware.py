@@ -98,7 +98,7 @@ def _lfp() -> _Input:
 
 
 def _spikes() -> _Input:
-    """Noise with a spike of one sample a channel every 10 ms or so."""
+    """Noise with a spike of one sample per channel every 10 ms or so."""
     settings, rng = _settings(), np.random.default_rng(6)
     shape = (BINS * settings.spike_samples_per_bin, CHANNELS)
     samples = (rng.normal(0, 60, shape) - 900 * (rng.random(shape) < 100 / settings.spike.rate_hz)).astype(np.int16)

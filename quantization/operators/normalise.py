@@ -1,4 +1,4 @@
-"""Features to z-scores, or to any other scale an element: one multiplication, one addition."""
+"""Features to z-scores, or to any other scale per element: one multiplication, one addition."""
 
 import numpy as np
 import onnx

@@ -50,16 +50,16 @@ def load(
     """Look at recordings, and say what is taken of them; the arguments are the options of ``realm-edge data`` (docs/recordings.md).
 
     Args:
-        files: recordings, one a session; the last is decoded, the others pretrain. None: the synthetic recordings.
+        files: recordings, one per session; the last is decoded, the others pretrain. None: the synthetic recordings.
         behavior: series to decode; several are one target. None: the only one there is.
         lfp: series to decode from; several follow one another.
         channels: to take: "0-31,40", names, or "column=value" of the electrodes.
         without_channels: to leave out, likewise.
         segments: table of intervals that are segments ("trials", "epochs", another of the file, or a .csv).
         features: the recordings hold features instead of voltage: the series they are in.
-        behavior_files: with the behaviour, one a recording.
-        units_files: with the spike times, one a recording.
-        sync_offsets: seconds added to the times of those files, one a recording.
+        behavior_files: with the behaviour, one per recording.
+        units_files: with the spike times, one per recording.
+        sync_offsets: seconds added to the times of those files, one per recording.
         spike_electrodes: that the sorted units come from, where the recording does not say.
 
     Raises:

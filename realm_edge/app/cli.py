@@ -1,4 +1,4 @@
-"""The command line: one command a stage, and ``run`` for all of them.
+"""The command line: one command per stage, and ``run`` for all of them.
 
 It imports what it needs inside the commands, so that ``--help`` is fast. Exit status: 0; 1 a budget or bound is broken, bits differ or
 a required tool is missing; 2 the input is wrong or the machine fails; 130 interrupted; 143 and 129 ended by SIGTERM and SIGHUP.
@@ -240,7 +240,7 @@ def quantize(out: Path, as_json: bool) -> None:
 @main.command(name="compile", epilog="Example: realm-edge compile --target cortex-m4 --out runs/demo")
 @options(TARGETS, OUT, AS_JSON)
 def compile_(targets: tuple[str, ...], out: Path, as_json: bool) -> None:
-    """Compile the int8 step graphs with TVM into one bundle a target."""
+    """Compile the int8 step graphs with TVM into one bundle per target."""
     chosen = _known(targets) or DEFAULT_TARGETS
     work = _open(out)
     _tell({"targets": {target: work.perform(f"compile.{target}", target, _build(target)) for target in chosen}}, as_json)
@@ -314,7 +314,7 @@ for command in (evaluate, study, targets_, validate):
 @main.command(epilog="Example: realm-edge presets --json")
 @AS_JSON
 def presets(as_json: bool) -> None:
-    """List the presets with the sizes of their models: parameters, and multiply-accumulates a step of the student."""
+    """List the presets with the sizes of their models: parameters, and multiply-accumulates per step of the student."""
     from realm_edge.app.preset_sizes import HEADER, preset_size
     from realm_edge.settings import PRESETS
 

@@ -32,7 +32,7 @@ HELDOUT = click.option(
     "--heldout", metavar="N|all", default="1", show_default=True, help="Sessions to decode: the last N, or each in turn."
 )
 DECODERS = click.option("--decoders", metavar="NAMES", help="Decoders to compare, such as student,scratch,gru (default: all).")
-WORKERS = click.option("--workers", type=int, help="Processes that train side by side (default: one a core); they do not change results.")
+WORKERS = click.option("--workers", type=int, help="Processes that train side by side (default: one per core); they do not change results.")
 SEEDS = click.option("--seeds", type=int, default=3, show_default=True, help="Seeds of training.")
 
 

@@ -38,7 +38,7 @@ CHOICES = options(
     click.option("--without-channels", metavar="LIST", multiple=True, help="Channels to leave out, as with --channels."),
     click.option("--segments", metavar="TABLE", help="Intervals that are segments: trials, epochs, another table of the file, or a .csv."),
     click.option(
-        "--behavior-file", type=PATH, multiple=True, help="File with the behaviour (.nwb, .npz, .csv, .parquet); once a recording."
+        "--behavior-file", type=PATH, multiple=True, help="File with the behaviour (.nwb, .npz, .csv, .parquet); once per recording."
     ),
     click.option("--units-file", type=PATH, multiple=True, help="File with the spike times, likewise."),
     click.option("--sync-offset", type=float, metavar="S", multiple=True, help="Seconds added to the times of those files."),

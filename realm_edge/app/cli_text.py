@@ -13,10 +13,10 @@ def compared(summary: dict[str, Any]) -> Iterator[str]:
     for stream, decoders in summary["streams"].items():
         for name, one in decoders.items():
             size = f"{one['weight_bytes']:,} bytes of weights, {one['state_bytes']:,} of state"
-            yield f"{stream} {name:<8} R2 {one['r2_int8']:.3f} (float {one['r2_float']:.3f}), {one['macs']:,} MAC a step, {size}"
+            yield f"{stream} {name:<8} R2 {one['r2_int8']:.3f} (float {one['r2_float']:.3f}), {one['macs']:,} MAC per step, {size}"
             for target, cost in one["targets"].items():
                 differs = "" if cost["bit_exact"] else ": DIFFERS from onnxruntime"
-                yield f"  {target:<12} {cost['cycles']:,.0f} cycles a step{differs}"
+                yield f"  {target:<12} {cost['cycles']:,.0f} cycles per step{differs}"
 
 
 def verdict(result: dict[str, Any]) -> Iterator[str]:
@@ -24,7 +24,7 @@ def verdict(result: dict[str, Any]) -> Iterator[str]:
     for name, stream in result["streams"].items():
         differs = "" if stream["bit_exact"] else ": DIFFERS from onnxruntime"
         low, high = stream["cycles_per_step_range"]
-        counted = f"{stream['cycles_per_step']:,.0f} cycles a step ({stream['core']['label']}, {low:,.0f} to {high:,.0f})"
+        counted = f"{stream['cycles_per_step']:,.0f} cycles per step ({stream['core']['label']}, {low:,.0f} to {high:,.0f})"
         yield f"{name}: {stream['steps']} steps, {counted}, {stream['fit_text']}{differs}"
         if stream["frontend"] != "run":
             yield f"{name}: front end {stream['frontend']}"

@@ -19,7 +19,7 @@ class PresetSize:
     name: str
     bin_ms: int
     channels: int
-    features: int  # inputs a bin
+    features: int  # inputs per bin
     student_parameters: int
     student_macs_per_step: int  # as realm_edge.baselines.cost counts
     teacher_parameters: int  # with the mask token and the predictor, which only pretraining needs
@@ -36,7 +36,7 @@ HEADER = f"{'preset':<10} {'bin':>7} {'inputs':>8} {'student':>11} {'MACs/step':
 
 
 def preset_size(settings: Settings) -> PresetSize:
-    """Count the parameters of the preset's teacher and student, and the student's multiply-accumulates a bin."""
+    """Count the parameters of the preset's teacher and student, and the student's multiply-accumulates per bin."""
     channels = settings.synthetic.channels
     kinds = 1 + len(settings.lfp.bands_hz)
     features = channels * kinds

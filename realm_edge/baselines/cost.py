@@ -16,9 +16,9 @@ def parameters(module: nn.Module) -> int:
 
 
 def macs_per_step(module: nn.Module) -> int:
-    """Multiply-accumulates a bin: linear and recurrent weights + convolution taps + 3 * heads * headdim * d_state a Mamba-2 block.
+    """Multiply-accumulates per bin: linear and recurrent weights + convolution taps + 3 * heads * headdim * d_state a Mamba-2 block.
 
-    The channel tokenizer's convolutions count once a channel. Nothing else counts: no norms, activations, biases or
+    The channel tokenizer's convolutions count once per channel. Nothing else counts: no norms, activations, biases or
     element-wise products. Attention's products between bins are not weights; :class:`realm_edge.baselines.transformer.Transformer`
     adds them itself.
     """
@@ -32,7 +32,7 @@ def _own_macs(module: nn.Module) -> int:
         return sum(weight.numel() for name, weight in module.named_parameters() if name.startswith("weight_"))
     if isinstance(module, nn.MultiheadAttention):
         return module.in_proj_weight.numel()  # its out_proj is a Linear of its own
-    if isinstance(module, Student):  # its shared convolutions run once a channel; here all runs but the one counted above
+    if isinstance(module, Student):  # its shared convolutions run once per channel; here all runs but the one counted above
         return (module.channels - 1) * sum(each.weight.numel() for each in module.maps.children() if isinstance(each, nn.Conv1d))
     if isinstance(module, Mamba2):
         return 3 * module.settings.nheads * module.settings.headdim * module.settings.d_state

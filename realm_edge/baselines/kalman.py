@@ -31,7 +31,7 @@ class Kalman:
         return self.transition.size + self.gain.size + self.offset.size
 
     def macs_per_step(self) -> int:
-        """Multiply-accumulates a bin."""
+        """Multiply-accumulates per bin."""
         return self.transition.size + self.gain.size
 
     def predict(self, series: Series) -> NDArray[np.float32]:

@@ -36,7 +36,7 @@ class SequenceDecoder(nn.Module, ABC):
         """
 
     def macs_per_step(self) -> int:
-        """Multiply-accumulates a bin, counted as :func:`realm_edge.baselines.cost.macs_per_step` says."""
+        """Multiply-accumulates per bin, counted as :func:`realm_edge.baselines.cost.macs_per_step` says."""
         return macs_per_step(self)
 
     @torch.no_grad()

@@ -1,4 +1,4 @@
-"""A causal transformer with a bounded context, which could stream with a cache of that many bins a layer."""
+"""A causal transformer with a bounded context, which could stream with a cache of that many bins per layer."""
 
 from typing import Any
 
@@ -46,7 +46,7 @@ class Transformer(SequenceDecoder):
         return (-slopes[:, None, None] * distance).masked_fill(hidden, -torch.inf)
 
     def macs_per_step(self) -> int:
-        """Weights, plus the attention products of a full context with cached keys and values: 2 * context * width a layer."""
+        """Weights, plus the attention products of a full context with cached keys and values: 2 * context * width per layer."""
         return super().macs_per_step() + 2 * self.context * self.tokenizer.out_features * len(self.encoder.layers)
 
 

@@ -104,7 +104,7 @@ class AgeingArray:
 
 
 def run(plan: Plan, out: Path, progress: Progress) -> dict[str, Any]:
-    """Compute one result file an array, then write ``study.json``, ``.md``, ``.png`` and ``.svg`` into ``out``.
+    """Compute one result file per array, then write ``study.json``, ``.md``, ``.png`` and ``.svg`` into ``out``.
 
     Args:
         plan: ``seeds`` counts arrays, from ``settings.seed`` on.

@@ -167,7 +167,7 @@ def _caption(
         "Trained baselines have the width that comes closest to the student's parameters (doubled: twice those), see the decoded session",
         "alone unless the label says otherwise, and share its optimiser settings and early stopping. Supervised pretraining has the",
         "settings of distillation, masked autoencoding those of the teacher's.",
-        "MACs a step: linear and recurrent weights, convolution taps, 3 x heads x headdim x d_state a Mamba-2 block, and for the",
+        "MACs per step: linear and recurrent weights, convolution taps, 3 x heads x headdim x d_state a Mamba-2 block, and for the",
         f"transformer the attention products of a full context of {settings.transformer_bins} bins.",
         "Chance: the behaviour is turned round by a random time of 10 s or more and the Wiener filter fitted again.",
     ]

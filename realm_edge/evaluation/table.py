@@ -40,7 +40,7 @@ def markdown(summary: dict[str, Any]) -> str:
         "student minus this",
         "over test data",
     ]
-    head += ["parameters", "MACs a step", "training s", "steps to best", "stopped early"]
+    head += ["parameters", "MACs per step", "training s", "steps to best", "stopped early"]
     lines = ["# Comparison of decoders", "", summary["caption"], ""]
     for share in sorted({row["labels"] for row in summary["rows"]}):
         here = [row for row in summary["rows"] if row["labels"] == share]

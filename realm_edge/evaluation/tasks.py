@@ -133,7 +133,7 @@ def labelled(session: Session) -> dict[str, int]:
 def _prepared(
     recordings: Recordings, settings: Settings, index: int, wanted: tuple[bool, bool], chain: Chain, crossings: bool
 ) -> Iterator[tuple[Session, float]]:
-    """One session in each of its roles (decoded, pretrains) that is wanted, and the seconds a bin; the voltage is dropped."""
+    """One session in each of its roles (decoded, pretrains) that is wanted, and the seconds per bin; the voltage is dropped."""
     roles = [heldout for heldout, needed in zip((True, False), wanted, strict=True) if needed]
     if recordings.features is not None:
         parts = partial(split_ends, settings=settings)

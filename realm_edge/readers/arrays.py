@@ -35,7 +35,7 @@ def behavior_values(values: NDArray, label: str) -> NDArray[np.float32]:
 
 
 def check_times(times: NDArray, samples: int, label: str) -> NDArray[np.float64]:
-    """Check that ``times`` are one increasing number a sample, in s.
+    """Check that ``times`` are one increasing number per sample, in s.
 
     Raises:
         UserError: they are not.

@@ -92,7 +92,7 @@ def clock_of(times: Times, samples: int, max_gap_s: float, label: str) -> Clock:
         label: file and series, for messages.
 
     Raises:
-        UserError: other than one finite number a sample, fewer than two, stamps that go back by more than they jitter, or that stray more
+        UserError: other than one finite number per sample, fewer than two, stamps that go back by more than they jitter, or that stray more
             than 1 ms (or half a period, or six times their jitter up to 10 ms) from any regular clock.
     """
     if times.shape != (samples,):

@@ -53,8 +53,8 @@ class Signal:
 class Units:
     """Spike times of sorted units on the recording's clock."""
 
-    times: tuple[NDArray[np.float64], ...]  # one array a unit, s, increasing
-    observed: tuple[NDArray[np.float64], ...] = ()  # (intervals, 2) s a unit, outside of which nobody looked; none: all the time
+    times: tuple[NDArray[np.float64], ...]  # one array per unit, s, increasing
+    observed: tuple[NDArray[np.float64], ...] = ()  # (intervals, 2) s per unit, outside of which nobody looked; none: all the time
     electrodes: tuple[tuple[str, ...], ...] = ()  # of each unit, those that it was found on; none: the file does not say
 
 

@@ -1,6 +1,6 @@
 """Recordings of Flint, Lindberg, Jordan, Miller and Slutzky (2012), from the DREAM collection at CRCNS: ``Flint_2012_e1..e5.mat``.
 
-Structs as MATLAB 5 saves them: ``Subject`` (one a session of that day) -> ``Trial`` -> ``Time`` (s, 100 Hz), ``HandVel``
+Structs as MATLAB 5 saves them: ``Subject`` (one per session of that day) -> ``Trial`` -> ``Time`` (s, 100 Hz), ``HandVel``
 (samples, 2 or more), ``TargetPos``, ``Condition``, and ``Neuron``, whose first field holds spike times (s, on the clock of ``Time``)
 and whose ``LFP`` holds the trial's samples at 2 kHz, or nothing where another neuron of the same electrode holds them already.
 Trials follow one another on one clock.

@@ -1,4 +1,4 @@
-"""Recordings of Makin, O'Doherty, Cardoso and Sabes (2018), Zenodo 3854034 and its records of broadband, one a session.
+"""Recordings of Makin, O'Doherty, Cardoso and Sabes (2018), Zenodo 3854034 and its records of broadband, one per session.
 
 Two files of one name: ``<session>.nwb`` holds the broadband signal in NWB 1.0.6 (plain HDF5: ``/acquisition/timeseries/broadband``
 with ``data`` (samples, channels) int16, its attribute ``conversion`` in volts, ``timestamps`` in s, ``electrode_names``;
@@ -103,7 +103,7 @@ def _signal(file: h5py.File, path: Path, request: Request) -> Signal:
     if data.ndim != 2 or data.dtype != np.int16:
         raise UserError(f"{path}: broadband has shape {data.shape} and type {data.dtype}, expected (samples, channels) int16")
     if "conversion" not in data.attrs:
-        raise UserError(f"{path}: broadband has no attribute 'conversion' (volts a count): download it again")
+        raise UserError(f"{path}: broadband has no attribute 'conversion' (volts per count): download it again")
     names = tuple(name.decode() if isinstance(name, bytes) else str(name) for name in series["electrode_names"][:])
     channels = data.shape[1]
     if channels != len(names):

@@ -22,7 +22,7 @@ def good_channels(electrodes: Any, channels: int, label: str) -> tuple[NDArray[n
     """Read the mask.
 
     Args:
-        electrodes: the series' ``DynamicTableRegion`` into the electrodes table; one row a channel.
+        electrodes: the series' ``DynamicTableRegion`` into the electrodes table; one row per channel.
         channels: of the series.
         label: file and series, for messages.
 
@@ -30,7 +30,7 @@ def good_channels(electrodes: Any, channels: int, label: str) -> tuple[NDArray[n
         ``(channels,)``, True where the channel is good, and the names of the columns that were heard.
 
     Raises:
-        UserError: the series names other than one electrode a channel where there is a mask, or a cell is neither true nor false.
+        UserError: the series names other than one electrode per channel where there is a mask, or a cell is neither true nor false.
     """
     good = np.ones(channels, bool)
     table = electrodes.table

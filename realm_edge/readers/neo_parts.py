@@ -16,7 +16,7 @@ class Part:
     rate: float  # Hz
     samples: int
     channels: tuple[str, ...]
-    gains: tuple[float, ...]  # one a channel
+    gains: tuple[float, ...]  # one per channel
 
 
 def refuse_other(first: Part, other: Part) -> None:

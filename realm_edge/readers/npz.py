@@ -10,7 +10,7 @@ Keys (``numpy.savez(path, **arrays)``; no pickled objects):
 ``behavior``              (behaviour samples, dims) or (behaviour samples,), NaN where unknown
 ``behavior_times``        (behaviour samples,) s on the LFP's clock, or instead
 ``behavior_rate``         Hz, first sample at 0
-``lfp_scale``             optional: volts a count (a unit, for floats), one number or (channels,)
+``lfp_scale``             optional: volts per count (a unit, for floats), one number or (channels,)
 ``lfp_offset``            optional: volts of the value 0, one number or (channels,)
 ``good_channels``         optional: (channels,) bool
 ``channel_names``         optional: (channels,) text
@@ -130,7 +130,7 @@ def _units(arrays: Mapping[str, NDArray], path: Path) -> Units:
         raise UserError(f"{path}: spike_index must not fall and must end at {len(times)}, the number of spike_times")
     electrodes = arrays.get("spike_electrodes")
     if electrodes is not None and electrodes.shape != ends.shape:
-        raise UserError(f"{path}: spike_electrodes has shape {electrodes.shape} for {len(ends)} units: name one electrode a unit")
+        raise UserError(f"{path}: spike_electrodes has shape {electrodes.shape} for {len(ends)} units: name one electrode per unit")
     found = tuple(check_spikes(unit, f"{path}: unit {i}") for i, unit in enumerate(np.split(times, ends[:-1])))
     return Units(found, electrodes=() if electrodes is None else tuple((str(each),) for each in electrodes))
 

@@ -276,7 +276,7 @@ def _signal(series: ElectricalSeries, name: str, request: Request, label: str) -
 
 
 def _cells(table: Any, rows: NDArray[np.int64]) -> dict[str, tuple[str, ...]]:
-    """Cells of the electrodes table as text, by column, one a channel."""
+    """Cells of the electrodes table as text, by column, one per channel."""
     found = {"id": tuple(str(table.id[int(row)]) for row in rows)}
     for column in table.colnames:
         try:

@@ -1,4 +1,4 @@
-"""Behaviour, spike times or intervals from tables: ``.csv`` (or ``.tsv``) and ``.parquet``, one row a sample, spike or interval.
+"""Behaviour, spike times or intervals from tables: ``.csv`` (or ``.tsv``) and ``.parquet``, one row per sample, spike or interval.
 
 Behaviour: a column of times in s (``time``, say), every other column of numbers or of true and false is a series; a column ``unit`` that
 holds one text throughout is their unit. Spikes: a column of times and one that names the unit (``unit``, say). Intervals: ``start`` and
@@ -95,7 +95,7 @@ def _columns_of_parquet(path: Path) -> int:
 
 def _check_width(columns: int, path: Path) -> None:
     if columns > MOST_COLUMNS:
-        raise UserError(f"{path}: {columns:,} columns, of at most {MOST_COLUMNS:,}: write those that are needed, one row a sample")
+        raise UserError(f"{path}: {columns:,} columns, of at most {MOST_COLUMNS:,}: write those that are needed, one row per sample")
 
 
 def _layout(path: Path) -> tuple[str, str, int]:

@@ -10,7 +10,7 @@ from realm_edge.settings import FitSettings
 class History:
     """What a fit did."""
 
-    train_loss: tuple[float, ...] = ()  # one an epoch
+    train_loss: tuple[float, ...] = ()  # one per epoch
     validation_loss: tuple[float, ...] = ()
     steps: tuple[int, ...] = ()  # of the optimiser, one count an epoch
     seconds_by_epoch: tuple[float, ...] = ()  # validation included

@@ -80,6 +80,6 @@ def needs(settings: Settings, inputs: Inputs) -> Iterator[Need]:
 def _held(module: nn.Module, model: ModelSettings, mixers: int, fit: FitSettings, window: int, inputs: Inputs) -> int:
     conv = model.d_inner + 2 * model.d_state
     scan = 3 * model.nheads * CHUNK + 2 * model.d_inner * model.d_state // CHUNK
-    kept = mixers * (4 * model.d_model + 8 * model.d_inner + 4 * conv + scan) + 4 * inputs.n_features  # numbers a bin
+    kept = mixers * (4 * model.d_model + 8 * model.d_inner + 4 * conv + scan) + 4 * inputs.n_features  # numbers per bin
     epoch = ((MIN_BATCHES - 1) * fit.batch + 1) * (inputs.n_features + inputs.dims)  # at least so many windows are drawn
     return _FLOAT * (_COPIES * parameters(module) + window * (fit.batch * kept + epoch))

@@ -88,7 +88,7 @@ def standardise(session: Session, inputs: NDArray[np.float32], bin_s: float, kin
 
     Args:
         inputs: (bins, n_inputs).
-        bin_s: seconds a bin.
+        bin_s: seconds per bin.
         kinds: inputs a channel has, kind after kind; divides ``n_inputs``.
         whole_session: take the inputs' statistics from the whole session, as no implant can.
 

@@ -15,7 +15,7 @@ Log = Callable[[History, Epoch, Sequence[float]], None]
 
 @contextmanager
 def curves(folder: Path | None, history: History) -> Iterator[Log]:
-    """Yields what writes an epoch that ended: loss, learning rate and norm of the gradient a step; both losses and seconds an epoch.
+    """Yields what writes an epoch that ended: loss, learning rate and norm of the gradient per step; both losses and seconds per epoch.
 
     It takes the history with the epoch, the epoch with all its steps, and the learning rate of each step.
 

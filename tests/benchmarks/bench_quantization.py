@@ -48,7 +48,7 @@ class Variant:
 
 
 def one_multiplier(decoder: onnx.ModelProto, listed: Bytes) -> Bytes:
-    """One scale a weight tensor needs one int32 multiplier instead of one an output channel."""
+    """One scale a weight tensor needs one int32 multiplier instead of one per output channel."""
     weights = {i.name for i in decoder.graph.initializer if i.data_type == onnx.TensorProto.INT8}
     columns = [len(i.raw_data) // 4 for i in decoder.graph.initializer if i.name.removesuffix(".mult") + ".weight" in weights and i.dims]
     return {**listed, "constants": listed["constants"] - 4 * sum(n - 1 for n in columns)}

@@ -80,7 +80,7 @@ def main(name: str, seconds: int) -> None:
         pricing = time.perf_counter() - start
     counted = sum(costs[region].region.instructions for region in ("frontend", "decoder"))
     print(f"{name}: {seconds} s of {CHANNELS} channels, {counted:,} instructions in front end and decoder")
-    speed = f"{counted / wall / 1e6:.0f} million instructions a second"
+    speed = f"{counted / wall / 1e6:.0f} million instructions per second"
     print(f"QEMU {wall:.1f} s ({speed}), pricing {pricing:.1f} s; {visits / 1e6:.1f} MB of visits")
     for region in ("frontend", "decoder"):
         visit, half, most, longest = costs[region].visits, *(costs[region].visits.at(q) for q in (0.5, 0.99, 1.0))

@@ -351,7 +351,7 @@ def test_width_is_the_narrowest_that_is_exact():
         ("selective", {2: int16(8)}, "|C| may be 32768: its sum over 8 states leaves 32 bits; scale C to 8191"),
         ("layer-norm-16", {2: np.array(1)}, "its sum of squares may reach 2^48"),
         ("layer-norm-8", {5: np.array(0)}, "input 5 is 0, less than 1"),
-        ("channel-conv", {2: const("int8", 127, 20, 8)}, "its 20 weights a map fit no 3 taps of 42 values"),
+        ("channel-conv", {2: const("int8", 127, 20, 8)}, "its 20 weights per map fit no 3 taps of 42 values"),
         ("attention", {0: int16(55)}, "its 55 values are no whole number of maps of 7 channels"),
         ("attention", {2: np.array(2**14)}, "its mean may reach 2^31"),
         ("attention", {5: const("int8", 127, 4)}, "its convolution has 4 taps, which have no middle"),

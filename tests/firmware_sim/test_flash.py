@@ -43,7 +43,7 @@ LONG_LOOP = profile_of([(0xF8, 4 * ADDS, 1), (0x100, 8 * ADDS, 10), (0x110, ADDS
 def test_the_loop_is_held_and_what_does_not_fit_misses_each_time():
     entry, loop = stalls(FLASH, LOOP)
     assert entry == Cycles(5, 0, 5)
-    assert loop == Cycles(pytest.approx(5 * 2 / 10), 0, 5)  # its line is brought once a call, of two
+    assert loop == Cycles(pytest.approx(5 * 2 / 10), 0, 5)  # its line is brought once per call, of two
 
 
 def test_what_is_held_is_read_once_a_call_however_the_core_comes_to_it():

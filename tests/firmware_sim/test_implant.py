@@ -1,4 +1,4 @@
-"""The implant's second, by hand: one block a bin and round figures."""
+"""The implant's second, by hand: one block per bin and round figures."""
 
 from dataclasses import replace
 
@@ -126,7 +126,7 @@ def test_a_part_without_power_figures_gets_cycles_and_latency_and_says_so():
 
 def test_raw_streaming_of_lfp_is_carried_and_of_broadband_is_not():
     lfp = raw_streaming(WORK, round_components())
-    # 1280 bytes a bin in six packets
+    # 1280 bytes per bin in six packets
     on_air = (1280 + 60) * 8e-6 + 6 * 38e-6
     assert lfp["bandwidth_bps"] == 512_000.0
     assert lfp["link_share"] == pytest.approx(on_air / 0.020)
@@ -180,7 +180,7 @@ def test_sorted_units_cost_the_electrodes_that_they_come_from():
     timeline = run_timeline(units, TARGET, round_components(), 50_000)
     assert timeline.power_uw["sensing"] == pytest.approx(96 * (1.0 + 30_000 * 100e-6 + 0.5))
     assert timeline.bandwidth_bps["raw"] == 96 * 30_000 * 16
-    assert buffer_bytes(units) == 2 * 300 * 2  # counts come in, one a unit
+    assert buffer_bytes(units) == 2 * 300 * 2  # counts come in, one per unit
     unknown = replace(units, electrodes=None)
     alone = run_timeline(unknown, TARGET, round_components(), 50_000)
     assert alone.power_uw["sensing"] is None and alone.bandwidth_bps["raw"] is None

@@ -67,7 +67,7 @@ def test_the_student_of_a_preset_is_bit_exact_and_fits_the_memory(name, tmp_path
         assert macs == size.student_macs_per_step
         busy = result.cycles_per_step.cycles / (get_target(target).clock_hz * settings.bin_ms / 1000)
         print(
-            f"{name} on {target}: decoder {cycles:,.0f} cycles a step, {cycles / macs:.2f} a MAC; "
+            f"{name} on {target}: decoder {cycles:,.0f} cycles per step, {cycles / macs:.2f} a MAC; "
             f"with the front end {busy:.0%} of the clock; flash {result.memory.flash:,}, RAM {result.memory.ram:,} bytes"
         )
         assert (busy > 1) == ((name, target) in TOO_SLOW)

@@ -130,7 +130,7 @@ def test_the_report_holds_what_must_be_shown(target, tiny, tmp_path):
     assert report["cycles_per_mac"] == pytest.approx(report["regions"]["decoder"]["cycles"] / 6)
     assert report["state_bytes"] == 36
     assert report["flash_bytes"] > 500
-    # .bss, 8 KiB of stack, and the ADC's ring: 5 ticks a bin do not divide by four, so two blocks of a bin of 3 channels
+    # .bss, 8 KiB of stack, and the ADC's ring: 5 ticks per bin do not divide by four, so two blocks of a bin of 3 channels
     assert report["memory"]["adc_buffer_bytes"] == 2 * 5 * 3 * 2
     assert report["ram_bytes"] == sum(report["memory"]["sections"][n] for n in (".data", ".bss", ".stack")) + 60
     power = report["power_uw"]

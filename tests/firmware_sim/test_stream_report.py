@@ -24,7 +24,7 @@ from firmware_sim.targets import get_target
 from firmware_sim.timing import ZERO, Cycles
 
 TARGET = get_target("cortex-m4")
-TICKS, RATE = 20, 40.0  # a bin; bins a second
+TICKS, RATE = 20, 40.0  # a bin; bins per second
 SECTIONS = {".vectors": 64, ".text": 22_001, ".rodata": 19_002, ".data": 17, ".bss": 8_003, ".stack": 8_192}
 
 

@@ -40,7 +40,7 @@ def test_straight_code_waits_for_its_words(core):
     assert stalls(core, 10 * ADD, wait=0) == stalls(core, 10 * CADD, wait=0) == 0
     assert stalls(core, 10 * ADD, wait=1) == 9  # a word, that is an instruction, every two cycles
     assert stalls(core, 10 * ADD, wait=3) == 27
-    # Two instructions a word; CV32E40P takes the second half of the first word with the second word in the buffer.
+    # Two instructions per word; CV32E40P takes the second half of the first word with the second word in the buffer.
     assert stalls(core, 10 * CADD, wait=1) == (1 if core == "cv32e40p" else 0)
     assert stalls("ibex-small", 10 * CADD, wait=3) == 2 * 4  # half of the buffer's words come four cycles apart; two cycles are used
 

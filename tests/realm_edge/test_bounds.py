@@ -264,3 +264,15 @@ def test_windows_of_one_bin_leave_nothing_to_mask_and_pretraining_says_so():
     series = Series("a", inputs, torch.randn(40, 2), 20, 40, nothing, one, torch.zeros(2), torch.ones(2))
     with pytest.raises(UserError, match=r"pretrain: loss 0.0.* in epoch 0: there was nothing to predict .* pretrain.block_bins"):
         pretrain(model, settings, [series], 1, Phase("pretrain", 0), Silent())
+
+
+@READERS
+def test_a_file_of_another_format_is_named_and_one_without_is_read(tmp_path, read):
+    """What a person writes may leave the format out."""
+    path, form = tmp_path / "a.toml", {load: "realm-edge settings/1", load_budgets: "realm-edge budgets/1"}[read]
+    rest = {load: "seed = 1\n", load_budgets: '[power_uw]\nlimit = 1.0\nsource = "x"\n'}[read]
+    for head in ("", f'format = "{form}"\n'):
+        path.write_text(head + rest)
+        read(path)
+    path.write_text('format = "realm-edge something/9"\n' + rest)
+    assert refused(path, read) == f"format: it is of 'realm-edge something/9', and this version reads '{form}': write it anew"

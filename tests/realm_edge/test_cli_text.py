@@ -29,12 +29,12 @@ def test_baselines_are_told_decoder_by_decoder():
     summary["streams"]["lfp"]["wiener"] = decoder(1.3, True, False)
     assert list(compared(summary)) == [
         SYNTHETIC,
-        "lfp student  R2 0.510 (float 0.610), 110,007 MAC a step, 11,000 bytes of weights, 1,100 of state",
-        "  rv32imc      110,007 cycles a step",
-        "  cortex-m4    110,009 cycles a step",
-        "lfp wiener   R2 0.530 (float 0.630), 130,007 MAC a step, 13,000 bytes of weights, 1,300 of state",
-        "  rv32imc      130,007 cycles a step",
-        "  cortex-m4    130,009 cycles a step: DIFFERS from onnxruntime",
+        "lfp student  R2 0.510 (float 0.610), 110,007 MAC per step, 11,000 bytes of weights, 1,100 of state",
+        "  rv32imc      110,007 cycles per step",
+        "  cortex-m4    110,009 cycles per step",
+        "lfp wiener   R2 0.530 (float 0.630), 130,007 MAC per step, 13,000 bytes of weights, 1,300 of state",
+        "  rv32imc      130,007 cycles per step",
+        "  cortex-m4    130,009 cycles per step: DIFFERS from onnxruntime",
     ]
     assert next(iter(compared(COMPARED))) != SYNTHETIC
 
@@ -55,8 +55,8 @@ def simulated(bit_exact: bool = True, ok: bool = True) -> dict:
 
 def test_a_verdict_is_told_stream_by_stream_and_budget_by_budget():
     assert [" ".join(line.split()) for line in verdict(simulated(bit_exact=False))] == [
-        "lfp: 631 steps, 31,000 cycles a step (label 31, 27,900 to 37,200), fits: 31 MHz",
-        "spike: 652 steps, 52,000 cycles a step (label 52, 46,800 to 62,400), fits: 52 MHz: DIFFERS from onnxruntime",
+        "lfp: 631 steps, 31,000 cycles per step (label 31, 27,900 to 37,200), fits: 31 MHz",
+        "spike: 652 steps, 52,000 cycles per step (label 52, 46,800 to 62,400), fits: 52 MHz: DIFFERS from onnxruntime",
         "spike: front end not run",
         "power_uw 1,234.5 of 17,241 uW ok, front end not included",
         "latency_ms none of 100 ms BROKEN: a faster clock",

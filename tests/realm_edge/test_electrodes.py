@@ -37,7 +37,9 @@ def test_npz(tmp_path):
     assert known(arrays(tmp_path / "two.npz", spike_electrodes=np.array([7, 7, 9]))) == 2
     assert known(arrays(tmp_path / "named.npz", spike_electrodes=np.array(["a", "b", "c"]))) == 3
     wrong = read_recording(arrays(tmp_path / "wrong.npz", spike_electrodes=np.array([7, 7])))
-    assert wrong.provenance["units_unusable"].endswith("wrong.npz: spike_electrodes has shape (2,) for 3 units: name one electrode a unit")
+    assert wrong.provenance["units_unusable"].endswith(
+        "wrong.npz: spike_electrodes has shape (2,) for 3 units: name one electrode per unit"
+    )
 
 
 def test_who_knows_says_so(tmp_path):

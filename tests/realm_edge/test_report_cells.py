@@ -216,15 +216,15 @@ SUMMARY = {
     "flash, bytes": lambda s: text(s["flash_bytes"]),
     "RAM, bytes": lambda s: text(s["ram_bytes"]),
     "state, bytes": lambda s: text(s["state_bytes"]),
-    "cycles a step": lambda s: f"{text(s['cycles_per_step'])}, {s['core']['label']}",
+    "cycles per step": lambda s: f"{text(s['cycles_per_step'])}, {s['core']['label']}",
     "… of them flash wait states": lambda s: text(s["stall_cycles_per_step"]),
     "… range of table and wait states": lambda s: " to ".join(map(text, s["cycles_per_step_range"])),
-    "MAC a step": lambda s: text(s["macs_per_step"]),
+    "MAC per step": lambda s: text(s["macs_per_step"]),
     "cycles a decoder step: half take at most, 99 %, the longest": lambda s: ", ".join(
         text(s["regions"]["decoder"][key]) for key in ("p50_cycles_of_a_visit", "p99_cycles_of_a_visit", "longest_visit_cycles")
     ),
-    "cycles a MAC (decoder)": lambda s: text(s["cycles_per_mac"]),
-    "instructions a MAC; bytes loaded": lambda s: f"{text(s['instructions_per_mac'])}; {text(s['loaded_bytes_per_mac'])}",
+    "cycles per MAC (decoder)": lambda s: text(s["cycles_per_mac"]),
+    "instructions per MAC; bytes loaded": lambda s: f"{text(s['instructions_per_mac'])}; {text(s['loaded_bytes_per_mac'])}",
     "cycles of a reset, after a pause; warm-up, ms": lambda s: f"{text(s['reset']['cycles'])}; {text(s['reset']['warm_up_ms'])}",
     "steps, equal to the bit": lambda s: f"{text(s['steps'])}, {'yes' if s['bit_exact'] else 'NO'}",
 }
@@ -336,7 +336,7 @@ def test_power_macs_and_scratch(page: Page):
     ((head, *rows),) = page.tables["cycles"]
     macs = FACTS["macs"]
     (tokenizer, head_layer), (spike_head,) = macs["lfp"]["layers"], macs["spike"]["layers"]
-    assert head == ["layer", "MAC a step, LFP", "MAC a step, spikes"]
+    assert head == ["layer", "MAC per step, LFP", "MAC per step, spikes"]
     assert rows == [
         ["tokenizer", text(tokenizer["macs"]), "0"],
         ["head", text(head_layer["macs"]), text(spike_head["macs"])],

@@ -41,7 +41,7 @@ def volts(recording):
     return np.asarray(recording.lfp).astype(np.float64) * recording.lfp_scale + recording.lfp_offset
 
 
-REAL_COUNTS = {  # name: data, what describes it, volts, volts a count
+REAL_COUNTS = {  # name: data, what describes it, volts, volts per count
     "conversion": (X, {"conversion": GAIN}, X * GAIN, GAIN),
     "uniform channel_conversion": (X, {"conversion": 1.0, "channel_conversion": [GAIN] * 4}, X * GAIN, GAIN),
     "big-endian": (X.astype(">i2"), {"conversion": GAIN}, X * GAIN, GAIN),

@@ -114,7 +114,7 @@ def test_tables_of_too_many_columns_name_themselves(tmp_path, monkeypatch, name)
         )
         if columns is table:
             assert list(sheets.read(path, Request(0.02)).behaviors) == ["x", "y"]
-    with pytest.raises(UserError, match=rf"{name}: 4 columns, of at most 3: write those that are needed, one row a sample"):
+    with pytest.raises(UserError, match=rf"{name}: 4 columns, of at most 3: write those that are needed, one row per sample"):
         sheets.read(path, Request(0.02))
 
 

@@ -134,7 +134,7 @@ def test_zero_phase_features_do_not_lag_and_see_the_future() -> None:
     assert np.corrcoef(smooth)[0, 1] > 0.7  # the same thing, up to phase
 
 
-@pytest.mark.parametrize("rate_hz", [1000, 500])  # 20 and 10 samples a bin
+@pytest.mark.parametrize("rate_hz", [1000, 500])  # 20 and 10 samples per bin
 def test_zero_phase_filters_run_within_segments(rate_hz: int) -> None:
     settings = changed(SETTINGS, {"lfp": {"rate_hz": rate_hz, "zscore_bins": 4}})
     frontend = design(settings, np.ones(5, bool))

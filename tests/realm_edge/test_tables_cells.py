@@ -57,7 +57,7 @@ def test_every_cell_of_a_comparison():
     assert first[0] == second[0]
     assert first[0] == [
         *("decoder", "R²", "R² with history", "R² vx", "R² vy", "Pearson r", "student minus this", "over test data", "parameters"),
-        *("MACs a step", "training s", "steps to best", "stopped early"),
+        *("MACs per step", "training s", "steps to best", "stopped early"),
     ]
 
     def expected(one: dict[str, Any]) -> list[str]:

@@ -96,7 +96,7 @@ def crash():
 
 
 def fitted(kind, phase, progress=None):
-    """A fine-tuning with dropout, or a pretraining with masks and augmentation: three steps an epoch, six epochs."""
+    """A fine-tuning with dropout, or a pretraining with masks and augmentation: three steps per epoch, six epochs."""
     progress = progress or Silent()
     if kind == "pretrain":
         settings = PretrainSettings(epochs=6, lr=5e-3, batch=4, average=0.8, block_bins=(2, 6), dropout=0.3)

@@ -22,7 +22,7 @@ from realm_edge.training.distil import Distillation
 from realm_edge.training.finetune import decoding_error, finetune
 from realm_edge.training.loop import Phase, masked_mse
 from realm_edge.training.pretrain import mask_blocks, pretrain
-from realm_edge.training.segments import MIN_BATCHES, Batch, Series, training_batches, unpadded, validation_batches
+from realm_edge.training.segments import MIN_BATCHES, Batch, Series, Statistics, training_batches, unpadded, validation_batches
 
 MODEL = ModelSettings(d_model=8, n_layer=2, d_state=4, headdim=8)
 TOKENIZERS = pytest.mark.parametrize("tokenizer", ["linear", "channel"])
@@ -265,3 +265,11 @@ def test_pretraining_learns_from_segments_shorter_than_a_window():
     settings = PretrainSettings(epochs=8, lr=2e-2, batch=16, average=0.8, masked_fraction=0.3)
     _, history = pretrain(ModelSettings(d_model=16, n_layer=1, d_state=4, headdim=8), settings, [trials], 250, PHASE, Silent())
     assert 0 < history.validation_loss[history.best_epoch] < 0.9 * history.validation_loss[0]
+
+
+def test_what_is_decoded_comes_back_in_units_of_the_behaviour():
+    none = np.zeros(3, np.float32)
+    statistics = Statistics(none, none, np.array([40.0, -7.0], np.float32), np.array([10.0, 0.5], np.float32))
+    np.testing.assert_array_equal(
+        statistics.in_units(np.array([[1.0, 2.0], [-1.0, 0.0]])), np.array([[50.0, -6.0], [30.0, -7.0]], np.float32)
+    )

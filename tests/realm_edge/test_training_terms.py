@@ -366,7 +366,7 @@ def line() -> nn.Linear:
 
 
 def test_the_loop_by_hand(monkeypatch):
-    """Three steps an epoch: the rates that they are given, modes of the module, the mean of the losses, and the weights that are kept."""
+    """Three steps per epoch: the rates that they are given, modes of the module, the mean of the losses, and the weights that are kept."""
     monkeypatch.setattr(loop, "share", lambda batch, fabric: batch)
     rates, modes, validated, weights = [], [], [], []
 

@@ -1,4 +1,4 @@
-"""One module an operator of the integer step graphs, by the names of :mod:`quantization.operators`, which defines what they compute.
+"""One module per operator of the integer step graphs, by the names of :mod:`quantization.operators`, which defines what they compute.
 
 A module has one function a family of instruction sets: it makes a TIR function of a checked node, specialised by shapes, constants and
 proven bounds. ``scalar`` is plain integer code, which every core runs.

@@ -24,7 +24,7 @@ def scalar(node: Node) -> Kernel:
     terms, maps = weight.shape
     kinds = terms // taps
     if terms % taps or n % kinds:
-        raise node.refuse(f"its {terms} weights a map fit no {taps} taps of {n} values")
+        raise node.refuse(f"its {terms} weights per map fit no {taps} taps of {n} values")
     channels = n // kinds
     bias, mult, k = stored(node.constant(3, "int32", maps)), stored(node.constant(4, "int32", maps)), node.shift(5)
     bound = sum_bound(weight.T, x.bound, bias)

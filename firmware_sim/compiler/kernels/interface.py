@@ -37,7 +37,7 @@ class Kernel:
         pointers: what each parameter points to: the name of a tensor, or a constant.
         outputs: the node's outputs, in order.
         in_place: output name to the name of the state that it overwrites.
-        macs: multiply-accumulates a call, as the project counts them.
+        macs: multiply-accumulates per call, as the project counts them.
     """
 
     function: PrimFunc

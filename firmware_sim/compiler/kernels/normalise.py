@@ -1,4 +1,4 @@
-"""z-scores, or any other scale an element."""
+"""z-scores, or any other scale per element."""
 
 # mypy: disable-error-code="valid-type, index, assignment"
 # (annotations inside kernels are TVMScript types)

@@ -24,7 +24,7 @@ Simulations = dict[str, dict[str, Any]]  # target -> simulation/<target>.json
 
 
 def traces(shown: Traces, names: Sequence[str], unit: str) -> str:
-    """Decoded against true behaviour, one panel an axis, the first seconds of the test part."""
+    """Decoded against true behaviour, one panel per axis, the first seconds of the test part."""
     window = shown.seconds <= shown.seconds[0] + TRACE_SECONDS
     with matplotlib.rc_context(STYLE):
         figure = _figure(1.0 + 1.5 * len(names))
@@ -116,7 +116,7 @@ def bandwidth(simulation: dict[str, Any]) -> str:
 
 
 def cycles(simulations: Simulations) -> str:
-    """The kernels of the LFP stream that take most cycles a step, one panel a target."""
+    """The kernels of the LFP stream that take most cycles per step, one panel per target."""
     with matplotlib.rc_context(STYLE):
         rows = sum(min(len(one["streams"]["lfp"]["kernels"]), KERNELS_SHOWN + 1) for one in simulations.values())
         figure = _figure(0.7 * len(simulations) + 0.24 * rows)
@@ -136,9 +136,9 @@ def _cycles_panel(axis: Axes, target: str, stream: dict[str, Any]) -> None:
     bars = axis.barh(range(len(rows)), [value for _, value in rows], color=STREAM_COLORS["lfp"], height=0.7)
     axis.bar_label(bars, [f"{value:,.0f} ({value / total:.0%})" if total else "0" for _, value in rows], padding=3, fontsize=8)
     axis.set_yticks(range(len(rows)), [label for label, _ in rows])
-    axis.set_title(f"{target} ({simulation_core(stream)}): {total:,.0f} cycles a step", loc="left", fontsize=9)
+    axis.set_title(f"{target} ({simulation_core(stream)}): {total:,.0f} cycles per step", loc="left", fontsize=9)
     ticks = "the front end's ticks and " if stream["frontend"] == "run" else ""
-    axis.set_xlabel(f"cycles a step (one bin: {ticks}one decoder step)")
+    axis.set_xlabel(f"cycles per step (one bin: {ticks}one decoder step)")
     axis.margins(x=0.18)
     axis.invert_yaxis()
     axis.grid(axis="y", visible=False)

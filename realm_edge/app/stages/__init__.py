@@ -1,4 +1,4 @@
-"""One module a stage: it reads what the stages before left in the run directory, calls the packages, and records what it wrote.
+"""One module per stage: it reads what the stages before left in the run directory, calls the packages, and records what it wrote.
 
 Each has ``run(run, progress, *arguments) -> summary``.
 """
