@@ -55,9 +55,9 @@ def _lines(summary: dict[str, Any]) -> Iterator[str]:
         yield "           every channel is dead or masked: there is nothing to decode from"
     units = summary["units"]
     outside = f"; {units['outside']} more outside the LFP" if units["outside"] else ""
-    on = f"of {units['electrodes']} electrode(s)" if units["electrodes"] else "of an unknown number of electrodes"
+    found_on = f"{units['electrodes']} electrode(s)" if units["electrodes"] else "an unknown number of electrodes"
     yield f"units      {units['count']}" + (
-        f" {on}, {units['spikes']} spikes, median {units['median_rate_hz']:.2f} Hz{outside}" if units["count"] else ""
+        f", {units['spikes']} spikes, median {units['median_rate_hz']:.2f} Hz{outside}; of {found_on}" if units["count"] else ""
     )
     for name, series in summary["behaviors"].items():
         rate = f"{series['rate_hz']:.6g} Hz" if series["rate_hz"] else "one sample"

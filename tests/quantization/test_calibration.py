@@ -16,13 +16,13 @@ from quantization.formats import Formats, factors, widenable
 from quantization.golden import run_decoder
 from quantization.ladder import compare
 from quantization.observers import DEFAULT, OBSERVERS, least_squares, min_max, percentile_99_9, percentile_99_99
-from quantization.output import SHOWN, show
+from quantization.output import CALIBRATION, SHOWN, show
 from quantization.selection import Stretches, choose_formats, float_decoded
 from quantization.sizes import sizes
 from quantization.tensor_table import Row, tensor_table
 from quantization.warnings import warnings
+from realm_edge.documents import write_document
 from realm_edge.errors import UserError
-from realm_edge.files import write_json
 from realm_edge.metrics import nrmse
 from realm_edge.models.student import CLIP
 
@@ -266,7 +266,8 @@ def test_each_warning_names_tensor_and_remedy(rows, scores, said):
 
 def test_the_command_shows_what_costs_most(chain, tmp_path, capsys):
     rows = [row(tensor=f"t{i}", nrmse_alone=0.001 * i, scale=(0.1, 0.2)).as_json() for i in range(SHOWN + 3)]
-    write_json(tmp_path / "calibration.json", {"lfp": {"tensors": rows, "sizes": {"decoder": sizes(chain.decoder_int8)}}})
+    streams = {"lfp": {"tensors": rows, "sizes": {"decoder": sizes(chain.decoder_int8)}}}
+    write_document(tmp_path / "calibration.json", CALIBRATION, {"streams": streams})
     show({"lfp": SCORES}, tmp_path / "calibration.json")
     said = capsys.readouterr().out
     assert "R2 0.699 in int8, 0.700 in float; NRMSE 1.5 % (front end 0.1 %, decoder 1.5 %)" in said

@@ -66,7 +66,7 @@ def test_nwb(tmp_path, rows, expected):
     path = write(tmp_path / "a.nwb", file)
     assert known(path) == expected
     shown = CliRunner().invoke(cli.main, ["data", "inspect", str(path)])
-    assert f"units      3 of {expected} electrode(s), " in shown.stdout
+    assert f"; of {expected} electrode(s)\n" in shown.stdout
     converted = CliRunner().invoke(cli.main, ["data", "convert", str(path), str(tmp_path / "a.realm")])
     assert converted.exit_code == 0 and known(tmp_path / "a.realm") == expected
 

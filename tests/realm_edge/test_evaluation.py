@@ -17,6 +17,7 @@ from sklearn.metrics import r2_score
 from realm_edge import feature_table
 from realm_edge.app import cli
 from realm_edge.cutting import split_ends
+from realm_edge.documents import read_document
 from realm_edge.errors import UserError
 from realm_edge.evaluation import blocks, cells, pretrained
 from realm_edge.evaluation import decoders as arms
@@ -99,7 +100,7 @@ def test_every_cell_has_a_result_and_every_decoder_a_row(swept: Path) -> None:
         assert set(one["pretraining"]) == PRETRAINING.get(one["decoder"], set())
         assert all(phase["seconds"] > 0 and phase["steps"] > 0 for phase in one["pretraining"].values())
 
-    summary = json.loads((swept / "evaluation.json").read_text())
+    summary = read_document(swept / "evaluation.json", "realm-edge evaluation/1", "")
     assert [(row["labels"], row["decoder"]) for row in summary["rows"]] == [(share, name) for share in (0.5, 1.0) for name in NAMES]
     text = (swept / "evaluation.md").read_text()
     for row in summary["rows"]:
@@ -115,9 +116,8 @@ def test_every_cell_has_a_result_and_every_decoder_a_row(swept: Path) -> None:
 
 
 def test_synthetic_figures_say_so(swept: Path) -> None:
-    assert (
-        SYNTHETIC in (swept / "evaluation.md").read_text() and SYNTHETIC in json.loads((swept / "evaluation.json").read_text())["caption"]
-    )
+    told = read_document(swept / "evaluation.json", "realm-edge evaluation/1", "")["caption"]
+    assert SYNTHETIC in (swept / "evaluation.md").read_text() and SYNTHETIC in told
     assert "synthetic, no evidence about brains" in (swept / "evaluation.svg").read_text()
     one = json.loads(next(iter(files(swept).values())))
     real = summarise([one | {"decoder": name, "synthetic": False} for name in NAMES], arms.decoders(True, True, True), SETTINGS)
@@ -420,7 +420,7 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert shown.exit_code == 0, shown.output
     summary = json.loads(shown.stdout)
     assert summary["command"] == "realm-edge " + " ".join([*given, "--heldout", "1", "--labels", "1.0"])
-    assert json.loads(Path("here/evaluation.json").read_text()) == summary
+    assert read_document(Path("here/evaluation.json"), "realm-edge evaluation/1", "") == summary
     table = CliRunner().invoke(cli.main, [*given, "--out", "here"])
     assert table.exit_code == 0 and re.search(r"\| Wiener \| 0\.\d+ \|", table.stdout) and "0 cells" not in table.stdout
 

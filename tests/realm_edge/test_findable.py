@@ -12,6 +12,7 @@ from pynwb import TimeSeries
 from pynwb.behavior import BehavioralTimeSeries, Position, SpatialSeries
 from pynwb.ecephys import LFP
 
+from realm_edge import readers
 from realm_edge.app import cli
 from realm_edge.errors import UserError
 from realm_edge.inspection import inspect
@@ -194,6 +195,8 @@ def test_nwb_as_zarr(tmp_path):
 
 def test_nwb_as_zarr_names_what_reads_it(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "hdmf_zarr.nwb", None)  # as if it were not installed
+    monkeypatch.delitem(sys.modules, "realm_edge.readers.nwb_zarr", raising=False)
+    monkeypatch.delattr(readers, "nwb_zarr", raising=False)
     (tmp_path / "a.nwb.zarr").mkdir()
     with pytest.raises(UserError, match=r"a\.nwb\.zarr: NWB as Zarr is read by hdmf-zarr: pip install 'realm-edge\[formats\]'"):
         read_recording(tmp_path / "a.nwb.zarr")

@@ -87,7 +87,7 @@ def test_pauses_spikes_outside_and_intervals_are_told(tmp_path):
     assert summary["intervals"] == {"trials": 2} and summary["invalid_times"] == [[2.0, 2.5]]
     text = "\n".join(lines(summary))
     assert "pauses     1, the longest 1.250 s at 3.250 s: a segment starts after each" in text and "gaps       none" in text
-    assert "units      2 of an unknown number of electrodes, 3 spikes, median 0.19 Hz; 2 more outside the LFP" in text
+    assert "units      2, 3 spikes, median 0.19 Hz; 2 more outside the LFP; of an unknown number of electrodes" in text
     assert "intervals  trials: 2; --segments trials makes them segments" in text and "invalid    1 interval(s)" in text
     assert "40.0 % of the spikes lie outside the LFP" in text
 

@@ -1,11 +1,12 @@
 """The study of stability on an array of minutes: what is frozen stays frozen, what is refitted sees the first minute alone."""
 
-import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from realm_edge.documents import read_document
 from realm_edge.errors import UserError
 from realm_edge.evaluation import stability
 from realm_edge.evaluation.summary import SYNTHETIC
@@ -27,7 +28,7 @@ PLAN = Plan(SETTINGS, seeds=1, labels=(), command="realm-edge study stability")
 
 def test_every_later_day_is_decoded_in_every_way(tmp_path):
     summary = stability.run(PLAN, tmp_path, Silent())
-    assert json.loads((tmp_path / "study.json").read_text()) == summary
+    assert read_document(tmp_path / "study.json", "realm-edge stability study/1", "") == summary
     later = [3.0 * step for step in range(1, stability.AFTER + 1)]
     kinds = {(each["input"], each["decoder"], each["statistics"], each["refit"]): each["days"] for each in summary["lines"]}
     assert len(kinds) == 12
@@ -69,7 +70,7 @@ def test_a_refit_sees_its_first_bins_alone():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"recordings": Recordings(("a.nwb",))}, "leave --data, --heldout, --decoders and --labels out"),
+        ({"recordings": Recordings((Path("a.nwb"),))}, "leave --data, --heldout, --decoders and --labels out"),
         ({"heldout": 2}, "leave --data"),
         ({"settings": SETTINGS.model_copy(update={"lfp": SETTINGS.lfp.model_copy(update={"zscore_bins": 64})})}, "set zscore_bins to 0"),
     ],

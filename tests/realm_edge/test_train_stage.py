@@ -18,9 +18,10 @@ from realm_edge import settings as settings_module
 from realm_edge.app.lock import LOCK
 from realm_edge.app.rundir import RunDir
 from realm_edge.app.stages import train
+from realm_edge.app.stages.data import INDEX
 from realm_edge.checkpoint import load_student, load_teacher, read_tensors
+from realm_edge.documents import read_document, write_document
 from realm_edge.errors import UserError
-from realm_edge.files import write_json
 from realm_edge.metrics import accuracy
 from realm_edge.models.student import decode
 from realm_edge.progress import Silent
@@ -51,7 +52,7 @@ def make_run(path, *recorded, settings=SETTINGS):
     files = [run.file("data", f"{one.name}.npz") for one in recorded]
     for one, file in zip(recorded, files, strict=True):
         sessions.save(one, file)
-    write_json(run.file("data", "index.json"), {"sessions": [file.name for file in files], "heldout": recorded[-1].name})
+    write_document(run.file("data", "index.json"), INDEX, {"sessions": [file.name for file in files], "heldout": recorded[-1].name})
     run.complete("data", [run.file("data", "index.json"), *files], {})
     return run
 
@@ -77,7 +78,9 @@ def test_scores_follow_from_the_files(tmp_path):
     heldout = session("c", 0, heldout=True)
     run = make_run(tmp_path / "run", session("a", 1), session("b", 2, n_features=3), heldout)
     metrics = train.run(run, Silent())
-    assert run.is_complete("train") and run.summary("train") == metrics == json.loads(run.file("metrics.json").read_text())
+    assert run.is_complete("train") and run.summary("train") == metrics == read_document(
+        run.file("metrics.json"), "realm-edge metrics/1", ""
+    )
     assert set(metrics["decoders"]) == {"lfp_student", "lfp_wiener", "spike_student", "spike_wiener"}
     assert metrics["pretraining"]["lfp"] == {"sessions": ["a", "b"], "left_out": [], "note": None}
     assert metrics["synthetic"] is True and metrics["bins"] == {"train": 280, "validation": 50, "test": 70}
