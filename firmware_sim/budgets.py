@@ -128,7 +128,7 @@ def _value(name: str, measured: Measured) -> float | None:
 
 _PARTS = {
     "sensing": "fewer channels or a lower sensing rate",
-    "mcu_active": "fewer cycles (a smaller student, faster kernels) or a core with less energy a cycle",
+    "mcu_active": "fewer cycles (a smaller student, faster kernels) or a core with less energy per cycle",
     "mcu_sleep": "a part with less sleep current",
     "radio": "longer bins (fewer packets) or a radio with less energy a bit",
     "bin_wait": "shorter bins",

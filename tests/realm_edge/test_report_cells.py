@@ -220,7 +220,7 @@ SUMMARY = {
     "… of them flash wait states": lambda s: text(s["stall_cycles_per_step"]),
     "… range of table and wait states": lambda s: " to ".join(map(text, s["cycles_per_step_range"])),
     "MAC per step": lambda s: text(s["macs_per_step"]),
-    "cycles a decoder step: half take at most, 99 %, the longest": lambda s: ", ".join(
+    "cycles per decoder step: half take at most, 99 %, the longest": lambda s: ", ".join(
         text(s["regions"]["decoder"][key]) for key in ("p50_cycles_of_a_visit", "p99_cycles_of_a_visit", "longest_visit_cycles")
     ),
     "cycles per MAC (decoder)": lambda s: text(s["cycles_per_mac"]),
