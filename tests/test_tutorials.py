@@ -43,8 +43,16 @@ class Reader:
     data: Path  # copies of the tables of firmware_sim/data
     names: dict[str, Any] = field(default_factory=dict)  # of the Python session, which goes on from page to page
     printed: list[str] = field(default_factory=list)  # what each command said
+    followed: list[str] = field(default_factory=list)
 
     def follow(self, page: str) -> None:
+        """A page, and before it those that it goes on from, where they were not followed yet."""
+        for each in PAGES[: PAGES.index(page) + 1]:
+            if each not in self.followed:
+                self.followed.append(each)
+                self._follow(each)
+
+    def _follow(self, page: str) -> None:
         for block in blocks(page):
             match block.kind:
                 case "python":
