@@ -173,11 +173,14 @@ def _raw_bps(workload: Workload) -> float | None:
 
 
 def _sensing_uw(workload: Workload, components: Components) -> float | None:
-    """Amplifiers and ADC."""
+    """Amplifiers, ADC and, where spikes are detected in hardware, detectors; None where nobody knows how many electrodes there are."""
     if workload.electrodes is None:
         return None
     conversions = workload.electrodes * workload.sample_rate_hz * components.value("sensing.adc", "pJ/conversion") * 1e-6
-    return workload.electrodes * components.value("sensing.amplifier", "uW/channel") + conversions
+    amplifiers = workload.electrodes * components.value("sensing.amplifier", "uW/channel")
+    if workload.source != "detector":
+        return amplifiers + conversions
+    return amplifiers + conversions + workload.electrodes * components.value("sensing.spike-detector", "uW/channel")
 
 
 def _radio_uw(share: float, components: Components) -> float:
@@ -187,8 +190,6 @@ def _radio_uw(share: float, components: Components) -> float:
 def _power(workload: Workload, target: Target, components: Components, duty: float, on_air_s: float) -> dict[str, float | None]:
     """Mean power by part in microwatts; None where the component library has no figure of the part, or nobody knows the electrodes."""
     sensing = _sensing_uw(workload, components)
-    if sensing is not None and workload.electrodes is not None and workload.source == "detector":
-        sensing += workload.electrodes * components.value("sensing.spike-detector", "uW/channel")
     active = sleep = None
     if target.components.active:
         active = duty * target.clock_hz * components.value(target.components.active, "pJ/cycle") * 1e-6

@@ -11,6 +11,7 @@ from realm_edge.errors import UserError
 from realm_edge.progress import Progress, Silent
 from realm_edge.segments import Starts, history
 
+USUAL = 99.99  # percent of a tensor's values that its int8 scale holds: the rest clips
 WARM_UP_BINS = 150  # of a segment, in which filters and state settle; neither calibrated on nor scored
 
 
@@ -25,6 +26,10 @@ class Observed:
     def peak(self, name: str) -> float:
         """Largest absolute value of a tensor."""
         return float(np.max(np.abs(self.tensors[name])))
+
+    def usual_peak(self, name: str) -> float:
+        """The absolute value that all but one in ten thousand elements stay below; the largest where that is 0."""
+        return float(np.percentile(np.abs(self.tensors[name]), USUAL)) or self.peak(name)
 
 
 def warm_up_bins(starts: Starts, bins: int) -> int:

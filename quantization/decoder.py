@@ -1,8 +1,8 @@
 """Float decoder step graph to integer decoder step graph, node by node.
 
-Every tensor gets one symmetric scale (value = stored * scale): int8 where a matrix product reads it, but for those that the
-selection widens, int16 elsewhere. The residual stream keeps a single scale, so that adding needs no requantisation; the state of
-the selective state space has one scale per head; what leaves a projection in parts (z, xBC, dt) has one scale a part.
+Every tensor gets one symmetric scale (value = stored * scale): int8 where a matrix product reads it, int16 elsewhere. The residual
+stream keeps a single scale, so that adding needs no requantisation; the state of the selective state space has one scale per head; what
+leaves a projection in parts (z, xBC, dt) has one scale a part.
 """
 
 import numpy as np
@@ -14,11 +14,10 @@ from export.stepgraph import GraphBuilder, metadata
 from quantization.calibrate import Observed
 from quantization.context import HEADROOM, DecoderContext
 from quantization.fixedpoint import INT8_LIMIT, INT16_LIMIT, stored_scale
-from quantization.formats import Formats, int8_tensors, limits
+from quantization.formats import Formats, limits
 from quantization.functions import functions
-from quantization.observers import OBSERVERS
 from quantization.operator import Quantiser
-from quantization.operators import QUANTISERS
+from quantization.operators import OF_EITHER_WIDTH, QUANTISERS
 from realm_edge.errors import UserError
 from realm_edge.models.student import CLIP
 
@@ -33,7 +32,7 @@ def quantize_decoder(
         observed: its tensors on training data.
         feature_scale: (n_features,), what one count of the integer features is worth: ``io.features.scale`` of the front end.
         made_from: hashes of the inputs, for the metadata.
-        formats: what is left open; the default choices where it is None.
+        formats: what is left open; the defaults where it is None.
 
     Raises:
         UserError: a tensor whose range no single scale can hold, or an operator that has no integer counterpart.
@@ -64,13 +63,23 @@ def quantize_decoder(
     return context.graph.build(kind="decoder", rate_hz=about["rate_hz"], scales=scales, made_from=made_from, warm_up_bins=observed.warm_up)
 
 
+def int8_tensors(model: onnx.ModelProto, formats: Formats) -> frozenset[str]:
+    """What matrix products read; with int16 activations only what nothing can make in int16, or what not only linear layers read."""
+    read = {node.input[0] for node in model.graph.node if node.op_type in ("Linear", "ChannelConv", "Fir")}
+    if formats.activations == "int8":
+        return frozenset(read)
+    made = {name for node in model.graph.node if node.op_type in OF_EITHER_WIDTH for name in node.output}
+    others = {name for node in model.graph.node if node.op_type != "Linear" for name in node.input}
+    return frozenset(read - (made - others))
+
+
 def _tensor_scales(model: onnx.ModelProto, observed: Observed, limit: dict[str, int], formats: Formats) -> dict[str, float | NDArray]:
     """One scale per tensor; tensors that an addition or an identity ties share theirs, split tensors carry those of their parts."""
     narrow = int8_tensors(model, formats)
     scale: dict[str, float | NDArray] = {}
-    for name, values in observed.tensors.items():
+    for name in observed.tensors:
         if name in narrow:
-            scale[name] = stored_scale(OBSERVERS[formats.observer(name)](values, INT8_LIMIT), INT8_LIMIT)
+            scale[name] = stored_scale(observed.usual_peak(name), INT8_LIMIT)
         else:
             scale[name] = stored_scale(HEADROOM * observed.peak(name), limit.get(name, INT16_LIMIT))
     residual = {name for node in model.graph.node if node.op_type == "Add" for name in [*node.input, *node.output]}

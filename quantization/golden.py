@@ -107,6 +107,12 @@ def run_decoder(model: onnx.ModelProto, features: Iterable[NDArray[np.int16]], s
     return _collected((stepper.step({"features": row})["decoded"] for row in restarting(stepper, features, starts)), stepper)
 
 
+def float_decoded(model: onnx.ModelProto, features: Iterable[NDArray[np.float32]], starts: Starts = (0,)) -> NDArray[np.float32]:
+    """Outputs (bins, dims) of a float decoder over feature rows (n_features,), at ``starts`` from the zero state."""
+    stepper = Stepper(model)
+    return np.array([stepper.step({"features": row})["decoded"] for row in restarting(stepper, features, starts)])
+
+
 def in_units(decoded: NDArray, model: onnx.ModelProto) -> NDArray[np.float64]:
     """Outputs of a decoder's step graph, (bins, dims), in target units."""
     io = metadata(model)["io"]["decoded"]

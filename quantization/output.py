@@ -12,7 +12,7 @@ from realm_edge.documents import read_document
 
 SHOWN = 8  # rows per stream
 WIDE = 120  # columns, where no terminal tells
-_COLUMNS = ("tensor", "format", "scale", "observer", "at the rail, %", "SQNR, dB", "NRMSE alone, %")
+_COLUMNS = ("tensor", "format", "scale", "at the rail, %", "SQNR, dB", "NRMSE alone, %")
 
 CALIBRATION = "realm-edge calibration/1"  # calibration.json
 
@@ -36,14 +36,13 @@ def show(summary: dict[str, Any], calibration: Path) -> None:
 def _table(rows: list[dict[str, Any]]) -> Table:
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for column in _COLUMNS:
-        table.add_column(column, justify="left" if column in ("tensor", "format", "observer") else "right", overflow="fold")
+        table.add_column(column, justify="left" if column in ("tensor", "format") else "right", overflow="fold")
     for row in sorted(rows, key=lambda row: -row["nrmse_alone"])[:SHOWN]:
         low, high = row["scale"]
         table.add_row(
             row["tensor"],
             row["dtype"],
             f"{low:.2g}" if low == high else f"{low:.2g} to {high:.2g}",
-            row["observer"] or "",
             "" if row["saturated"] is None else _percent(row["saturated"]),
             "" if row["sqnr_db"] is None else f"{row['sqnr_db']:.1f}",
             _percent(row["nrmse_alone"]),

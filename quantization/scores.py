@@ -8,9 +8,8 @@ import onnx
 from numpy.typing import NDArray
 
 from export.stepgraph import metadata
-from quantization.golden import Golden, in_units
+from quantization.golden import Golden, float_decoded, in_units
 from quantization.recorded import float_features
-from quantization.selection import float_decoded
 from realm_edge.errors import UserError
 from realm_edge.metrics import accuracy, nrmse
 from realm_edge.segments import with_history

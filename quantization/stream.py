@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from export.stepgraph import metadata
 from quantization.calibrate import WARM_UP_BINS, observe, settled, warm_up_bins
 from quantization.decoder import quantize_decoder
+from quantization.formats import Formats
 from quantization.frontend import quantize_frontend
 from quantization.golden import Golden, run_decoder, run_frontend
 from quantization.inputs import input_scale, stored
 from quantization.ladder import compare
-from quantization.selection import Stretches, choose_formats
 from quantization.sizes import sizes
-from quantization.tensor_table import Row, tensor_table
+from quantization.tensor_table import Row, Stretches, tensor_table
 from realm_edge.frontend import design, lfp_features
 from realm_edge.progress import Progress
 from realm_edge.segments import learnt_from, within
@@ -68,14 +68,12 @@ def quantise(graphs: FloatGraphs, stream: Stream, session: Session, settings: Se
         frontend = quantize_frontend(graphs.frontend, seen, graphs.made_from)
         feature_scale = metadata(frontend)["io"]["features"]["scale"]
     observed = observe(graphs.decoder, training, warm_up, progress, starts)
-    stretches = Stretches.of(training[counts], feature_scale)
-    choice = choose_formats(graphs.decoder, observed, feature_scale, stretches, progress)
-    decoder = quantize_decoder(graphs.decoder, observed, feature_scale, graphs.made_from, choice.formats)
-    rows = tensor_table(graphs.decoder, decoder, observed, choice.formats, stretches)
+    stretches, formats = Stretches.of(training[counts], feature_scale), Formats(settings.quantize.activations)
+    decoder = quantize_decoder(graphs.decoder, observed, feature_scale, graphs.made_from, formats)
+    rows = tensor_table(graphs.decoder, decoder, observed, formats, stretches)
     made = {"decoder": decoder} if frontend is None else {"decoder": decoder, "frontend": frontend}
     about = {
         "tensors": [row.as_json() for row in rows],
-        "tried": choice.as_json(),
         "sizes": {name: sizes(graph) for name, graph in made.items()},
         "states": metadata(decoder)["states"],
         "warm_up_bins": warm_up,

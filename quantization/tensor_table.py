@@ -11,13 +11,33 @@ from onnx import helper, numpy_helper
 
 from export.stepgraph import Stepper, metadata, with_outputs
 from quantization.calibrate import Observed
+from quantization.decoder import int8_tensors
 from quantization.fixedpoint import INT8_LIMIT, INT16_LIMIT
-from quantization.formats import Formats, int8_tensors, limits
-from quantization.selection import Stretches, float_decoded
+from quantization.formats import Formats, limits
+from quantization.golden import float_decoded
+from quantization.inputs import stored as in_counts
 from quantization.weights import weight_scale
 from realm_edge.metrics import nrmse
 
+STRETCHES, STRETCH_BINS = 4, 150  # of the training part, evenly spread
+
 Arrays = dict[str, NDArray]
+
+
+@dataclass(frozen=True)
+class Stretches:
+    """Stretches of training bins, joined, that decoders are compared on, each from the zero state; int8 reads what float reads, rounded."""
+
+    features: NDArray[np.float32]  # (bins, n_features)
+    stored: NDArray[np.int16]  # the same in units of the integer front end
+
+    @staticmethod
+    def of(features: NDArray[np.float32], feature_scale: ArrayLike) -> "Stretches":
+        """From features (bins, n_features) of the training part, those that count one after the other; all of them where they are few."""
+        bins = min(STRETCH_BINS, len(features) // STRETCHES)
+        starts = np.linspace(0, len(features) - bins, STRETCHES).astype(int)
+        chosen = features[(starts[:, None] + np.arange(bins)).ravel()]
+        return Stretches(chosen, in_counts(chosen, feature_scale))
 
 
 @dataclass(frozen=True)
@@ -29,7 +49,6 @@ class Row:
     dtype: str
     shape: tuple[int, ...]
     scale: tuple[float, float]  # smallest and largest: one per tensor, an output channel of weights, or a head of the state
-    observer: str | None  # of what sets the scale; None where it follows from another tensor's
     saturated: float | None  # share of the values that the rail cuts; None for weights, whose largest is there by design
     sqnr_db: float | None  # power of the float values over that of the difference; None where either is 0
     nrmse_alone: float  # of the output when this tensor alone is rounded and clipped to its format, the rest being float
@@ -43,7 +62,6 @@ class _Format:
     dtype: str
     scale: NDArray[np.float64]  # broadcasts against the values
     limit: int
-    observer: str | None = None
 
 
 def tensor_table(
@@ -72,7 +90,6 @@ def tensor_table(
                 dtype=form.dtype,
                 shape=stored[name].shape[1:],
                 scale=(float(form.scale.min()), float(form.scale.max())),
-                observer=form.observer,
                 saturated=_saturated(stored[name], exact[name], form),
                 sqnr_db=_sqnr(exact[name], stored[name] * form.scale),
                 nrmse_alone=nrmse(alone, exact["decoded"]),
@@ -85,14 +102,13 @@ def _activations(model: onnx.ModelProto, decoder: onnx.ModelProto, observed: Obs
     """Formats in graph order. Left out is what a split or an identity gives another name without rounding it again."""
     about, narrow, limit = metadata(decoder), int8_tensors(model, formats), limits(model, observed)
     left_out = {node.input[0] for node in model.graph.node if node.op_type in ("Identity", "Split")}
-    clipped = {node.output[0] for node in model.graph.node if node.op_type == "Normalise"}
     forms = {"features": _Format("int16", np.array(about["io"]["features"]["scale"]), INT16_LIMIT)}
     for name in (name for name in observed.tensors if name not in left_out):
         scale = np.array(about["scales"][name])
         if name in narrow:
-            forms[name] = _Format("int8", scale, INT8_LIMIT, formats.observer(name))
+            forms[name] = _Format("int8", scale, INT8_LIMIT)
         else:
-            forms[name] = _Format("int16", scale, limit.get(name, INT16_LIMIT), None if name in clipped else "min-max")
+            forms[name] = _Format("int16", scale, limit.get(name, INT16_LIMIT))
     return forms
 
 
@@ -163,7 +179,6 @@ def _weights(
             dtype="int8",
             shape=stored.shape,
             scale=(float(scale.min()), float(scale.max())),
-            observer=None,
             saturated=None,
             sqnr_db=_sqnr(exact, stored * scale),
             nrmse_alone=nrmse(float_decoded(replaced, stretches.features), decoded),

@@ -16,11 +16,10 @@ from quantization.adversarial import adversarial
 from quantization.calibrate import WARM_UP_BINS
 from quantization.drive import Int8Chain, decoded_rows, feature_rows
 from quantization.endurance import endurance
-from quantization.golden import in_units
+from quantization.golden import float_decoded, in_units
 from quantization.ladder import Differs, SideBySide
 from quantization.recorded import Recorded
 from quantization.reset import settling
-from quantization.selection import float_decoded
 from realm_edge.progress import Progress
 
 

@@ -17,7 +17,7 @@ from export.frontend_graph import lfp_frontend_graph, spike_frontend_graph
 from export.stepgraph import metadata
 from quantization.calibrate import observe
 from quantization.decoder import quantize_decoder
-from quantization.formats import Formats, widenable
+from quantization.formats import Formats
 from quantization.frontend import quantize_frontend
 from quantization.golden import run_frontend
 from realm_edge import prepared
@@ -80,7 +80,7 @@ def channel_chain() -> Chain:
 @pytest.fixture(scope="session")
 def wide_chain(chain) -> Chain:
     """The same float decoder with int16 into every linear layer."""
-    return _with_decoder(chain, chain.decoder, Formats(wide=frozenset(widenable(chain.decoder))))
+    return _with_decoder(chain, chain.decoder, Formats("int16"))
 
 
 @pytest.fixture(scope="session")

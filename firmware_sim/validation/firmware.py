@@ -13,25 +13,27 @@ from numpy.typing import NDArray
 from export.baseline_graphs import gru_graph, wiener_graph
 from export.decoder_graph import decoder_graph
 from export.frontend_graph import lfp_frontend_graph, spike_frontend_graph
-from export.stepgraph import metadata, save_model
+from export.functions import functions
+from export.graph_parts import behaviour, linear, normalised
+from export.stepgraph import GraphBuilder, metadata, save_model
 from firmware_sim.build import build_firmware
 from firmware_sim.bundle import Bundle, load_bundle
 from firmware_sim.compiler.bundle import write_bundle
 from firmware_sim.targets import Target
 from quantization.calibrate import observe
 from quantization.decoder import quantize_decoder
-from quantization.formats import Formats, widenable
+from quantization.formats import Formats
 from quantization.frontend import quantize_frontend
 from quantization.golden import run_frontend
 from realm_edge.baselines.recurrent import Recurrent
 from realm_edge.frontend import design, design_spike, lfp_features, spike_counts, spike_threshold
 from realm_edge.models.student import Student
-from realm_edge.settings import Settings, preset
+from realm_edge.settings import Activations, Settings, preset
 from realm_edge.training.segments import Statistics
 from realm_edge.wiener import Wiener
 
 CHANNELS, BINS, WARM_UP, RUN_BINS = 8, 200, 50, 3
-GRU_WIDTH, WIENER_LAGS = 24, 8
+GRU_WIDTH, WIENER_LAGS, HIDDEN = 24, 8, 32
 BIN_RATE, TARGETS, UNIT = 50.0, ("vx", "vy"), "cm/s"
 BOARD = ("bench_stream.c", "bench_board.c", "bench_board.h")
 
@@ -108,26 +110,25 @@ def _spikes() -> _Input:
     return _Input(settings, samples, spike_counts(frontend, [samples]), integers)
 
 
-def _student(stream: str, taken: _Input, tokenizer: str, wide: bool) -> Graphs:
-    """``wide``: int16 into the linear layers, int8 otherwise, so that the kernels of both kinds run."""
+def _student(stream: str, taken: _Input, tokenizer: str, activations: Activations) -> Graphs:
     torch.manual_seed(0)
     model, inputs = taken.settings.student.model_copy(update={"tokenizer": tokenizer}), taken.features.shape[1]
     student = Student(model, inputs, len(TARGETS), kinds=inputs // CHANNELS).eval()
     student.feature_mean.copy_(torch.from_numpy(taken.statistics.input_mean))
     student.feature_inv_std.copy_(torch.from_numpy(taken.statistics.input_inv_std))
     graph = decoder_graph(student, BIN_RATE, TARGETS, UNIT, {})
-    return Graphs(stream, taken.frontend, _integers(graph, taken, wide), taken.samples)
+    return Graphs(stream, taken.frontend, _integers(graph, taken, activations), taken.samples)
 
 
 def _baseline(graph: onnx.ModelProto, taken: _Input) -> Graphs:
     """As the baselines stage compiles it: the decoder alone, on the integer front end's features."""
     features, _ = run_frontend(taken.frontend, taken.samples[: RUN_BINS * taken.settings.lfp_samples_per_bin])
-    return Graphs("lfp", None, _integers(graph, taken, wide=False), features)
+    return Graphs("lfp", None, _integers(graph, taken, "int8"), features)
 
 
-def _integers(graph: onnx.ModelProto, taken: _Input, wide: bool) -> onnx.ModelProto:
+def _integers(graph: onnx.ModelProto, taken: _Input, activations: Activations) -> onnx.ModelProto:
     scale = metadata(taken.frontend)["io"]["features"]["scale"]
-    formats = Formats(wide=frozenset(widenable(graph)) if wide else frozenset())
+    formats = Formats(activations)
     return quantize_decoder(graph, observe(graph, taken.features, WARM_UP), scale, {}, formats)
 
 
@@ -145,11 +146,24 @@ def _gru() -> Graphs:
     return _baseline(gru_graph(decoder, taken.statistics, BIN_RATE, TARGETS, UNIT, {}), taken)
 
 
-# Students by tokenizer, the student on spike counts with its front end, and the baselines: every kernel that the compiler has is in one.
+def _layers() -> Graphs:
+    """Two linear layers with a rectifier between them: a decoder such as a user may bring."""
+    taken, rng = _lfp(), np.random.default_rng(8)
+    graph, inputs = GraphBuilder("decoder", functions()), taken.features.shape[1]
+    x = normalised(graph, taken.statistics.input_mean, taken.statistics.input_inv_std)
+    linear(graph, "hidden", x, rng.normal(0, inputs**-0.5, (HIDDEN, inputs)), rng.normal(0, 0.3, HIDDEN))
+    graph.node("Relu", ["hidden"], ["hidden.relu"], "hidden.relu", domain="")
+    linear(graph, "head", "hidden.relu", rng.normal(0, HIDDEN**-0.5, (len(TARGETS), HIDDEN)), np.zeros(len(TARGETS)))
+    behaviour(graph, "head", TARGETS, UNIT, np.ones(len(TARGETS)), np.zeros(len(TARGETS)))
+    return _baseline(graph.build(kind="decoder", rate_hz=BIN_RATE, made_from={}), taken)
+
+
+# Students by tokenizer, the student on spike counts with its front end, the baselines, two layers: every kernel of the compiler is in one.
 FIRMWARES: dict[str, Callable[[], Graphs]] = {
-    "linear": lambda: _student("lfp", _lfp(), "linear", wide=True),
-    "channel": lambda: _student("lfp", _lfp(), "channel", wide=False),
-    "spike": lambda: _student("spike", _spikes(), "linear", wide=False),
+    "linear": lambda: _student("lfp", _lfp(), "linear", "int16"),
+    "channel": lambda: _student("lfp", _lfp(), "channel", "int8"),
+    "spike": lambda: _student("spike", _spikes(), "linear", "int8"),
     "wiener": _wiener,
     "gru": _gru,
+    "layers": _layers,
 }

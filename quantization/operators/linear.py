@@ -34,7 +34,7 @@ def draw(rng: np.random.Generator) -> Draw:
 
 def _linear(context: DecoderContext, node: onnx.NodeProto) -> None:
     x, weight, bias = node.input[0], context.constants[node.input[1]], context.constants[node.input[2]]
-    op = "QLinear16" if x in context.formats.wide else "QLinear"
+    op = "QLinear" if x in context.narrow else "QLinear16"
     context.graph.node(op, [x, *weights(context, node, weight, bias)], node.output, node.name)
 
 

@@ -1,8 +1,9 @@
-"""What int8 loses over presets, seeds and recordings: python tests/benchmarks/bench_int8_loss.py OUT [--preset NAME]... [run's options]
+"""What int8 and int16 activations lose over presets, seeds and recordings: python tests/benchmarks/bench_int8_loss.py OUT [options]
 
 Trains, exports and quantises one run for each preset and seed under OUT (what is complete there is not done again), each with the
-options of `realm-edge data` that follow, and prints for each stream R2 of float and int8 on the scored held-out bins, their
-difference, and the NRMSE of int8 against float. Without recordings: the synthetic ones, which say nothing about brains.
+options of `realm-edge data` that follow. Each decoder is then quantised with int8 and with int16 activations, weights and states
+unchanged. Printed for each stream: R2 of float and of both on the scored held-out bins, and what each loses against float and its NRMSE.
+Without recordings: the synthetic ones, which say nothing about brains.
 
 Example: python tests/benchmarks/bench_int8_loss.py runs/loss --preset implant-s --seeds 3 --data rodent.nwb --behavior speed
 """
@@ -10,21 +11,33 @@ Example: python tests/benchmarks/bench_int8_loss.py runs/loss --preset implant-s
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 
-from realm_edge.files import read_json
-from realm_edge.settings import preset, save
+from export.stepgraph import load_model, metadata
+from quantization.calibrate import observe, warm_up_bins
+from quantization.decoder import quantize_decoder
+from quantization.formats import Formats
+from quantization.golden import Golden, run_decoder
+from quantization.scores import score
+from realm_edge.app import artefacts
+from realm_edge.app.rundir import RunDir
+from realm_edge.app.stages.data import load_sessions
+from realm_edge.numpy_files import Npz
+from realm_edge.segments import learnt_from
+from realm_edge.settings import Activations, preset, save
+
+FORMATS = get_args(Activations)
 
 
-def quantised(folder: Path, name: str, seed: int, options: tuple[str, ...]) -> dict[str, Any]:
-    """The quantize stage's summary of one run."""
+def quantised(folder: Path, name: str, seed: int, options: tuple[str, ...]) -> RunDir:
+    """A run up to the quantize stage."""
     folder.mkdir(parents=True, exist_ok=True)
     config = folder.with_suffix(".toml")
     save(preset(name).model_copy(update={"seed": seed}), config)
-    summary = folder / "stages" / "quantize.json"
     for stage in ("data", "train", "export", "quantize"):
         if (folder / "stages" / f"{stage}.json").exists():
             continue
@@ -32,7 +45,33 @@ def quantised(folder: Path, name: str, seed: int, options: tuple[str, ...]) -> d
         done = subprocess.run([sys.executable, "-m", "realm_edge", stage, "--out", str(folder), *words], check=False)
         if done.returncode:
             raise SystemExit(f"{folder}: '{stage}' ended with status {done.returncode}")
-    return read_json(summary)["summary"]
+    return RunDir.open(folder)
+
+
+def measured(run: RunDir) -> Iterator[dict[str, Any]]:
+    """A row per stream."""
+    run.require("quantize")
+    session = next(session for session in load_sessions(run) if session.heldout)
+    kept, starts = learnt_from(session.starts, session.valid, session.train_end)
+    wiener = Npz(run.file("predictions.npz"))
+    for stream in artefacts.present(run):
+        golden, exact = Golden.load(artefacts.golden(run, stream)), load_model(artefacts.float_decoder(run, stream))
+        training = stream.inputs(session)[: session.train_end][kept]
+        observed = observe(exact, training, warm_up_bins(starts, len(training)), starts=starts)
+        scale = metadata(load_model(artefacts.int8_decoder(run, stream)))["io"]["features"]["scale"]
+        row: dict[str, Any] = {"stream": stream.name}
+        for activations in FORMATS:
+            decoder = quantize_decoder(exact, observed, scale, {}, Formats(activations))
+            decoded, states = run_decoder(decoder, golden.features, golden.starts)
+            made = Golden(golden.first_bin, golden.warm_up, golden.samples, golden.features, decoded, {}, states, golden.starts)
+            scored = score(made, exact, decoder, stream, session, run.settings, wiener[f"{stream.name}_wiener"])
+            row["float"] = scored["r2"]["float"]
+            row[activations] = {
+                "r2": scored["r2"]["int8"],
+                "lost": scored["r2"]["float"] - scored["r2"]["int8"],
+                "nrmse": scored["nrmse_int8_float"],
+            }
+        yield row
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
@@ -45,15 +84,14 @@ def main(out: Path, presets: tuple[str, ...], seeds: int, options: tuple[str, ..
     rows = []
     for name in presets:
         for seed in range(seeds):
-            for stream, one in quantised(out / f"{name}-seed{seed}", name, seed, options).items():
-                r2 = one["r2"]
-                rows.append({"preset": name, "seed": seed, "stream": stream, "float": r2["float"], "int8": r2["int8"]})
-                rows[-1] |= {"loss": r2["float"] - r2["int8"], "nrmse": one["nrmse_int8_float"]}
+            for row in measured(quantised(out / f"{name}-seed{seed}", name, seed, options)):
+                rows.append({"preset": name, "seed": seed, **row})
                 print(json.dumps(rows[-1]), flush=True)
-    print("\n| preset | seed | stream | R2, float | R2, int8 | lost | NRMSE, % |\n|---|---:|---|---:|---:|---:|---:|")
+    heads = " | ".join(f"R2, {each} | lost | NRMSE, %" for each in FORMATS)
+    print(f"\n| preset | seed | stream | R2, float | {heads} |\n|---|---:|---|---:|{'---:|---:|---:|' * len(FORMATS)}")
     for row in rows:
-        scored = f"{row['float']:.4f} | {row['int8']:.4f} | {row['loss']:+.4f} | {100 * row['nrmse']:.2f}"
-        print(f"| {row['preset']} | {row['seed']} | {row['stream']} | {scored} |")
+        costs = " | ".join(f"{row[each]['r2']:.4f} | {row[each]['lost']:+.4f} | {100 * row[each]['nrmse']:.2f}" for each in FORMATS)
+        print(f"| {row['preset']} | {row['seed']} | {row['stream']} | {row['float']:.4f} | {costs} |")
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import onnx
@@ -17,17 +18,15 @@ from export.stepgraph import Stepper, load_model, metadata
 from quantization.arithmetic import TABLE_SEGMENTS, round_shift, saturate, wide
 from quantization.calibrate import WARM_UP_BINS, observe
 from quantization.decoder import quantize_decoder
-from quantization.formats import Formats, factors, widenable
-from quantization.golden import Golden
-from quantization.observers import OBSERVERS
-from quantization.selection import float_decoded
+from quantization.formats import Formats
+from quantization.golden import Golden, float_decoded
 from quantization.sizes import sizes
 from realm_edge.app import artefacts
 from realm_edge.app.rundir import RunDir
 from realm_edge.app.stages.data import load_sessions
 from realm_edge.errors import UserError
-from realm_edge.files import read_json
 from realm_edge.metrics import accuracy, nrmse
+from realm_edge.settings import Activations
 from realm_edge.streams import Stream
 
 Bytes = dict[str, int]
@@ -67,17 +66,14 @@ def _hidden(decoder: onnx.ModelProto) -> list[dict]:
     return [state for state in metadata(decoder)["states"] if len(state["shape"]) == 3]
 
 
-def variants(shipped: Formats, model: onnx.ModelProto) -> list[Variant]:
+def variants(shipped: Formats) -> list[Variant]:
     """The shipped decoder first."""
     return [
         Variant("shipped", shipped),
-        Variant("no int16 factor", replace(shipped, wide=frozenset())),
-        Variant("all factors int16", replace(shipped, wide=frozenset(widenable(model)))),
         *(
-            Variant(
-                f"no int16 factor, all observers {name}", replace(shipped, observers=dict.fromkeys(factors(model), name), wide=frozenset())
-            )
-            for name in OBSERVERS
+            Variant(f"{kind} activations", replace(shipped, activations=kind))
+            for kind in get_args(Activations)
+            if kind != shipped.activations
         ),
         Variant("one scale a weight tensor", replace(shipped, per_channel_weights=False), one_multiplier),
         *(Variant(f"tables of {n} segments", replace(shipped, table_segments=n), smaller_tables(n)) for n in (128, 64, 32, 16)),
@@ -104,17 +100,14 @@ def measure(run: RunDir, stream: Stream) -> None:
     float_decoder, shipped = load_model(artefacts.float_decoder(run, stream)), load_model(artefacts.int8_decoder(run, stream))
     observed = observe(float_decoder, stream.inputs(session)[: session.train_end], WARM_UP_BINS)
     scale = metadata(shipped)["io"]["features"]["scale"]
-    rows = {row["tensor"]: row for row in read_json(run.file("calibration.json"))[stream.name]["tensors"]}
-    read = {name: rows[name] for name in factors(float_decoder)}
-    wide = frozenset(name for name, row in read.items() if row["dtype"] == "int16")
-    chosen = Formats({name: row["observer"] for name, row in read.items() if name not in wide}, wide)
+    chosen = Formats(run.settings.quantize.activations)
     io, w = metadata(float_decoder)["io"]["decoded"], golden.warm_up
     exact = float_decoded(float_decoder, (golden.features * np.asarray(scale)).astype(np.float32))[w:] * io["scale"] + io["offset"]
     true = session.targets[golden.first_bin + w :][: len(exact)]
     kind = "SYNTHETIC: no evidence about brains" if session.synthetic else "recorded"
     print(f"{stream.name}: float R2 {np.mean(accuracy(true, exact).r2):.4f} over {len(exact)} bins ({kind})")
     print(f"{'variant':<40}{'NRMSE, %':>9}{'R2':>9}{'weights':>9}{'tables':>9}{'constants':>11}{'states':>9}")
-    for variant in variants(chosen, float_decoder):
+    for variant in variants(chosen):
         decoder = quantize_decoder(float_decoder, observed, scale, {}, variant.formats)
         codes = decode(decoder, golden.features, variant.state_bits)
         if variant.name == "shipped" and not np.array_equal(codes, golden.decoded):

@@ -121,6 +121,10 @@ def normalise(n: int, mult: int, bias: int, k: int, to: int = INT8) -> Case:
     return Case("QNormalise", (int16(n), const("int32", mult, n), const("int64", bias, n), *scalars(2**k)), {"to": to})
 
 
+def relu(n: int, mult: int, k: int, to: int) -> Case:
+    return Case("QRelu", (int16(n), *scalars(mult, 2**k)), {"to": to})
+
+
 def gated_norm(n: int, k_v: int, weight: int, eps: int, k: int, to: int = INT8) -> Case:
     return Case("QGatedNorm", (int16(n), int16(n), *scalars(2**k_v), const("int32", weight, n), *scalars(eps, 2**k)), {"to": to})
 
@@ -205,6 +209,10 @@ CASES = {
     "gated-norm-saturating": gated_norm(5, 0, 2**15 - 1, 77, 20),
     "gated-norm-large-eps": gated_norm(24, 12, 2**29, 2**46, 30),
     "add": Case("QAdd", (int16(9), int16(9))),
+    "relu": relu(9, 2**15 - 1, 22, INT8),
+    "relu-int16": relu(33, 2**15 - 1, 13, INT16),
+    "relu-64-bit": relu(5, 2**30, 30, INT16),
+    "relu-no-shift": relu(1, 1, 0, INT8),
     "table": Case("QTable", (int16(50), const("int16", 32767, 514), *scalars(257))),
     "table-rows": Case("QTable", (int16(3), const("int16", 32767, 771), np.array([0, 514, 257]))),
     "conv": conv(4, 2**30 - 1, 46),
@@ -347,6 +355,7 @@ def test_width_is_the_narrowest_that_is_exact():
         ("linear", {0: int16(40)}, "input 0 is int16[40] where int8[any] is needed"),
         ("linear", {1: int8(40, 7)}, "is not a constant"),
         ("add", {0: const("int16", 9, 9)}, "input 0 is a constant, not a tensor"),
+        ("relu", {1: np.array(0)}, "input 1 is 0, less than 1"),
         ("table", {2: np.array(258)}, "rows begin at 258 to 258 in a table of 514 points"),
         ("selective", {2: int16(8)}, "|C| may be 32768: its sum over 8 states leaves 32 bits; scale C to 8191"),
         ("layer-norm-16", {2: np.array(1)}, "its sum of squares may reach 2^48"),

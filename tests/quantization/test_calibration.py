@@ -1,4 +1,4 @@
-"""Observers, their choice, the table of tensors and the warnings."""
+"""How scales are found, int8 and int16 activations, the table of tensors and the warnings."""
 
 import dataclasses
 import re
@@ -8,18 +8,15 @@ import pytest
 from onnx import numpy_helper
 
 from export.stepgraph import metadata
-from quantization import selection
 from quantization.calibrate import WARM_UP_BINS, Observed, observe, settled, warm_up_bins
-from quantization.decoder import quantize_decoder
+from quantization.decoder import int8_tensors, quantize_decoder
 from quantization.fixedpoint import INT8_LIMIT, INT16_LIMIT, table
-from quantization.formats import Formats, factors, widenable
-from quantization.golden import run_decoder
+from quantization.formats import Formats
+from quantization.golden import float_decoded, run_decoder
 from quantization.ladder import compare
-from quantization.observers import DEFAULT, OBSERVERS, least_squares, min_max, percentile_99_9, percentile_99_99
 from quantization.output import CALIBRATION, SHOWN, show
-from quantization.selection import Stretches, choose_formats, float_decoded
 from quantization.sizes import sizes
-from quantization.tensor_table import Row, tensor_table
+from quantization.tensor_table import Row, Stretches, tensor_table
 from quantization.warnings import warnings
 from realm_edge.documents import write_document
 from realm_edge.errors import UserError
@@ -50,27 +47,21 @@ def calibrated(chain):
     return Calibrated(observed, scale, Stretches.of(chain.features[-160:], scale))
 
 
-def squared_error(values, peak):
-    scale = peak / INT8_LIMIT
-    return np.mean((np.clip(np.rint(values / scale), -INT8_LIMIT, INT8_LIMIT) * scale - values) ** 2)
+def observed_as(values) -> Observed:
+    return Observed({"x": np.asarray(values, np.float32)}, {}, WARM_UP)
 
 
-def test_observers_order_and_outliers():
-    values = np.random.default_rng(0).normal(0, 1, 50_000).astype(np.float32)
-    values[7] = -40
-    assert min_max(values, INT8_LIMIT) == 40
-    assert percentile_99_9(values, INT8_LIMIT) < percentile_99_99(values, INT8_LIMIT) < 5
-    best = least_squares(values, INT8_LIMIT)
-    tried = [squared_error(values, 40 * share) for share in np.linspace(0.1, 1, 91)]
-    assert squared_error(values, best) == pytest.approx(min(tried), rel=0.02)
+def test_an_int8_scale_holds_all_but_one_value_in_ten_thousand():
+    values = np.random.default_rng(0).permutation(np.concatenate([np.linspace(-1, 1, 50_000), [-40, 30, 20, -9]]))
+    assert observed_as(values).usual_peak("x") == pytest.approx(1, abs=1e-3) and observed_as(values).peak("x") == 40
+    assert observed_as(np.append(values, [-9, 9])).usual_peak("x") > 8.9  # six of 50,006
 
 
-@pytest.mark.parametrize("observer", OBSERVERS)
-def test_observers_of_silence_and_of_one_spike(observer):
+def test_an_int8_scale_of_silence_and_of_one_spike():
     silent = np.zeros((4000, 3), np.float32)
-    assert OBSERVERS[observer](silent, INT8_LIMIT) == 0
+    assert observed_as(silent).usual_peak("x") == 0
     silent[5, 1] = 2
-    assert OBSERVERS[observer](silent, INT8_LIMIT) == pytest.approx(2, rel=0.02)  # not 0, which has no scale
+    assert observed_as(silent).usual_peak("x") == 2  # not 0, which has no scale
 
 
 def test_stretches_cover_the_training_part_and_rounds_what_float_reads():
@@ -113,48 +104,23 @@ def test_calibration_starts_anew_at_each_segment_and_counts_what_has_settled(cha
         observe(chain.decoder, chain.features[:60], warm_up, starts=(0, 30))
 
 
-def test_a_better_observer_replaces_the_default_and_nothing_else_does(chosen):
+def test_int16_activations_reach_every_linear_layer_and_no_other_product(chosen):
     chain, c = chosen
-    spoilt = dict(c.observed.tensors)
-    target = factors(chain.decoder)[1]
-    spoilt[target] = spoilt[target].copy()
-    spoilt[target][0] *= 50  # a bin in 550: more than the default leaves out
-    choice = choose_formats(chain.decoder, Observed(spoilt, c.observed.state_peaks, WARM_UP), c.scale, c.stretches)
-    assert choice.formats.observer(target) != DEFAULT
-    assert set(choice.observers) == set(factors(chain.decoder))
-    for name, tried in choice.observers.items():
-        kept = choice.formats.observer(name)
-        assert tried[kept] == min(tried.values()) or (kept == DEFAULT and tried[kept] * 0.98 <= min(tried.values()))
-
-
-def test_tensors_become_int16_until_the_output_is_close_enough(chosen, monkeypatch):
-    chain, c = chosen
-
-    def choose(aim):
-        monkeypatch.setattr(selection, "AIM", aim)
-        monkeypatch.setattr(selection, "OBSERVERS", {DEFAULT: OBSERVERS[DEFAULT]})  # others take time and have a test of their own
-        return choose_formats(chain.decoder, c.observed, c.scale, c.stretches)
-
-    def error(formats):
-        decoder = quantize_decoder(chain.decoder, c.observed, c.scale, {}, formats)
+    decoders = {kind: quantize_decoder(chain.decoder, c.observed, c.scale, {}, Formats(kind)) for kind in ("int8", "int16")}
+    error = {}
+    for kind, decoder in decoders.items():
         decoded, _ = run_decoder(decoder, c.stretches.stored)
-        return nrmse(decoded * metadata(decoder)["scales"]["decoded"], float_decoded(chain.decoder, c.stretches.features))
-
-    none, every = choose(1.0), choose(0.0)
-    assert none.formats.wide == frozenset() and none.alone == {}
-    assert every.formats.wide == set(every.alone) == set(widenable(chain.decoder)) and len(every.alone) > 2
-    assert error(every.formats) < 0.95 * error(none.formats)
-    aim = sorted(every.alone.values())[1] * 1.0001
-    some = choose(aim)
-    assert min(every.alone, key=every.alone.__getitem__) not in some.formats.wide < every.formats.wide
-    assert error(some.formats) <= aim
-    decoder = quantize_decoder(chain.decoder, c.observed, c.scale, {}, some.formats)
-    assert {node.input[0] for node in decoder.graph.node if node.op_type == "QLinear16"} == some.formats.wide
-    compare(decoder, c.stretches.stored[:100])
+        error[kind] = nrmse(decoded * metadata(decoder)["scales"]["decoded"], float_decoded(chain.decoder, c.stretches.features))
+        compare(decoder, c.stretches.stored[:100])
+    assert error["int16"] < 0.9 * error["int8"] < 0.04
+    ops = {kind: [node.op_type for node in decoder.graph.node] for kind, decoder in decoders.items()}
+    left = [node.input[0] for node in decoders["int16"].graph.node if node.op_type in ("QLinear", "QChannelConv")]
+    assert "QLinear16" not in ops["int8"] and set(left) == int8_tensors(chain.decoder, Formats("int16"))
+    assert left == (["normalised", "maps"] if "maps" in c.observed.tensors else [])  # the tokenizer's kernels read int8 alone
 
 
 def test_z_scores_in_int16_clip_where_float_clips(chain):
-    c, formats = calibrated(chain), Formats(wide=frozenset(["normalised"]))
+    c, formats = calibrated(chain), Formats("int16")
     decoder = quantize_decoder(chain.decoder, c.observed, c.scale, {}, formats)
     assert metadata(decoder)["scales"]["normalised"] * INT16_LIMIT == pytest.approx(CLIP)
     far = Stretches(c.stretches.features + 100 * c.stretches.features.std(axis=0), np.full_like(c.stretches.stored, 32767))
@@ -163,7 +129,7 @@ def test_z_scores_in_int16_clip_where_float_clips(chain):
         next(row for row in tensor_table(chain.decoder, graph, c.observed, chosen, far) if row.tensor == "normalised")
         for graph, chosen in ((decoder, formats), (narrow, Formats()))
     )
-    assert (wide_row.dtype, wide_row.observer, wide_row.saturated) == ("int16", None, 0.0)  # at the rail, as float is
+    assert (wide_row.dtype, wide_row.saturated) == ("int16", 0.0)  # at the rail, as float is
     assert narrow_row.dtype == "int8" and narrow_row.saturated > 0.3
 
 
@@ -178,7 +144,9 @@ def test_the_table_shows_formats_noise_and_contributions(chosen):
     assert rows["decoded"].sqnr_db == pytest.approx(10 * np.log10(np.sum(exact**2) / np.sum(difference**2)), abs=1e-4)
     # Small independent errors add up in squares.
     assert np.sqrt(sum(row.nrmse_alone**2 for row in rows.values())) == pytest.approx(total, rel=0.35)
-    assert {row.tensor for row in rows.values() if row.dtype == "int8" and row.kind == "activation"} == set(factors(chain.decoder))
+    assert {row.tensor for row in rows.values() if row.dtype == "int8" and row.kind == "activation"} == int8_tensors(
+        chain.decoder, Formats()
+    )
     assert {row.tensor for row in rows.values() if row.kind == "state"} == {s["out"] for s in metadata(chain.decoder_int8)["states"]}
     int8 = {i.name for i in chain.decoder_int8.graph.initializer if i.data_type == 3}
     assert {row.tensor for row in rows.values() if row.kind == "weight"} == int8
@@ -196,7 +164,7 @@ def test_saturation_is_counted(chosen):
     observed = Observed(tight, c.observed.state_peaks, WARM_UP)
     decoder = quantize_decoder(chain.decoder, observed, c.scale, {})
     rows = {row.tensor: row for row in tensor_table(chain.decoder, decoder, observed, Formats(), c.stretches)}
-    beyond = np.mean(np.abs(c.observed.tensors[name]) > OBSERVERS[DEFAULT](tight[name], INT8_LIMIT))
+    beyond = np.mean(np.abs(c.observed.tensors[name]) > observed.usual_peak(name))
     assert rows[name].saturated == pytest.approx(beyond, rel=0.2) and beyond > 0.3
     assert rows["blocks.0.norm"].saturated < 0.001
 
@@ -234,7 +202,7 @@ def test_sizes_add_up_to_the_graph(chain):
 
 
 def row(**changes):
-    return dataclasses.replace(Row("blocks.0.norm", "activation", "int8", (24,), (0.1, 0.1), DEFAULT, 0.0002, 40.0, 0.004), **changes)
+    return dataclasses.replace(Row("blocks.0.norm", "activation", "int8", (24,), (0.1, 0.1), 0.0002, 40.0, 0.004), **changes)
 
 
 def test_no_warning_where_all_is_well():

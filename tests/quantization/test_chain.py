@@ -13,10 +13,10 @@ from quantization import inputs
 from quantization.adversarial import adversarial
 from quantization.calibrate import observe
 from quantization.decoder import quantize_decoder
+from quantization.formats import Formats
 from quantization.frontend import quantize_frontend
-from quantization.golden import Golden, in_units, run_decoder, run_frontend
+from quantization.golden import Golden, float_decoded, in_units, run_decoder, run_frontend
 from quantization.ladder import compare
-from quantization.selection import float_decoded
 from realm_edge.errors import UserError
 from realm_edge.frontend import design_spike, spike_counts
 from realm_edge.metrics import nrmse
@@ -44,22 +44,29 @@ def test_spike_frontend_reference_equals_onnxruntime(spike_frontend):
     assert len(np.unique(run_frontend(model, samples)[0])) > 10
 
 
-def test_what_a_matrix_product_reads_is_narrowed_from_any_scale(chain):
-    """A decoder of strangers: a hidden layer, which is no state in Q15."""
+@pytest.mark.parametrize("activation", ["Silu", "Relu"])
+@pytest.mark.parametrize("activations", ["int8", "int16"])
+def test_a_decoder_of_strangers_becomes_integers(activation, activations, chain):
+    """Its hidden layer is no state in Q15, and has a scale of its own; a rectifier narrows it by itself."""
     rng = np.random.default_rng(0)
     mean, sd = chain.features[WARM_UP:].mean(axis=0), chain.features[WARM_UP:].std(axis=0)
     graph = GraphBuilder("decoder", functions())
     x = normalised(graph, mean, np.where(sd > 0, 1 / np.maximum(sd, 1e-9), 0))
     hidden = linear(graph, "hidden", x, rng.normal(0, 0.5, (16, len(mean))), np.zeros(16))
-    graph.node("Silu", [hidden], ["active"], "active")
-    graph.node("Narrow", ["active"], ["narrow"], "narrow")
+    if activation == "Relu":
+        graph.node("Relu", [hidden], ["narrow"], "active", domain="")
+    else:
+        graph.node("Silu", [hidden], ["active"], "active")
+        graph.node("Narrow", ["active"], ["narrow"], "narrow")
     behaviour(graph, linear(graph, "head", "narrow", rng.normal(0, 0.5, (1, 16)), np.zeros(1)), ("v",), "m/s", [1.0], [0.0])
     decoder = graph.build(kind="decoder", rate_hz=50.0, made_from={})
     scale = metadata(chain.frontend_int8)["io"]["features"]["scale"]
-    integers = quantize_decoder(decoder, observe(decoder, chain.features, WARM_UP), scale, {})
-    decoded, _ = run_decoder(integers, inputs.stored(chain.features, scale))
+    integers = quantize_decoder(decoder, observe(decoder, chain.features, WARM_UP), scale, {}, Formats(activations))
+    rows = inputs.stored(chain.features, scale)
+    decoded, _ = run_decoder(integers, rows)
     exact = float_decoded(decoder, chain.features)
-    assert nrmse(in_units(decoded, integers)[WARM_UP:], exact[WARM_UP:]) < 0.05
+    assert nrmse(in_units(decoded, integers)[WARM_UP:], exact[WARM_UP:]) < (0.05 if activations == "int8" else 0.02)
+    assert compare(integers, rows[:100]) == 100
 
 
 @pytest.mark.parametrize("name", ["chain", "wide_chain", "channel_chain", "wiener_chain", "gru_chain"])

@@ -10,13 +10,12 @@ from onnx import numpy_helper
 from export.stepgraph import Stepper, metadata
 from quantization import scores, stream
 from quantization.calibrate import WARM_UP_BINS, observe, settled, warm_up_bins
-from quantization.formats import Formats
 from quantization.frontend import quantize_frontend
 from quantization.golden import Golden, run_decoder
 from quantization.inputs import input_scale
 from quantization.scores import score
-from quantization.selection import Choice, Stretches
 from quantization.stream import FEATURES_WARM_UP_BINS, REFERENCE_TICKS, SCORED_BINS, FloatGraphs, check_reference, make_golden, quantise
+from quantization.tensor_table import Stretches
 from realm_edge.frontend import ZSCORE_FLOOR, design, lfp_features
 from realm_edge.metrics import accuracy
 from realm_edge.progress import Silent
@@ -44,16 +43,15 @@ def session(chain, **changes) -> Session:
 
 
 @pytest.fixture
-def cheap_choice(monkeypatch):
-    """The default formats, at once; what there was to choose with is kept."""
+def tabled(monkeypatch):
+    """What the table of tensors is given, which is not made: the integer decoder's feature scale, what was observed, stretches."""
     seen: list[tuple] = []
 
-    def choose(model, observed, scale, stretches, progress):
-        seen.append((observed, np.asarray(scale), stretches))
-        return Choice(Formats(), {}, {})
+    def table(model, decoder, observed, formats, stretches):
+        seen.append((observed, np.asarray(metadata(decoder)["io"]["features"]["scale"]), stretches))
+        return ()
 
-    monkeypatch.setattr(stream, "choose_formats", choose)
-    monkeypatch.setattr(stream, "tensor_table", lambda *args: ())
+    monkeypatch.setattr(stream, "tensor_table", table)
     return seen
 
 
@@ -63,7 +61,7 @@ def quantised(chain, one, settings, frontend=True):
 
 
 @pytest.mark.parametrize("kind", ["front end", "running z-score", "recorded features"])
-def test_calibration_does_not_see_what_lies_behind_the_training_part(kind, request, cheap_choice):
+def test_calibration_does_not_see_what_lies_behind_the_training_part(kind, request, tabled):
     chain = request.getfixturevalue("scored_chain" if kind == "running z-score" else "chain")
     settings = SCORED if kind == "running z-score" else PLAIN
     has_frontend = kind != "recorded features"
@@ -77,7 +75,7 @@ def test_calibration_does_not_see_what_lies_behind_the_training_part(kind, reque
     assert first.decoder.SerializeToString() == second.decoder.SerializeToString()
     if has_frontend:
         assert first.frontend.SerializeToString() == second.frontend.SerializeToString()
-    (_, scale, stretches), (_, other_scale, other_stretches) = cheap_choice
+    (_, scale, stretches), (_, other_scale, other_stretches) = tabled
     np.testing.assert_array_equal(scale, other_scale)
     np.testing.assert_array_equal(stretches.features, other_stretches.features)
     np.testing.assert_array_equal(stretches.stored, other_stretches.stored)
@@ -90,10 +88,10 @@ def with_start_up(chain) -> np.ndarray:
     return features
 
 
-def test_calibration_sees_the_whole_training_part_behind_the_warm_up(chain, cheap_choice):
+def test_calibration_sees_the_whole_training_part_behind_the_warm_up(chain, tabled):
     features = with_start_up(chain)
     made = quantised(chain, session(chain, features=features), PLAIN)
-    ((observed, scale, stretches),) = cheap_choice
+    ((observed, scale, stretches),) = tabled
     assert (made.about["bins"], made.about["warm_up_bins"], made.about["segments"]) == (TRAIN, WARM_UP_BINS, 1)
     assert observed.warm_up == WARM_UP_BINS and len(observed.tensors["decoded"]) == TRAIN - WARM_UP_BINS
     expected = Stretches.of(features[WARM_UP_BINS:TRAIN], scale)
@@ -104,10 +102,10 @@ def test_calibration_sees_the_whole_training_part_behind_the_warm_up(chain, chea
     assert scale.tolist() == metadata(frontend)["io"]["features"]["scale"]
 
 
-def test_where_a_recording_has_pauses_the_front_ends_range_takes_in_its_start(chain, cheap_choice):
+def test_where_a_recording_has_pauses_the_front_ends_range_takes_in_its_start(chain, tabled):
     starts, features = np.array([0, 200, 420]), with_start_up(chain)
     made = quantised(chain, session(chain, starts=starts, features=features), PLAIN)
-    ((observed, _, stretches),) = cheap_choice
+    ((observed, _, stretches),) = tabled
     warm_up = warm_up_bins([0, 200], TRAIN)
     assert observed.warm_up == made.about["warm_up_bins"] == warm_up and made.about["segments"] == 2
     counts = settled([0, 200], TRAIN, warm_up)
@@ -150,14 +148,14 @@ def test_states_are_those_after_each_bins_step(chain):
             np.testing.assert_array_equal(states[name][k], value, err_msg=name)
 
 
-def test_a_running_z_score_is_calibrated_on_what_it_scores(scored_chain, cheap_choice):
+def test_a_running_z_score_is_calibrated_on_what_it_scores(scored_chain, tabled):
     made = quantised(scored_chain, session(scored_chain), SCORED)
     plain = lfp_features(dataclasses.replace(design(SCORED, GOOD), zscore_bins=0), scored_chain.samples)
     frontend = quantize_frontend(scored_chain.frontend, plain[WARM_UP_BINS:TRAIN], {"export": "abc"})
     assert made.frontend.SerializeToString() == frontend.SerializeToString()
 
 
-def test_segments_that_are_void_as_a_whole_are_not_calibrated_on(chain, cheap_choice):
+def test_segments_that_are_void_as_a_whole_are_not_calibrated_on(chain, tabled):
     valid = np.ones(len(chain.features), bool)
     valid[100:180] = False
     features = chain.features.copy()
@@ -165,7 +163,7 @@ def test_segments_that_are_void_as_a_whole_are_not_calibrated_on(chain, cheap_ch
     void = dataclasses.replace(session(chain, lfp=None), features=features, valid=valid, starts=np.array([0, 100, 180]))
     made = quantised(chain, void, PLAIN, frontend=False)
     assert made.about["bins"] == TRAIN - 80 and made.about["segments"] == 2
-    ((_, scale, _),) = cheap_choice
+    ((_, scale, _),) = tabled
     kept = np.concatenate([features[:100], features[180:TRAIN]])
     np.testing.assert_allclose(scale, input_scale(LFP, PLAIN, kept))
 

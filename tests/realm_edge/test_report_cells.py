@@ -121,9 +121,9 @@ def made_up_facts() -> dict[str, Any]:
 
     def quantised(name: str) -> dict[str, Any]:
         rows = [
-            {"tensor": f"{name}.a", "kind": "activation", "dtype": "int8", "shape": [n()], "scale": [n(), n()], "observer": "p99.9",
+            {"tensor": f"{name}.a", "kind": "activation", "dtype": "int8", "shape": [n()], "scale": [n(), n()],
              "saturated": n() / 100, "sqnr_db": n(), "nrmse_alone": n() / 100},
-            {"tensor": f"{name}.b", "kind": "weight", "dtype": "int16", "shape": [n(), n()], "scale": [7, 7], "observer": None,
+            {"tensor": f"{name}.b", "kind": "weight", "dtype": "int16", "shape": [n(), n()], "scale": [7, 7],
              "saturated": None, "sqnr_db": None, "nrmse_alone": n() / 100},
         ]  # fmt: skip
         sizes = {
@@ -302,12 +302,12 @@ def test_quantisation_of_each_stream(page: Page):
         ) in page.texts["quantisation"]
         (head, first, second), (sizes_head, *size_rows) = next(tables), next(tables)
         a, b = q["tensors"]
-        assert head[4:] == ["scale", "observer", "at the rail, %", "SQNR, dB", "NRMSE alone, %"]
+        assert head[4:] == ["scale", "at the rail, %", "SQNR, dB", "NRMSE alone, %"]
         scale = f"{text(a['scale'][0])} to {text(a['scale'][1])}"
         measured = [text(100 * a["saturated"]), text(a["sqnr_db"]), text(100 * a["nrmse_alone"])]
-        assert first == [f"{name}.a", "activation", "int8", f"{a['shape'][0]}", scale, "p99.9", *measured]
+        assert first == [f"{name}.a", "activation", "int8", f"{a['shape'][0]}", scale, *measured]
         shape = f"{b['shape'][0]} × {b['shape'][1]}"
-        assert second == [f"{name}.b", "weight", "int16", shape, "7", "–", "–", "–", text(100 * b["nrmse_alone"])]
+        assert second == [f"{name}.b", "weight", "int16", shape, "7", "–", "–", text(100 * b["nrmse_alone"])]
         assert sizes_head[1:] == ["weights, one a parameter", "tables", "other constants", "states"]
         expected = []
         for graph, size in q["sizes"].items():

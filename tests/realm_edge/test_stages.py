@@ -446,7 +446,7 @@ def test_a_row_of_the_baselines_says_what_float_and_int8_decode_and_what_each_ta
 
 
 def test_baselines_are_calibrated_on_the_training_part_alone(tmp_path, monkeypatch):
-    """What calibration, choice of formats and input scales get to see, with the validation and test part changed."""
+    """What calibration gets to see, with the validation and test part changed."""
 
     def seen(decoded: Session) -> list[np.ndarray]:
         run, found = a_run(tmp_path), []
@@ -456,16 +456,11 @@ def test_baselines_are_calibrated_on_the_training_part_alone(tmp_path, monkeypat
             found.extend([training, np.asarray(starts)])
             return "observed"
 
-        def choose(graph, observed, scale, stretches, progress):
-            found.extend([stretches.features, stretches.stored])
-            return SimpleNamespace(formats="formats")
-
         monkeypatch.setattr(baselines, "load_sessions", lambda run: [session("day2", heldout=False), decoded])
         monkeypatch.setattr(baselines, "load_model", lambda path: path.name)
         monkeypatch.setattr(baselines, "metadata", lambda model: {"io": {"features": {"scale": [0.5] * 6}}, "made_from": {}})
         monkeypatch.setattr(baselines, "_fitted", lambda *args: [("wiener", "graph")])
         monkeypatch.setattr(baselines, "observe", observe)
-        monkeypatch.setattr(baselines, "choose_formats", choose)
         monkeypatch.setattr(baselines, "quantize_decoder", lambda *args: "integers")
         monkeypatch.setattr(baselines, "save_model", lambda *args: None)
         monkeypatch.setattr(Golden, "load", staticmethod(lambda path: "golden"))

@@ -18,10 +18,10 @@ from firmware_sim.compare import Expected
 from firmware_sim.compiler.bundle import write_bundle
 from firmware_sim.simulate import StreamResult, simulate_stream
 from firmware_sim.targets import get_target
-from quantization.calibrate import observe, settled, warm_up_bins
+from quantization.calibrate import observe, warm_up_bins
 from quantization.decoder import quantize_decoder
-from quantization.golden import Golden, in_units, run_decoder
-from quantization.selection import Stretches, choose_formats, float_decoded
+from quantization.formats import Formats
+from quantization.golden import Golden, float_decoded, in_units, run_decoder
 from realm_edge import wiener
 from realm_edge.app import artefacts
 from realm_edge.app.rundir import RunDir
@@ -74,10 +74,9 @@ def run(run: RunDir, progress: Progress, targets: Sequence[str]) -> dict[str, An
         kept, starts = learnt_from(heldout.starts, heldout.valid, heldout.train_end)
         training = material.inputs[: heldout.train_end][kept]
         warm_up = warm_up_bins(starts, len(training))
-        stretches = Stretches.of(training[settled(starts, len(training), warm_up)], scale)
         for name, graph in _fitted(run, stream, heldout, material, progress):
             observed = observe(graph, training, warm_up, progress, starts)
-            formats = choose_formats(graph, observed, scale, stretches, progress).formats
+            formats = Formats(run.settings.quantize.activations)
             graphs = _Graphs(graph, quantize_decoder(graph, observed, scale, metadata(graph)["made_from"], formats))
             decoders[name] = graphs
             for model, ending in ((graphs.exact, "onnx"), (graphs.integers, "int8.onnx")):
