@@ -8,9 +8,10 @@ from numpy.typing import NDArray
 
 from export.stepgraph import DOMAIN
 from firmware_sim.compiler.graph import GraphNode, StepGraph, next_name
-from firmware_sim.compiler.kernels import BUILDERS
+from firmware_sim.compiler.kernels import builder
 from firmware_sim.compiler.kernels.interface import Kernel, Node, Value
 from firmware_sim.compiler.memory import Lifetime, sequential, share_arena
+from quantization.operators import MODULES
 from realm_edge.errors import UserError
 
 
@@ -79,8 +80,12 @@ class _Tensors:
     scratch: dict[str, Value] = field(default_factory=dict)
 
 
-def make_plan(graph: StepGraph, prefix: str) -> Plan:
-    """Build the kernels of ``graph`` and lay out its memory. ``prefix`` begins every C symbol.
+def make_plan(graph: StepGraph, prefix: str, family: str) -> Plan:
+    """Build the kernels of ``graph`` and lay out its memory.
+
+    Args:
+        prefix: begins every C symbol.
+        family: of instruction sets, one of :data:`firmware_sim.compiler.kernels.FAMILIES`.
 
     Raises:
         UserError: an operator, type or shape that cannot be compiled, or a state that cannot be updated in place.
@@ -93,7 +98,7 @@ def make_plan(graph: StepGraph, prefix: str) -> Plan:
         if _is_view(node):
             _add_views(graph, node, tensors)
             continue
-        kernel = _build(graph, node, tensors)
+        kernel = _build(graph, node, tensors, family)
         kernels.append((node, kernel))
         for value in kernel.outputs:
             tensors.values[value.name] = value
@@ -106,12 +111,12 @@ def make_plan(graph: StepGraph, prefix: str) -> Plan:
     return _lay_out(graph, prefix, kernels, tensors)
 
 
-def _build(graph: StepGraph, node: GraphNode, tensors: _Tensors) -> Kernel:
-    if node.domain != DOMAIN or node.op not in BUILDERS:
-        raise UserError(f"{node.where}: the compiler has no kernel for it; it knows {', '.join(BUILDERS)}, Split and Identity")
+def _build(graph: StepGraph, node: GraphNode, tensors: _Tensors, family: str) -> Kernel:
+    if node.domain != DOMAIN or node.op not in MODULES:
+        raise UserError(f"{node.where}: the compiler has no kernel for it; it knows {', '.join(MODULES)}, Split and Identity")
     operands = tuple(_operand(graph, node, tensors, name) for name in node.inputs)
     try:
-        return BUILDERS[node.op](Node(node.where, operands, node.outputs, node.attributes))
+        return builder(node.op, family)(Node(node.where, operands, node.outputs, node.attributes))
     except OverflowError as error:
         raise UserError(f"{node.where}: {error}; quantise with smaller multipliers or shifts") from error
 

@@ -17,6 +17,7 @@ from export.stepgraph import GraphBuilder, save_model
 from firmware_sim.compiler.bundle import write_bundle
 from firmware_sim.compiler.driver import DECODER, FRONTEND
 from firmware_sim.compiler.graph import read_graph
+from firmware_sim.compiler.kernels import SCALAR
 from firmware_sim.compiler.plan import make_plan
 from quantization.functions import functions
 from quantization.reference import ReferenceStepper
@@ -239,7 +240,7 @@ def test_the_reset_and_its_warm_up_are_stated(graphs, tmp_path):
 
 
 def test_weights_are_stored_once_and_narrow(graphs):
-    plan = make_plan(read_graph(graphs / "decoder.onnx"), DECODER)
+    plan = make_plan(read_graph(graphs / "decoder.onnx"), DECODER, SCALAR)
     matrices = FEATURES * D_MODEL + D_MODEL * DIMS + 2 * D_MODEL * (2 * D_INNER + 2 * D_STATE + HEADS + D_INNER)
     convolution = 2 * TAPS * CONV
     assert sum(c.array.nbytes for c in plan.constants if c.array.dtype == np.int8) == matrices + convolution

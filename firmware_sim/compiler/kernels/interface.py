@@ -38,6 +38,7 @@ class Kernel:
         outputs: the node's outputs, in order.
         in_place: output name to the name of the state that it overwrites.
         macs: multiply-accumulates per call, as the project counts them.
+        flags: of LLVM, for this kernel alone, as TVM's targets take them: "cl-opt" and "mattr".
     """
 
     function: PrimFunc
@@ -45,6 +46,7 @@ class Kernel:
     outputs: tuple[Value, ...]
     in_place: Mapping[str, str] = field(default_factory=dict)
     macs: int = 0
+    flags: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
