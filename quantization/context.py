@@ -41,12 +41,16 @@ class DecoderContext:
 
 @dataclass(frozen=True)
 class SignalFormat:
-    """How filtered samples are kept: ADC counts with ``guard`` fraction bits, saturated at ``limit``."""
+    """How filtered samples are kept: in steps of 2^-guard ADC counts, saturated at ``limit``."""
 
-    guard: int  # fraction bits
-    limit: int  # largest stored value
-    accumulator_bits: int  # of a filter's sums of products: 31 lets 32-bit cores stay in one register
+    guard: int
+    limit: int  # of stored values
     rounding: float  # ADC counts that first-order feedback may let a section's rounding errors add up to
+
+    @property
+    def fraction(self) -> int:
+        """Fraction bits of stored values: a step is 4 of their units (:mod:`quantization.operators.biquad`)."""
+        return self.guard + 2
 
 
 @dataclass

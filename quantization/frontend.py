@@ -9,17 +9,25 @@ from export.stepgraph import GraphBuilder, metadata
 from quantization.context import FrontendContext, SignalFormat
 from quantization.functions import functions
 from quantization.operators import QUANTISERS
+from quantization.operators.biquad import INPUT_BITS
 from realm_edge.errors import UserError
 
 SPIKE_THRESHOLDS = 16  # beyond which a filtered sample saturates: it is an artefact
-MAX_SPIKE_GUARD = 10  # of a sample of 17 bits (after the common average), four of which add up in int32
+MAX_GUARD = 10  # a sum of products below 2^61 (quantization/operators/biquad.py) holds inputs of 29 bits
 
 
 def lfp_format(ticks: int) -> SignalFormat:
-    """8 guard bits, fewer where the sum over a bin of ``ticks`` samples would leave int32; twice full scale fits."""
-    limit = (2**31 - 1) // ticks
-    guard = min(8, int(np.floor(np.log2(limit))) - 16)
-    return SignalFormat(guard, min(limit, 2 ** (17 + guard)), accumulator_bits=62, rounding=0.25)
+    """As many guard bits as let the sum over a bin of ``ticks`` samples stay within int32.
+
+    Raises:
+        UserError: no number of guard bits does.
+    """
+    guard = min(MAX_GUARD, int(np.floor(np.log2((2**31 - 1) / ticks))) - INPUT_BITS)
+    if guard < 0:
+        raise UserError(
+            f"front end: a bin of {ticks} samples is too long for 32 bits: use shorter bins (bin_ms) or a lower rate (lfp.rate_hz)"
+        )
+    return SignalFormat(guard, 2 ** (INPUT_BITS + guard + 2), rounding=0.25)
 
 
 def spike_format(threshold: NDArray[np.float64]) -> SignalFormat:
@@ -28,8 +36,8 @@ def spike_format(threshold: NDArray[np.float64]) -> SignalFormat:
     How many crossings are counted otherwise than in float depends on rounding noise over the signal's own: so the signal sets the unit.
     """
     counts = min(15, int(np.ceil(np.log2(SPIKE_THRESHOLDS * np.max(np.abs(threshold))))))
-    guard = min(MAX_SPIKE_GUARD, 19 - counts)
-    return SignalFormat(guard, 2**19 - 1, accumulator_bits=31, rounding=2.0)
+    guard = min(MAX_GUARD, 19 - counts)
+    return SignalFormat(guard, 2**21, rounding=2.0)
 
 
 def quantize_frontend(model: onnx.ModelProto, features: NDArray[np.float32], made_from: dict[str, str]) -> onnx.ModelProto:

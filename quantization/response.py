@@ -114,17 +114,17 @@ def _run_integer(model: onnx.ModelProto, samples: NDArray[np.int64]) -> dict[str
     constants, ticks, n = _constants(model), len(samples), samples.shape[1]
     guard = next(constants[node.input[4]] for node in model.graph.node if node.op_type == "QCommonAverage")
     filters = [node for node in model.graph.node if node.op_type == "QBiquad"]
-    sections = {node.output[0]: len(constants[node.input[1]]) for node in filters}
-    states = {node.output[0]: np.zeros((*np.subtract(constants[node.input[1]].shape, (0, 1)), n), np.int32) for node in filters}
-    kept = {name: np.empty((ticks - ticks // 2, count, n), np.int32) for name, count in sections.items()}
+    coefs = {node.output[0]: constants[node.input[1]] for node in filters}
+    histories = {name: np.zeros((n, 2), np.int32) for name in coefs}
+    states = {name: np.zeros((n, len(coef), coef.shape[1] - 3), np.int32) for name, coef in coefs.items()}
+    kept = {name: np.empty((ticks - ticks // 2, len(coef), n), np.int32) for name, coef in coefs.items()}
     for t in range(ticks):
-        values = {filters[0].input[0]: (samples[t : t + 1] * guard).astype(np.int32)}
+        values = {filters[0].input[0]: (samples[t][:, None] * guard).astype(np.int32)}
         for node in filters:
-            name = node.output[0]
-            coef, two_k, limit = (constants[node.input[i]] for i in (1, 3, 4))
-            values[name], states[name] = q_biquad(values[node.input[0]], coef, states[name], two_k, limit)
+            name, x, limit = node.output[0], values[node.input[0]], constants[node.input[4]]
+            values[name], histories[name], states[name] = q_biquad(x, coefs[name], histories[name], states[name], limit)
             if t >= ticks // 2:
-                kept[name][t - ticks // 2] = values[name]
+                kept[name][t - ticks // 2] = values[name].T
     return kept
 
 

@@ -6,82 +6,116 @@ from numpy.typing import NDArray
 from scipy import signal
 
 from export.functions import INT32, INT64
-from quantization.arithmetic import round_shift, wide
+from quantization.arithmetic import wide
 from quantization.context import FrontendContext, SignalFormat
-from quantization.fixedpoint import fixed_point
 from quantization.operator import Draw, Operator, draw_ints
 
+COEFFICIENT_BITS, WORD_BITS = 30, 32  # of a coefficient's fraction, and of what an output leaves behind of the sum
+STEP = 2 ** (WORD_BITS - COEFFICIENT_BITS)  # outputs are multiples of it: the sum's upper word, times this
+SUM_LIMIT = 2**61  # a sum below it has an upper word that is still an int32 after the multiplication by STEP
+INPUT_BITS = 16  # of a sample less the common average, in ADC counts, beside its sign
 IMPULSE_SAMPLES = 2**18  # of a filter's response: 9 s at 30 kHz
 
 
-def q_biquad(x: NDArray, coef: NDArray, state: NDArray, two_k: NDArray, limit: NDArray) -> tuple[NDArray, NDArray]:
-    """A bank of second-order sections, direct form I, with rounding errors fed back so that nothing is lost at low frequency.
+def q_biquad(x: NDArray, coef: NDArray, history: NDArray, state: NDArray, limit: NDArray) -> tuple[NDArray, NDArray, NDArray]:
+    """A bank of second-order sections that read one input, direct form I, with rounding errors fed back: nothing is lost at low frequency.
 
-    acc = b0 x + b1 x1 + b2 x2 - a1 y1 - a2 y2 + f1 e1 [+ f2 e2];  e = acc mod 2^k;  y = clip(floor(acc / 2^k), -limit, limit)
-    x (1, channels) int32; coef (sections, 6 or 7) int32 = [b0, b1, b2, -a1, -a2] * 2^k, then f1 = 1, or f1, f2 = 2, -1;
-    state (sections, 5 or 6, channels) int32 = [x1, x2, y1, y2, e1] and e2.
+    acc = b0 x + b1 x1 + b2 x2 - a1 y1 - a2 y2 + f1 e1 [+ f2 e2];  e = acc mod 2^32;  y = clip(4 floor(acc / 2^32), -limit, limit - 1)
+    A core with 32-bit words finds e in the lower word of the sum and y in the upper one.
+
+    x (channels, 1) int32; coef (sections, 6 or 7) int32 = [b0, b1, b2, -a1, -a2] * 2^30, then f1 = 1, or f1, f2 = 2, -1;
+    history (channels, 2) int32 = [x1, x2]; state (channels, sections, 3 or 4) int32 = [y1, y2, e1] and e2, where an int32 stands for
+    the error that has the same 32 bits. Returns y (channels, sections) int32, history, state.
     """
-    inputs = np.broadcast_to(wide(x), (len(state), *x.shape))  # (sections, 1, channels)
-    before = wide(state)
-    acc = wide(coef)[:, None, :] @ np.concatenate([inputs, before], axis=1)
-    error = acc % wide(two_k)
-    y = np.clip((acc - error) // wide(two_k), -wide(limit), wide(limit))
-    new = np.concatenate([inputs, before[:, :1], y, before[:, 2:3], error, before[:, 4:-1]], axis=1)
-    return y[:, 0].astype(np.int32), new.astype(np.int32)
+    inputs, before = np.concatenate([wide(x), wide(history)], axis=1), wide(state)
+    before[..., 2:] %= 2**WORD_BITS
+    acc = inputs @ wide(coef)[:, :3].T + np.sum(before * wide(coef)[:, 3:], axis=-1)
+    error = acc % 2**WORD_BITS
+    y = np.clip((acc - error) // 2**WORD_BITS * STEP, -wide(limit), wide(limit) - 1)
+    after = np.concatenate([y[..., None], before[..., :1], error[..., None], before[..., 2:-1]], axis=-1)
+    return y.astype(np.int32), inputs[:, :2].astype(np.int32), after.astype(np.uint32).view(np.int32)
 
 
-ONNX = f"""QBiquad (x, coef, state, two_k, limit) => (y, next) {{
+ONNX = f"""QBiquad (x, coef, history, state, limit) => (y, next_history, next) {{
     zero = Constant <value_ints: ints = [0]> ()
     one = Constant <value_ints: ints = [1]> ()
     two = Constant <value_ints: ints = [2]> ()
     three = Constant <value_ints: ints = [3]> ()
-    four = Constant <value_ints: ints = [4]> ()
     last = Constant <value_ints: ints = [-1]> ()
-    zero_scalar = Constant <value_int: int = 0> ()
-    s64 = Cast <to: int = {INT64}> (state)
-    x1 = Slice (s64, zero, one, one)
-    y1 = Slice (s64, two, three, one)
-    older = Slice (s64, four, last, one)
+    far = Constant <value_ints: ints = [100]> ()
+    unit = Constant <value_int: int = 1> ()
+    word = Constant <value_int: int = {2**WORD_BITS}> ()
+    half = Constant <value_int: int = {2 ** (WORD_BITS - 1)}> ()
+    step = Constant <value_int: int = {STEP}> ()
     x64 = Cast <to: int = {INT64}> (x)
-    like = Mul (y1, zero_scalar)
-    lifted = Unsqueeze (x64, one)
-    xs = Add (lifted, like)
-    window = Concat <axis: int = 1> (xs, s64)
+    h64 = Cast <to: int = {INT64}> (history)
+    inputs = Concat <axis: int = 1> (x64, h64)
     c64 = Cast <to: int = {INT64}> (coef)
-    taps = Unsqueeze (c64, one)
-    acc = MatMul (taps, window)
-    error = Mod (acc, two_k)
+    forward_coef = Slice (c64, zero, three, one)
+    forward_taps = Transpose <perm: ints = [1, 0]> (forward_coef)
+    forward = MatMul (inputs, forward_taps)
+    s64 = Cast <to: int = {INT64}> (state)
+    outputs = Slice (s64, zero, two, last)
+    signed_errors = Slice (s64, two, far, last)
+    errors = Mod (signed_errors, word)
+    past = Concat <axis: int = 2> (outputs, errors)
+    back_coef = Slice (c64, three, far, one)
+    rows = Unsqueeze (past, two)
+    columns = Unsqueeze (back_coef, last)
+    back_wide = MatMul (rows, columns)
+    square = Concat <axis: int = 0> (two, three)
+    back = Squeeze (back_wide, square)
+    acc = Add (forward, back)
+    error = Mod (acc, word)
     exact = Sub (acc, error)
-    wide = Div (exact, two_k)
+    upper = Div (exact, word)
+    stepped = Mul (upper, step)
     low = Neg (limit)
-    new_y = Clip (wide, low, limit)
-    stacked = Concat <axis: int = 1> (xs, x1, new_y, y1, error, older)
+    high = Sub (limit, unit)
+    y64 = Clip (stepped, low, high)
+    y = Cast <to: int = {INT32}> (y64)
+    kept = Slice (inputs, zero, two, one)
+    next_history = Cast <to: int = {INT32}> (kept)
+    shifted = Add (error, half)
+    wrapped = Mod (shifted, word)
+    signed = Sub (wrapped, half)
+    y_column = Unsqueeze (y64, last)
+    signed_column = Unsqueeze (signed, last)
+    y1 = Slice (s64, zero, one, last)
+    older = Slice (signed_errors, zero, last, last)
+    stacked = Concat <axis: int = 2> (y_column, y1, signed_column, older)
     next = Cast <to: int = {INT32}> (stacked)
-    y_flat = Squeeze (new_y, one)
-    y = Cast <to: int = {INT32}> (y_flat)
 }}"""
 
 
 def draw(rng: np.random.Generator) -> Draw:
-    sections, channels, k = int(rng.integers(1, 4)), 4, int(rng.choice([13, 14, 29]))
-    limit = {13: 32767, 14: 2**19 - 1, 29: 2**25}[k]
-    history = draw_ints(rng, np.int32, (sections, 4, channels), limit)
+    sections, channels, limit = int(rng.integers(1, 4)), 4, 2 ** int(rng.integers(10, 29))
     feedback = [[1], [2, -1]][rng.integers(0, 2)]
-    error = rng.integers(0, 2**k, (sections, len(feedback), channels)).astype(np.int32)
-    coef = draw_ints(rng, np.int32, (sections, 5), 2**30 - 1 if k == 29 else 2**14)
+    coef = draw_ints(rng, np.int32, (sections, 5), 2**30)
     coef = np.concatenate([coef, np.tile(np.array(feedback, np.int32), (sections, 1))], axis=1)
-    return [draw_ints(rng, np.int32, (1, channels), limit), coef, np.concatenate([history, error], 1), np.int64(2**k), np.int64(limit)], {}
+    outputs = np.clip(draw_ints(rng, np.int64, (channels, sections, 2), limit), -limit, limit - 1)
+    errors = rng.integers(-(2**31), 2**31, (channels, sections, len(feedback)))
+    state = np.concatenate([outputs, errors], axis=-1).astype(np.int32)
+    return [
+        draw_ints(rng, np.int32, (channels, 1), limit),
+        coef,
+        draw_ints(rng, np.int32, (channels, 2), limit),
+        state,
+        np.int64(limit),
+    ], {}
 
 
 def _biquad(context: FrontendContext, node: onnx.NodeProto) -> None:
     real = context.constants[node.input[1]]
     feedback = _feedback(real, context.fmt)
-    coef, k = _coefficients(real, context.fmt, sum(map(abs, feedback)))
-    state_in, state_out = context.graph.state(f"{node.name}.history", np.int32, (len(coef), 4 + len(feedback), context.channels))
+    coef = _coefficients(real)
+    _check_sums(coef, context.fmt, sum(map(abs, feedback)))
+    history_in, history_out = context.graph.state(f"{node.name}.history", np.int32, (context.channels, 2))
+    state_in, state_out = context.graph.state(f"{node.name}.sections", np.int32, (context.channels, len(coef), 2 + len(feedback)))
     coef = np.concatenate([coef, np.tile(feedback, (len(coef), 1))], axis=1)
-    names = [context.const(f"{node.name}.coef", coef, np.int32), state_in]
-    names += context.scalars(node.name, two_k=2**k, limit=context.fmt.limit)
-    context.graph.node("QBiquad", [node.input[0], *names], [node.output[0], state_out], node.name)
+    names = [context.const(f"{node.name}.coef", coef, np.int32), history_in, state_in]
+    names += context.scalars(node.name, limit=context.fmt.limit)
+    context.graph.node("QBiquad", [node.input[0], *names], [node.output[0], history_out, state_out], node.name)
 
 
 def _feedback(real: NDArray[np.float64], fmt: SignalFormat) -> tuple[int, ...]:
@@ -96,49 +130,24 @@ def _feedback(real: NDArray[np.float64], fmt: SignalFormat) -> tuple[int, ...]:
     return (1,) if max(reaches) < fmt.rounding * 2**fmt.guard else (2, -1)
 
 
-def _coefficients(real: NDArray[np.float64], fmt: SignalFormat, errors: int) -> tuple[NDArray[np.int64], int]:
-    """Coefficients and shift: as fine as int32 and the accumulator allow, the sum of the poles' taps more so than each of them.
+def _coefficients(real: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Sections (n, 5) times 2^30, each polynomial's sum rounded as one number.
 
-    Where poles lie near 1 it is that sum that sets the corner, and its rounding that moves the response most.
+    The sums are the gains at 0 Hz. Taps rounded one by one can let what a high-pass has to stop leak.
     """
-    _, most = fixed_point(real, 30, "filter coefficients", max_shift=29)
-    for k in range(most, 0, -1):
-        for j in range(k):
-            coef = _rounded(real, k, j)
-            if _fits(coef, k, j, fmt, errors):
-                return coef, k
-    raise ValueError(f"no filter coefficients whose products stay below 2^{fmt.accumulator_bits}")
-
-
-def _fits(coef: NDArray[np.int64], k: int, j: int, fmt: SignalFormat, errors: int) -> bool:
-    """Whether a kernel's sums stay within the accumulator (:mod:`firmware_sim.compiler.kernels.biquad`), whatever comes in.
-
-    What is a whole multiple of 2^k in a coefficient needs no accumulator. Of the rest r, r1 y1 + r2 y2 = (r1 + r2) y1 + r2 (y2 - y1),
-    and with r2 a multiple of 2^j the second product is added without its j lowest bits. ``errors`` is how often an error of at most 2^k
-    is fed back.
-    """
-    rest = coef - round_shift(coef, 2**k) * 2**k
-    fine = np.abs(rest[:, :3]).sum(axis=1) * 2 ** (16 + fmt.guard) + errors * 2**k
-    if j == 0:
-        largest = fine + np.abs(rest[:, 3:]).sum(axis=1) * fmt.limit
-    else:
-        fine += np.abs(rest[:, 3:].sum(axis=1)) * fmt.limit
-        largest = np.maximum(fine, (np.abs(rest[:, 4]) >> j) * 2 * fmt.limit + (fine >> j) + 1)
-    return bool(np.max(largest) < 2**fmt.accumulator_bits)
-
-
-def _rounded(real: NDArray[np.float64], k: int, j: int) -> NDArray[np.int64]:
-    """Sections (n, 5) times 2^k, each polynomial's sum rounded as one number, the last tap to a multiple of 2^j.
-
-    The sums are the gains at 0 Hz. Taps rounded one by one can let what a high-pass has to stop leak: of a constant, 10 % at 350 Hz
-    and 30 kHz with 11 bits.
-    """
-    coef = np.rint(real * 2.0**k).astype(np.int64)
-    coef[:, 4] = np.rint(real[:, 4] * 2.0 ** (k - j)).astype(np.int64) << j
-    for middle, rest in ((1, (0, 2)), (3, (4,))):
-        taps = [middle, *rest]
-        coef[:, middle] = np.rint(real[:, taps].sum(axis=1) * 2.0**k).astype(np.int64) - coef[:, list(rest)].sum(axis=1)
+    one = 2.0**COEFFICIENT_BITS
+    coef = np.rint(real * one).astype(np.int64)
+    for middle, rest in ((1, [0, 2]), (3, [4])):
+        coef[:, middle] = np.rint(real[:, [middle, *rest]].sum(axis=1) * one).astype(np.int64) - coef[:, rest].sum(axis=1)
     return coef
+
+
+def _check_sums(coef: NDArray[np.int64], fmt: SignalFormat, errors: int) -> None:
+    """``errors`` is how often an error below 2^32 is fed back."""
+    entering, fed_back = (int(np.abs(taps).sum(axis=1).max()) for taps in (coef[:, :3], coef[:, 3:]))
+    largest = entering * 2 ** (INPUT_BITS + fmt.fraction) + fed_back * fmt.limit + errors * 2**WORD_BITS
+    if coef.min() < -(2**31) or coef.max() >= 2**31 or largest >= SUM_LIMIT:
+        raise ValueError(f"filter coefficients up to {np.abs(coef).max() / 2**COEFFICIENT_BITS:.3g} leave the sum's words")
 
 
 OPERATOR = Operator(q_biquad, ONNX, draw, {"Biquad": _biquad})

@@ -16,12 +16,12 @@ def q_spike_count(
 ) -> tuple[NDArray, NDArray, NDArray, NDArray, NDArray]:
     """Threshold crossings (downwards) counted over a bin of ``ticks`` samples.
 
-    y (1, channels) int32; threshold (channels,) int32; below (channels,) int8, 0 or 1; count, held (channels,) int16.
+    y (channels, 1) int32; threshold (channels,) int32; below (channels,) int8, 0 or 1; count, held (channels,) int16.
     Returns the held counts (channels,) int16, valid (1,) int32, phase, below, count.
     """
     new_phase = wide(phase) + 1
     edge = new_phase == wide(ticks)
-    now = wide(y)[0] < wide(threshold)
+    now = wide(y)[:, 0] < wide(threshold)
     new_count = saturate(wide(count) + (now & (below == 0)), 16)
     return (
         np.where(edge, new_count, held),
@@ -35,7 +35,7 @@ def q_spike_count(
 ONNX = f"""QSpikeCount (y, threshold, phase, below, count, held, ticks) => (features, valid, next_phase, next_below, next_count) {{
     unit = Constant <value_int: int = 1> ()
     none = Constant <value_int: int = 0> ()
-    axis = Constant <value_ints: ints = [0]> ()
+    axis = Constant <value_ints: ints = [1]> ()
     phase64 = Cast <to: int = {INT64}> (phase)
     counted = Add (phase64, unit)
     edge = Equal (counted, ticks)
@@ -62,7 +62,7 @@ ONNX = f"""QSpikeCount (y, threshold, phase, below, count, held, ticks) => (feat
 
 
 def draw(rng: np.random.Generator) -> Draw:
-    y, threshold = draw_ints(rng, np.int32, (1, 5), 100), draw_ints(rng, np.int32, (5,), 100)
+    y, threshold = draw_ints(rng, np.int32, (5, 1), 100), draw_ints(rng, np.int32, (5,), 100)
     below, held = rng.integers(0, 2, 5).astype(np.int8), draw_ints(rng, np.int16, (5,), 32767)
     count = rng.choice([0, 1, 32766, 32767], 5).astype(np.int16)
     return [y, threshold, np.array([rng.choice([0, 18, 19])], np.int32), below, count, held, np.int64(20)], {}
@@ -70,7 +70,7 @@ def draw(rng: np.random.Generator) -> Draw:
 
 def _spike_count(context: FrontendContext, node: onnx.NodeProto) -> None:
     channels = context.channels
-    threshold = context.const("bins.threshold", np.rint(context.constants[node.input[1]] * 2**context.fmt.guard), np.int32)
+    threshold = context.const("bins.threshold", np.rint(context.constants[node.input[1]] * 2**context.fmt.fraction), np.int32)
     phase_in, phase_out = context.graph.state("bins.phase", np.int32, (1,))
     below_in, below_out = context.graph.state("bins.below", np.int8, (channels,))
     count_in, count_out = context.graph.state("bins.count", np.int16, (channels,))

@@ -65,7 +65,7 @@ def test_log2_is_within_a_unit(value):
 def test_mean_power_settles_exactly(code, log_bins):
     """At the logarithm of the power that stays, and at 0 after silence: rounding leaves nothing behind."""
     none, power, held, one = np.zeros((1, 1), np.int32), np.zeros((1, 1), np.int64), np.zeros(2, np.int16), np.int64(64)
-    constants = [np.int64(v) for v in (1, 1, 2**20, 1, one, 3072, 2**log_bins)]
+    constants = [np.int64(v) for v in (1, 1, 2**20, 1, 1, one, 3072, 2**log_bins)]
     for z, settled in ((code, code**2), (0, 0)):
         z = np.array([[z]], np.int32)
         for _ in range(60 * 2**log_bins):

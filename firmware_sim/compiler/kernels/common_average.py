@@ -51,7 +51,7 @@ def scalar(node: Node) -> Kernel:
             for j in T.unroll(n_bad):
                 y[choose(bad, j)] = 0
 
-    y = node.output(0, "int32", (1, n), bound)
+    y = node.output(0, "int32", (n, 1), bound)
     return Kernel(kernel, (x.name, y.name), (y,))
 
 

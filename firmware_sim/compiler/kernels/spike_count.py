@@ -14,8 +14,8 @@ from firmware_sim.compiler.kernels.interface import Kernel, Node, full_range
 def scalar(node: Node) -> Kernel:
     """Counts downward threshold crossings; the counts are handed over at the bin's edge. All of the state is updated in place."""
     node.expect(7, 5)
-    y = node.tensor(0, "int32", 1, None)
-    n = y.shape[1]
+    y = node.tensor(0, "int32", None, 1)
+    n = y.shape[0]
     threshold = node.constant(1, "int32", n)
     phase, below = node.tensor(2, "int32", 1), node.tensor(3, "int8", n)
     count, held = node.tensor(4, "int16", n), node.tensor(5, "int16", n)
