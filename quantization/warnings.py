@@ -12,6 +12,7 @@ MOST_R2_LOSS = 0.005
 NAMED = 3  # tensors in a line
 
 _OUTLIERS = "look for channels with outliers ('realm-edge data inspect'), or decay the weights more (finetune.weight_decay)"
+_WIDER = "; int16 activations err less (quantize.activations)"
 
 
 def warnings(rows: Sequence[Row], scores: dict[str, Any]) -> list[str]:
@@ -22,16 +23,19 @@ def warnings(rows: Sequence[Row], scores: dict[str, Any]) -> list[str]:
         scores: "r2" of "float" and "int8", "nrmse_int8_float" and its parts "nrmse_frontend" and "nrmse_decoder", on held-out bins.
     """
     found = []
+    wider = _WIDER if any(row.kind == "activation" and row.dtype == "int8" for row in rows) else ""
     if scores["nrmse_int8_float"] > MOST_NRMSE:
         if scores["nrmse_frontend"] > scores["nrmse_decoder"]:
             cause = f"integer features make {_percent(scores['nrmse_frontend'])} of it: those near a threshold or a rail change most"
         else:
             worst = sorted(rows, key=lambda row: -row.nrmse_alone)
-            cause = f"most comes from {_named((row, _percent(row.nrmse_alone)) for row in worst)}: {_OUTLIERS}"
+            cause = f"most comes from {_named((row, _percent(row.nrmse_alone)) for row in worst)}: {_OUTLIERS}{wider}"
         found.append(f"int8 differs from float by {_percent(scores['nrmse_int8_float'])} (NRMSE; aim: {_percent(MOST_NRMSE)}); {cause}")
     loss = scores["r2"]["float"] - scores["r2"]["int8"]
     if loss > MOST_R2_LOSS:
-        found.append(f"int8 loses {loss:.3f} of R2 (aim: {MOST_R2_LOSS}); see the tensors with the largest NRMSE in calibration.json")
+        found.append(
+            f"int8 loses {loss:.3f} of R2 (aim: {MOST_R2_LOSS}); see the tensors with the largest NRMSE in calibration.json{wider}"
+        )
     clipped = [row for row in rows if (row.saturated or 0.0) > SATURATED_SHARE]
     if clipped:
         clipped.sort(key=lambda row: -(row.saturated or 0.0))
