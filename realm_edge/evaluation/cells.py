@@ -100,7 +100,7 @@ class Cell:
             "labels": self.labels,
             "labelled": labelled(decoded),
             "segments": len(session.starts),
-            **score_test_part(session, outcome.predicted, task.bin_s),
+            **score_test_part(session, outcome.predicted, task.bin_s).given(),
             "blocks": block_sums(
                 session.targets[session.validation_end :],
                 outcome.predicted[session.validation_end :],
