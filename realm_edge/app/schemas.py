@@ -19,6 +19,7 @@ from realm_edge.app.report.facts import REPORT, Facts
 from realm_edge.app.rundir import StageRecord
 from realm_edge.app.stages.data import INDEX, Index
 from realm_edge.app.summaries import METRICS, SIMULATION, SUMMARIES, VERIFICATION, Metrics, Simulation, Verification
+from realm_edge.evaluation.forms import EVALUATION, STABILITY, STUDY, Evaluation, StabilitySummary, StudySummary
 from realm_edge.files import write_text
 from realm_edge.readers.cache import Header
 from realm_edge.settings import Settings
@@ -45,6 +46,9 @@ SCHEMAS: dict[str, type[BaseModel]] = {
     "bundle": BundleMetadata,  # metadata.json of a bundle
     "simulation": _document(SIMULATION, Simulation),  # simulation/<target>.json
     "report": _document(REPORT, Facts),  # report.json
+    "evaluation": _document(EVALUATION, Evaluation),  # evaluation.json
+    "study": _document(STUDY, StudySummary),  # study.json
+    "stability-study": _document(STABILITY, StabilitySummary),  # study.json of 'study stability'
 }
 
 
