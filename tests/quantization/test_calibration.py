@@ -14,9 +14,10 @@ from quantization.fixedpoint import INT8_LIMIT, INT16_LIMIT, table
 from quantization.formats import Formats
 from quantization.golden import float_decoded, run_decoder
 from quantization.ladder import compare
-from quantization.output import CALIBRATION, SHOWN, show
+from quantization.output import SHOWN, show
 from quantization.sizes import sizes
-from quantization.tensor_table import Row, Stretches, tensor_table
+from quantization.summaries import CALIBRATION, CalibratedStream, Calibration, Row, ScoredBins
+from quantization.tensor_table import Stretches, tensor_table
 from quantization.warnings import warnings
 from realm_edge.documents import write_document
 from realm_edge.errors import UserError
@@ -24,7 +25,8 @@ from realm_edge.metrics import nrmse
 from realm_edge.models.student import CLIP
 
 WARM_UP = 50  # bins
-SCORES = {"r2": {"float": 0.7, "int8": 0.699}, "nrmse_int8_float": 0.015, "nrmse_frontend": 0.001, "nrmse_decoder": 0.015}
+R2 = {"float": 0.7, "int8": 0.699, "wiener": 0.5}
+SCORES = ScoredBins(r2=R2, nrmse_int8_float=0.015, nrmse_frontend=0.001, nrmse_decoder=0.015, scored_bins=1200)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -196,13 +198,13 @@ def test_a_coarser_table_is_the_same_points_joined_by_lines():
 
 def test_sizes_add_up_to_the_graph(chain):
     listed = sizes(chain.decoder_int8)
-    assert sum(listed["bytes"][kind] for kind in ("weights", "tables", "constants")) == sum(
+    assert sum(listed.bytes[kind] for kind in ("weights", "tables", "constants")) == sum(
         len(i.raw_data) for i in chain.decoder_int8.graph.initializer
     )
     parameters = sum(numpy_helper.to_array(i).size for i in chain.decoder_int8.graph.initializer if i.data_type == 3)
-    assert listed["bytes"]["weights"] == parameters
-    assert listed["tables"]["blocks.0.mixer.x.table"] == 257 * 2
-    assert listed["states"]["state.block0.h"] == 3 * 16 * 16 * 2  # heads, headdim, d_state, int16
+    assert listed.bytes["weights"] == parameters
+    assert listed.tables["blocks.0.mixer.x.table"] == 257 * 2
+    assert listed.states["state.block0.h"] == 3 * 16 * 16 * 2  # heads, headdim, d_state, int16
 
 
 def row(**changes):
@@ -229,18 +231,19 @@ def test_no_warning_where_all_is_well():
         ),
         ([row(dtype="int16")], {"nrmse_int8_float": 0.035, "nrmse_decoder": 0.034}, r"3\.5 % .*weight_decay\)$"),
         ([row()], {"nrmse_int8_float": 0.04, "nrmse_frontend": 0.038}, r"integer features make 3\.8 % of it"),
-        ([row()], {"r2": {"float": 0.7, "int8": 0.69}}, r"loses 0\.010 of R2"),
+        ([row()], {"r2": SCORES.r2.model_copy(update={"int8": 0.69})}, r"loses 0\.010 of R2"),
     ],
 )
 def test_each_warning_names_tensor_and_remedy(rows, scores, said):
-    (line,) = warnings(rows, {**SCORES, **scores})
+    (line,) = warnings(rows, SCORES.model_copy(update=scores))
     assert re.search(said, line)
 
 
 def test_the_command_shows_what_costs_most(chain, tmp_path, capsys):
-    rows = [row(tensor=f"t{i}", nrmse_alone=0.001 * i, scale=(0.1, 0.2)).as_json() for i in range(SHOWN + 3)]
-    streams = {"lfp": {"tensors": rows, "sizes": {"decoder": sizes(chain.decoder_int8)}}}
-    write_document(tmp_path / "calibration.json", CALIBRATION, {"streams": streams})
+    rows = [row(tensor=f"t{i}", nrmse_alone=0.001 * i, scale=(0.1, 0.2)) for i in range(SHOWN + 3)]
+    counts = dict.fromkeys(("compared_bins", "warm_up_bins", "bins", "segments"), 1)
+    stream = CalibratedStream(tensors=tuple(rows), sizes={"decoder": sizes(chain.decoder_int8)}, states=(), **counts)
+    write_document(tmp_path / "calibration.json", CALIBRATION, Calibration(streams={"lfp": stream}))
     show({"lfp": SCORES}, tmp_path / "calibration.json")
     said = capsys.readouterr().out
     assert "R2 0.699 in int8, 0.700 in float; NRMSE 1.5 % (front end 0.1 %, decoder 1.5 %)" in said
