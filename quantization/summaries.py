@@ -5,7 +5,7 @@ from typing import Any
 
 from realm_edge.documents import Form, Number
 
-CALIBRATION = "realm-edge calibration/1"  # calibration.json
+CALIBRATION = "realm-edge calibration/2"  # calibration.json
 
 
 class R2(Form):

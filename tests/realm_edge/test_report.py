@@ -374,10 +374,10 @@ def test_intermediate_tensors_are_listed_by_bytes(reported: RunDir) -> None:
 def test_a_calibration_of_an_earlier_version_names_the_remedy(tmp_path: Path) -> None:
     run = _made_up_run(tmp_path / "early")
     write_json(run.file("calibration.json"), {"lfp": {"tensors": {}, "states": []}})
-    with pytest.raises(UserError, match=r"calibration\.json: it is of an earlier version, not 'realm-edge calibration/1': run 'realm"):
+    with pytest.raises(UserError, match=r"calibration\.json: it is of an earlier version, not 'realm-edge calibration/2': run 'realm"):
         _quantization(run)
     write_document(run.file("calibration.json"), "realm-edge calibration/9", {"streams": {}})
-    with pytest.raises(UserError, match=r"it is of format 'realm-edge calibration/9', not 'realm-edge calibration/1'"):
+    with pytest.raises(UserError, match=r"it is of format 'realm-edge calibration/9', not 'realm-edge calibration/2'"):
         _quantization(run)
     write_document(run.file("calibration.json"), CALIBRATION, {"streams": {"lfp": _calibration() | {"bins": "many"}}})
     with pytest.raises(

@@ -272,7 +272,7 @@ def test_the_summary_of_quantize(quantised):
         for name, ticks in (("lfp", 111), ("spike", 222))
     }
     assert "  warning: spike: beware of the rows of spike" in found.said
-    calibration = read_document(found.run.file("calibration.json"), "realm-edge calibration/1", dict, "")["streams"]
+    calibration = read_document(found.run.file("calibration.json"), "realm-edge calibration/2", dict, "")["streams"]
     assert {name: one["states"] for name, one in calibration.items()} == {"lfp": ["lfp"], "spike": ["spike"]}
     outputs, recorded = found.run.completed["quantize"]
     assert recorded == found.summary
