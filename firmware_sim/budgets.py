@@ -1,10 +1,11 @@
 """Budgets of an implant: limits from a TOML file, held against what was simulated."""
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
+from realm_edge.documents import Number
 from realm_edge.errors import UserError
 from realm_edge.toml_file import parse_toml, read_toml, without_format
 
@@ -57,17 +58,14 @@ class Row:
     """
 
     name: str
-    limit: float
-    value: float | None
+    limit: Number
+    value: Number | None
     unit: str
     ok: bool
-    by_how_much: float | None
+    by_how_much: Number | None
     lever: str
     source: str
     decoder_only: bool
-
-    def as_json(self) -> dict[str, object]:
-        return asdict(self)
 
 
 def load_budgets(path: Path | None = None) -> list[Budget]:

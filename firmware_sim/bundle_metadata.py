@@ -4,7 +4,9 @@ from math import prod
 from typing import Annotated, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from realm_edge.documents import Form
 
 FORMAT = "realm-edge bundle/1"
 
@@ -13,11 +15,7 @@ Size = Annotated[int, Field(ge=1, le=1 << 24, strict=True)]
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)]  # steps per second
 
 
-class _Form(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Tensor(_Form):
+class Tensor(Form):
     """An input or output of a step."""
 
     name: str
@@ -35,7 +33,7 @@ class StateTensor(Tensor):
         return np.dtype(self.dtype).itemsize * prod(self.shape)
 
 
-class Scratch(_Form):
+class Scratch(Form):
     """Where an intermediate tensor lies in the scratch block; several may share bytes, one after another."""
 
     name: str
@@ -43,7 +41,7 @@ class Scratch(_Form):
     bytes: Count
 
 
-class Constant(_Form):
+class Constant(Form):
     """A constant in flash."""
 
     symbol: str
@@ -51,7 +49,7 @@ class Constant(_Form):
     bytes: Count
 
 
-class Kernel(_Form):
+class Kernel(Form):
     """One compiled kernel; ``macs`` are multiply-accumulates per call, as the project counts them; ``constant_bytes`` lie in flash."""
 
     symbol: str
@@ -62,7 +60,7 @@ class Kernel(_Form):
     constant_bytes: Count
 
 
-class Stage(_Form):
+class Stage(Form):
     """Front end (a step per sample) or decoder (a step per bin)."""
 
     prefix: str
@@ -85,7 +83,7 @@ class Stage(_Form):
         return self
 
 
-class Reset(_Form):
+class Reset(Form):
     """The calls that start a new segment, and how long what comes after them is start-up."""
 
     calls: tuple[str, ...]
@@ -93,7 +91,7 @@ class Reset(_Form):
     warm_up_ms: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None
 
 
-class BundleMetadata(_Form):
+class BundleMetadata(Form):
     """The whole file; ``frontend`` is None where spike counts or features come in by the board."""
 
     format: Literal["realm-edge bundle/1"]

@@ -2,11 +2,12 @@
 
 import math
 import tomllib
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
+from realm_edge.documents import Number
 from realm_edge.errors import UserError
 
 CONFIDENCES = ("primary", "abstract", "secondary", "derived", "unverified")
@@ -18,7 +19,7 @@ class Figure:
     """One sourced figure."""
 
     name: str
-    value: float
+    value: Number
     unit: str
     condition: str
     source: str
@@ -48,9 +49,9 @@ class Components:
         self._used[name] = figure
         return figure.value
 
-    def used(self) -> list[dict[str, object]]:
-        """The figures that were looked up, as JSON rows, sorted by name."""
-        return [asdict(self._used[name]) for name in sorted(self._used)]
+    def used(self) -> tuple[Figure, ...]:
+        """The figures that were looked up, sorted by name."""
+        return tuple(self._used[name] for name in sorted(self._used))
 
     def unverified(self) -> list[str]:
         """One line for each unverified figure that was looked up: a report must show them."""

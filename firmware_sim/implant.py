@@ -6,6 +6,7 @@ from typing import Literal
 
 from firmware_sim.components import Components
 from firmware_sim.targets import Target
+from realm_edge.documents import Form, Number
 
 SAMPLE_BITS = 16
 
@@ -34,8 +35,15 @@ class Workload:
     resampling_s: float = 0.0  # how far the resampled recording that the decoder was trained on looks ahead
 
 
-@dataclass(frozen=True)
-class Timeline:
+class Bandwidth(Form):
+    """Bits a second."""
+
+    decoded: Number  # payload
+    decoded_on_air: Number
+    raw: Number | None  # of every sample of every electrode; None: nobody knows how many electrodes there are
+
+
+class Timeline(Form):
     """The implant at work. Power is None where the work does not fit the clock or the link, and where the part has no power figure;
     sensing and raw bandwidth are where nobody knows how many electrodes there are.
 
@@ -45,14 +53,23 @@ class Timeline:
     """
 
     fits: bool
+    fit_text: str
+    clock_hz: Number
+    required_clock_hz: Number
+    duty_cycle: Number | None
+    wakeups_per_s: Number
+    power_uw: dict[str, Number | None]  # sensing, mcu_active, mcu_sleep, radio, total
+    bandwidth_bps: Bandwidth
+    latency_ms: dict[str, Number | None]  # bin_wait, compute, radio, output_delay, resampling, total
+
+
+class RawStreaming(Form):
+    """What sending every sample instead would take. None: too much for the link, or unknown, as the text says."""
+
+    bandwidth_bps: Number | None
+    link_share: Number | None  # of its time
+    power_uw: Number | None  # of sensing and radio
     text: str
-    required_clock_hz: float
-    clock_hz: float
-    duty_cycle: float | None
-    power_uw: dict[str, float | None]  # sensing, mcu_active, mcu_sleep, radio, total
-    bandwidth_bps: dict[str, float | None]  # decoded payload, decoded on air, raw streaming
-    latency_ms: dict[str, float | None]  # bin_wait, compute, radio, output_delay, resampling, total
-    wakeups_per_s: float
 
 
 def ticks_per_block(workload: Workload) -> int:
@@ -77,7 +94,7 @@ def run_timeline(workload: Workload, target: Target, components: Components, ram
     required = bin_cycles / workload.bin_s
     on_air_s, on_air_bps = _packets(workload.output_bits, workload.bin_s, components)
     raw_bps = _raw_bps(workload)
-    bandwidth = {"decoded": workload.output_bits / workload.bin_s, "decoded_on_air": on_air_bps, "raw": raw_bps}
+    bandwidth = Bandwidth(decoded=workload.output_bits / workload.bin_s, decoded_on_air=on_air_bps, raw=raw_bps)
     problem = None
     if required > clock:
         problem = f"does not fit: needs a clock of {required / 1e6:.1f} MHz, {target.part} has {clock / 1e6:.0f} MHz"
@@ -87,9 +104,17 @@ def run_timeline(workload: Workload, target: Target, components: Components, ram
         capacity = components.value("radio.rate", "Mb/s") * 1e6
         problem = f"the link cannot carry this: {on_air_bps / 1e3:.0f} kb/s on air with ramp-up, it carries {capacity / 1e3:.0f} kb/s"
     if problem:
-        nothing = dict.fromkeys(("sensing", "mcu_active", "mcu_sleep", "radio", "total"))
-        latency = dict.fromkeys(("bin_wait", "compute", "radio", "output_delay", "resampling", "total"))
-        return Timeline(False, problem, required, clock, None, nothing, bandwidth, latency, 0.0)
+        return Timeline(
+            fits=False,
+            fit_text=problem,
+            clock_hz=clock,
+            required_clock_hz=required,
+            duty_cycle=None,
+            wakeups_per_s=0.0,
+            power_uw=dict.fromkeys(("sensing", "mcu_active", "mcu_sleep", "radio", "total")),
+            bandwidth_bps=bandwidth,
+            latency_ms=dict.fromkeys(("bin_wait", "compute", "radio", "output_delay", "resampling", "total")),
+        )
     active_s, wakeups, delay_s = _play(workload, clock, interrupt, wakeup_s, block_ticks, seconds)
     power = _power(workload, target, components, active_s / seconds, on_air_s)
     parts = {"bin_wait": workload.bin_s, "compute": delay_s, "radio": on_air_s, "output_delay": workload.output_delay_s}
@@ -97,15 +122,15 @@ def run_timeline(workload: Workload, target: Target, components: Components, ram
     delays = {name: 1e3 * part for name, part in parts.items()}
     unpriced = f"; no power figure for {target.part}" if power["total"] is None else ""
     return Timeline(
-        True,
-        f"fits: {required / 1e6:.2f} of {clock / 1e6:.0f} MHz{unpriced}",
-        required,
-        clock,
-        active_s / seconds,
-        power,
-        bandwidth,
-        {**delays, "total": math.fsum(delays.values())},
-        wakeups / seconds,
+        fits=True,
+        fit_text=f"fits: {required / 1e6:.2f} of {clock / 1e6:.0f} MHz{unpriced}",
+        clock_hz=clock,
+        required_clock_hz=required,
+        duty_cycle=active_s / seconds,
+        wakeups_per_s=wakeups / seconds,
+        power_uw=power,
+        bandwidth_bps=bandwidth,
+        latency_ms={**delays, "total": math.fsum(delays.values())},
     )
 
 
@@ -139,23 +164,21 @@ def _play(w: Workload, clock: float, interrupt: float, wakeup_s: float, block_ti
     return min(active, seconds), wakeups, longest
 
 
-def raw_streaming(workload: Workload, components: Components) -> dict[str, float | str | None]:
-    """What sending every sample instead would take: bits per second, share of the link's time, sensing and radio power.
-
-    None: too much for the link, or unknown, as the text says.
-    """
+def raw_streaming(workload: Workload, components: Components) -> RawStreaming:
+    """Price the link, sensing and radio of an implant that decodes nothing."""
     raw_bps = _raw_bps(workload)
     if raw_bps is None:
         what = "features, not samples" if workload.source == "features" else "sorted units and not how many electrodes they come from"
-        return {"bandwidth_bps": None, "link_share": None, "power_uw": None, "text": f"unknown: the recording holds {what}"}
+        return RawStreaming(bandwidth_bps=None, link_share=None, power_uw=None, text=f"unknown: the recording holds {what}")
     bits = raw_bps * workload.bin_s
     on_air_s, _ = _packets(bits, workload.bin_s, components)
     share = on_air_s / workload.bin_s
     if share > 1.0:
         text = f"the link cannot carry this: {bits / workload.bin_s / 1e6:.2f} Mb/s would need {share:.1f} times its time"
-        return {"bandwidth_bps": bits / workload.bin_s, "link_share": share, "power_uw": None, "text": text}
+        return RawStreaming(bandwidth_bps=bits / workload.bin_s, link_share=share, power_uw=None, text=text)
     power = (_sensing_uw(workload, components) or 0.0) + _radio_uw(share, components)
-    return {"bandwidth_bps": bits / workload.bin_s, "link_share": share, "power_uw": power, "text": "sensing and radio, no processing"}
+    text = "sensing and radio, no processing"
+    return RawStreaming(bandwidth_bps=bits / workload.bin_s, link_share=share, power_uw=power, text=text)
 
 
 def _packets(bits: float, period_s: float, components: Components) -> tuple[float, float]:

@@ -18,6 +18,7 @@ from firmware_sim.qemu import run_firmware
 from firmware_sim.targets import Target
 from firmware_sim.timing import ZERO, Cycles
 from firmware_sim.wait_states import memory_of
+from realm_edge.documents import Number
 from realm_edge.errors import UserError
 from realm_edge.segments import Starts
 
@@ -33,12 +34,12 @@ class KernelRow:
     node: str  # of the step graph; empty for driver and helpers
     op: str  # "driver", "helper", or the kernel's operator
     macs: int
-    instructions: float
-    cycles: float
-    cycles_low: float
-    cycles_high: float
-    stall_cycles: float  # of ``cycles``: flash wait states
-    loaded_bytes: float
+    instructions: Number
+    cycles: Number
+    cycles_low: Number
+    cycles_high: Number
+    stall_cycles: Number  # of ``cycles``: flash wait states
+    loaded_bytes: Number
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,17 @@
 """One stream's section of ``simulation/<target>.json``: cost, memory, power, bandwidth, latency, accuracy, budgets."""
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any, Literal
 
-from firmware_sim.budgets import Budget, Measured, evaluate
+from firmware_sim.budgets import Budget, Measured, Row, evaluate
 from firmware_sim.bundle import Bundle
-from firmware_sim.components import Components
-from firmware_sim.implant import Timeline, Workload, buffer_bytes, raw_streaming, run_timeline
-from firmware_sim.simulate import RegionStep, StreamResult
+from firmware_sim.compare import Mismatch
+from firmware_sim.components import Components, Figure
+from firmware_sim.implant import RawStreaming, Timeline, Workload, buffer_bytes, raw_streaming, run_timeline
+from firmware_sim.simulate import KernelRow, RegionStep, StreamResult
+from firmware_sim.targets import Flash
+from quantization.summaries import R2
+from realm_edge.documents import Form, Number
 
 FRONTENDS = {  # by a workload's source
     "samples": "run",
@@ -18,21 +22,108 @@ FRONTENDS = {  # by a workload's source
 }
 
 
+class Core(Form):
+    """The core, and what its cycle table rests on."""
+
+    name: str
+    label: str
+    validation: str
+    source: str
+
+
+class RegionReport(Form):
+    """A region's cost in one step, flash wait states included, and its visits; None where they are not counted."""
+
+    cycles: Number
+    cycles_low: Number
+    cycles_high: Number
+    stall_cycles: Number  # of ``cycles``: flash wait states
+    instructions: Number
+    loaded_bytes: Number
+    visits_per_step: Number | None
+    least_instructions_of_a_visit: int | None
+    most_instructions_of_a_visit: int | None
+    p50_cycles_of_a_visit: Number | None  # half of the visits take at most these
+    p99_cycles_of_a_visit: Number | None
+    longest_visit_cycles: Number | None
+    longest_visit_cycles_high: Number | None
+
+
+class ResetReport(Form):
+    """How often the run started anew after a pause, what one reset costs, and after how many bins the decoder has settled."""
+
+    count: int
+    cycles: Number
+    cycles_range: tuple[Number, Number]
+    warm_up_bins: int | None  # None: the decoder's graph does not say
+    warm_up_ms: Number | None
+
+
+class MemoryReport(Form):
+    """Bytes of the firmware, and of the part."""
+
+    sections: dict[str, int]
+    adc_buffer_bytes: int
+    stack_used_bytes: int
+    scratch_bytes: int
+    weight_bytes: int
+    part_flash_bytes: int
+    part_ram_bytes: int
+
+
+class StreamReport(Timeline):
+    """Everything that is reported of one stream on one target. A step is a bin: the front end's ticks and one decoder step."""
+
+    stream: str
+    target: str
+    part: str
+    assumed: tuple[str, ...]  # what no document of the part was read for
+    flash: Flash
+    core: Core
+    emulator: str
+    frontend: str  # "run", or why it is not
+    electrodes: int | None  # None: nobody knows
+    steps: int
+    reset: ResetReport
+    bit_exact: bool
+    mismatch: Mismatch | None
+    cycles_per_step: Number
+    cycles_per_step_range: tuple[Number, Number]
+    stall_cycles_per_step: Number
+    regions: dict[str, RegionReport]
+    macs_per_step: int
+    cycles_per_mac: Number | None  # this and the next three are of the decoder: a front end has no MAC as they are counted here
+    cycles_per_mac_range: tuple[Number, Number] | None
+    instructions_per_mac: Number | None
+    loaded_bytes_per_mac: Number | None
+    kernels: tuple[KernelRow, ...]
+    flash_bytes: int
+    ram_bytes: int
+    state_bytes: int
+    memory: MemoryReport
+    power_uw_range: tuple[Number | None, Number | None]  # microwatts, over the range of the cycles
+    raw_streaming: RawStreaming
+    r2: R2  # on the golden vectors' scored bins
+    budgets: tuple[Row, ...]
+    with_spike_detector: Timeline | None = None  # the decoder behind a spike detector of its own; absent where that is no question
+    components: tuple[Figure, ...]  # that went into power and latency
+    unverified: tuple[str, ...]  # those of them that no source was read for, in words
+
+
 def stream_report(
     result: StreamResult,
     budgets: list[Budget],
     components: Components,
-    r2_float: float,
-    r2_int8: float,
+    r2: R2,
     adc_rate_hz: float,
     output_delay_s: float = 0.0,
     resampling_s: float = 0.0,
     spike_electrodes: int | None = None,
-) -> dict[str, Any]:
-    """Everything that is reported of one stream on one target, as JSON.
+) -> StreamReport:
+    """Price one stream on one target, and hold it against budgets.
 
     Args:
-        r2_float, r2_int8: of the decoder on the held-out part (mean over the output's dimensions).
+        r2: of the decoders on the held-out part.
         adc_rate_hz: sensing rate of one channel; differs from the firmware's own rate where a circuit of its own detects spikes.
         output_delay_s: by which the decoder was trained to answer late.
         resampling_s: how far the resampled recording that it was trained on looks ahead.
@@ -47,72 +138,74 @@ def stream_report(
     ring = buffer_bytes(work)
     ram = memory.ram + ring
     timeline = run_timeline(work, target, components, ram)
-    low_high = [
+    low, high = (
         run_timeline(workload(result, adc_rate_hz, late, spike_electrodes, bound), target, components, ram) for bound in ("low", "high")
-    ]
+    )
     measured = Measured(
         timeline.power_uw,
-        timeline.bandwidth_bps["decoded"],
+        timeline.bandwidth_bps.decoded,
         timeline.latency_ms,
         memory.flash,
         ram,
-        r2_float,
-        r2_int8,
-        timeline.text,
+        r2.float,
+        r2.int8,
+        timeline.fit_text,
         decoder_only=work.electrodes is None,
     )
     cycles, macs = result.cycles_per_step, result.macs_per_step
     step = result.regions["decoder"]
     decoder = step.cycles
-    report: dict[str, Any] = {
-        "stream": result.bundle.stream,
-        "target": target.name,
-        "part": target.part,
-        "assumed": [f"{name} of {target.part}: {target.source_of(name)}" for name in target.assumed],
-        "flash": asdict(target.flash),
-        "core": {"name": result.core.name, "label": result.core.label, "validation": result.core.validation, "source": result.core.source},
-        "emulator": result.emulator,
-        "frontend": FRONTENDS["units" if work.source == "detector" and work.electrodes is None else work.source],
-        "electrodes": work.electrodes,
-        "steps": result.steps,
-        "reset": _reset_json(result),
-        "bit_exact": result.bit_exact,
-        "mismatch": asdict(result.mismatch) if result.mismatch else None,
-        "cycles_per_step": cycles.cycles,
-        "cycles_per_step_range": [cycles.low, cycles.high],
-        "stall_cycles_per_step": sum(result.regions[name].stalls.cycles for name in ("frontend", "decoder")),
-        "regions": {name: _region_json(region, result.steps) for name, region in result.regions.items()},
-        "macs_per_step": macs,
-        "cycles_per_mac": decoder.cycles / macs if macs else None,  # of the decoder: a front end has no MAC as they are counted here
-        "cycles_per_mac_range": [decoder.low / macs, decoder.high / macs] if macs else None,
-        "instructions_per_mac": step.instructions / macs if macs else None,
-        "loaded_bytes_per_mac": step.loaded_bytes / macs if macs else None,
-        "kernels": [asdict(row) for row in result.kernels],
-        "flash_bytes": memory.flash,
-        "ram_bytes": ram,
-        "state_bytes": result.state_bytes,
-        "memory": {
-            "sections": memory.sections,
-            "adc_buffer_bytes": ring,
-            "stack_used_bytes": result.stack_used,
-            "scratch_bytes": sum(stage.scratch_bytes for stage in result.bundle.stages),
-            "weight_bytes": sum(stage.weight_bytes for stage in result.bundle.stages),
-            "part_flash_bytes": target.flash_bytes,
-            "part_ram_bytes": target.ram_bytes,
-        },
-        **_timeline_json(timeline),
-        "power_uw_range": [bound.power_uw["total"] for bound in low_high],
-        "raw_streaming": raw_streaming(work, components),
-        "r2": {"float": r2_float, "int8": r2_int8},
-        "budgets": [row.as_json() for row in evaluate(budgets, measured)],
-    }
+    core = {name: getattr(result.core, name) for name in Core.model_fields}
+    # An MCU alone would flatter LFP: the same decoder behind a spike detector of its own.
+    behind: dict[str, Any] = {}
     if result.bundle.stream == "spike" and result.bundle.frontend:
-        # An MCU alone would flatter LFP: the same decoder behind a spike detector of its own.
         detector = _behind_detector(work)
-        report["with_spike_detector"] = _timeline_json(run_timeline(detector, target, components, memory.ram + buffer_bytes(detector)))
-    report["components"] = components.used()
-    report["unverified"] = components.unverified()
-    return report
+        behind["with_spike_detector"] = run_timeline(detector, target, components, memory.ram + buffer_bytes(detector))
+    return StreamReport(
+        stream=result.bundle.stream,
+        target=target.name,
+        part=target.part,
+        assumed=tuple(f"{name} of {target.part}: {target.source_of(name)}" for name in target.assumed),
+        flash=target.flash,
+        core=Core(**core),
+        emulator=result.emulator,
+        frontend=FRONTENDS["units" if work.source == "detector" and work.electrodes is None else work.source],
+        electrodes=work.electrodes,
+        steps=result.steps,
+        reset=_reset(result),
+        bit_exact=result.bit_exact,
+        mismatch=result.mismatch,
+        cycles_per_step=cycles.cycles,
+        cycles_per_step_range=(cycles.low, cycles.high),
+        stall_cycles_per_step=sum(result.regions[name].stalls.cycles for name in ("frontend", "decoder")),
+        regions={name: _region(region, result.steps) for name, region in result.regions.items()},
+        macs_per_step=macs,
+        cycles_per_mac=decoder.cycles / macs if macs else None,
+        cycles_per_mac_range=(decoder.low / macs, decoder.high / macs) if macs else None,
+        instructions_per_mac=step.instructions / macs if macs else None,
+        loaded_bytes_per_mac=step.loaded_bytes / macs if macs else None,
+        kernels=result.kernels,
+        flash_bytes=memory.flash,
+        ram_bytes=ram,
+        state_bytes=result.state_bytes,
+        memory=MemoryReport(
+            sections=memory.sections,
+            adc_buffer_bytes=ring,
+            stack_used_bytes=result.stack_used,
+            scratch_bytes=sum(stage.scratch_bytes for stage in result.bundle.stages),
+            weight_bytes=sum(stage.weight_bytes for stage in result.bundle.stages),
+            part_flash_bytes=target.flash_bytes,
+            part_ram_bytes=target.ram_bytes,
+        ),
+        **timeline.given(),
+        power_uw_range=(low.power_uw["total"], high.power_uw["total"]),
+        raw_streaming=raw_streaming(work, components),
+        r2=r2,
+        budgets=tuple(evaluate(budgets, measured)),
+        **behind,
+        components=components.used(),
+        unverified=tuple(components.unverified()),
+    )
 
 
 def workload(
@@ -159,47 +252,32 @@ def _behind_detector(work: Workload) -> Workload:
     return replace(work, ticks_per_bin=1, tick_cycles=0.0, last_tick_cycles=0.0, source="detector")
 
 
-def _region_json(region: RegionStep, steps: int) -> dict[str, float | None]:
+def _region(region: RegionStep, steps: int) -> RegionReport:
     visits = region.visits
-    return {
-        "cycles": region.cycles.cycles,
-        "cycles_low": region.cycles.low,
-        "cycles_high": region.cycles.high,
-        "stall_cycles": region.stalls.cycles,
-        "instructions": region.instructions,
-        "loaded_bytes": region.loaded_bytes,
-        "visits_per_step": visits.count / steps if visits else None,
-        "least_instructions_of_a_visit": visits.least_instructions if visits else None,
-        "most_instructions_of_a_visit": visits.most_instructions if visits else None,
-        "p50_cycles_of_a_visit": visits.p50.cycles if visits else None,
-        "p99_cycles_of_a_visit": visits.p99.cycles if visits else None,
-        "longest_visit_cycles": visits.longest.cycles if visits else None,
-        "longest_visit_cycles_high": visits.longest.high if visits else None,
-    }
+    return RegionReport(
+        cycles=region.cycles.cycles,
+        cycles_low=region.cycles.low,
+        cycles_high=region.cycles.high,
+        stall_cycles=region.stalls.cycles,
+        instructions=region.instructions,
+        loaded_bytes=region.loaded_bytes,
+        visits_per_step=visits.count / steps if visits else None,
+        least_instructions_of_a_visit=visits.least_instructions if visits else None,
+        most_instructions_of_a_visit=visits.most_instructions if visits else None,
+        p50_cycles_of_a_visit=visits.p50.cycles if visits else None,
+        p99_cycles_of_a_visit=visits.p99.cycles if visits else None,
+        longest_visit_cycles=visits.longest.cycles if visits else None,
+        longest_visit_cycles_high=visits.longest.high if visits else None,
+    )
 
 
-def _reset_json(result: StreamResult) -> dict[str, Any]:
-    """How often the run started anew after a pause, what one reset costs, and after how many bins the decoder has settled."""
+def _reset(result: StreamResult) -> ResetReport:
     visits, bins = result.regions["reset"].visits, result.bundle.warm_up_bins
     assert visits is not None  # the firmware starts once at least
-    return {
-        "count": visits.count - 1,
-        "cycles": visits.longest.cycles,
-        "cycles_range": [visits.longest.low, visits.longest.high],
-        "warm_up_bins": bins,
-        "warm_up_ms": None if bins is None else 1000 * bins / result.bundle.decoder.rate_hz,
-    }
-
-
-def _timeline_json(timeline: Timeline) -> dict[str, Any]:
-    return {
-        "fits": timeline.fits,
-        "fit_text": timeline.text,
-        "clock_hz": timeline.clock_hz,
-        "required_clock_hz": timeline.required_clock_hz,
-        "duty_cycle": timeline.duty_cycle,
-        "wakeups_per_s": timeline.wakeups_per_s,
-        "power_uw": timeline.power_uw,
-        "bandwidth_bps": timeline.bandwidth_bps,
-        "latency_ms": timeline.latency_ms,
-    }
+    return ResetReport(
+        count=visits.count - 1,
+        cycles=visits.longest.cycles,
+        cycles_range=(visits.longest.low, visits.longest.high),
+        warm_up_bins=bins,
+        warm_up_ms=None if bins is None else 1000 * bins / result.bundle.decoder.rate_hz,
+    )

@@ -16,7 +16,7 @@ STATE_SUM = 65535  # |C| <= STATE_SUM // d_state keeps the read-out's sum in int
 class Formats:
     """Settings say what the activations are; tests/benchmarks/bench_quantization.py varies the rest."""
 
-    activations: Activations = "int8"  # what linear layers read, where what makes it can make both
+    activations: Activations = "int8"  # what linear layers read, but for the z-scores of the features, which are int16
     per_channel_weights: bool = True  # one scale per output channel, or one per tensor
     table_segments: int = TABLE_SEGMENTS  # a power of two: the points of coarser tables are joined by straight lines
 

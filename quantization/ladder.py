@@ -1,8 +1,6 @@
 """Rung 3 of the ladder: a step graph in onnxruntime and in the integer reference, every bit of all outputs and states, tick by tick."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
 
 import numpy as np
 import onnx
@@ -10,27 +8,11 @@ from numpy.typing import NDArray
 
 from export.stepgraph import Stepper, metadata, restarting
 from quantization.reference import ReferenceStepper
+from quantization.summaries import Difference
 from realm_edge.errors import UserError
 from realm_edge.segments import Starts
 
 Arrays = dict[str, NDArray]
-
-
-@dataclass(frozen=True)
-class Difference:
-    """Where onnxruntime and the reference part."""
-
-    graph: str
-    tensor: str
-    tick: int  # from 0, since the zero state
-    element: tuple[int, ...]
-    onnxruntime: int | str  # the values; type and shape where these differ already
-    reference: int | str
-    during: str | None = None  # what was stepped over, where it is not the recording
-
-    def as_json(self) -> dict[str, Any]:
-        """All fields."""
-        return asdict(self)
 
 
 class Differs(UserError):
@@ -80,10 +62,10 @@ class SideBySide:
 
     def _difference(self, name: str, fast: NDArray, reference: NDArray) -> Difference:
         if fast.dtype != reference.dtype or fast.shape != reference.shape:
-            kinds = (f"{value.dtype}{list(value.shape)}" for value in (fast, reference))
-            return Difference(self._graph, name, self.ticks, (), *kinds)
+            ours, theirs = (f"{value.dtype}{list(value.shape)}" for value in (fast, reference))
+            return Difference(self._graph, name, self.ticks, (), ours, theirs, None)
         element = tuple(int(k) for k in np.argwhere(fast != reference)[0])
-        return Difference(self._graph, name, self.ticks, element, int(fast[element]), int(reference[element]))
+        return Difference(self._graph, name, self.ticks, element, int(fast[element]), int(reference[element]), None)
 
 
 def compare(model: onnx.ModelProto, rows: Iterable[NDArray], starts: Starts = (0,)) -> int:

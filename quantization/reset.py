@@ -1,10 +1,11 @@
 """How long a decoder takes to be itself again after its state was lost, as in a brown-out."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from quantization.summaries import Settled
 
 WITHIN = (0.05, 0.01)  # of the output's standard deviation
 FOR_GOOD = 0.25  # of what is watched
@@ -26,7 +27,7 @@ def warm_up(after: NDArray, kept: NDArray, tolerance: NDArray) -> int | None:
     return bins if bins <= (1 - FOR_GOOD) * len(after) else None
 
 
-def settling(sd: NDArray, after: Sequence[NDArray], kept: Sequence[NDArray], bin_s: float) -> list[dict[str, Any]]:
+def settling(sd: NDArray, after: Sequence[NDArray], kept: Sequence[NDArray], bin_s: float) -> tuple[Settled, ...]:
     """Warm-up of one chain after several resets.
 
     Args:
@@ -36,14 +37,14 @@ def settling(sd: NDArray, after: Sequence[NDArray], kept: Sequence[NDArray], bin
         bin_s: seconds per bin.
 
     Returns:
-        For each of ``WITHIN``: bins by reset, their median and largest, and these in seconds; None where it took longer than shown.
+        One for each of ``WITHIN``.
     """
     rows = []
     for share in WITHIN:
         bins = [warm_up(there, here, share * sd) for there, here in zip(after, kept, strict=True)]
         counted = np.array([np.inf if each is None else each for each in bins])
-        row: dict[str, Any] = {"within": share, "bins": bins}
+        found: dict[str, float | None] = {}
         for name, value in (("median", np.median(counted)), ("max", counted.max())):
-            row[f"{name}_bins"], row[f"{name}_s"] = (float(value), float(value) * bin_s) if np.isfinite(value) else (None, None)
-        rows.append(row)
-    return rows
+            found[f"{name}_bins"], found[f"{name}_s"] = (float(value), float(value) * bin_s) if np.isfinite(value) else (None, None)
+        rows.append(Settled(within=share, bins=tuple(bins), **found))
+    return tuple(rows)

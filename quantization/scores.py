@@ -1,7 +1,6 @@
 """What int8 loses: float, int8 and Wiener filter on the scored bins of the golden vectors."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import onnx
@@ -10,6 +9,7 @@ from numpy.typing import NDArray
 from export.stepgraph import metadata
 from quantization.golden import Golden, float_decoded, in_units
 from quantization.recorded import float_features
+from quantization.summaries import R2, ScoredBins, StreamScores
 from realm_edge.errors import UserError
 from realm_edge.metrics import accuracy, nrmse
 from realm_edge.segments import with_history
@@ -26,17 +26,11 @@ def score(
     session: Session,
     settings: Settings,
     wiener: NDArray[np.float32],
-) -> dict[str, Any]:
+) -> StreamScores:
     """Score what follows the golden vectors' warm-up; float starts at rest where int8 does, so that they differ by rounding alone.
 
     Args:
         wiener: what the Wiener filter decodes of the test part, (bins, dims), in target units.
-
-    Returns:
-        {"r2": {"float", "int8", "wiener"}, "nrmse_int8_float", "nrmse_frontend", "nrmse_decoder", "scored_bins", "warm_up_bins",
-        "resets", "with_history"}. "nrmse_frontend" is of the float decoder behind the integer front end. "resets" are those of the whole
-        run, warm-up included. "with_history" are the same scores over those bins that have a second of their segment behind them: None
-        where all have, or too few.
     """
     int8 = in_units(golden.decoded, int8_decoder)[golden.warm_up :]
     scored = slice(session.validation_end, session.validation_end + len(int8))
@@ -52,26 +46,26 @@ def score(
         "int8": int8,
         "wiener": wiener[: len(int8)],
     }
-    return {
-        **_scores(outputs, session.target_names),
-        "warm_up_bins": golden.warm_up,
-        "resets": len(golden.starts) - 1,
-        "with_history": _scores_with_history(outputs, session, with_history(session.starts, session.bins, settings.bin_ms / 1000)[scored]),
-    }
+    late = with_history(session.starts, session.bins, settings.bin_ms / 1000)[scored]
+    return StreamScores(
+        **_scores(outputs, session.target_names).given(),
+        warm_up_bins=golden.warm_up,
+        resets=len(golden.starts) - 1,
+        with_history=_scores_with_history(outputs, session, late),
+    )
 
 
-def _scores(outputs: Mapping[str, NDArray], names: tuple[str, ...]) -> dict[str, Any]:
-    r2 = {name: accuracy(outputs["true"], outputs[name]).as_json(names)["r2"] for name in ("float", "int8", "wiener")}
-    return {
-        "r2": r2,
-        "nrmse_int8_float": nrmse(outputs["int8"], outputs["float"]),
-        "nrmse_frontend": nrmse(outputs["behind_int8"], outputs["float"]),
-        "nrmse_decoder": nrmse(outputs["int8"], outputs["behind_int8"]),
-        "scored_bins": len(outputs["int8"]),
-    }
+def _scores(outputs: Mapping[str, NDArray], names: tuple[str, ...]) -> ScoredBins:
+    return ScoredBins(
+        r2=R2(**{name: accuracy(outputs["true"], outputs[name]).scores(names).r2 for name in R2.model_fields}),
+        nrmse_int8_float=nrmse(outputs["int8"], outputs["float"]),
+        nrmse_frontend=nrmse(outputs["behind_int8"], outputs["float"]),
+        nrmse_decoder=nrmse(outputs["int8"], outputs["behind_int8"]),
+        scored_bins=len(outputs["int8"]),
+    )
 
 
-def _scores_with_history(outputs: Mapping[str, NDArray], session: Session, chosen: NDArray[np.bool_]) -> dict[str, Any] | None:
+def _scores_with_history(outputs: Mapping[str, NDArray], session: Session, chosen: NDArray[np.bool_]) -> ScoredBins | None:
     if chosen.all():
         return None
     try:

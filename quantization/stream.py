@@ -3,7 +3,6 @@
 import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import onnx
@@ -18,7 +17,8 @@ from quantization.golden import Golden, run_decoder, run_frontend
 from quantization.inputs import input_scale, stored
 from quantization.ladder import compare
 from quantization.sizes import sizes
-from quantization.tensor_table import Row, Stretches, tensor_table
+from quantization.summaries import CalibratedStream
+from quantization.tensor_table import Stretches, tensor_table
 from realm_edge.frontend import design, lfp_features
 from realm_edge.progress import Progress
 from realm_edge.segments import learnt_from, within
@@ -46,8 +46,7 @@ class Quantised:
 
     frontend: onnx.ModelProto | None
     decoder: onnx.ModelProto
-    rows: tuple[Row, ...]  # the decoder's tensors
-    about: dict[str, Any]  # what calibration.json says of the stream
+    about: CalibratedStream
 
 
 def quantise(graphs: FloatGraphs, stream: Stream, session: Session, settings: Settings, progress: Progress) -> Quantised:
@@ -70,18 +69,17 @@ def quantise(graphs: FloatGraphs, stream: Stream, session: Session, settings: Se
     observed = observe(graphs.decoder, training, warm_up, progress, starts)
     stretches, formats = Stretches.of(training[counts], feature_scale), Formats(settings.quantize.activations)
     decoder = quantize_decoder(graphs.decoder, observed, feature_scale, graphs.made_from, formats)
-    rows = tensor_table(graphs.decoder, decoder, observed, formats, stretches)
     made = {"decoder": decoder} if frontend is None else {"decoder": decoder, "frontend": frontend}
-    about = {
-        "tensors": [row.as_json() for row in rows],
-        "sizes": {name: sizes(graph) for name, graph in made.items()},
-        "states": metadata(decoder)["states"],
-        "warm_up_bins": warm_up,
-        "bins": len(training),
-        "segments": len(starts),
-        "compared_bins": len(stretches.features),
-    }
-    return Quantised(frontend, decoder, rows, about)
+    about = CalibratedStream(
+        tensors=tensor_table(graphs.decoder, decoder, observed, formats, stretches),
+        sizes={name: sizes(graph) for name, graph in made.items()},
+        states=tuple(metadata(decoder)["states"]),
+        warm_up_bins=warm_up,
+        bins=len(training),
+        segments=len(starts),
+        compared_bins=len(stretches.features),
+    )
+    return Quantised(frontend, decoder, about)
 
 
 def _plain_features(settings: Settings, session: Session) -> NDArray[np.float32]:

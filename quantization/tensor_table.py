@@ -1,8 +1,7 @@
 """What each format of a quantised decoder costs: a table with one row per tensor, measured on training bins."""
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import onnx
@@ -16,6 +15,7 @@ from quantization.fixedpoint import INT8_LIMIT, INT16_LIMIT
 from quantization.formats import Formats, limits
 from quantization.golden import float_decoded
 from quantization.inputs import stored as in_counts
+from quantization.summaries import Row
 from quantization.weights import weight_scale
 from realm_edge.metrics import nrmse
 
@@ -38,23 +38,6 @@ class Stretches:
         starts = np.linspace(0, len(features) - bins, STRETCHES).astype(int)
         chosen = features[(starts[:, None] + np.arange(bins)).ravel()]
         return Stretches(chosen, in_counts(chosen, feature_scale))
-
-
-@dataclass(frozen=True)
-class Row:
-    """One tensor. ``saturated`` and ``sqnr_db`` compare the integer decoder with the float one bin by bin, both from the zero state."""
-
-    tensor: str
-    kind: str  # "activation", "state" or "weight"
-    dtype: str
-    shape: tuple[int, ...]
-    scale: tuple[float, float]  # smallest and largest: one per tensor, an output channel of weights, or a head of the state
-    saturated: float | None  # share of the values that the rail cuts; None for weights, whose largest is there by design
-    sqnr_db: float | None  # power of the float values over that of the difference; None where either is 0
-    nrmse_alone: float  # of the output when this tensor alone is rounded and clipped to its format, the rest being float
-
-    def as_json(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,9 @@
 
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from itertools import chain
-from typing import Any
 
 import numpy as np
 import onnx
@@ -20,6 +19,7 @@ from quantization.golden import float_decoded, in_units
 from quantization.ladder import Differs, SideBySide
 from quantization.recorded import Recorded
 from quantization.reset import settling
+from quantization.summaries import HostileInput, Ladder, LongRun, Resets, ToldDifference, VerifiedStream
 from realm_edge.progress import Progress
 
 
@@ -70,46 +70,39 @@ class Subject:
         return round(1000 * seconds / self.recorded.settings.bin_ms)
 
 
-def verify(subject: Subject, bins: int | None = None) -> dict[str, Any]:
+def verify(subject: Subject, bins: int | None = None) -> VerifiedStream:
     """Measure one stream.
 
     Args:
         bins: of the ladder, with all ticks of the front end; None takes those of the plan.
-
-    Returns:
-        {"ok", "difference", "ladder", "adversarial", "endurance", "reset"}; the last four are None where onnxruntime and the reference
-        differ.
     """
     try:
         ladder, decoded = _ladder(subject, bins)
         hostile = _adversarial(subject)
     except Differs as found:
         subject.progress.say(f"  {found}")
-        difference = {**found.difference.as_json(), "line": str(found)}
-        return {"ok": False, "difference": difference, "ladder": None, "adversarial": None, "endurance": None, "reset": None}
+        difference = ToldDifference(**asdict(found.difference), line=str(found))
+        return VerifiedStream(ok=False, difference=difference, ladder=None, adversarial=None, endurance=None, reset=None)
     recorded, plan, count = subject.recorded, subject.plan, subject.bins(subject.plan.endurance_s)
     features = recorded.float_features(0, count) if subject.follows else recorded.features(0, count)
     tracked = subject.progress.track(features, f"{subject.name} float decoder", count)
     exact = in_units(float_decoded(subject.float_decoder, tracked), subject.float_decoder)
     int8 = in_units(decoded[:count], subject.graphs.decoder)
     errors = endurance(int8, exact, WARM_UP_BINS, subject.bins(plan.window_s), round(plan.compared_s / plan.window_s))
-    lengths = {
-        "warm_up_s": WARM_UP_BINS * recorded.settings.bin_ms / 1000,
-        "seconds": plan.endurance_s,
-        "window_s": plan.window_s,
-        "compared_s": plan.compared_s,
-    }
-    return {
-        "ok": errors.holds,
-        "difference": None,
-        "ladder": ladder,
-        "adversarial": hostile,
-        "endurance": {**errors.as_json(), **lengths, "frontend": subject.follows, "passes": count / recorded.session.bins},
-        "reset": _reset(subject, int8, exact),
-    }
+    long_run = LongRun(
+        **errors.given(),
+        warm_up_s=WARM_UP_BINS * recorded.settings.bin_ms / 1000,
+        seconds=plan.endurance_s,
+        window_s=plan.window_s,
+        compared_s=plan.compared_s,
+        frontend=subject.follows,
+        passes=count / recorded.session.bins,
+    )
+    reset = _reset(subject, int8, exact)
+    return VerifiedStream(ok=errors.holds, difference=None, ladder=ladder, adversarial=hostile, endurance=long_run, reset=reset)
 
 
-def _ladder(subject: Subject, bins: int | None) -> tuple[dict[str, Any], NDArray[np.int16]]:
+def _ladder(subject: Subject, bins: int | None) -> tuple[Ladder, NDArray[np.int16]]:
     """Both graphs beside their references; also the decoder's outputs, (bins, dims), at least as long as the endurance run.
 
     A front end that follows feeds the decoder in the same pass. Another one is compared by itself, over fewer bins unless
@@ -133,18 +126,18 @@ def _ladder(subject: Subject, bins: int | None) -> tuple[dict[str, Any], NDArray
             blocks = track(recorded.samples(0, frontend_bins), f"{name} front end against the reference", frontend_bins)
             deque(feature_rows(frontend, blocks), maxlen=0)
     decoded = list(decoded_rows(decoder, track(rows, f"{name} against the reference", steps)))
-    ladder = {
-        "bins": decoder.ticks,
-        "passes": steps / recorded.session.bins,
-        "frontend_bins": frontend_bins,
-        "frontend_ticks": frontend.ticks if frontend is not None else 0,
-        "frontend_feeds_decoder": subject.follows,
-    }
+    ladder = Ladder(
+        bins=decoder.ticks,
+        passes=steps / recorded.session.bins,
+        frontend_bins=frontend_bins,
+        frontend_ticks=frontend.ticks if frontend is not None else 0,
+        frontend_feeds_decoder=subject.follows,
+    )
     decoded += decoded_rows(decoder.fast, track(rest, f"{name} to the end of the endurance run", more))
     return ladder, np.array(decoded)
 
 
-def _adversarial(subject: Subject) -> list[dict[str, Any]]:
+def _adversarial(subject: Subject) -> tuple[HostileInput, ...]:
     """Each hostile input from the zero state, then recorded input; through the front end, and straight into the decoder."""
     graphs, recorded, plan, silent = subject.graphs, subject.recorded, subject.plan, subject.bins(subject.plan.silence_s)
     decoder, frontend = SideBySide(graphs.decoder), SideBySide(graphs.frontend) if graphs.frontend is not None else None
@@ -168,11 +161,11 @@ def _adversarial(subject: Subject) -> list[dict[str, Any]]:
         except Differs as found:
             raise Differs(replace(found.difference, during=f"'{name}' into the {into}")) from found
         stepped = frontend.ticks if frontend is not None else 0
-        results.append({"input": name, "into": into, "bins": decoder.ticks, "frontend_ticks": stepped})
-    return results
+        results.append(HostileInput(input=name, into=into, bins=decoder.ticks, frontend_ticks=stepped))
+    return tuple(results)
 
 
-def _reset(subject: Subject, int8: NDArray, exact: NDArray) -> dict[str, Any]:
+def _reset(subject: Subject, int8: NDArray, exact: NDArray) -> Resets:
     """Both chains from the zero state at several times of the endurance run, whose outputs are ``int8`` and ``exact``."""
     graphs, recorded, window = subject.graphs, subject.recorded, subject.bins(subject.plan.reset_s)
     times = np.linspace(WARM_UP_BINS, len(exact) - window, subject.plan.resets).astype(int).tolist()
@@ -189,4 +182,5 @@ def _reset(subject: Subject, int8: NDArray, exact: NDArray) -> dict[str, Any]:
         name: settling(whole[WARM_UP_BINS:].std(axis=0), after[name], [whole[first : first + window] for first in times], bin_s)
         for name, whole in (("int8", int8), ("float", exact))
     }
-    return {"at_s": [first * bin_s for first in times], "watched_s": subject.plan.reset_s, "frontend": subject.follows, **settled}
+    at_s = tuple(first * bin_s for first in times)
+    return Resets(at_s=at_s, watched_s=subject.plan.reset_s, frontend=subject.follows, **settled)

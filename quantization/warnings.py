@@ -1,9 +1,8 @@
 """What a user should know about a quantised decoder before it hurts: one line a finding, with the tensors and a remedy."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
-from quantization.tensor_table import Row
+from quantization.summaries import Row, ScoredBins
 
 SATURATED_SHARE = 0.001
 LEAST_SQNR_DB = 20.0
@@ -12,26 +11,30 @@ MOST_R2_LOSS = 0.005
 NAMED = 3  # tensors in a line
 
 _OUTLIERS = "look for channels with outliers ('realm-edge data inspect'), or decay the weights more (finetune.weight_decay)"
+_WIDER = "; int16 activations err less (quantize.activations)"
 
 
-def warnings(rows: Sequence[Row], scores: dict[str, Any]) -> list[str]:
+def warnings(rows: Sequence[Row], scores: ScoredBins) -> list[str]:
     """Lines, most telling first.
 
     Args:
         rows: the decoder's tensor table.
-        scores: "r2" of "float" and "int8", "nrmse_int8_float" and its parts "nrmse_frontend" and "nrmse_decoder", on held-out bins.
+        scores: on held-out bins.
     """
     found = []
-    if scores["nrmse_int8_float"] > MOST_NRMSE:
-        if scores["nrmse_frontend"] > scores["nrmse_decoder"]:
-            cause = f"integer features make {_percent(scores['nrmse_frontend'])} of it: those near a threshold or a rail change most"
+    wider = _WIDER if any(row.kind == "activation" and row.dtype == "int8" for row in rows) else ""
+    if scores.nrmse_int8_float > MOST_NRMSE:
+        if scores.nrmse_frontend > scores.nrmse_decoder:
+            cause = f"integer features make {_percent(scores.nrmse_frontend)} of it: those near a threshold or a rail change most"
         else:
             worst = sorted(rows, key=lambda row: -row.nrmse_alone)
-            cause = f"most comes from {_named((row, _percent(row.nrmse_alone)) for row in worst)}: {_OUTLIERS}"
-        found.append(f"int8 differs from float by {_percent(scores['nrmse_int8_float'])} (NRMSE; aim: {_percent(MOST_NRMSE)}); {cause}")
-    loss = scores["r2"]["float"] - scores["r2"]["int8"]
+            cause = f"most comes from {_named((row, _percent(row.nrmse_alone)) for row in worst)}: {_OUTLIERS}{wider}"
+        found.append(f"int8 differs from float by {_percent(scores.nrmse_int8_float)} (NRMSE; aim: {_percent(MOST_NRMSE)}); {cause}")
+    loss = scores.r2.float - scores.r2.int8
     if loss > MOST_R2_LOSS:
-        found.append(f"int8 loses {loss:.3f} of R2 (aim: {MOST_R2_LOSS}); see the tensors with the largest NRMSE in calibration.json")
+        found.append(
+            f"int8 loses {loss:.3f} of R2 (aim: {MOST_R2_LOSS}); see the tensors with the largest NRMSE in calibration.json{wider}"
+        )
     clipped = [row for row in rows if (row.saturated or 0.0) > SATURATED_SHARE]
     if clipped:
         clipped.sort(key=lambda row: -(row.saturated or 0.0))

@@ -12,6 +12,7 @@ from realm_edge.behavior import angle_error_deg, angles_of
 from realm_edge.errors import UserError
 from realm_edge.segments import with_history
 from realm_edge.session import Session
+from realm_edge.summaries import HeldOutScores, Scores
 
 
 @dataclass(frozen=True)
@@ -22,15 +23,15 @@ class Accuracy:
     r: tuple[float, ...]  # Pearson's correlation; 0 for a constant prediction
     bins: int
 
-    def as_json(self, names: Sequence[str]) -> dict[str, object]:
-        """{"r2": mean, "r": mean, "r2_by_axis": {name: value}, "r_by_axis": {...}, "bins": n}."""
-        return {
-            "r2": float(np.mean(self.r2)),
-            "r": float(np.mean(self.r)),
-            "r2_by_axis": dict(zip(names, self.r2, strict=True)),
-            "r_by_axis": dict(zip(names, self.r, strict=True)),
-            "bins": self.bins,
-        }
+    def scores(self, names: Sequence[str]) -> Scores:
+        """With their means, and the names of the axes."""
+        return Scores(
+            r2=float(np.mean(self.r2)),
+            r=float(np.mean(self.r)),
+            r2_by_axis=dict(zip(names, self.r2, strict=True)),
+            r_by_axis=dict(zip(names, self.r, strict=True)),
+            bins=self.bins,
+        )
 
 
 def accuracy(true: NDArray[np.floating], predicted: NDArray[np.floating]) -> Accuracy:
@@ -55,16 +56,12 @@ def accuracy(true: NDArray[np.floating], predicted: NDArray[np.floating]) -> Acc
     return Accuracy(tuple(float(v) for v in r2), tuple(float(v) for v in r), len(true))
 
 
-def score_test_part(session: Session, predicted: NDArray[np.floating], bin_s: float) -> dict[str, object]:
-    """How well a session's test part is decoded, over all its bins and over those with a second of history, JSON-able.
+def score_test_part(session: Session, predicted: NDArray[np.floating], bin_s: float) -> HeldOutScores:
+    """How well a session's test part is decoded, over all its bins and over those with a second of history.
 
     Args:
         predicted: (bins, dims), the whole session, target units.
         bin_s: seconds per bin.
-
-    Returns:
-        :meth:`Accuracy.as_json` with "bins_with_history" and "r2_with_history", the mean R2 over those, None where it is undefined;
-        of angles also "angle_error_deg", the mean absolute error of each in degrees.
 
     Raises:
         UserError: as :func:`accuracy`, over all bins.
@@ -75,10 +72,12 @@ def score_test_part(session: Session, predicted: NDArray[np.floating], bin_s: fl
         settled = float(np.mean(accuracy(true[late], answers[late]).r2))
     except UserError:  # hardly any such bin, or the same behaviour in all
         settled = None
-    whole = accuracy(true, answers).as_json(session.target_names)
+    whole = accuracy(true, answers).scores(session.target_names)
     angles = angles_of(session.target_names)
-    errors = {"angle_error_deg": dict(zip(angles, angle_error_deg(true, answers).tolist(), strict=True))} if angles else {}
-    return whole | {"r2_with_history": settled, "bins_with_history": int(late.sum())} | errors
+    found = whole.given() | {"r2_with_history": settled, "bins_with_history": int(late.sum())}
+    if angles:
+        found["angle_error_deg"] = dict(zip(angles, angle_error_deg(true, answers).tolist(), strict=True))
+    return HeldOutScores(**found)
 
 
 def nrmse(values: NDArray, exact: NDArray) -> float:

@@ -16,6 +16,7 @@ from realm_edge.files import replacing
 from realm_edge.numpy_files import Npz
 from realm_edge.segments import one_segment
 from realm_edge.settings import Settings
+from realm_edge.summaries import SessionSummary
 from realm_edge.table import Table, write_npy
 
 _PLAIN = (
@@ -126,29 +127,29 @@ def broadband_block(session: Session, settings: Settings, start_bin: int, bins: 
     return np.concatenate(seconds)[start - first * rate : stop - first * rate]
 
 
-def describe(session: Session, settings: Settings) -> dict[str, Any]:
-    """What the data stage reports about a session, JSON-able."""
+def describe(session: Session, settings: Settings) -> SessionSummary:
+    """What the data stage reports about a session."""
     units = session.counts.shape[1] if session.counts is not None else 0
     if session.broadband is not None:
         units = len(session.broadband.unit_channels)
-    return {
-        "name": session.name,
-        "heldout": session.heldout,
-        "synthetic": session.synthetic,
-        "seconds": session.bins * settings.bin_ms / 1000,
-        "bins": session.bins,
-        "segments": len(session.starts),
-        "channels": len(session.good_channels),
-        "bad_channels": np.flatnonzero(~session.good_channels).tolist(),
-        "spike_source": session.spike_source,
-        "units": units,
-        "spike_electrodes": session.spike_electrodes,
-        "targets": list(session.target_names),
-        "target_unit": session.target_unit,
-        "train_bins": session.train_end,
-        "validation_bins": session.validation_end - session.train_end,
-        "test_bins": session.bins - session.validation_end,
-        "unknown_behavior_bins": int(np.isnan(session.targets).any(axis=1).sum()),
-        "resampling_delay_ms": 1e3 * session.resampling_delay_s,
-        "provenance": dict(session.provenance),
-    }
+    return SessionSummary(
+        name=session.name,
+        heldout=session.heldout,
+        synthetic=session.synthetic,
+        seconds=session.bins * settings.bin_ms / 1000,
+        bins=session.bins,
+        segments=len(session.starts),
+        channels=len(session.good_channels),
+        bad_channels=tuple(np.flatnonzero(~session.good_channels).tolist()),
+        spike_source=session.spike_source,
+        units=units,
+        spike_electrodes=session.spike_electrodes,
+        targets=session.target_names,
+        target_unit=session.target_unit,
+        train_bins=session.train_end,
+        validation_bins=session.validation_end - session.train_end,
+        test_bins=session.bins - session.validation_end,
+        unknown_behavior_bins=int(np.isnan(session.targets).any(axis=1).sum()),
+        resampling_delay_ms=1e3 * session.resampling_delay_s,
+        provenance=dict(session.provenance),
+    )

@@ -339,10 +339,10 @@ def load(path: Path, base: Settings | None = None) -> Settings:
         raise UserError(f"{path}: {flaw(error)}") from error
 
 
-def flaw(error: ValidationError) -> str:
-    """What is wrong with settings, as one line: field, reason and value."""
+def flaw(error: ValidationError, whole: str = "settings") -> str:
+    """What is wrong with settings, or with another ``whole``, as one line: field, reason and value."""
     first = error.errors()[0]
-    field = ".".join(str(part) for part in first["loc"])[:80] or "settings"
+    field = ".".join(str(part) for part in first["loc"])[:80] or whole
     value = "" if isinstance(first["input"], dict | BaseModel) else f" (value {first['input']!r:.80})"
     return f"{field}: {first['msg'].removeprefix('Value error, ')}{value}"
 

@@ -63,8 +63,10 @@ def _compiled(plan: Plan, machine: Machine) -> CompiledModel:
     return CompiledModel(plan, objects)
 
 
-def write_bundle(directory: Path, stream: str, build: str, frontend_onnx: Path | None, decoder_onnx: Path) -> None:
+def write_bundle(directory: Path, stream: str, build: str, frontend_onnx: Path | None, decoder_onnx: Path) -> BundleMetadata:
     """Write the bundle ``directory``, replacing what was there; it appears whole or not at all, and the same bytes each time.
+
+    Returns what its ``metadata.json`` says.
 
     Args:
         stream: "lfp" or "spike".
@@ -101,6 +103,7 @@ def write_bundle(directory: Path, stream: str, build: str, frontend_onnx: Path |
         write_json(partial / "metadata.json", metadata.model_dump(mode="json"))
         files = sorted(p for p in partial.rglob("*") if p.is_file())
         write_text(partial / "SHA256SUMS", "".join(f"{sha256_file(p)}  {p.relative_to(partial).as_posix()}\n" for p in files))
+    return metadata
 
 
 def write_sources(directory: Path, plan: Plan) -> None:

@@ -15,12 +15,15 @@ from pydantic import ValidationError
 
 from firmware_sim.budgets import load_budgets
 from firmware_sim.emulator import find_emulator
+from firmware_sim.stream_report import StreamReport
 from firmware_sim.targets import get_target
+from quantization.summaries import QuantizedStream
 from realm_edge.apart import apart
 from realm_edge.app import artefacts
 from realm_edge.app.results import Compiled, Figures, Loaded, Quantized, Reported, Simulated, Trained
 from realm_edge.app.rundir import RunDir
 from realm_edge.app.stages import stage_of
+from realm_edge.app.summaries import CompiledStage, Metrics, ReportSummary, Simulation
 from realm_edge.app.workflow import Workflow, budget_options, budget_request, open_for_data, opened, report_request, target_options
 from realm_edge.errors import UserError
 from realm_edge.progress import Terminal
@@ -111,9 +114,9 @@ def train(
     with open_for_data(Path(out), _settings(preset, changes), loaded.recordings, fresh=fresh, may_skip=False) as (run, request):
         work = _workflow(run)
         work.resume("data", loaded.recordings, request=request, options=loaded.recordings.options())
-        metrics = work.resume("train", device, precision)
-        r2 = {name: decoder["r2"] for name, decoder in metrics["decoders"].items()}
-        return Trained(run.path, metrics["synthetic"], r2, run.file("predictions.npz"), metrics)
+        metrics: Metrics = work.resume("train", device, precision)
+        r2 = {name: decoder.r2 for name, decoder in metrics.decoders.items()}
+        return Trained(run.path, metrics.synthetic, r2, run.file("predictions.npz"), metrics)
 
 
 def quantize(run: File) -> Quantized:
@@ -128,10 +131,10 @@ def quantize(run: File) -> Quantized:
     with opened(Path(run)) as opened_run:
         work = _workflow(opened_run)
         work.resume("export")
-        summary = work.resume("quantize")
+        summary: dict[str, QuantizedStream] = work.resume("quantize")
         decoders = {stream.name: artefacts.int8_decoder(opened_run, stream) for stream in _streams(summary)}
-        exact, integers = ({name: one["r2"][kind] for name, one in summary.items()} for kind in ("float", "int8"))
-        differ = {name: one["nrmse_int8_float"] for name, one in summary.items()}
+        exact, integers = {name: one.r2.float for name, one in summary.items()}, {name: one.r2.int8 for name, one in summary.items()}
+        differ = {name: one.nrmse_int8_float for name, one in summary.items()}
         return Quantized(opened_run.path, decoders, exact, integers, differ, summary)
 
 
@@ -147,9 +150,9 @@ def compile(run: File, target: str) -> Compiled:
     """
     part = get_target(target)
     with opened(Path(run)) as opened_run:
-        summary = _workflow(opened_run).resume(f"compile.{part.name}", part.name, part.build)
+        summary: dict[str, dict[str, CompiledStage]] = _workflow(opened_run).resume(f"compile.{part.name}", part.name, part.build)
         bundles = {stream.name: artefacts.bundle(opened_run, stream, part.name) for stream in _streams(summary)}
-        weights = {name: sum(stage["weight_bytes"] for stage in stages.values()) for name, stages in summary.items()}
+        weights = {name: sum(stage.weight_bytes for stage in stages.values()) for name, stages in summary.items()}
         return Compiled(opened_run.path, part.name, bundles, weights)
 
 
@@ -194,30 +197,32 @@ def report(run: File, targets: Sequence[str] = ()) -> Reported:
                 f"{opened_run.path}: nothing was simulated: call simulate first, or 'realm-edge simulate --out {opened_run.path}'"
             )
         request = report_request(opened_run, chosen)
-        summary = _workflow(opened_run).resume("report", chosen, request=request, options=target_options(chosen))
-        reasons = {target: tuple(verdict["reasons"]) for target, verdict in summary["verdicts"].items()}
+        summary: ReportSummary = _workflow(opened_run).resume("report", chosen, request=request, options=target_options(chosen))
+        reasons = {target: verdict.reasons for target, verdict in summary.verdicts.items()}
         page, numbers = opened_run.file("report.html"), opened_run.file("report.json")
-        return Reported(opened_run.path, page, numbers, summary["ok"], reasons)
+        return Reported(opened_run.path, page, numbers, summary.ok, reasons)
 
 
-def _simulated(run: Path, summary: dict[str, Any]) -> Simulated:
-    streams = {name: _figures(stream) for name, stream in summary["streams"].items()}
-    broken = tuple(row["name"] for row in summary["budgets"] if not row["ok"])
-    whole = {key: summary[key] for key in ("target", "part", "ok", "synthetic")}
-    return Simulated(run, **whole, lfp=streams[LFP.name], spike=streams.get(SPIKE.name), broken=broken, summary=summary)
+def _simulated(run: Path, summary: Simulation) -> Simulated:
+    streams = {name: _figures(stream) for name, stream in summary.streams.items()}
+    broken = tuple(row.name for row in summary.budgets if not row.ok)
+    whole = (summary.target, summary.part, summary.ok, summary.synthetic)
+    return Simulated(run, *whole, lfp=streams[LFP.name], spike=streams.get(SPIKE.name), broken=broken, summary=summary)
 
 
-def _figures(stream: dict[str, Any]) -> Figures:
-    same = {key: stream[key] for key in ("bit_exact", "steps", "cycles_per_step", "flash_bytes", "ram_bytes")}
-    low, high = stream["cycles_per_step_range"]
+def _figures(stream: StreamReport) -> Figures:
     return Figures(
-        **same,
-        cycles_range=(low, high),
-        fits=stream["fit_text"],
-        power_uw=stream["power_uw"]["total"],
-        latency_ms=stream["latency_ms"]["total"],
-        r2_float=stream["r2"]["float"],
-        r2_int8=stream["r2"]["int8"],
+        bit_exact=stream.bit_exact,
+        steps=stream.steps,
+        cycles_per_step=stream.cycles_per_step,
+        cycles_range=stream.cycles_per_step_range,
+        fits=stream.fit_text,
+        power_uw=stream.power_uw["total"],
+        latency_ms=stream.latency_ms["total"],
+        flash_bytes=stream.flash_bytes,
+        ram_bytes=stream.ram_bytes,
+        r2_float=stream.r2.float,
+        r2_int8=stream.r2.int8,
     )
 
 

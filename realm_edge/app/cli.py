@@ -44,6 +44,7 @@ from realm_edge.printable import printable
 from realm_edge.torchrun import leads, processes
 
 if TYPE_CHECKING:
+    from realm_edge.app.summaries import Baselines, Simulation, Verification
     from realm_edge.app.workflow import Workflow
     from realm_edge.settings import Settings
     from realm_edge.sources import Recordings
@@ -269,7 +270,8 @@ def report(targets: tuple[str, ...], out: Path, as_json: bool) -> None:
     named = _known(targets)
     work = _open(out)
     chosen = named or work.run.targets("simulate") or DEFAULT_TARGETS
-    _tell(work.perform("report", chosen, request=report_request(work.run, chosen), options=target_options(chosen)), as_json)
+    summary = work.perform("report", chosen, request=report_request(work.run, chosen), options=target_options(chosen))
+    _tell(summary, as_json, report=str(work.run.file("report.html")))
 
 
 @main.command(epilog="Example: realm-edge baselines --target cortex-m4 --out runs/demo")
@@ -280,10 +282,9 @@ def baselines(targets: tuple[str, ...], out: Path, as_json: bool) -> None:
 
     chosen = _known(targets) or DEFAULT_TARGETS
     _try_emulators(chosen)
-    summary = _open(out).perform("baselines", chosen, request={"targets": list(chosen)}, options=target_options(chosen))
-    click.echo(json.dumps(summary, indent=2) if as_json else "\n".join(compared(summary)))
-    costs = [cost for decoders in summary["streams"].values() for one in decoders.values() for cost in one["targets"].values()]
-    if not all(cost["bit_exact"] for cost in costs):
+    summary: Baselines = _open(out).perform("baselines", chosen, request={"targets": list(chosen)}, options=target_options(chosen))
+    click.echo(_json(summary) if as_json else "\n".join(compared(summary)))
+    if not all(cost.bit_exact for decoders in summary.streams.values() for one in decoders.values() for cost in one.targets.values()):
         click.get_current_context().exit(1)
 
 
@@ -299,11 +300,11 @@ def verify(bins: int | None, out: Path, as_json: bool) -> None:
     from realm_edge.files import write_bytes
 
     work = _open(out)
-    summary = work.perform("verify", bins, request={"bins": bins}, options=["--bins", str(bins)] if bins is not None else [])
+    summary: Verification = work.perform("verify", bins, request={"bins": bins}, options=["--bins", str(bins)] if bins is not None else [])
     for kind, picture in endurance(summary).items():
         write_bytes(work.run.file(f"verification.{kind}"), picture)
-    click.echo(json.dumps(summary, indent=2) if as_json else "\n".join(verified(summary)))
-    if not summary["ok"]:
+    click.echo(_json(summary) if as_json else "\n".join(verified(summary)))
+    if not summary.ok:
         click.get_current_context().exit(1)
 
 
@@ -404,20 +405,30 @@ def _workflow(run: Any) -> "Workflow":
     return Workflow(run, progress, stage_of)
 
 
-def _tell(summary: dict[str, Any], as_json: bool) -> None:
+def _json(summary: Any) -> str:
+    from realm_edge.documents import jsonable
+
+    return json.dumps(jsonable(summary), indent=2)
+
+
+def _tell(summary: Any, as_json: bool, **more: str) -> None:
+    """Show a stage's summary: its plain values, or all of it."""
+    from realm_edge.documents import jsonable
+
+    content = jsonable(summary) | more
     if as_json:
-        click.echo(json.dumps(summary, indent=2))
+        click.echo(_json(content))
         return
-    for key, value in summary.items():
+    for key, value in content.items():
         if isinstance(value, str | int | float):
             click.echo(f"{key}: {value}")
 
 
-def _finish(results: dict[str, dict[str, Any]], as_json: bool, **more: str) -> None:
+def _finish(results: dict[str, "Simulation"], as_json: bool, **more: str) -> None:
     """Show what the simulations found; status 1 when one of them is not bit-exact or broke a budget."""
-    ok = all(result["ok"] for result in results.values())
+    ok = all(result.ok for result in results.values())
     if as_json:
-        click.echo(json.dumps({"ok": ok, **more, "targets": results}, indent=2))
+        click.echo(_json({"ok": ok, **more, "targets": results}))
     else:
         for target, result in results.items():
             for line in verdict(result):

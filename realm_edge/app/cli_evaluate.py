@@ -46,6 +46,7 @@ SEEDS = click.option("--seeds", type=int, default=3, show_default=True, help="Se
 @gathered
 def evaluate(out: Path, as_json: bool, **given: Any) -> None:
     """Compare the student with every baseline over seeds, held-out sessions and shares of labels; goes on where it stopped."""
+    from realm_edge.documents import jsonable
     from realm_edge.evaluation.sweep import evaluate as compare
     from realm_edge.evaluation.table import markdown
     from realm_edge.progress import Terminal
@@ -53,7 +54,7 @@ def evaluate(out: Path, as_json: bool, **given: Any) -> None:
     plan = _plan("evaluate", **given)
     click.get_current_context().with_resource(held(out))
     summary = compare(plan, out, Terminal())
-    click.echo(json.dumps(summary, indent=2) if as_json else markdown(summary))
+    click.echo(json.dumps(jsonable(summary), indent=2) if as_json else markdown(summary))
 
 
 @click.command(epilog="Example: realm-edge study delay --seeds 3 --heldout 2 --config examples/compare.toml")
@@ -71,17 +72,21 @@ def study(name: str, out: Path | None, as_json: bool, **given: Any) -> None:
     sessions), causality (what it costs), losses (of the distillation, one left out at a time), rate (of learning; judged on the
     validation part) or stability (over days, of synthetic arrays that age; --seeds counts arrays).
     """
+    from realm_edge.documents import Form, jsonable
     from realm_edge.evaluation import stability, stability_output, study_output
     from realm_edge.evaluation.study import run
     from realm_edge.progress import Terminal
 
     plan, folder = _plan("study", name, **given), out or Path("runs") / f"study-{name}"
     click.get_current_context().with_resource(held(folder))
+    summary: Form
     if name == stability.NAME:
-        summary, markdown = stability.run(plan, folder, Terminal()), stability_output.markdown
+        summary = stability.run(plan, folder, Terminal())
+        text = stability_output.markdown(summary)
     else:
-        summary, markdown = run(name, plan, folder, Terminal()), study_output.markdown
-    click.echo(json.dumps(summary, indent=2) if as_json else markdown(summary))
+        summary = run(name, plan, folder, Terminal())
+        text = study_output.markdown(summary)
+    click.echo(json.dumps(jsonable(summary), indent=2) if as_json else text)
 
 
 def _plan(

@@ -4,7 +4,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from quantization.summaries import QuantizedStream
 from realm_edge.app.inspection_text import lines
+from realm_edge.app.summaries import Metrics, Simulation
 from realm_edge.sources import Recordings
 
 
@@ -44,7 +46,7 @@ class Trained:
     synthetic: bool
     r2: dict[str, float]
     predictions: Path
-    metrics: dict[str, Any] = field(repr=False)
+    metrics: Metrics = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ class Quantized:
         r2_float: of the float decoder.
         r2_int8: of the int8 front end and decoder.
         nrmse_int8_float: root mean square of int8 - float over the standard deviation of float.
-        summary: what :func:`quantization.scores.score` returns, with sizes and warnings.
+        summary: more scores, sizes and warnings.
     """
 
     run: Path
@@ -65,7 +67,7 @@ class Quantized:
     r2_float: dict[str, float]
     r2_int8: dict[str, float]
     nrmse_int8_float: dict[str, float]
-    summary: dict[str, Any] = field(repr=False)
+    summary: dict[str, QuantizedStream] = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -140,7 +142,7 @@ class Simulated:
     lfp: Figures
     spike: Figures | None
     broken: tuple[str, ...]
-    summary: dict[str, Any] = field(repr=False)
+    summary: Simulation = field(repr=False)
 
 
 @dataclass(frozen=True)

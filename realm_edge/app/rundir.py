@@ -14,11 +14,12 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from realm_edge import settings as settings_module
 from realm_edge.app.lock import LOCK
-from realm_edge.documents import header
+from realm_edge.app.summaries import SUMMARIES
+from realm_edge.documents import Form, formed, header, jsonable
 from realm_edge.errors import UserError
 from realm_edge.files import PARTIAL, read_json, remove_leftovers, sha256_file, sha256_json, write_json
 from realm_edge.seal import is_intact, sealed
@@ -51,14 +52,12 @@ MAKERS = {
 }
 
 
-class StageRecord(BaseModel):
+class StageRecord(Form):
     """``stages/<stage>.json``."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     format: Literal["realm-edge stage/2"]  # 1 had neither this nor made_by
     made_by: dict[str, str]  # version by package
-    summary: dict[str, Any]
+    summary: dict[str, Any]  # of the form that SUMMARIES names
     outputs: dict[str, str]  # path relative to the run: SHA-256 of the file
     made_from: dict[str, str]  # "settings", "request" and the upstream stages: SHA-256
     digest: str  # of the rest, see realm_edge.seal
@@ -204,30 +203,31 @@ class RunDir:
                 if fault:
                     raise UserError(f"{self.path}: stage '{stage}' is {fault}: run '{command(stage, self.path)}'")
 
-    def complete(self, stage: str, outputs: Sequence[Path], summary: dict[str, Any]) -> None:
+    def complete(self, stage: str, outputs: Sequence[Path], summary: Any) -> None:
         """Record that ``stage`` has written ``outputs`` from the present settings, request and upstream stages.
 
         Args:
             stage: stage id.
             outputs: files inside the run; they must exist.
-            summary: JSON-able results of the stage.
+            summary: results of the stage, of the form that :data:`realm_edge.app.summaries.SUMMARIES` names.
         """
         made_from = {key: self._origin(stage, key) for key in self._origins(stage)}
         hashes = {path.relative_to(self.path).as_posix(): sha256_file(path) for path in outputs}
-        content = {"summary": summary, "outputs": hashes, "made_from": made_from}
+        content = {"summary": jsonable(summary), "outputs": hashes, "made_from": made_from}
         _write_record(self._record_file(stage), sealed(header(FORMAT, MAKERS[stage.partition(".")[0]]) | content))
 
     def note_seconds(self, stage: str, seconds: Mapping[str, Any]) -> None:
         """Keep the wall time that ``stage`` took, JSON-able, where no digest covers it."""
         write_json(self.file("stages", f"{stage}.timing.json"), seconds)
 
-    def summary(self, stage: str) -> dict[str, Any]:
+    def summary(self, stage: str) -> Any:
         """What :meth:`complete` was given.
 
         Raises:
-            UserError: the stage is missing, or its record was changed.
+            UserError: the stage is missing, its record was changed, or it says other things than this version's do.
         """
-        return self._record(stage).summary
+        kind, remedy = SUMMARIES[stage.partition(".")[0]], f"run '{command(stage, self.path)}'"
+        return formed(kind, self._record(stage).summary, self._record_file(stage), remedy)
 
     def made_by(self, stage: str) -> dict[str, str]:
         """Versions of the packages that made a stage.

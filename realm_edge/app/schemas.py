@@ -5,23 +5,50 @@ The models that they come from are what reads those files here.
 
 import json
 import sys
+from functools import reduce
+from operator import or_
 from pathlib import Path
+from typing import Any, Literal
 
-from pydantic import BaseModel
+from pydantic import BaseModel, create_model
 
 from export.metadata import GraphMetadata
 from firmware_sim.bundle_metadata import BundleMetadata
+from quantization.summaries import CALIBRATION, Calibration
+from realm_edge.app.report.facts import REPORT, Facts
 from realm_edge.app.rundir import StageRecord
+from realm_edge.app.stages.data import INDEX, Index
+from realm_edge.app.summaries import METRICS, SIMULATION, SUMMARIES, VERIFICATION, Metrics, Simulation, Verification
+from realm_edge.evaluation.forms import EVALUATION, STABILITY, STUDY, Evaluation, StabilitySummary, StudySummary
 from realm_edge.files import write_text
 from realm_edge.readers.cache import Header
 from realm_edge.settings import Settings
 
+
+def _document(form: str, model: type[BaseModel]) -> type[BaseModel]:
+    """With the header that :func:`realm_edge.documents.write_document` puts in front."""
+    header: dict[str, Any] = {"format": (Literal[form], ...), "made_by": (dict[str, str], ...)}
+    return create_model(model.__name__, __base__=model, **header)
+
+
+# The summary of a record is that of one stage or another.
+_RECORD = create_model("StageRecord", __base__=StageRecord, summary=(reduce(or_, SUMMARIES.values()), ...))
+
 SCHEMAS: dict[str, type[BaseModel]] = {
     "settings": Settings,  # --config, and a run's config.toml
     "recording": Header,  # recording.json of a .realm directory
-    "stage": StageRecord,  # stages/<stage>.json of a run
+    "stage": _RECORD,  # stages/<stage>.json of a run
+    "sessions": _document(INDEX, Index),  # data/index.json
+    "metrics": _document(METRICS, Metrics),  # metrics.json
     "step-graph": GraphMetadata,  # metadata properties of an .onnx
+    "calibration": _document(CALIBRATION, Calibration),  # calibration.json
+    "verification": _document(VERIFICATION, Verification),  # verification.json
     "bundle": BundleMetadata,  # metadata.json of a bundle
+    "simulation": _document(SIMULATION, Simulation),  # simulation/<target>.json
+    "report": _document(REPORT, Facts),  # report.json
+    "evaluation": _document(EVALUATION, Evaluation),  # evaluation.json
+    "study": _document(STUDY, StudySummary),  # study.json
+    "stability-study": _document(STABILITY, StabilitySummary),  # study.json of 'study stability'
 }
 
 

@@ -24,7 +24,7 @@ class Workflow:
     progress: Progress
     stage_of: Callable[[str], Stage]  # :func:`realm_edge.app.stages.stage_of`
 
-    def perform(self, stage: str, *arguments: Any, request: dict[str, Any] | None = None, options: Sequence[str] = ()) -> dict[str, Any]:
+    def perform(self, stage: str, *arguments: Any, request: dict[str, Any] | None = None, options: Sequence[str] = ()) -> Any:
         """Perform ``stage`` now; return its summary. Where it fails, a stage that was finished before still is.
 
         Args:
@@ -48,7 +48,7 @@ class Workflow:
         self.run.request(stage, request)
         self.run.remember(stage, options)
 
-    def resume(self, stage: str, *arguments: Any, request: dict[str, Any] | None = None, options: Sequence[str] = ()) -> dict[str, Any]:
+    def resume(self, stage: str, *arguments: Any, request: dict[str, Any] | None = None, options: Sequence[str] = ()) -> Any:
         """As :meth:`perform`, unless the stage is complete and was asked for the same."""
         fault = self.run.fault(stage)
         if fault is None and self.run.requested(stage) == (request or {}):

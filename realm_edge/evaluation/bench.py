@@ -13,6 +13,7 @@ from lightning_fabric import Fabric
 from numpy.typing import NDArray
 
 from realm_edge.baselines import cost
+from realm_edge.evaluation.forms import PhaseCost
 from realm_edge.files import sha256_json
 from realm_edge.models.student import Student
 from realm_edge.settings import FitSettings, ModelSettings, Settings
@@ -75,15 +76,15 @@ class Outcome:
     parameters: int
     macs_per_step: int
     seconds: float  # training on the decoded session
-    pretraining: Mapping[str, dict[str, Any]] = field(default_factory=dict)  # before that, by phase: facts()
+    pretraining: Mapping[str, PhaseCost] = field(default_factory=dict)  # before that, by phase
     history: History | None = None  # of the training on the decoded session; None: fitted in one go
 
 
-def facts(history: History, settings: FitSettings) -> dict[str, Any]:
-    """What a phase took, JSON-able."""
-    return {
-        "epochs": history.epochs,
-        "steps": sum(history.steps),
-        "seconds": history.seconds,
-        "stopped_early": history.epochs < settings.epochs,
-    }
+def facts(history: History, settings: FitSettings) -> PhaseCost:
+    """What a phase took."""
+    return PhaseCost(
+        epochs=history.epochs,
+        steps=sum(history.steps),
+        seconds=history.seconds,
+        stopped_early=history.epochs < settings.epochs,
+    )

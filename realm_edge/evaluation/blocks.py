@@ -47,7 +47,7 @@ def _first_bins(starts: Starts, bins: int, length: int) -> list[int]:
     return blocks[:-1] if len(blocks) > 1 and bins - blocks[-1] < length else blocks
 
 
-def difference_interval(sessions: Sequence[tuple[NDArray[np.float64], NDArray[np.float64]]]) -> list[float] | None:
+def difference_interval(sessions: Sequence[tuple[NDArray[np.float64], NDArray[np.float64]]]) -> tuple[float, float] | None:
     """95 % percentile interval of the mean R2 of one decoder minus that of another, over resampled test blocks.
 
     The difference is (squared error of the other - squared error of the one) / total sum of squares. Only the errors are
@@ -70,4 +70,4 @@ def difference_interval(sessions: Sequence[tuple[NDArray[np.float64], NDArray[np
         drawn = rng.multinomial(len(bins), np.full(len(bins), 1 / len(bins)), RESAMPLES)  # times that each block is drawn
         total += (drawn @ blocks) * bins.sum() / np.maximum(drawn @ bins, 1.0)
     low, high = np.percentile(total / len(sessions), _TAILS)
-    return [float(low), float(high)]
+    return float(low), float(high)

@@ -9,8 +9,8 @@ from realm_edge.evaluation.bench import Bench
 from realm_edge.evaluation.blocks import block_sums
 from realm_edge.evaluation.decoders import ALL
 from realm_edge.evaluation.estimate import Part, Parts
+from realm_edge.evaluation.forms import CellMachine, CellResult
 from realm_edge.evaluation.tasks import Task, labelled, shifted, with_labels
-from realm_edge.evaluation.workers import Result
 from realm_edge.metrics import score_test_part
 from realm_edge.segments import within
 from realm_edge.settings import Settings
@@ -45,6 +45,7 @@ class Cell:
     decoder: str  # name of an arm
     labels: float  # share of the training part whose behaviour is known
     seed: int
+    kind = CellResult
 
     @property
     def name(self) -> str:
@@ -70,10 +71,10 @@ class Cell:
         shared = [self.seed, self.task.chain.name, *(others or [self.task.decoded.name])]
         return costs.parts(self.decoder, settings, self.labels, shared, shared if others else [*shared, self.labels])
 
-    def spent(self, result: Result) -> list[tuple[Part, float]]:
+    def spent(self, result: CellResult) -> list[tuple[Part, float]]:
         return costs.spent(self.decoder, self.parts, result)
 
-    def compute(self) -> Result:
+    def compute(self) -> CellResult:
         """Train and test."""
         conditions, task, arm = self.conditions, self.task, ALL[self.decoder]
         session = shifted(task.decoded, task.bin_s, self.seed) if arm.chance else task.decoded
@@ -90,30 +91,30 @@ class Cell:
             bench = Bench(conditions.settings, material, task.window, self.seed, conditions.pretrained, {"recordings": shared}, fabric)
             outcome = arm.fit(bench)
         history = outcome.history
-        return {
-            "command": conditions.command,
-            "session": session.name,
-            "synthetic": session.synthetic,
-            "decoder": self.decoder,
-            "seed": self.seed,
-            "machine": {"device": fabric.device.type, "precision": conditions.precision},
-            "labels": self.labels,
-            "labelled": labelled(decoded),
-            "segments": len(session.starts),
-            **score_test_part(session, outcome.predicted, task.bin_s),
-            "blocks": block_sums(
+        return CellResult(
+            command=conditions.command,
+            session=session.name,
+            synthetic=session.synthetic,
+            decoder=self.decoder,
+            seed=self.seed,
+            machine=CellMachine(device=fabric.device.type, precision=conditions.precision),
+            labels=self.labels,
+            labelled=labelled(decoded),
+            segments=len(session.starts),
+            **score_test_part(session, outcome.predicted, task.bin_s).given(),
+            blocks=block_sums(
                 session.targets[session.validation_end :],
                 outcome.predicted[session.validation_end :],
                 task.bin_s,
                 within(session.starts, session.validation_end, session.bins),
             ),
-            "parameters": outcome.parameters,
-            "macs_per_step": outcome.macs_per_step,
-            "training_seconds": outcome.seconds,
-            "pretraining": dict(outcome.pretraining),
-            "steps_to_best": history.steps_to_best if history else None,
-            "validation_loss": list(history.validation_loss) if history else None,
-            "steps_by_epoch": list(history.steps) if history else None,
-            "seconds_by_epoch": list(history.seconds_by_epoch) if history else None,
-            "stopped_early": history.epochs < conditions.settings.finetune.epochs if history else None,
-        }
+            parameters=outcome.parameters,
+            macs_per_step=outcome.macs_per_step,
+            training_seconds=outcome.seconds,
+            pretraining=dict(outcome.pretraining),
+            steps_to_best=history.steps_to_best if history else None,
+            validation_loss=history.validation_loss if history else None,
+            steps_by_epoch=history.steps if history else None,
+            seconds_by_epoch=history.seconds_by_epoch if history else None,
+            stopped_early=history.epochs < conditions.settings.finetune.epochs if history else None,
+        )

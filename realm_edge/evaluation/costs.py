@@ -1,10 +1,11 @@
 """What each arm of the comparison costs against the others, for the estimate of the time left until its own kind has been measured."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from realm_edge.evaluation.bench import OF_TRAINING
 from realm_edge.evaluation.estimate import Part
+from realm_edge.evaluation.forms import CellResult
 from realm_edge.files import sha256_json
 from realm_edge.settings import Settings
 
@@ -46,10 +47,10 @@ def parts(decoder: str, settings: Settings, labels: float, shared: Sequence[Any]
     return (*before, Part(decoder, weight))
 
 
-def spent(decoder: str, planned: Sequence[Part], result: Mapping[str, Any]) -> list[tuple[Part, float]]:
+def spent(decoder: str, planned: Sequence[Part], result: CellResult) -> list[tuple[Part, float]]:
     """The seconds of :func:`parts`, as a result file tells them."""
-    seconds = {_kind(decoder, phase): facts["seconds"] for phase, facts in result["pretraining"].items()}
-    seconds[decoder] = result["training_seconds"]
+    seconds = {_kind(decoder, phase): cost.seconds for phase, cost in result.pretraining.items()}
+    seconds[decoder] = result.training_seconds
     return [(part, seconds[part.kind]) for part in planned]
 
 

@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from realm_edge.baselines.bidirectional import ReadOut
 from realm_edge.baselines.sequence import SequenceDecoder, train
 from realm_edge.errors import UserError
 from realm_edge.evaluation.bench import Bench, Outcome, facts
+from realm_edge.evaluation.forms import PhaseCost
 from realm_edge.models.student import Student, decode
 from realm_edge.models.teacher import Teacher
 from realm_edge.progress import Silent
@@ -133,13 +134,13 @@ def ridge_on_teacher(bench: Bench) -> Outcome:
     return Outcome(predicted, size, macs, seconds, before)
 
 
-def of_student(bench: Bench, student: Student, history: History, pretraining: dict[str, dict[str, Any]]) -> Outcome:
+def of_student(bench: Bench, student: Student, history: History, pretraining: dict[str, PhaseCost]) -> Outcome:
     """Decode with a student that was trained on the decoded session."""
     predicted = decode(student, torch.from_numpy(bench.material.inputs), bench.material.decoded.starts).numpy()
     return Outcome(predicted, cost.parameters(student), cost.macs_per_step(student), history.seconds, pretraining, history)
 
 
-def _finetuned(bench: Bench, student: Student, pretraining: dict[str, dict[str, Any]]) -> Outcome:
+def _finetuned(bench: Bench, student: Student, pretraining: dict[str, PhaseCost]) -> Outcome:
     series, phase = [bench.material.decoded], bench.phase("finetune")
     return of_student(bench, student, finetune(student, bench.settings.finetune, series, bench.window, phase, Silent()), pretraining)
 

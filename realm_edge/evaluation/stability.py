@@ -25,8 +25,9 @@ from realm_edge.documents import write_document
 from realm_edge.errors import UserError
 from realm_edge.evaluation import stability_output
 from realm_edge.evaluation.estimate import Part, Parts
+from realm_edge.evaluation.forms import STABILITY, ArrayResult, DayScore, StabilitySummary
 from realm_edge.evaluation.sweep import Plan
-from realm_edge.evaluation.workers import Result, results
+from realm_edge.evaluation.workers import results
 from realm_edge.files import write_bytes, write_text
 from realm_edge.frontend import segments_z
 from realm_edge.metrics import accuracy
@@ -61,6 +62,7 @@ class AgeingArray:
     out: Path
     device: str
     precision: str
+    kind = ArrayResult
 
     @property
     def name(self) -> str:
@@ -82,35 +84,25 @@ class AgeingArray:
     def parts(self) -> Parts:
         return (Part(NAME),)
 
-    def spent(self, result: Result) -> list[tuple[Part, float]]:
-        return [(self.parts[0], result["seconds"])] if "seconds" in result else []
+    def spent(self, result: ArrayResult) -> list[tuple[Part, float]]:
+        return [(self.parts[0], result.seconds)]
 
-    def compute(self) -> Result:
-        """Train on the training day and decode it and all later ones.
-
-        Returns:
-            ``rows``: {"input", "decoder", "statistics", "refit", "day", "r2", "r"}.
-        """
+    def compute(self) -> ArrayResult:
+        """Train on the training day and decode it and all later ones."""
         start = time.monotonic()
-        sessions, rows = tuple(_sessions(self.settings)), []
+        sessions, rows = tuple(_sessions(self.settings)), list[DayScore]()
         with one_thread(), machine(self.device, self.precision) as fabric:
             for kind in ("features", "counts"):
                 for statistics in ("frozen", "running"):
-                    rows += [
-                        {"input": "LFP" if kind == "features" else "spikes", "statistics": statistics, **row}
-                        for row in _decoded(self.settings, sessions, kind, 0 if statistics == "frozen" else ZSCORE_BINS, fabric)
-                    ]
-        return {"command": self.command, "seed": self.settings.seed, "seconds": time.monotonic() - start, "rows": rows}
+                    rows += _decoded(self.settings, sessions, kind, statistics, fabric)
+        return ArrayResult(command=self.command, seed=self.settings.seed, seconds=time.monotonic() - start, rows=tuple(rows))
 
 
-def run(plan: Plan, out: Path, progress: Progress) -> dict[str, Any]:
+def run(plan: Plan, out: Path, progress: Progress) -> StabilitySummary:
     """Compute one result file per array, then write ``study.json``, ``.md``, ``.png`` and ``.svg`` into ``out``.
 
     Args:
         plan: ``seeds`` counts arrays, from ``settings.seed`` on.
-
-    Returns:
-        The content of ``study.json``.
 
     Raises:
         UserError: the plan asks for what this study has no choice of.
@@ -126,10 +118,9 @@ def run(plan: Plan, out: Path, progress: Progress) -> dict[str, Any]:
     seeds = range(plan.settings.seed, plan.settings.seed + plan.seeds)
     settings = [changed(plan.settings, {"seed": seed, "synthetic": aged}) for seed in seeds]
     arrays = [AgeingArray(own, plan.command, out, plan.device, plan.precision) for own in settings]
-    rows = [row | {"array": one["seed"]} for one in results(arrays, plan.workers, progress) for row in one["rows"]]
-    summary = {"study": NAME, "command": plan.command, "settings": arrays[0].settings.digest(), "synthetic": True}
-    summary |= stability_output.summarise(rows, REFIT_S, ZSCORE_BINS * plan.settings.bin_ms / 1000)
-    write_document(out / "study.json", "realm-edge stability study/1", summary, ("numpy", "torch"))
+    found, zscore_s = results(arrays, plan.workers, progress), ZSCORE_BINS * plan.settings.bin_ms / 1000
+    summary = stability_output.summarise(found, REFIT_S, zscore_s, study=NAME, command=plan.command, settings=arrays[0].settings.digest())
+    write_document(out / "study.json", STABILITY, summary, ("numpy", "torch"))
     write_text(out / "study.md", stability_output.markdown(summary))
     for kind, drawn in stability_output.plot(summary).items():
         write_bytes(out / f"study.{kind}", drawn)
@@ -147,8 +138,9 @@ def _sessions(settings: Settings) -> Iterator[Session]:
         yield dataclasses.replace(session, lfp=None, broadband=None)
 
 
-def _decoded(settings: Settings, sessions: tuple[Session, ...], kind: str, zscore_bins: int, fabric: Fabric) -> Iterator[dict[str, Any]]:
-    """Scores of the training day's test part and of those of all later days."""
+def _decoded(settings: Settings, sessions: tuple[Session, ...], kind: str, statistics: str, fabric: Fabric) -> Iterator[DayScore]:
+    """Of the training day's test part and of those of all later days."""
+    zscore_bins = 0 if statistics == "frozen" else ZSCORE_BINS
     inputs = [segments_z(getattr(session, kind), zscore_bins, session.starts) for session in sessions]
     kinds = inputs[BEFORE].shape[1] // len(sessions[BEFORE].good_channels)
     series = [standardise(sessions[at], inputs[at], settings.bin_ms / 1000, kinds) for at in range(BEFORE + 1)]
@@ -168,8 +160,15 @@ def _decoded(settings: Settings, sessions: tuple[Session, ...], kind: str, zscor
         test = np.arange(session.validation_end, session.bins)
         for (decoder, refit), predicted in answers.items():
             scored = accuracy(session.targets[test], predicted[test])
-            facts = {"decoder": decoder, "refit": refit, "day": (at - BEFORE) * settings.synthetic.days_apart}
-            yield facts | {"r2": float(np.mean(scored.r2)), "r": float(np.mean(scored.r))}
+            yield DayScore(
+                input="LFP" if kind == "features" else "spikes",
+                decoder=decoder,
+                statistics=statistics,
+                refit=refit,
+                day=(at - BEFORE) * settings.synthetic.days_apart,
+                r2=float(np.mean(scored.r2)),
+                r=float(np.mean(scored.r)),
+            )
 
 
 def _student(settings: Settings, series: list[Series], fabric: Fabric) -> Student:

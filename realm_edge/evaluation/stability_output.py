@@ -7,6 +7,7 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
+from realm_edge.evaluation.forms import ArrayResult, DayMean, DayScore, StabilityLine, StabilitySummary, Way
 from realm_edge.evaluation.summary import SYNTHETIC, interval
 from realm_edge.evaluation.table import brackets, line
 from realm_edge.pictures import STYLE, drawn, outside_legend
@@ -16,21 +17,22 @@ _COLORS = {"LFP": "tab:blue", "spikes": "tab:orange"}
 _QUESTION = "How well do decoders of one day decode later days?"
 
 
-def summarise(rows: Sequence[dict[str, Any]], refit_s: float, zscore_s: float) -> dict[str, Any]:
+def summarise(results: Sequence[ArrayResult], refit_s: float, zscore_s: float, **about: str) -> StabilitySummary:
     """Means and 95 % t intervals over arrays, a line for each input, decoder, statistics and refit.
 
     Args:
-        rows: of all arrays.
+        results: one an array.
+        about: study, command and settings.
     """
     lines = []
-    for what in dict.fromkeys((row["input"], row["decoder"], row["statistics"], row["refit"]) for row in rows):
-        own = [row for row in rows if (row["input"], row["decoder"], row["statistics"], row["refit"]) == what]
+    for way in dict.fromkeys(_way(row) for one in results for row in one.rows):
+        own = [row for one in results for row in one.rows if _way(row) == way]
         days = []
-        for day in sorted({row["day"] for row in own}):
-            scores = [row["r2"] for row in own if row["day"] == day]
-            days.append({"day": day, "r2": float(np.mean(scores)), "r2_interval": interval(scores)})
-        lines.append(dict(zip(("input", "decoder", "statistics", "refit"), what, strict=True)) | {"days": days})
-    arrays = sorted({row["array"] for row in rows})
+        for day in sorted({row.day for row in own}):
+            scores = [row.r2 for row in own if row.day == day]
+            days.append(DayMean(day=day, r2=float(np.mean(scores)), r2_interval=interval(scores)))
+        lines.append(StabilityLine(**way.given(), days=tuple(days)))
+    arrays = tuple(sorted(one.seed for one in results))
     caption = (
         f"{SYNTHETIC} R² on the last part of each session, means over {len(arrays)} arrays (seeds {arrays[0]} to {arrays[-1]}) with 95 % t "
         "intervals over them. The same student from LFP features and from threshold crossings, trained with labels on the sessions "
@@ -39,48 +41,52 @@ def summarise(rows: Sequence[dict[str, Any]], refit_s: float, zscore_s: float) -
         f"to the behaviour on the first {refit_s:g} s of the later day. How fast units are lost and electrodes age is an assumption of "
         "the generator, which decides what is seen here."
     )
-    return {"question": _QUESTION, "caption": caption, "arrays": arrays, "lines": lines}
+    return StabilitySummary(**about, synthetic=True, question=_QUESTION, caption=caption, arrays=arrays, lines=tuple(lines))
 
 
-def markdown(summary: dict[str, Any]) -> str:
+def _way(row: DayScore) -> Way:
+    return Way(**{name: getattr(row, name) for name in Way.model_fields})
+
+
+def markdown(summary: StabilitySummary) -> str:
     """The caption and one table."""
-    days = sorted({point["day"] for each in summary["lines"] for point in each["days"]})
+    days = sorted({point.day for each in summary.lines for point in each.days})
     head = ["input", "decoder", "statistics", *(f"day {day:g}" for day in days)]
-    lines = [f"# {summary['question']}", "", summary["caption"], "", line(head), line(["---"] * 3 + ["---:"] * len(days))]
-    for each in summary["lines"]:
-        scores = {point["day"]: f"{point['r2']:.3f}{brackets(point['r2_interval'], '.3f')}" for point in each["days"]}
-        lines.append(line([each["input"], each["decoder"], _statistics(each), *(scores.get(day, "–") for day in days)]))
-    return "\n".join([*lines, "", f"Settings {summary['settings'][:12]}. Command: `{summary['command']}`", ""])
+    lines = [f"# {summary.question}", "", summary.caption, "", line(head), line(["---"] * 3 + ["---:"] * len(days))]
+    for each in summary.lines:
+        scores = {point.day: f"{point.r2:.3f}{brackets(point.r2_interval, '.3f')}" for point in each.days}
+        lines.append(line([each.input, each.decoder, _statistics(each), *(scores.get(day, "–") for day in days)]))
+    return "\n".join([*lines, "", f"Settings {summary.settings[:12]}. Command: `{summary.command}`", ""])
 
 
-def plot(summary: dict[str, Any]) -> dict[str, bytes]:
+def plot(summary: StabilitySummary) -> dict[str, bytes]:
     """R2 of the students against days, LFP and spikes: {"png": ..., "svg": ...}."""
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(8.5, 4.2), layout="constrained")
         axis = figure.subplots()
-        for each in summary["lines"]:
-            if each["decoder"] != "student":
+        for each in summary.lines:
+            if each.decoder != "student":
                 continue
-            marker, style = {"frozen": "o", "running": "s"}[each["statistics"]], "--" if each["refit"] else "-"
+            marker, style = {"frozen": "o", "running": "s"}[each.statistics], "--" if each.refit else "-"
             look: dict[str, Any] = {
-                "color": _COLORS[each["input"]],
+                "color": _COLORS[each.input],
                 "marker": marker,
                 "linestyle": style,
                 "markersize": 4,
                 "linewidth": 1.0,
             }
-            look["markerfacecolor"] = _COLORS[each["input"]] if each["statistics"] == "running" else "none"
-            days = [point["day"] for point in each["days"]]
-            axis.plot(days, [point["r2"] for point in each["days"]], **look, label=f"{each['input']}, {_statistics(each)}")
+            look["markerfacecolor"] = _COLORS[each.input] if each.statistics == "running" else "none"
+            days = [point.day for point in each.days]
+            axis.plot(days, [point.r2 for point in each.days], **look, label=f"{each.input}, {_statistics(each)}")
         axis.set_ylim(bottom=max(LOWEST, axis.get_ylim()[0]), top=1.0)
         axis.axhline(0.0, color="black", linewidth=0.6)
-        axis.set_xticks(sorted({point["day"] for each in summary["lines"] for point in each["days"]}))
+        axis.set_xticks(sorted({point.day for each in summary.lines for point in each.days}))
         axis.set_xlabel("days since training")
         axis.set_ylabel("R² (mean over arrays)")
         outside_legend(figure)
-        figure.suptitle(f"{summary['question']}\n{SYNTHETIC}", fontsize=9, x=0.01, ha="left")
+        figure.suptitle(f"{summary.question}\n{SYNTHETIC}", fontsize=9, x=0.01, ha="left")
         return drawn(figure)
 
 
-def _statistics(each: dict[str, Any]) -> str:
-    return each["statistics"] + (", read-out refitted" if each["refit"] else "")
+def _statistics(each: Way) -> str:
+    return each.statistics + (", read-out refitted" if each.refit else "")

@@ -1,10 +1,9 @@
 """Runs a study: the cells of all its variants, then one table and one plot."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from pydantic import ValidationError
 
@@ -13,28 +12,24 @@ from realm_edge.errors import UserError
 from realm_edge.evaluation.bench import OF_TRAINING
 from realm_edge.evaluation.cells import Cell, Conditions
 from realm_edge.evaluation.decoders import ALL, Decoder, chosen
+from realm_edge.evaluation.forms import STUDY, CellResult, InStudy, StudyRow, StudySummary, TrainedRow, ValidatedRow, VariantSettings
 from realm_edge.evaluation.studies import STUDIES, Study, Variant
 from realm_edge.evaluation.study_output import markdown, plot
-from realm_edge.evaluation.summary import SEGMENTED, SYNTHETIC, covered, interval_over, key, paired, segmented, summarise
+from realm_edge.evaluation.summary import SEGMENTED, SYNTHETIC, covered, interval_over, key, paired, rows_of, segmented
 from realm_edge.evaluation.sweep import Plan
 from realm_edge.evaluation.tasks import CAUSAL, Task, tasks
-from realm_edge.evaluation.workers import Result, results
+from realm_edge.evaluation.workers import results
 from realm_edge.files import sha256_json, write_bytes, write_text
 from realm_edge.progress import Progress
 from realm_edge.settings import Settings, changed
 
-SCORES = ("r2", "r2_interval", "r2_with_history", "r2_by_axis", "r", "student_gain", "student_gain_interval", "student_gain_test_interval")
 
-
-def run(name: str, plan: Plan, out: Path, progress: Progress) -> dict[str, Any]:
+def run(name: str, plan: Plan, out: Path, progress: Progress) -> StudySummary:
     """Compute the cells that ``out`` lacks, then write ``study.json``, ``.md``, ``.png`` and ``.svg`` into it.
 
     Args:
         name: one of :data:`realm_edge.evaluation.studies.STUDIES`.
         plan: its labels and decoders, where it has some, take the place of the study's.
-
-    Returns:
-        The content of ``study.json``.
 
     Raises:
         UserError: there is no such study, or it cannot be done on these recordings or with these settings.
@@ -63,9 +58,23 @@ def run(name: str, plan: Plan, out: Path, progress: Progress) -> dict[str, Any]:
     computed = results([cell for _, cell in cells], plan.workers, progress)
 
     found = [[result for (here, _), result in zip(cells, computed, strict=True) if here == at] for at in range(len(variants))]
-    summary = {"study": name, "command": plan.command, "settings": plan.settings.digest()}
-    summary |= _summarise(study, variants, settings, arms, found)
-    write_document(out / "study.json", "realm-edge study/1", summary, ("numpy", "torch"))
+    rows = tuple(_rows(study, variants, arms, found))
+    every = [result for some in found for result in some]
+    summary = StudySummary(
+        study=name,
+        command=plan.command,
+        settings=plan.settings.digest(),
+        caption=_caption(study, variants, every, rows),
+        question=study.question,
+        axis=study.axis,
+        logarithmic=study.logarithmic,
+        score="validation_loss" if study.validation else "r2",
+        synthetic=any(one.synthetic for one in every),
+        segmented=segmented(every),
+        changes=tuple(VariantSettings(variant=variant.name, settings=dict(variant.settings)) for variant in variants),
+        rows=rows,
+    )
+    write_document(out / "study.json", STUDY, summary, ("numpy", "torch"))
     write_text(out / "study.md", markdown(summary))
     for kind, drawn in plot(summary).items():
         write_bytes(out / f"study.{kind}", drawn)
@@ -108,69 +117,56 @@ def _limited(task: Task, sessions: int | None) -> Task:
     return task if sessions is None else replace(task, others=task.others[-sessions:])
 
 
-def _summarise(
-    study: Study,
-    variants: Sequence[Variant],
-    settings: Sequence[Settings],
-    arms: Sequence[Sequence[Decoder]],
-    found: Sequence[Sequence[Result]],
-) -> dict[str, Any]:
-    rows = []
+def _rows(
+    study: Study, variants: Sequence[Variant], arms: Sequence[Sequence[Decoder]], found: Sequence[Sequence[CellResult]]
+) -> Iterator[StudyRow | ValidatedRow]:
     for at, variant in enumerate(variants):
-        for row in summarise(found[at], arms[at], settings[at])["rows"]:
-            decoder = arms[0][0].name if study.against_first else row["decoder"]
-            reference = {key(one): one for one in found[0] if one["decoder"] == decoder and one["labels"] == row["labels"]}
-            here = [one for one in found[at] if one["decoder"] == row["decoder"] and one["labels"] == row["labels"]]
-            is_reference = at == 0 and row["decoder"] == decoder
+        for row in rows_of(found[at], arms[at]):
+            decoder = arms[0][0].name if study.against_first else row.decoder
+            reference = {key(one): one for one in found[0] if one.decoder == decoder and one.labels == row.labels}
+            here = [one for one in found[at] if one.decoder == row.decoder and one.labels == row.labels]
+            is_reference = at == 0 and row.decoder == decoder
             pairs = [] if is_reference else paired(reference, here)
             changes = [_score(study, own) - _score(study, first) for first, own in pairs]
-            spread = interval_over([own for _, own in pairs], changes)
-            row |= {"variant": variant.name, "at": variant.at}
-            row |= {"change": math.fsum(changes) / len(changes) if changes else None, "change_interval": spread}
-            rows.append({name: value for name, value in row.items() if not study.validation or name not in SCORES})
-    synthetic = any(row["synthetic"] for some in found for row in some)
-    return {
-        "caption": _caption(study, variants, synthetic, found, rows),
-        "question": study.question,
-        "axis": study.axis,
-        "logarithmic": study.logarithmic,
-        "score": "validation_loss" if study.validation else "r2",
-        "synthetic": synthetic,
-        "segmented": segmented([one for some in found for one in some]),
-        "changes": [{"variant": variant.name, "settings": dict(variant.settings)} for variant in variants],
-        "rows": rows,
-    }
+            about = InStudy(
+                variant=variant.name,
+                at=variant.at,
+                change=math.fsum(changes) / len(changes) if changes else None,
+                change_interval=interval_over([own for _, own in pairs], changes),
+            ).given()
+            if study.validation:  # what is scored on the test part stays unknown
+                yield ValidatedRow(**{name: getattr(row, name) for name in TrainedRow.model_fields}, **about)
+            else:
+                yield StudyRow(**row.given(), **about)
 
 
-def _score(study: Study, result: Result) -> float:
-    return float(min(result["validation_loss"]) if study.validation else result["r2"])
+def _score(study: Study, result: CellResult) -> float:
+    return float(result.least_loss if study.validation else result.r2)
 
 
-def _caption(
-    study: Study, variants: Sequence[Variant], synthetic: bool, found: Sequence[Sequence[Result]], rows: Sequence[dict[str, Any]]
-) -> str:
-    sessions = sorted({one["session"] for some in found for one in some})
-    seeds = sorted({one["seed"] for some in found for one in some})
+def _caption(study: Study, variants: Sequence[Variant], results: Sequence[CellResult], rows: Sequence[StudyRow | ValidatedRow]) -> str:
+    sessions = sorted({one.session for one in results})
+    seeds = sorted({one.seed for one in results})
     score = "Least mean squared error on the validation part (standardised)" if study.validation else "R² on the test part"
     first = f"'{variants[0].name}'" + ("" if study.against_first else ", same decoder")
-    parts = [SYNTHETIC] if synthetic else []
+    parts = [SYNTHETIC] if any(one.synthetic for one in results) else []
     parts += [
         f"{score} of {', '.join(sessions)}, means over {len(seeds)} seed(s) from {seeds[0]} on x {len(sessions)} session(s), with 95 % t",
         f"intervals {covered(sessions, seeds)}. Differences are paired by session and seed, to {first}.",
     ]
     if study.validation:
         parts.append(_best(rows))
-    elif segmented([one for some in found for one in some]):
+    elif segmented(results):
         parts.append(SEGMENTED)
-    late = sorted({row["label"] for row in rows if row["stopped_early"] is not None and row["stopped_early"] < 1})
+    late = sorted({row.label for row in rows if row.stopped_early is not None and row.stopped_early < 1})
     if late:
         parts.append(f"Not trained to early stopping in every cell: {'; '.join(late)}.")
     return " ".join(parts)
 
 
-def _best(rows: Sequence[dict[str, Any]]) -> str:
-    names = list(dict.fromkeys(row["variant"] for row in rows))
-    mean = {name: _mean([row["validation_loss"] for row in rows if row["variant"] == name]) for name in names}
+def _best(rows: Sequence[StudyRow | ValidatedRow]) -> str:
+    names = list(dict.fromkeys(row.variant for row in rows))
+    mean = {name: _mean([row.validation_loss for row in rows if row.variant == name and row.validation_loss is not None]) for name in names}
     best = min(names, key=lambda name: mean[name])
     edge = " It lies at the edge of the grid." if best in (names[0], names[-1]) else ""
     return f"Best on average over the decoders: {best} ({mean[best]:.4f}).{edge}"

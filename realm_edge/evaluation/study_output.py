@@ -1,5 +1,6 @@
 """A study as a Markdown table and as one plot."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import matplotlib
@@ -7,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from realm_edge.evaluation.decoders import PRETRAINED
+from realm_edge.evaluation.forms import Interval, StudyRow, StudySummary, ValidatedRow
 from realm_edge.evaluation.summary import SYNTHETIC
 from realm_edge.evaluation.table import bound, brackets, counted, heading, line, look, r2_text
 from realm_edge.pictures import STYLE, drawn, outside_legend
@@ -14,10 +16,10 @@ from realm_edge.pictures import STYLE, drawn, outside_legend
 _SCORES = {"r2": "R²", "validation_loss": "validation loss"}
 
 
-def markdown(summary: dict[str, Any]) -> str:
+def markdown(summary: StudySummary) -> str:
     """The question, the caption and one table a share of labels."""
-    score, validation = summary["score"], summary["score"] == "validation_loss"
-    segmented = summary["segmented"] and not validation
+    score, validation = summary.score, summary.score == "validation_loss"
+    segmented = summary.segmented and not validation
     head = [
         "variant",
         "decoder",
@@ -27,67 +29,72 @@ def markdown(summary: dict[str, Any]) -> str:
         *([] if validation else ["student minus this"]),
     ]
     head += ["parameters", "steps to best", "stopped early"]
-    lines = [f"# {summary['question']}", "", summary["caption"], ""]
-    for share in sorted({row["labels"] for row in summary["rows"]}):
-        here = [row for row in summary["rows"] if row["labels"] == share]
+    lines = [f"# {summary.question}", "", summary.caption, ""]
+    for share in sorted({row.labels for row in summary.rows}):
+        here = [row for row in summary.rows if row.labels == share]
         lines += [heading(share), "", counted(here), "", line(head), line(["---", "---", *["---:"] * (len(head) - 2)])]
-        for row in summary["rows"]:
-            if row["labels"] == share and row[score] is not None:
-                gain = [] if validation else [_signed(row["student_gain"], row["student_gain_interval"])]
-                steps = "–" if row["steps_to_best"] is None else f"{row['steps_to_best']:.0f}"
-                stopped = "–" if row["stopped_early"] is None else f"{100 * row['stopped_early']:.0f} %"
-                scored = [f"{row[score]:.3f}{brackets(row.get(f'{score}_interval'), '.3f')}"]
-                scored += [r2_text(row["r2_with_history"])] if segmented else []
-                change = _signed(row["change"], row["change_interval"])
-                lines.append(line([row["variant"], row["label"], *scored, change, *gain, f"{row['parameters']:,}", steps, stopped]))
+        for row in summary.rows:
+            if row.labels == share and getattr(row, score) is not None:
+                gain = [_signed(row.student_gain, row.student_gain_interval)] if isinstance(row, StudyRow) else []
+                steps = "–" if row.steps_to_best is None else f"{row.steps_to_best:.0f}"
+                stopped = "–" if row.stopped_early is None else f"{100 * row.stopped_early:.0f} %"
+                scored = [f"{getattr(row, score):.3f}{brackets(_interval(row, score), '.3f')}"]
+                scored += [r2_text(row.r2_with_history)] if segmented and isinstance(row, StudyRow) else []
+                change = _signed(row.change, row.change_interval)
+                lines.append(line([row.variant, row.label, *scored, change, *gain, f"{row.parameters:,}", steps, stopped]))
         lines.append("")
-    lines += [f"Settings {summary['settings'][:12]}. Command: `{summary['command']}`", ""]
+    lines += [f"Settings {summary.settings[:12]}. Command: `{summary.command}`", ""]
     return "\n".join(lines)
 
 
-def plot(summary: dict[str, Any]) -> dict[str, bytes]:
+def plot(summary: StudySummary) -> dict[str, bytes]:
     """The score against what is varied, one panel a share of labels: {"png": ..., "svg": ...}."""
-    shares = sorted({row["labels"] for row in summary["rows"]})
+    shares = sorted({row.labels for row in summary.rows})
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(4.0 * len(shares) + 3.0, 4.4), layout="constrained")
         panels = figure.subplots(1, len(shares), sharey=True, squeeze=False)[0]
         for axis, share in zip(panels, shares, strict=True):
-            _panel(axis, [row for row in summary["rows"] if row["labels"] == share], summary)
+            _panel(axis, [row for row in summary.rows if row.labels == share], summary)
             axis.set_title(f"{100 * share:g} % of the training labels", fontsize=9)
-        panels[0].set_ylabel(f"{_SCORES[summary['score']]} (mean and 95 % interval)")
+        panels[0].set_ylabel(f"{_SCORES[summary.score]} (mean and 95 % interval)")
         outside_legend(figure)
-        title = [summary["question"], *([SYNTHETIC] if summary["synthetic"] else [])]
+        title = [summary.question, *([SYNTHETIC] if summary.synthetic else [])]
         figure.suptitle("\n".join(title), fontsize=9, x=0.01, ha="left")
         return drawn(figure)
 
 
-def _panel(axis: Axes, rows: list[dict[str, Any]], summary: dict[str, Any]) -> None:
-    names = list(dict.fromkeys(row["variant"] for row in rows))
-    score, placed = summary["score"], all(row["at"] is not None for row in rows)
-    for decoder in dict.fromkeys(row["decoder"] for row in rows):
-        own = [row for row in rows if row["decoder"] == decoder and row[score] is not None]
+def _panel(axis: Axes, rows: Sequence[StudyRow | ValidatedRow], summary: StudySummary) -> None:
+    names = list(dict.fromkeys(row.variant for row in rows))
+    score, placed = summary.score, [row.at for row in rows if row.at is not None]
+    where = dict(zip((row.variant for row in rows), placed, strict=True)) if len(placed) == len(rows) else {}
+    for decoder in dict.fromkeys(row.decoder for row in rows):
+        own = [row for row in rows if row.decoder == decoder and getattr(row, score) is not None]
         if not own:
             continue
         color, marker = look(decoder)
-        at = [row["at"] if placed else names.index(row["variant"]) for row in own]
+        at = [where[row.variant] if where else names.index(row.variant) for row in own]
         edge, fill = "black" if decoder.endswith(PRETRAINED) else color, "none" if decoder.startswith("spike_") else color
         style: dict[str, Any] = {"color": color, "linewidth": 1.0, "markersize": 5, "markerfacecolor": fill, "markeredgecolor": edge}
-        axis.plot(at, [row[score] for row in own], marker=marker, **style, label=own[0]["label"])
+        axis.plot(at, [getattr(row, score) for row in own], marker=marker, **style, label=own[0].label)
         for x, row in zip(at, own, strict=True):
-            if row.get(f"{score}_interval"):
-                axis.vlines(x, *row[f"{score}_interval"], color=color, linewidth=1)
+            if interval := _interval(row, score):
+                axis.vlines(x, *interval, color=color, linewidth=1)
     if score == "r2":
         bound(axis)
-    if summary["logarithmic"]:
+    if summary.logarithmic:
         axis.set_xscale("log")
-    if placed:
-        places = dict.fromkeys((row["at"], f"{row['at']:g}") for row in rows)
-        axis.set_xticks([place for place, _ in places], [text for _, text in places], minor=False)
+    if where:
+        places = list(dict.fromkeys(where.values()))
+        axis.set_xticks(places, [f"{place:g}" for place in places], minor=False)
         axis.set_xticks([], minor=True)
     else:
         axis.set_xticks(range(len(names)), names, rotation=20, ha="right", fontsize=7)
-    axis.set_xlabel(summary["axis"])
+    axis.set_xlabel(summary.axis)
 
 
-def _signed(value: float | None, interval: list[float] | None) -> str:
+def _interval(row: StudyRow | ValidatedRow, score: str) -> Interval | None:
+    return row.r2_interval if score == "r2" and isinstance(row, StudyRow) else None
+
+
+def _signed(value: float | None, interval: Interval | None) -> str:
     return "–" if value is None else f"{value:+.3f}{brackets(interval, '+.3f')}"

@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from realm_edge.documents import write_document
 from realm_edge.errors import UserError
 from realm_edge.evaluation.cells import Cell, Conditions
 from realm_edge.evaluation.decoders import chosen, decoders
+from realm_edge.evaluation.forms import EVALUATION, Evaluation
 from realm_edge.evaluation.summary import summarise
 from realm_edge.evaluation.table import markdown, plot
 from realm_edge.evaluation.tasks import tasks
@@ -46,11 +46,8 @@ class Plan:
         chosen(self.decoders, spikes=True, others=True)
 
 
-def evaluate(plan: Plan, out: Path, progress: Progress) -> dict[str, Any]:
+def evaluate(plan: Plan, out: Path, progress: Progress) -> Evaluation:
     """Compute the cells that ``out/results`` lacks, then write ``evaluation.json``, ``.md``, ``.png`` and ``.svg`` into ``out``.
-
-    Returns:
-        The content of ``evaluation.json``.
 
     Raises:
         UserError: a recording cannot be used, a share of labels is too small, or ``out`` holds results of other settings or recordings.
@@ -62,9 +59,8 @@ def evaluate(plan: Plan, out: Path, progress: Progress) -> dict[str, Any]:
     conditions = Conditions(plan.settings, plan.recordings, plan.command, out, out / "pretrained", plan.device, plan.precision)
     # Neighbouring cells have different seeds, so that workers seldom wait for each other's pretraining.
     cells = [Cell(conditions, task, arm.name, share, seed) for arm in arms for task in todo for share in plan.labels for seed in seeds]
-    summary = summarise(results(cells, plan.workers, progress), arms, plan.settings)
-    summary = {"command": plan.command, "settings": plan.settings.digest()} | summary
-    write_document(out / "evaluation.json", "realm-edge evaluation/1", summary, ("numpy", "torch"))
+    summary = summarise(results(cells, plan.workers, progress), arms, plan.settings, plan.command)
+    write_document(out / "evaluation.json", EVALUATION, summary, ("numpy", "torch"))
     write_text(out / "evaluation.md", markdown(summary))
     for kind, drawn in plot(summary).items():
         write_bytes(out / f"evaluation.{kind}", drawn)

@@ -13,6 +13,7 @@ from realm_edge import session as session_module
 from realm_edge.broadband import Broadband
 from realm_edge.cutting import split_ends
 from realm_edge.errors import UserError
+from realm_edge.evaluation.forms import Labelled
 from realm_edge.preparation import prepare
 from realm_edge.prepared import feature_session, prepared, prepared_by
 from realm_edge.progress import Progress
@@ -124,10 +125,10 @@ def shifted(session: Session, bin_s: float, seed: int) -> Session:
     return dataclasses.replace(session, targets=np.roll(session.targets, by, axis=0))
 
 
-def labelled(session: Session) -> dict[str, int]:
-    """Bins of known behaviour that a decoder may learn from: {"training", "validation"}."""
+def labelled(session: Session) -> Labelled:
+    """Bins of known behaviour in training and validation part."""
     parts = {"training": slice(session.train_end), "validation": slice(session.train_end, session.validation_end)}
-    return {name: int(np.isfinite(session.targets[part]).all(axis=1).sum()) for name, part in parts.items()}
+    return Labelled(**{name: int(np.isfinite(session.targets[part]).all(axis=1).sum()) for name, part in parts.items()})
 
 
 def _prepared(

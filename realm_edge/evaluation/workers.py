@@ -10,20 +10,24 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from multiprocessing.queues import Queue
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
+from realm_edge.documents import Form, formed, jsonable
 from realm_edge.errors import UserError
 from realm_edge.evaluation.estimate import Pace, Part, Parts, seconds_left
 from realm_edge.files import read_json, remove_leftovers, write_json
 from realm_edge.interrupt import ENDING, interrupts_held_back
 from realm_edge.progress import Progress
-from realm_edge.seal import is_intact, sealed
+from realm_edge.seal import KEY, is_intact, sealed
 
-Result = dict[str, Any]  # one result file
+Result = TypeVar("Result", bound=Form)  # one result file, but for what it was made from
 
 
-class Work(Protocol):
+class Work(Protocol[Result]):
     """What one result file needs; it is sent to other processes."""
+
+    @property
+    def kind(self) -> type[Result]: ...
 
     @property
     def name(self) -> str: ...
@@ -48,13 +52,13 @@ class Work(Protocol):
         """The seconds that parts took, as far as the result says."""
 
     def compute(self) -> Result:
-        """The content of the result file, but for ``made_from``."""
+        """Do it."""
 
 
-_cells: Sequence[Work] = ()  # of a worker process
+_cells: Sequence[Work[Any]] = ()  # of a worker process
 
 
-def results(cells: Sequence[Work], workers: int, progress: Progress) -> list[Result]:
+def results(cells: Sequence[Work[Result]], workers: int, progress: Progress) -> list[Result]:
     """Compute the cells that have no result file yet; the order of the results is that of ``cells``.
 
     Interrupted and started again, it goes on with the cells that are missing; what is pretrained goes on after its last epoch.
@@ -83,14 +87,19 @@ def results(cells: Sequence[Work], workers: int, progress: Progress) -> list[Res
     return [result for result in found if result is not None]
 
 
-def _left(cells: Sequence[Work], found: Sequence[Result | None], running: Sequence[tuple[Work, float]], waiting: Sequence[Work]) -> float:
+def _left(
+    cells: Sequence[Work[Result]],
+    found: Sequence[Result | None],
+    running: Sequence[tuple[Work[Result], float]],
+    waiting: Sequence[Work[Result]],
+) -> float:
     done = [(cell, result) for cell, result in zip(cells, found, strict=True) if result is not None]
     ready = {part.once for cell, _ in done for part in cell.parts if part.once is not None}
     pace = Pace.of(spent for cell, result in done for spent in cell.spent(result))
     return seconds_left([(cell.parts, elapsed) for cell, elapsed in running], [cell.parts for cell in waiting], ready, pace)
 
 
-def _in_processes(cells: Sequence[Work], workers: int) -> Iterator[tuple[int, Result]]:
+def _in_processes(cells: Sequence[Work[Result]], workers: int) -> Iterator[tuple[int, Result]]:
     workers = min(workers, len(cells))
     spawn = multiprocessing.get_context("spawn")  # forking after torch has started threads can hang
     # The sessions travel once a worker, not once a cell, and in the background: as arguments they would make workers start in turn.
@@ -115,7 +124,7 @@ def _in_processes(cells: Sequence[Work], workers: int) -> Iterator[tuple[int, Re
         raise
 
 
-def _remove_half_written(cells: Sequence[Work]) -> None:
+def _remove_half_written(cells: Sequence[Work[Any]]) -> None:
     for folder in {folder for cell in cells for folder in cell.folders}:
         remove_leftovers(folder)
 
@@ -130,7 +139,7 @@ def _blocked() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
-def _start(sent: "Queue[Sequence[Work]]") -> None:
+def _start(sent: "Queue[Sequence[Work[Any]]]") -> None:
     global _cells
     threading.Thread(target=_end_with_parent, daemon=True).start()
     _cells = sent.get()
@@ -144,22 +153,22 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _compute(at: int) -> Result:
+def _compute(at: int) -> Any:
     return _write(_cells[at])
 
 
-def _write(work: Work) -> Result:
-    result = sealed({"made_from": work.made_from, **work.compute()})
-    write_json(work.path, result)
+def _write(work: Work[Result]) -> Result:
+    result = work.compute()
+    write_json(work.path, sealed({"made_from": work.made_from, **jsonable(result)}))
     return result
 
 
-def _read(work: Work) -> Result | None:
+def _read(work: Work[Result]) -> Result | None:
     if not work.path.exists():
         return None
-    result = read_json(work.path)
+    result, again = read_json(work.path), "remove it, and the same command computes it again"
     if not isinstance(result, dict) or result.get("made_from") != work.made_from:
         raise UserError(f"{work.path}: made with other settings or recordings, or by another version: name another --out, or remove it")
     if not is_intact(result):
-        raise UserError(f"{work.path}: changed since it was written: remove it, and the same command computes it again")
-    return result
+        raise UserError(f"{work.path}: changed since it was written: {again}")
+    return formed(work.kind, {key: value for key, value in result.items() if key not in ("made_from", KEY)}, work.path, again)

@@ -3,7 +3,19 @@
 import math
 from dataclasses import dataclass, replace
 
+from realm_edge.documents import Form, Number
 from realm_edge.settings import FitSettings
+
+
+class Fit(Form):
+    """What a fit did, but for the time it took, which differs from one run to the next."""
+
+    epochs: int
+    best_epoch: int  # from 0
+    steps_to_best: int  # of the optimiser, up to the end of the best epoch
+    best_validation_loss: Number
+    train_loss: tuple[Number, ...]  # one per epoch
+    validation_loss: tuple[Number, ...]
 
 
 @dataclass(frozen=True)
@@ -45,13 +57,12 @@ class History:
         )
         return replace(longer, finished=longer.epochs >= settings.epochs or longer.epochs - 1 - longer.best_epoch >= settings.patience)
 
-    def as_json(self) -> dict[str, object]:
-        """All but the time it took, which differs from one run to the next."""
-        return {
-            "epochs": self.epochs,
-            "best_epoch": self.best_epoch,
-            "steps_to_best": self.steps_to_best,
-            "best_validation_loss": self.validation_loss[self.best_epoch],
-            "train_loss": list(self.train_loss),
-            "validation_loss": list(self.validation_loss),
-        }
+    def summary(self) -> Fit:
+        return Fit(
+            epochs=self.epochs,
+            best_epoch=self.best_epoch,
+            steps_to_best=self.steps_to_best,
+            best_validation_loss=self.validation_loss[self.best_epoch],
+            train_loss=self.train_loss,
+            validation_loss=self.validation_loss,
+        )

@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from realm_edge.errors import UserError
 from realm_edge.session import Session
+from realm_edge.summaries import Pretraining
 from realm_edge.training.segments import Series, standardise
 
 ONE_RECORDING = "no other session: pretrained on the training part of the decoded one"
@@ -30,9 +31,9 @@ class Material:
         """The pretraining sessions with as many inputs as the decoded one."""
         return tuple(one for one in self.pretraining if one.inputs.shape[1] == self.inputs.shape[1])
 
-    def as_json(self) -> dict[str, Any]:
+    def summary(self) -> Pretraining:
         note = None if self.pretraining else ONE_RECORDING
-        return {"sessions": [one.name for one in self.pretraining], "left_out": list(self.left_out), "note": note}
+        return Pretraining(sessions=tuple(one.name for one in self.pretraining), left_out=self.left_out, note=note)
 
 
 def gather(sessions: Sequence[Session], decoded: Session, kind: Kind, bin_s: float, whole_session: bool = False) -> Material:

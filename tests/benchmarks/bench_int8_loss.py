@@ -65,11 +65,11 @@ def measured(run: RunDir) -> Iterator[dict[str, Any]]:
             decoded, states = run_decoder(decoder, golden.features, golden.starts)
             made = Golden(golden.first_bin, golden.warm_up, golden.samples, golden.features, decoded, {}, states, golden.starts)
             scored = score(made, exact, decoder, stream, session, run.settings, wiener[f"{stream.name}_wiener"])
-            row["float"] = scored["r2"]["float"]
+            row["float"] = scored.r2.float
             row[activations] = {
-                "r2": scored["r2"]["int8"],
-                "lost": scored["r2"]["float"] - scored["r2"]["int8"],
-                "nrmse": scored["nrmse_int8_float"],
+                "r2": scored.r2.int8,
+                "lost": scored.r2.float - scored.r2.int8,
+                "nrmse": scored.nrmse_int8_float,
             }
         yield row
 

@@ -113,7 +113,7 @@ def measure(run: RunDir, stream: Stream) -> None:
         if variant.name == "shipped" and not np.array_equal(codes, golden.decoded):
             raise SystemExit(f"{run.path}: these sources quantise differently than the run's: run 'realm-edge quantize --out {run.path}'")
         int8 = codes[w:] * np.asarray(metadata(decoder)["scales"]["decoded"]) * io["scale"] + io["offset"]
-        listed = variant.bytes_of(decoder, sizes(decoder)["bytes"])
+        listed = variant.bytes_of(decoder, sizes(decoder).bytes)
         scored = f"{100 * nrmse(int8, exact):>9.2f}{np.mean(accuracy(true, int8).r2):>9.4f}"
         print(f"{variant.name:<40}{scored}{listed['weights']:>9,}{listed['tables']:>9,}{listed['constants']:>11,}{listed['states']:>9,}")
     print()

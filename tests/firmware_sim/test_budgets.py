@@ -93,7 +93,7 @@ def test_a_budget_file_of_ones_own(tmp_path):
     path.write_text('[power_uw]\nlimit = 100\nsource = "our battery"\n')
     (row,) = evaluate(load_budgets(path), FITTING)
     assert (row.ok, row.limit, row.source) == (False, 100.0, "our battery")
-    assert row.as_json()["by_how_much"] == pytest.approx(-5140.0)
+    assert row.by_how_much == pytest.approx(-5140.0)
 
 
 @pytest.mark.parametrize(

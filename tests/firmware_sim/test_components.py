@@ -11,11 +11,10 @@ GOOD = '[mcu.x]\nvalue = 2.5\nunit = "pJ/cycle"\ncondition = "at 3 V"\nsource = 
 
 def test_the_shipped_library_is_valid_and_remembers_what_was_used():
     components = load_components()
-    assert components.used() == []
+    assert components.used() == ()
     assert components.value("sensing.amplifier", "uW/channel") == 0.81
     assert components.value("mcu.ibex-soc.active", "pJ/cycle") > 0
-    assert [row["name"] for row in components.used()] == ["mcu.ibex-soc.active", "sensing.amplifier"]
-    assert {"value", "unit", "condition", "source", "confidence"} < set(components.used()[0])
+    assert [figure.name for figure in components.used()] == ["mcu.ibex-soc.active", "sensing.amplifier"]
     # No silicon figure for Ibex exists: it must be shown as unverified; the amplifier's is from an abstract.
     assert components.unverified() == [line for line in components.unverified() if line.startswith("mcu.ibex-soc.active: ")]
     assert len(components.unverified()) == 1
@@ -24,7 +23,7 @@ def test_the_shipped_library_is_valid_and_remembers_what_was_used():
 def test_two_users_do_not_share_what_was_used():
     first, second = load_components(), load_components()
     first.value("radio.rate", "Mb/s")
-    assert second.used() == []
+    assert second.used() == ()
 
 
 def test_figures_that_are_known_from_the_sources():
@@ -33,7 +32,7 @@ def test_figures_that_are_known_from_the_sources():
     # nRF52840: 8.1 mA at 3 V and 1 Mb/s are the 24 nJ/bit of the research notes
     nj_per_bit = components.value("radio.transmit", "mW") / components.value("radio.rate", "Mb/s")
     assert nj_per_bit == pytest.approx(8.1 * 3.0)
-    assert all(row["confidence"] in CONFIDENCES for row in components.used())
+    assert all(figure.confidence in CONFIDENCES for figure in components.used())
 
 
 CURRENT = re.compile(r"([\d.]+) (u|m)A\b.*? at ([\d.]+) V")
@@ -92,4 +91,4 @@ def test_an_unknown_figure_or_unit_is_refused():
         components.value("mcu.z80.active", "pJ/cycle")
     with pytest.raises(UserError, match=r"'sensing\.amplifier' is in uW/channel, uW is needed"):
         components.value("sensing.amplifier", "uW")
-    assert components.used() == []
+    assert components.used() == ()

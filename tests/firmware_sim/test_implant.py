@@ -7,6 +7,7 @@ import pytest
 from firmware_sim.components import Components, load_components, parse_components
 from firmware_sim.implant import Workload, buffer_bytes, raw_streaming, run_timeline, ticks_per_block
 from firmware_sim.targets import get_target
+from realm_edge.documents import jsonable
 
 WORK = Workload(
     channels=32,
@@ -61,7 +62,7 @@ def test_one_second_by_hand():
     on_air = 14 * 8 * 1e-6 + 38e-6  # 4 bytes of payload, 10 around them
     assert power["radio"] == pytest.approx(on_air * 50 * 20_000 + (1 - on_air * 50) * 4)
     assert power["total"] == pytest.approx(sum(v for k, v in power.items() if k != "total"))
-    assert timeline.bandwidth_bps == {"decoded": 1600.0, "decoded_on_air": pytest.approx(14 * 8 * 50), "raw": 512_000.0}
+    assert jsonable(timeline.bandwidth_bps) == {"decoded": 1600.0, "decoded_on_air": pytest.approx(14 * 8 * 50), "raw": 512_000.0}
     plain = (200_000 - 30_000) / 19
     compute = 5e-6 + (25 + 4 * plain + 30_000 + 400_000 + 500) / 120e6
     assert timeline.latency_ms["bin_wait"] == 20.0
@@ -96,7 +97,7 @@ def test_more_cycles_cost_more_power_and_more_latency():
 def test_a_work_that_needs_more_clock_gets_no_power_figure():
     timeline = run_timeline(replace(WORK, tick_cycles=200_000.0), TARGET, round_components(), 50_000)
     assert not timeline.fits
-    assert timeline.text == "does not fit: needs a clock of 220.1 MHz, STM32L4R5 has 120 MHz"
+    assert timeline.fit_text == "does not fit: needs a clock of 220.1 MHz, STM32L4R5 has 120 MHz"
     assert set(timeline.power_uw.values()) == {None}
     assert set(timeline.latency_ms.values()) == {None}
     assert timeline.duty_cycle is None
@@ -104,21 +105,21 @@ def test_a_work_that_needs_more_clock_gets_no_power_figure():
 
 def test_a_work_that_needs_more_ram_gets_no_power_figure():
     timeline = run_timeline(WORK, TARGET, round_components(), 700_000)
-    assert timeline.text == "does not fit: needs 700000 bytes of RAM with the ADC's buffer, STM32L4R5 has 655360"
+    assert timeline.fit_text == "does not fit: needs 700000 bytes of RAM with the ADC's buffer, STM32L4R5 has 655360"
     assert timeline.power_uw["total"] is None
 
 
 def test_a_link_that_is_too_slow_gets_no_power_figure():
     timeline = run_timeline(replace(WORK, output_bits=30_000), TARGET, round_components(), 50_000)
-    assert timeline.text.startswith("the link cannot carry this: ")
+    assert timeline.fit_text.startswith("the link cannot carry this: ")
     assert timeline.power_uw["total"] is None
-    assert timeline.bandwidth_bps["decoded"] == 1_500_000.0
+    assert timeline.bandwidth_bps.decoded == 1_500_000.0
 
 
 def test_a_part_without_power_figures_gets_cycles_and_latency_and_says_so():
     timeline = run_timeline(WORK, get_target("nrf52840"), load_components(), 50_000)
     assert timeline.fits and timeline.duty_cycle > 0 and timeline.latency_ms["total"] > 20
-    assert timeline.text.endswith("of 64 MHz; no power figure for nRF52840")
+    assert timeline.fit_text.endswith("of 64 MHz; no power figure for nRF52840")
     power = timeline.power_uw
     assert power["sensing"] > 0 and power["radio"] > 0
     assert (power["mcu_active"], power["mcu_sleep"], power["total"]) == (None, None, None)
@@ -128,12 +129,12 @@ def test_raw_streaming_of_lfp_is_carried_and_of_broadband_is_not():
     lfp = raw_streaming(WORK, round_components())
     # 1280 bytes per bin in six packets
     on_air = (1280 + 60) * 8e-6 + 6 * 38e-6
-    assert lfp["bandwidth_bps"] == 512_000.0
-    assert lfp["link_share"] == pytest.approx(on_air / 0.020)
-    assert lfp["power_uw"] == pytest.approx(32 + 3.2 + on_air / 0.020 * 20_000 + (1 - on_air / 0.020) * 4)
+    assert lfp.bandwidth_bps == 512_000.0
+    assert lfp.link_share == pytest.approx(on_air / 0.020)
+    assert lfp.power_uw == pytest.approx(32 + 3.2 + on_air / 0.020 * 20_000 + (1 - on_air / 0.020) * 4)
     broadband = raw_streaming(replace(WORK, sample_rate_hz=30_000.0), round_components())
-    assert broadband["power_uw"] is None
-    assert broadband["text"].startswith("the link cannot carry this: 15.36 Mb/s")
+    assert broadband.power_uw is None
+    assert broadband.text.startswith("the link cannot carry this: 15.36 Mb/s")
 
 
 def test_a_spike_detector_of_its_own_is_priced_and_its_counts_come_once_a_bin():
@@ -149,11 +150,11 @@ def test_where_features_come_in_sensing_and_samples_are_unknown_and_not_zero():
     components = round_components()
     timeline = run_timeline(work, TARGET, components, 50_000)
     power = timeline.power_uw
-    assert power["sensing"] is None and timeline.bandwidth_bps["raw"] is None
+    assert power["sensing"] is None and timeline.bandwidth_bps.raw is None
     assert power["total"] == pytest.approx(power["mcu_active"] + power["mcu_sleep"] + power["radio"]) and power["total"] > 0
-    assert not any(figure["name"].startswith("sensing") for figure in components.used())
+    assert not any(figure.name.startswith("sensing") for figure in components.used())
     raw = raw_streaming(work, components)
-    assert raw["power_uw"] is None and raw["text"].startswith("unknown: the recording holds features")
+    assert raw.power_uw is None and raw.text.startswith("unknown: the recording holds features")
 
 
 def test_the_adc_buffer_holds_a_bin_and_the_block_in_flight():
@@ -179,10 +180,10 @@ def test_sorted_units_cost_the_electrodes_that_they_come_from():
     units = replace(WORK, channels=300, electrodes=96, sample_rate_hz=30_000.0, ticks_per_bin=1, tick_cycles=0.0, source="detector")
     timeline = run_timeline(units, TARGET, round_components(), 50_000)
     assert timeline.power_uw["sensing"] == pytest.approx(96 * (1.0 + 30_000 * 100e-6 + 0.5))
-    assert timeline.bandwidth_bps["raw"] == 96 * 30_000 * 16
+    assert timeline.bandwidth_bps.raw == 96 * 30_000 * 16
     assert buffer_bytes(units) == 2 * 300 * 2  # counts come in, one per unit
     unknown = replace(units, electrodes=None)
     alone = run_timeline(unknown, TARGET, round_components(), 50_000)
-    assert alone.power_uw["sensing"] is None and alone.bandwidth_bps["raw"] is None
+    assert alone.power_uw["sensing"] is None and alone.bandwidth_bps.raw is None
     assert alone.power_uw["total"] == pytest.approx(timeline.power_uw["total"] - timeline.power_uw["sensing"])
-    assert raw_streaming(unknown, round_components())["text"].startswith("unknown: the recording holds sorted units")
+    assert raw_streaming(unknown, round_components()).text.startswith("unknown: the recording holds sorted units")

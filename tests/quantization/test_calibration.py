@@ -14,9 +14,10 @@ from quantization.fixedpoint import INT8_LIMIT, INT16_LIMIT, table
 from quantization.formats import Formats
 from quantization.golden import float_decoded, run_decoder
 from quantization.ladder import compare
-from quantization.output import CALIBRATION, SHOWN, show
+from quantization.output import SHOWN, show
 from quantization.sizes import sizes
-from quantization.tensor_table import Row, Stretches, tensor_table
+from quantization.summaries import CALIBRATION, CalibratedStream, Calibration, Row, ScoredBins
+from quantization.tensor_table import Stretches, tensor_table
 from quantization.warnings import warnings
 from realm_edge.documents import write_document
 from realm_edge.errors import UserError
@@ -24,7 +25,8 @@ from realm_edge.metrics import nrmse
 from realm_edge.models.student import CLIP
 
 WARM_UP = 50  # bins
-SCORES = {"r2": {"float": 0.7, "int8": 0.699}, "nrmse_int8_float": 0.015, "nrmse_frontend": 0.001, "nrmse_decoder": 0.015}
+R2 = {"float": 0.7, "int8": 0.699, "wiener": 0.5}
+SCORES = ScoredBins(r2=R2, nrmse_int8_float=0.015, nrmse_frontend=0.001, nrmse_decoder=0.015, scored_bins=1200)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,24 +115,28 @@ def test_int16_activations_reach_every_linear_layer_and_no_other_product(chosen)
         error[kind] = nrmse(decoded * metadata(decoder)["scales"]["decoded"], float_decoded(chain.decoder, c.stretches.features))
         compare(decoder, c.stretches.stored[:100])
     assert error["int16"] < 0.9 * error["int8"] < 0.04
-    ops = {kind: [node.op_type for node in decoder.graph.node] for kind, decoder in decoders.items()}
-    left = [node.input[0] for node in decoders["int16"].graph.node if node.op_type in ("QLinear", "QChannelConv")]
-    assert "QLinear16" not in ops["int8"] and set(left) == int8_tensors(chain.decoder, Formats("int16"))
-    assert left == (["normalised", "maps"] if "maps" in c.observed.tensors else [])  # the tokenizer's kernels read int8 alone
+    narrow = {
+        kind: [node.input[0] for node in decoder.graph.node if node.op_type in ("QLinear", "QChannelConv")]
+        for kind, decoder in decoders.items()
+    }
+    wide = {kind: [node.input[0] for node in decoder.graph.node if node.op_type == "QLinear16"] for kind, decoder in decoders.items()}
+    by_channel = "maps" in c.observed.tensors  # the tokenizer's kernels read int8 alone
+    assert narrow["int16"] == (["normalised", "maps"] if by_channel else [])
+    assert wide["int8"] == ([] if by_channel else ["normalised"])
+    for kind, tensors in narrow.items():
+        assert set(tensors) == int8_tensors(chain.decoder, Formats(kind)) and len(set(tensors + wide[kind])) > 5
 
 
-def test_z_scores_in_int16_clip_where_float_clips(chain):
-    c, formats = calibrated(chain), Formats("int16")
-    decoder = quantize_decoder(chain.decoder, c.observed, c.scale, {}, formats)
-    assert metadata(decoder)["scales"]["normalised"] * INT16_LIMIT == pytest.approx(CLIP)
+def test_z_scores_clip_where_float_clips(chosen):
+    chain, c = chosen
     far = Stretches(c.stretches.features + 100 * c.stretches.features.std(axis=0), np.full_like(c.stretches.stored, 32767))
-    narrow = quantize_decoder(chain.decoder, c.observed, c.scale, {})
-    wide_row, narrow_row = (
-        next(row for row in tensor_table(chain.decoder, graph, c.observed, chosen, far) if row.tensor == "normalised")
-        for graph, chosen in ((decoder, formats), (narrow, Formats()))
-    )
-    assert (wide_row.dtype, wide_row.saturated) == ("int16", 0.0)  # at the rail, as float is
-    assert narrow_row.dtype == "int8" and narrow_row.saturated > 0.3
+    decoder = quantize_decoder(chain.decoder, c.observed, c.scale, {})
+    row = next(row for row in tensor_table(chain.decoder, decoder, c.observed, Formats(), far) if row.tensor == "normalised")
+    if "maps" in c.observed.tensors:  # int8: the scale holds what was seen
+        assert row.dtype == "int8" and row.saturated > 0.3
+    else:
+        assert metadata(decoder)["scales"]["normalised"] * INT16_LIMIT == pytest.approx(CLIP)
+        assert (row.dtype, row.saturated) == ("int16", 0.0)  # at the rail, as float is
 
 
 def test_the_table_shows_formats_noise_and_contributions(chosen):
@@ -192,13 +198,13 @@ def test_a_coarser_table_is_the_same_points_joined_by_lines():
 
 def test_sizes_add_up_to_the_graph(chain):
     listed = sizes(chain.decoder_int8)
-    assert sum(listed["bytes"][kind] for kind in ("weights", "tables", "constants")) == sum(
+    assert sum(listed.bytes[kind] for kind in ("weights", "tables", "constants")) == sum(
         len(i.raw_data) for i in chain.decoder_int8.graph.initializer
     )
     parameters = sum(numpy_helper.to_array(i).size for i in chain.decoder_int8.graph.initializer if i.data_type == 3)
-    assert listed["bytes"]["weights"] == parameters
-    assert listed["tables"]["blocks.0.mixer.x.table"] == 257 * 2
-    assert listed["states"]["state.block0.h"] == 3 * 16 * 16 * 2  # heads, headdim, d_state, int16
+    assert listed.bytes["weights"] == parameters
+    assert listed.tables["blocks.0.mixer.x.table"] == 257 * 2
+    assert listed.states["state.block0.h"] == 3 * 16 * 16 * 2  # heads, headdim, d_state, int16
 
 
 def row(**changes):
@@ -221,21 +227,23 @@ def test_no_warning_where_all_is_well():
         (
             [row(nrmse_alone=0.03), row()],
             {"nrmse_int8_float": 0.035, "nrmse_decoder": 0.034},
-            r"3\.5 % .*most comes from blocks\.0\.norm \(3 %\)",
+            r"3\.5 % .*most comes from blocks\.0\.norm \(3 %\).*int16 activations err less \(quantize\.activations\)$",
         ),
+        ([row(dtype="int16")], {"nrmse_int8_float": 0.035, "nrmse_decoder": 0.034}, r"3\.5 % .*weight_decay\)$"),
         ([row()], {"nrmse_int8_float": 0.04, "nrmse_frontend": 0.038}, r"integer features make 3\.8 % of it"),
-        ([row()], {"r2": {"float": 0.7, "int8": 0.69}}, r"loses 0\.010 of R2"),
+        ([row()], {"r2": SCORES.r2.model_copy(update={"int8": 0.69})}, r"loses 0\.010 of R2"),
     ],
 )
 def test_each_warning_names_tensor_and_remedy(rows, scores, said):
-    (line,) = warnings(rows, {**SCORES, **scores})
+    (line,) = warnings(rows, SCORES.model_copy(update=scores))
     assert re.search(said, line)
 
 
 def test_the_command_shows_what_costs_most(chain, tmp_path, capsys):
-    rows = [row(tensor=f"t{i}", nrmse_alone=0.001 * i, scale=(0.1, 0.2)).as_json() for i in range(SHOWN + 3)]
-    streams = {"lfp": {"tensors": rows, "sizes": {"decoder": sizes(chain.decoder_int8)}}}
-    write_document(tmp_path / "calibration.json", CALIBRATION, {"streams": streams})
+    rows = [row(tensor=f"t{i}", nrmse_alone=0.001 * i, scale=(0.1, 0.2)) for i in range(SHOWN + 3)]
+    counts = dict.fromkeys(("compared_bins", "warm_up_bins", "bins", "segments"), 1)
+    stream = CalibratedStream(tensors=tuple(rows), sizes={"decoder": sizes(chain.decoder_int8)}, states=(), **counts)
+    write_document(tmp_path / "calibration.json", CALIBRATION, Calibration(streams={"lfp": stream}))
     show({"lfp": SCORES}, tmp_path / "calibration.json")
     said = capsys.readouterr().out
     assert "R2 0.699 in int8, 0.700 in float; NRMSE 1.5 % (front end 0.1 %, decoder 1.5 %)" in said

@@ -116,28 +116,28 @@ def test_scores_of_all_bins_and_of_those_with_a_second_of_history(golden, sessio
         return score(golden, scored_chain.decoder, graphs.decoder, LFP, session, SETTINGS, wiener)
 
     scores = scored(golden, session)
-    assert (scores["scored_bins"], scores["warm_up_bins"], scores["resets"]) == (100, WARM_UP, 7)
+    assert (scores.scored_bins, scores.warm_up_bins, scores.resets) == (100, WARM_UP, 7)
     int8, true = in_units(golden.decoded, graphs.decoder)[WARM_UP:], session.targets[VALIDATION_END:]
     old = with_history(STARTS, session.bins, 0.02)[VALIDATION_END:]
-    assert old.sum() == 1 and scores["with_history"] is None  # 19 bins behind the start at 470, then segments below a second
-    assert scores["r2"]["int8"] == pytest.approx(np.mean(accuracy(true, int8).r2))
+    assert old.sum() == 1 and scores.with_history is None  # 19 bins behind the start at 470, then segments below a second
+    assert scores.r2.int8 == pytest.approx(np.mean(accuracy(true, int8).r2))
     # Float starts anew where int8 does: else the bins behind a reset would differ by far more than rounding.
-    assert scores["nrmse_int8_float"] < 0.05
+    assert scores.nrmse_int8_float < 0.05
     late = dataclasses.replace(golden, starts=np.array([0]))
-    assert scored(late, session)["nrmse_int8_float"] > 2 * scores["nrmse_int8_float"]
+    assert scored(late, session).nrmse_int8_float > 2 * scores.nrmse_int8_float
 
     longer = dataclasses.replace(session, starts=np.array([0, 510]))
     again = made(graphs, longer)
-    alone = scored(again, longer)["with_history"]
+    alone = scored(again, longer).with_history
     int8 = in_units(again.decoded, graphs.decoder)[WARM_UP:]
     chosen = np.r_[0:10, 59:100]
-    assert alone["scored_bins"] == len(chosen) == with_history((0, 510), session.bins, 0.02)[VALIDATION_END:].sum()
-    assert alone["r2"]["int8"] == pytest.approx(np.mean(accuracy(true[chosen], int8[chosen]).r2))
-    assert alone["r2"]["wiener"] == pytest.approx(np.mean(accuracy(true[chosen], true[chosen] * 0.5).r2))
+    assert alone.scored_bins == len(chosen) == with_history((0, 510), session.bins, 0.02)[VALIDATION_END:].sum()
+    assert alone.r2.int8 == pytest.approx(np.mean(accuracy(true[chosen], int8[chosen]).r2))
+    assert alone.r2.wiener == pytest.approx(np.mean(accuracy(true[chosen], true[chosen] * 0.5).r2))
 
     whole = dataclasses.replace(session, starts=np.array([0]))
     one = made(graphs, whole)
-    assert scored(one, whole)["with_history"] is None
+    assert scored(one, whole).with_history is None
 
 
 def test_the_decoder_says_how_long_its_warm_up_is(graphs):

@@ -92,11 +92,11 @@ def test_calibration_sees_the_whole_training_part_behind_the_warm_up(chain, tabl
     features = with_start_up(chain)
     made = quantised(chain, session(chain, features=features), PLAIN)
     ((observed, scale, stretches),) = tabled
-    assert (made.about["bins"], made.about["warm_up_bins"], made.about["segments"]) == (TRAIN, WARM_UP_BINS, 1)
+    assert (made.about.bins, made.about.warm_up_bins, made.about.segments) == (TRAIN, WARM_UP_BINS, 1)
     assert observed.warm_up == WARM_UP_BINS and len(observed.tensors["decoded"]) == TRAIN - WARM_UP_BINS
     expected = Stretches.of(features[WARM_UP_BINS:TRAIN], scale)
     np.testing.assert_array_equal(stretches.features, expected.features)
-    assert made.about["compared_bins"] == len(expected.features)
+    assert made.about.compared_bins == len(expected.features)
     frontend = quantize_frontend(chain.frontend, features[WARM_UP_BINS:TRAIN], {"export": "abc"})
     assert made.frontend.SerializeToString() == frontend.SerializeToString()
     assert scale.tolist() == metadata(frontend)["io"]["features"]["scale"]
@@ -107,7 +107,7 @@ def test_where_a_recording_has_pauses_the_front_ends_range_takes_in_its_start(ch
     made = quantised(chain, session(chain, starts=starts, features=features), PLAIN)
     ((observed, _, stretches),) = tabled
     warm_up = warm_up_bins([0, 200], TRAIN)
-    assert observed.warm_up == made.about["warm_up_bins"] == warm_up and made.about["segments"] == 2
+    assert observed.warm_up == made.about.warm_up_bins == warm_up and made.about.segments == 2
     counts = settled([0, 200], TRAIN, warm_up)
     np.testing.assert_array_equal(stretches.features, Stretches.of(features[:TRAIN][counts], [1.0] * 42).features)
     frontend = quantize_frontend(chain.frontend, features[:TRAIN], {"export": "abc"})
@@ -162,7 +162,7 @@ def test_segments_that_are_void_as_a_whole_are_not_calibrated_on(chain, tabled):
     features[100:180] += 1e4
     void = dataclasses.replace(session(chain, lfp=None), features=features, valid=valid, starts=np.array([0, 100, 180]))
     made = quantised(chain, void, PLAIN, frontend=False)
-    assert made.about["bins"] == TRAIN - 80 and made.about["segments"] == 2
+    assert made.about.bins == TRAIN - 80 and made.about.segments == 2
     ((_, scale, _),) = tabled
     kept = np.concatenate([features[:100], features[180:TRAIN]])
     np.testing.assert_allclose(scale, input_scale(LFP, PLAIN, kept))
@@ -275,17 +275,17 @@ def error(values, exact):
 def test_each_score_is_that_of_its_own_output(made_up):
     found, outputs, true = made_up.found, made_up.outputs, made_up.one.targets[60:86]
     for name in ("float", "int8", "wiener"):
-        assert found["r2"][name] == pytest.approx(np.mean(accuracy(true, outputs[name]).r2), rel=1e-6)
-    assert len({round(value, 3) for value in found["r2"].values()}) == 3
-    assert found["nrmse_int8_float"] == pytest.approx(error(outputs["int8"], outputs["float"]))
-    assert found["nrmse_frontend"] == pytest.approx(error(outputs["behind_int8"], outputs["float"]))
-    assert found["nrmse_decoder"] == pytest.approx(error(outputs["int8"], outputs["behind_int8"]))
-    assert (found["scored_bins"], found["warm_up_bins"], found["resets"]) == (26, 3, 1)
+        assert getattr(found.r2, name) == pytest.approx(np.mean(accuracy(true, outputs[name]).r2), rel=1e-6)
+    assert len({round(value, 3) for value in dict(found.r2).values()}) == 3
+    assert found.nrmse_int8_float == pytest.approx(error(outputs["int8"], outputs["float"]))
+    assert found.nrmse_frontend == pytest.approx(error(outputs["behind_int8"], outputs["float"]))
+    assert found.nrmse_decoder == pytest.approx(error(outputs["int8"], outputs["behind_int8"]))
+    assert (found.scored_bins, found.warm_up_bins, found.resets) == (26, 3, 1)
 
 
 def test_scores_with_history_are_those_of_the_bins_that_have_it(made_up):
     chosen = with_history(made_up.one.starts, 100, 0.02)[60:86]
-    late, true = made_up.found["with_history"], made_up.one.targets[60:86][chosen]
-    assert 0 < chosen.sum() < 26 and late["scored_bins"] == chosen.sum()
+    late, true = made_up.found.with_history, made_up.one.targets[60:86][chosen]
+    assert 0 < chosen.sum() < 26 and late.scored_bins == chosen.sum()
     for name in ("float", "int8", "wiener"):
-        assert late["r2"][name] == pytest.approx(np.mean(accuracy(true, made_up.outputs[name][chosen]).r2), rel=1e-6)
+        assert getattr(late.r2, name) == pytest.approx(np.mean(accuracy(true, made_up.outputs[name][chosen]).r2), rel=1e-6)

@@ -18,6 +18,7 @@ from quantization.reset import settling, warm_up
 from quantization.verification import Plan, Subject, verify
 from realm_edge.app.rundir import RunDir
 from realm_edge.app.stages.verify import run
+from realm_edge.documents import jsonable
 from realm_edge.errors import UserError
 from realm_edge.progress import Silent
 from realm_edge.session import Session
@@ -46,7 +47,7 @@ def subject(chain) -> Subject:
 
 @pytest.fixture(scope="module")
 def verified(subject) -> dict:
-    return verify(subject)
+    return jsonable(verify(subject))
 
 
 def test_a_sound_chain_passes_and_says_over_what(verified, subject):
@@ -89,7 +90,7 @@ def flipped(chain, monkeypatch) -> str:
 
 
 def test_a_flipped_constant_makes_the_ladder_fail_in_one_line(subject, flipped):
-    found = verify(subject)
+    found = jsonable(verify(subject))
     assert not found["ok"]
     difference = found["difference"]
     assert difference["onnxruntime"] != difference["reference"] and difference["tick"] >= 0
@@ -108,7 +109,7 @@ def test_a_difference_on_hostile_input_names_the_input(subject, monkeypatch):
             return {"decoded": out["decoded"] + np.int16(1)} if (inputs.get("features", np.zeros(1)) == -32767).all() else out
 
     monkeypatch.setattr("quantization.ladder.Stepper", Wrong)
-    difference = verify(subject)["difference"]
+    difference = jsonable(verify(subject))["difference"]
     assert difference["during"] == "'rails' into the decoder" and difference["tick"] == SHORT.adversarial_steps // 2
     assert difference["onnxruntime"] == difference["reference"] + 1
 
@@ -153,7 +154,7 @@ def test_a_decoder_whose_state_drifts_violates_the_bound(subject, monkeypatch):
             return super().step(inputs)
 
     monkeypatch.setattr("quantization.ladder.Stepper", Drifting)
-    found = verify(subject)
+    found = jsonable(verify(subject))
     assert found["difference"] is None
     assert not found["ok"] and not found["endurance"]["holds"]
     assert found["endurance"]["last"] > MOST_GROWTH * found["endurance"]["first"]
@@ -193,7 +194,7 @@ def test_warm_up_is_until_for_good():
     assert warm_up(after, kept, tolerance) == 75
     after[75, 0] = 0.2
     assert warm_up(after, kept, tolerance) is None
-    five, one = settling(np.ones(2), [np.full((5, 2), 0.02)] * 3, [np.zeros((5, 2))] * 3, 0.02)
+    five, one = jsonable(settling(np.ones(2), [np.full((5, 2), 0.02)] * 3, [np.zeros((5, 2))] * 3, 0.02))
     assert (five["bins"], five["max_s"]) == ([0, 0, 0], 0.0) and (one["bins"], one["median_bins"]) == ([None] * 3, None)
 
 
@@ -217,7 +218,7 @@ def test_the_recording_goes_on_from_its_start(subject, chain):
 @pytest.fixture(scope="module")
 def by_themselves(subject) -> dict:
     """Front end and decoder, each on what was recorded."""
-    return verify(dataclasses.replace(subject, plan=dataclasses.replace(SHORT, followed_ticks=1000, frontend_ticks=200)))
+    return jsonable(verify(dataclasses.replace(subject, plan=dataclasses.replace(SHORT, followed_ticks=1000, frontend_ticks=200))))
 
 
 def test_front_ends_with_too_many_ticks_are_compared_by_themselves(by_themselves, subject):

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from realm_edge.documents import jsonable
 from realm_edge.evaluation import cells
 from realm_edge.evaluation import decoders as arms
 from realm_edge.evaluation.bench import Bench, Outcome
@@ -40,7 +41,7 @@ def compute(tmp_path, monkeypatch):
 
         monkeypatch.setitem(arms.ALL, "gru", replace(arms.ALL["gru"], fit=fit, chance=chance, inputs=inputs))
         conditions = Conditions(SETTINGS, Recordings(), "the command", tmp_path, tmp_path / "pretrained")
-        return Cell(conditions, task, "gru", labels, 3).compute(), benches[0], decoded
+        return jsonable(Cell(conditions, task, "gru", labels, 3).compute()), benches[0], decoded
 
     return computed
 

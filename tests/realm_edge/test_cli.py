@@ -13,12 +13,14 @@ import pytest
 from click.testing import CliRunner, Result
 
 from firmware_sim import emulator
-from realm_edge.app import cli
+from realm_edge.app import cli, rundir
 from realm_edge.app import stages as stages_module
 from realm_edge.app.rundir import PER_TARGET, RunDir
+from realm_edge.app.summaries import Simulation, Verification
 from realm_edge.files import write_text
 from realm_edge.readers.choices import Choices
 from realm_edge.sources import Recordings
+from tests.loose import loose
 from tests.nwb_file import electrical_series, electrodes, new_file, write
 
 TARGETS = ("cortex-m4", "rv32imc")
@@ -46,6 +48,7 @@ def stages(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> "_Stages":
     fake = _Stages()
     monkeypatch.setattr(emulator, "find_emulator", lambda target: emulator.Emulator("qemu", "7.2.22", 1))
     monkeypatch.setattr(stages_module, "stage_of", fake.stage)
+    monkeypatch.setattr(rundir, "formed", lambda kind, content, *_: content if "made" in content else loose(kind, content))
     return fake
 
 
@@ -58,8 +61,8 @@ class _Stages:
         self.within_budget = True
         self.interrupt_at: str | None = None
 
-    def stage(self, verb: str) -> Callable[..., dict[str, Any]]:
-        def run(run: RunDir, progress: object, *arguments: Any) -> dict[str, Any]:
+    def stage(self, verb: str) -> Callable[..., Any]:
+        def run(run: RunDir, progress: object, *arguments: Any) -> Any:
             stage = f"{verb}.{arguments[0]}" if verb in PER_TARGET else verb
             self.calls.append(stage)
             self.arguments[stage] = arguments
@@ -67,17 +70,17 @@ class _Stages:
                 raise KeyboardInterrupt
             output = run.file("simulation", stage)
             write_text(output, stage)
-            summary = {"made": stage} if verb != "simulate" else self._simulation()
+            summary: Any = {"made": stage} if verb != "simulate" else self._simulation()
             run.complete(stage, [output], summary)
             return summary
 
         return run
 
-    def _simulation(self) -> dict[str, Any]:
+    def _simulation(self) -> Simulation:
         row = {"name": "power_uw", "limit": 10.0, "value": 9.5, "unit": "uW", "ok": self.within_budget, "lever": "fewer cycles"}
         stream = {"steps": 1200, "cycles_per_step": 5e4, "fit_text": "fits: 3 of 120 MHz", "bit_exact": True, "frontend": "run"}
         stream |= {"cycles_per_step_range": [4e4, 6e4], "core": {"label": "table-based"}}
-        return {"ok": self.within_budget, "streams": {"lfp": stream}, "budgets": [row]}
+        return loose(Simulation, {"ok": self.within_budget, "streams": {"lfp": stream}, "budgets": [row]})
 
 
 ALL = ["data", "train", "export", "quantize", "compile.cortex-m4", "compile.rv32imc", "simulate.cortex-m4", "simulate.rv32imc", "report"]
@@ -362,7 +365,7 @@ def test_the_stages_take_what_the_command_line_gives_them(verb: str, arguments: 
     inspect.signature(stages_module.stage_of(verb)).bind("run", "progress", *arguments)
 
 
-def _verification(holds: bool, difference: dict[str, Any] | None = None) -> dict[str, Any]:
+def _verification(holds: bool, difference: dict[str, Any] | None = None) -> Verification:
     settled = [{"within": 0.05, "bins": [4, 6], "median_bins": 5.0, "max_bins": 6.0, "median_s": 0.1, "max_s": 0.12}]
     never = [{"within": 0.05, "bins": [None, None], "median_bins": None, "max_bins": None, "median_s": None, "max_s": None}]
     stream: dict[str, Any] = dict.fromkeys(("ladder", "adversarial", "endurance", "reset"))
@@ -377,7 +380,7 @@ def _verification(holds: bool, difference: dict[str, Any] | None = None) -> dict
             "reset": {"at_s": [3.0, 9.0], "int8": settled, "float": never},
         }
     ok = holds and difference is None
-    return {"ok": ok, "synthetic": True, "streams": {"lfp": {"ok": ok, "difference": difference, **stream}}}
+    return loose(Verification, {"ok": ok, "synthetic": True, "streams": {"lfp": {"ok": ok, "difference": difference, **stream}}})
 
 
 @pytest.mark.parametrize(
@@ -393,7 +396,7 @@ def test_verify_says_what_fails_and_ends_with_status_1(
 ) -> None:
     assert _invoke("run").exit_code == 0
 
-    def verify(run: RunDir, progress: object, bins: int | None) -> dict[str, Any]:
+    def verify(run: RunDir, progress: object, bins: int | None) -> Verification:
         stages.arguments["verify"] = (bins,)
         return _verification(holds, difference)
 

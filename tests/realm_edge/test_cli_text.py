@@ -7,11 +7,14 @@ import pytest
 from click.testing import CliRunner
 
 from firmware_sim import emulator
-from realm_edge.app import cli
+from realm_edge.app import cli, summaries
 from realm_edge.app import stages as stages_module
 from realm_edge.app.cli_text import SYNTHETIC, compared, verdict, verified
 from realm_edge.app.rundir import RunDir
+from realm_edge.app.summaries import Baselines, Simulation, Verification
+from realm_edge.documents import jsonable
 from realm_edge.settings import Settings
+from tests.loose import loose
 
 
 def decoder(base: float, *bit_exact: bool) -> dict:
@@ -27,7 +30,7 @@ COMPARED = {"synthetic": False, "streams": {"lfp": {"student": decoder(1.1, True
 def test_baselines_are_told_decoder_by_decoder():
     summary = copy.deepcopy(COMPARED) | {"synthetic": True}
     summary["streams"]["lfp"]["wiener"] = decoder(1.3, True, False)
-    assert list(compared(summary)) == [
+    assert list(compared(loose(Baselines, summary))) == [
         SYNTHETIC,
         "lfp student  R2 0.510 (float 0.610), 110,007 MAC per step, 11,000 bytes of weights, 1,100 of state",
         "  rv32imc      110,007 cycles per step",
@@ -36,7 +39,7 @@ def test_baselines_are_told_decoder_by_decoder():
         "  rv32imc      130,007 cycles per step",
         "  cortex-m4    130,009 cycles per step: DIFFERS from onnxruntime",
     ]
-    assert next(iter(compared(COMPARED))) != SYNTHETIC
+    assert next(iter(compared(loose(Baselines, COMPARED)))) != SYNTHETIC
 
 
 def simulated(bit_exact: bool = True, ok: bool = True) -> dict:
@@ -54,7 +57,7 @@ def simulated(bit_exact: bool = True, ok: bool = True) -> dict:
 
 
 def test_a_verdict_is_told_stream_by_stream_and_budget_by_budget():
-    assert [" ".join(line.split()) for line in verdict(simulated(bit_exact=False))] == [
+    assert [" ".join(line.split()) for line in verdict(loose(Simulation, simulated(bit_exact=False)))] == [
         "lfp: 631 steps, 31,000 cycles per step (label 31, 27,900 to 37,200), fits: 31 MHz",
         "spike: 652 steps, 52,000 cycles per step (label 52, 46,800 to 62,400), fits: 52 MHz: DIFFERS from onnxruntime",
         "spike: front end not run",
@@ -62,8 +65,8 @@ def test_a_verdict_is_told_stream_by_stream_and_budget_by_budget():
         "latency_ms none of 100 ms BROKEN: a faster clock",
         "r2 0.71 of 0.25 ok",
     ]
-    assert not any("DIFFERS" in line for line in verdict(simulated()))
-    assert list(verdict(simulated(ok=False)))[-1].endswith("BROKEN: more data")
+    assert not any("DIFFERS" in line for line in verdict(loose(Simulation, simulated())))
+    assert list(verdict(loose(Simulation, simulated(ok=False))))[-1].endswith("BROKEN: more data")
 
 
 def settled(within: float, median: float | None, most: float | None) -> dict:
@@ -89,7 +92,7 @@ def verification(holds: bool = True) -> dict:
 
 
 def test_a_verification_is_told_part_by_part():
-    assert list(verified(verification())) == [
+    assert list(verified(loose(Verification, verification()))) == [
         "lfp: onnxruntime equals the reference over 10,000 decoder steps and 200,001 ticks of the front end (0.83 times the recording)",
         "lfp: and over 2 hostile inputs: 751 steps, 47 ticks",
         "lfp: int8 against float, 600 s: 1.40 % of the sd at the start, 1.75 % at the end, of 2.10 %: ok",
@@ -97,7 +100,7 @@ def test_a_verification_is_told_part_by_part():
         "lfp: float after 3 resets: 4 bins (at most 6, 0.12 s) to within 5 %, mostly longer than watched to within 1 %",
         "spike: DIFFERS: spike_decoder: tick 7",
     ]
-    assert "BROKEN: errors add up" in list(verified(verification(holds=False)))[2]
+    assert "BROKEN: errors add up" in list(verified(loose(Verification, verification(holds=False))))[2]
 
 
 def a_baseline_that_differs(target: int, stream: str = "lfp") -> dict:
@@ -126,19 +129,20 @@ def test_a_command_ends_with_1_where_something_does_not_hold(command, summary, s
     from realm_edge.app.report import verification_plot
 
     monkeypatch.setattr(emulator, "find_emulator", lambda target: emulator.Emulator("qemu", "7.2.22", 1))
-    monkeypatch.setattr(stages_module, "stage_of", lambda verb: lambda run, progress, *arguments: summary)
+    made = loose(summaries.SUMMARIES[command], summary)
+    monkeypatch.setattr(stages_module, "stage_of", lambda verb: lambda run, progress, *arguments: made)
     monkeypatch.setattr(verification_plot, "endurance", lambda summary: {})
     RunDir.create(tmp_path / "run", Settings())
     targets = [] if command == "verify" else ["--target", "rv32imc"]
     result = CliRunner().invoke(cli.main, [command, *targets, "--out", str(tmp_path / "run"), *(["--json"] if as_json else [])])
     assert result.exit_code == status, result.output
-    expected = {"ok": summary["ok"], "targets": {"rv32imc": summary}} if command == "simulate" else summary
+    expected = jsonable({"ok": made.ok, "targets": {"rv32imc": made}} if command == "simulate" else made)
     assert not as_json or json.loads(result.stdout) == expected
 
 
 def test_one_target_that_does_not_hold_is_enough(tmp_path, monkeypatch):
     monkeypatch.setattr(emulator, "find_emulator", lambda target: emulator.Emulator("qemu", "7.2.22", 1))
-    monkeypatch.setattr(stages_module, "stage_of", lambda verb: lambda run, progress, target, *rest: simulated(ok=target == "rv32imc"))
+    monkeypatch.setattr(stages_module, "stage_of", lambda verb: lambda *args: loose(Simulation, simulated(ok=args[2] == "rv32imc")))
     RunDir.create(tmp_path / "run", Settings())
     both = CliRunner().invoke(cli.main, ["simulate", "--target", "rv32imc", "--target", "cortex-m4", "--out", str(tmp_path / "run")])
     assert both.exit_code == 1

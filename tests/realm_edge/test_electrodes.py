@@ -28,7 +28,7 @@ def arrays(path, **more):
 
 def known(path, choices=None):
     session = prepare(read_recording(path, choices or Choices()), SETTINGS, heldout=True)
-    assert describe(session, SETTINGS)["spike_electrodes"] == session.spike_electrodes
+    assert describe(session, SETTINGS).spike_electrodes == session.spike_electrodes
     return session.spike_electrodes
 
 

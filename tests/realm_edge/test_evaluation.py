@@ -17,12 +17,13 @@ from sklearn.metrics import r2_score
 from realm_edge import feature_table
 from realm_edge.app import cli
 from realm_edge.cutting import split_ends
-from realm_edge.documents import read_document
+from realm_edge.documents import jsonable, read_document
 from realm_edge.errors import UserError
 from realm_edge.evaluation import blocks, cells, pretrained
 from realm_edge.evaluation import decoders as arms
 from realm_edge.evaluation.bench import Bench, Outcome
 from realm_edge.evaluation.convergence import cost_to_reach, race
+from realm_edge.evaluation.forms import CellResult
 from realm_edge.evaluation.summary import SYNTHETIC, covered, interval, interval_over, summarise
 from realm_edge.evaluation.sweep import Plan, evaluate
 from realm_edge.evaluation.table import markdown
@@ -33,6 +34,7 @@ from realm_edge.settings import PRESETS, Settings, SplitSettings
 from realm_edge.sources import Recordings
 from realm_edge.training.material import gather
 from tests.feature_file import feature_file
+from tests.loose import loose
 from tests.real_recordings import recording as real_recording
 
 TINY = {"d_model": 8, "n_layer": 1, "d_state": 4, "headdim": 8}
@@ -100,7 +102,7 @@ def test_every_cell_has_a_result_and_every_decoder_a_row(swept: Path) -> None:
         assert set(one["pretraining"]) == PRETRAINING.get(one["decoder"], set())
         assert all(phase["seconds"] > 0 and phase["steps"] > 0 for phase in one["pretraining"].values())
 
-    summary = read_document(swept / "evaluation.json", "realm-edge evaluation/1", "")
+    summary = read_document(swept / "evaluation.json", "realm-edge evaluation/1", dict, "")
     assert [(row["labels"], row["decoder"]) for row in summary["rows"]] == [(share, name) for share in (0.5, 1.0) for name in NAMES]
     text = (swept / "evaluation.md").read_text()
     for row in summary["rows"]:
@@ -116,12 +118,14 @@ def test_every_cell_has_a_result_and_every_decoder_a_row(swept: Path) -> None:
 
 
 def test_synthetic_figures_say_so(swept: Path) -> None:
-    told = read_document(swept / "evaluation.json", "realm-edge evaluation/1", "")["caption"]
+    told = read_document(swept / "evaluation.json", "realm-edge evaluation/1", dict, "")["caption"]
     assert SYNTHETIC in (swept / "evaluation.md").read_text() and SYNTHETIC in told
     assert "synthetic, no evidence about brains" in (swept / "evaluation.svg").read_text()
     one = json.loads(next(iter(files(swept).values())))
-    real = summarise([one | {"decoder": name, "synthetic": False} for name in NAMES], arms.decoders(True, True, True), SETTINGS)
-    assert not real["synthetic"] and "ynthetic recordings" not in markdown(real | {"settings": "abc", "command": "x"})
+    given = {name: value for name, value in one.items() if name not in ("made_from", "digest")}
+    results = [CellResult(**given | {"decoder": name, "synthetic": False}) for name in NAMES]
+    real = summarise(results, arms.decoders(True, True, True), SETTINGS)
+    assert not real.synthetic and "ynthetic recordings" not in markdown(real)
 
 
 def shared(out: Path) -> Counter[str]:
@@ -167,7 +171,7 @@ def test_an_interrupted_sweep_goes_on_to_the_same_scores(swept: Path, tmp_path: 
 
 def test_workers_give_the_scores_of_one_process_and_share_a_teacher(swept: Path, tmp_path: Path) -> None:
     summary = evaluate(replace(PLAN, labels=(1.0,), decoders=("wiener", "student"), workers=2), tmp_path, Silent())
-    assert [row["decoder"] for row in summary["rows"]] == ["student", "wiener"]
+    assert [row.decoder for row in summary.rows] == ["student", "wiener"]
     assert scores(tmp_path) == {name: scores(swept)[name] for name in scores(tmp_path)} and len(scores(tmp_path)) == 4
     seconds = {
         json.loads(content)["pretraining"]["pretrain"]["seconds"] for name, content in files(tmp_path).items() if ".student." in name
@@ -196,24 +200,24 @@ def test_paired_differences_and_intervals_by_hand() -> None:
     chosen = [arm for arm in arms.decoders(False, False, False) if arm.name in ("student", "gru", "wiener")]
     r2 = {"student": [0.6, 0.7, 0.5, 0.6], "gru": [0.5, 0.5, 0.5, 0.5], "wiener": [0.3, 0.3, 0.4, 0.4]}
     results = [
-        {
+        made({
             "decoder": name, "session": session, "seed": seed, "labels": 1.0, "synthetic": True, "r2": value, "r2_by_axis": {"x": value},
             "r": 0.5, "bins": 10, "labelled": LABELLED,
             "blocks": [[[1, 0, 1, 1]]], "segments": 1, "r2_with_history": None, "parameters": 5, "macs_per_step": 5,
             "training_seconds": 1.0, "pretraining": {}, "steps_to_best": None, "stopped_early": None,
-        }
+        })
         for name, values in r2.items()
         for (session, seed), value in zip([("a", 0), ("a", 1), ("b", 0), ("b", 1)], values, strict=True)
     ]  # fmt: skip
-    student, gru, wiener = summarise(results[::-1], chosen, SETTINGS)["rows"]  # the order of the files does not matter
-    assert student["r2"] == pytest.approx(0.6) and student["student_gain"] is None
-    assert gru["student_gain"] == pytest.approx(0.1)
-    assert gru["student_gain_interval"] is None  # two sessions, two seeds: four cells, and no three that are independent
-    assert wiener["r2_interval"] is None
+    student, gru, wiener = summarise(results[::-1], chosen, SETTINGS).rows  # the order of the files does not matter
+    assert student.r2 == pytest.approx(0.6) and student.student_gain is None
+    assert gru.student_gain == pytest.approx(0.1)
+    assert gru.student_gain_interval is None  # two sessions, two seeds: four cells, and no three that are independent
+    assert wiener.r2_interval is None
 
 
 def test_cells_of_one_session_are_no_independent_observations() -> None:
-    cells = [{"session": session, "seed": seed} for session in "abc" for seed in range(4)]
+    cells = [made({"session": session, "seed": seed}) for session in "abc" for seed in range(4)]
     values = [base + 0.01 * seed for base in (0.2, 0.5, 0.8) for seed in range(4)]
     assert interval_over(cells, values) == pytest.approx(interval([0.215, 0.515, 0.815]))  # not over twelve
     assert interval_over(cells[:8], values[:8]) == pytest.approx(interval([0.35, 0.36, 0.37, 0.38]))  # of two sessions: over seeds
@@ -242,7 +246,7 @@ def test_block_sums_give_r2_and_its_spread_over_test_data() -> None:
     # One standard error from the blocks' own differences, as block errors are independent here.
     errors = (sums[1] - sums[0])[:, :, 3].mean(axis=1) / 100
     assert high - low == pytest.approx(2 * 1.96 * errors.std(ddof=1) / 30**0.5, rel=0.2)
-    assert blocks.difference_interval([(sums[0][None], sums[0][None])]) == [0.0, 0.0]
+    assert blocks.difference_interval([(sums[0][None], sums[0][None])]) == (0.0, 0.0)
     assert blocks.difference_interval([(sums[0][None, :4], sums[1][None, :4])]) is None
 
 
@@ -257,6 +261,10 @@ def test_blocks_begin_with_segments_and_short_segments_share_one() -> None:
     assert bins((0, 40, 290), 330) == [100, 230]  # a long segment that begins within a block is cut, and what is left joins the last
 
 
+def made(content: dict[str, Any]) -> CellResult:
+    return loose(CellResult, content)
+
+
 def cell(r2: float, losses: list[float]) -> dict[str, Any]:
     epochs = len(losses)
     return {
@@ -266,15 +274,15 @@ def cell(r2: float, losses: list[float]) -> dict[str, Any]:
 
 
 def test_steps_to_the_others_best_by_hand() -> None:
-    fast, slow = cell(0.6, [0.5, 0.4, 0.45, 0.46]), cell(0.5, [0.9, 0.7, 0.5, 0.6])
-    equal = (cell(0.6, [0.3, 0.5]), cell(0.5, [0.3, 0.3]))
+    fast, slow = made(cell(0.6, [0.5, 0.4, 0.45, 0.46])), made(cell(0.5, [0.9, 0.7, 0.5, 0.6]))
+    equal = (made(cell(0.6, [0.3, 0.5])), made(cell(0.5, [0.3, 0.3])))
     assert [cost_to_reach(fast, loss) for loss in (0.5, 0.4, 0.3)] == [(2, 1.0), (4, 3.0), None]
-    found = race([(fast, slow), equal])
+    found = jsonable(race([(fast, slow), equal]))
     assert found["best"] == {"validation_loss": pytest.approx(0.4), "reached": 2, "steps": 4, "seconds": pytest.approx((6 + 1) / 2)}
     assert found["first"] == {"reached": 2, "steps": 2, "seconds": pytest.approx(1)}
     assert found["second"] == {"reached": 1, "steps": 2, "seconds": pytest.approx(1)}  # the slow one never is as good
     assert found["cells"] == 2 and found["ratio"] == pytest.approx(((2 / 6) * (2 / 2)) ** 0.5)
-    never = race([(slow, fast)])
+    never = jsonable(race([(slow, fast)]))
     assert never["first"] == {"reached": 0, "steps": None, "seconds": None} and never["ratio"] is None
 
 
@@ -285,10 +293,10 @@ def test_what_did_not_stop_early_is_named() -> None:
             "labelled": LABELLED,
         "blocks": [[[1, 0, 1, 1]]], "segments": 1, "r2_with_history": None, "parameters": 5, "macs_per_step": 5, "pretraining": {},
     }  # fmt: skip
-    late = summarise([one | {"stopped_early": False}, one | {"seed": 1, "stopped_early": True}], [arm], SETTINGS)
-    assert "more epochs might change them: GRU (100 %)." in late["caption"] and late["rows"][0]["stopped_early"] == 0.5
-    assert late["rows"][0]["student_gain"] is None and late["rows"][0]["race"] is None  # there is no student
-    assert "more epochs" not in summarise([one | {"stopped_early": True}], [arm], SETTINGS)["caption"]
+    late = summarise([made(one | {"stopped_early": False}), made(one | {"seed": 1, "stopped_early": True})], [arm], SETTINGS)
+    assert "more epochs might change them: GRU (100 %)." in late.caption and late.rows[0].stopped_early == 0.5
+    assert late.rows[0].student_gain is None and late.rows[0].race is None  # there is no student
+    assert "more epochs" not in summarise([made(one | {"stopped_early": True})], [arm], SETTINGS).caption
 
 
 def test_every_arm_starts_anew_with_segments_and_tables_say_how_it_does_with_history(tmp_path: Path) -> None:
@@ -298,19 +306,19 @@ def test_every_arm_starts_anew_with_segments_and_tables_say_how_it_does_with_his
     conditions = cells.Conditions(SETTINGS, Recordings(), "", tmp_path, tmp_path)
     chosen = arms.chosen(("student", "gru", "transformer", "kalman", "teacher", "teacher_ridge", "autoencoded"), spikes=True, others=True)
 
-    def computed(**changes: Any) -> list[dict[str, Any]]:
+    def computed(**changes: Any) -> list[CellResult]:
         changed = replace(task, decoded=replace(session, **changes))
         return [cells.Cell(conditions, changed, arm.name, 1.0, 0).compute() for arm in chosen]
 
     for one in computed(starts=starts):
         history = [k + 1 - max(start for start in starts if start <= k) for k in range(session.validation_end, session.bins)]
-        assert one["segments"] == 5 and one["bins_with_history"] == sum(bins >= 50 for bins in history) < one["bins"] - 40
-        assert np.isfinite(one["r2_with_history"]) and one["r2_with_history"] != one["r2"]
-    results = [one | {"decoder": arm.name} for arm, one in zip(chosen, computed(starts=starts), strict=True)]
-    text = markdown(summarise(results, chosen, SETTINGS) | {"settings": "abc", "command": "x"})
+        assert one.segments == 5 and one.bins_with_history == sum(bins >= 50 for bins in history) < one.bins - 40
+        assert np.isfinite(one.r2_with_history) and one.r2_with_history != one.r2
+    results = [one.model_copy(update={"decoder": arm.name}) for arm, one in zip(chosen, computed(starts=starts), strict=True)]
+    text = markdown(summarise(results, chosen, SETTINGS))
     assert "| decoder | R² | R² with history |" in text and "decoders start anew with every segment" in text
-    assert f"| Kalman | {results[-3]['r2']:.3f} | {results[-3]['r2_with_history']:.3f} |" in text
-    plain = markdown(summarise([one | {"segments": 1} for one in results], chosen, SETTINGS) | {"settings": "abc", "command": "x"})
+    assert f"| Kalman | {results[-3].r2:.3f} | {results[-3].r2_with_history:.3f} |" in text
+    plain = markdown(summarise([one.model_copy(update={"segments": 1}) for one in results], chosen, SETTINGS))
     assert "history" not in plain and "anew" not in plain
 
 
@@ -352,7 +360,7 @@ def test_labels_are_hidden_in_the_training_part_alone_and_the_null_is_turned_by_
     known = np.isfinite(few.targets).all(axis=1)
     assert known[: round(0.25 * session.train_end)].all() and not known[round(0.25 * session.train_end) : session.train_end].any()
     np.testing.assert_array_equal(few.targets[session.train_end :], session.targets[session.train_end :])
-    assert labelled(few) == {
+    assert jsonable(labelled(few)) == {
         "training": int(known[: session.train_end].sum()),
         "validation": int(np.isfinite(session.targets[session.train_end : session.validation_end]).all(axis=1).sum()),
     }
@@ -377,7 +385,7 @@ def test_features_enter_at_the_decoder(tmp_path: Path) -> None:
 
     out = tmp_path / "out"
     plan = Plan(SETTINGS, Recordings((path,), Choices(("force",)), features="power"), seeds=1, labels=(0.5, 1.0))
-    summary = evaluate(plan, out, Silent())
+    summary = jsonable(evaluate(plan, out, Silent()))
     assert expected_once(plan) == 6
     assert shared(out) == {"pretrain": 1, "distil": 4, "autoencode": 1}  # alone, the session distils with the labels that are known
     rows = {row["decoder"]: row for row in summary["rows"] if row["labels"] == 0.5}
@@ -406,7 +414,7 @@ def test_ridge_on_the_human_recording_reaches_its_floor(tmp_path: Path) -> None:
     (task,) = tasks(Recordings((path,), Choices(("grip_force",)), features="features"), Settings(), 1, Silent())
     assert (task.decoded.bins, task.decoded.validation_end, task.bin_s) == (2810, 2248, pytest.approx(0.1))
     conditions = cells.Conditions(Settings(), Recordings((path,), Choices(("grip_force",)), features="features"), "", tmp_path, tmp_path)
-    assert cells.Cell(conditions, task, "wiener", 1.0, 0).compute()["r2"] > 0.3
+    assert cells.Cell(conditions, task, "wiener", 1.0, 0).compute().r2 > 0.3
 
 
 def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -420,7 +428,7 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert shown.exit_code == 0, shown.output
     summary = json.loads(shown.stdout)
     assert summary["command"] == "realm-edge " + " ".join([*given, "--heldout", "1", "--labels", "1.0"])
-    assert read_document(Path("here/evaluation.json"), "realm-edge evaluation/1", "") == summary
+    assert read_document(Path("here/evaluation.json"), "realm-edge evaluation/1", dict, "") == summary
     table = CliRunner().invoke(cli.main, [*given, "--out", "here"])
     assert table.exit_code == 0 and re.search(r"\| Wiener \| 0\.\d+ \|", table.stdout) and "0 cells" not in table.stdout
 
@@ -458,6 +466,6 @@ def test_the_null_is_scored_against_the_behaviour_that_it_was_fitted_to(tmp_path
 
     monkeypatch.setitem(arms.ALL, "null", replace(arms.ALL["null"], fit=perfect))
     conditions = cells.Conditions(SETTINGS, Recordings(), "", tmp_path, tmp_path)
-    assert cells.Cell(conditions, task, "null", 1.0, 0).compute()["r2"] == pytest.approx(1.0)
+    assert cells.Cell(conditions, task, "null", 1.0, 0).compute().r2 == pytest.approx(1.0)
     train = turned.targets[: turned.train_end]
     np.testing.assert_allclose(bench_targets[0][: turned.train_end], (train - train.mean(0)) / train.std(0), atol=1e-3)

@@ -202,13 +202,13 @@ def test_only_the_test_part_is_scored():
     one = session()
     predicted = one.targets + np.random.default_rng(1).normal(0, 3, one.targets.shape)
     plain = score_test_part(one, predicted, 0.02)
-    assert plain["r2"] == pytest.approx(np.mean(accuracy(one.targets[VALIDATION:], predicted[VALIDATION:]).r2)) and plain["bins"] == 200
+    assert plain.r2 == pytest.approx(np.mean(accuracy(one.targets[VALIDATION:], predicted[VALIDATION:]).r2)) and plain.bins == 200
     other, before = predicted.copy(), spoiled(one, 0)
     other[:VALIDATION] *= 9
     moved = dataclasses.replace(one, targets=np.concatenate([before.targets[:VALIDATION], one.targets[VALIDATION:]]))
     assert score_test_part(moved, other, 0.02) == plain
     other[VALIDATION] += 50
-    assert score_test_part(moved, other, 0.02)["r2"] < plain["r2"]
+    assert score_test_part(moved, other, 0.02).r2 < plain.r2
 
 
 def test_fewer_labels_are_those_of_the_training_parts_start():

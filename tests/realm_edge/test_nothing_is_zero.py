@@ -137,7 +137,7 @@ def test_bins_of_a_recording_that_starts_late():
     assert np.isnan(session.targets[0, 0])
     np.testing.assert_array_equal(np.asarray(session.lfp), np.asarray(recording.lfp)[600 : 600 + 32_000])
     assert session.counts[:2, 0].tolist() == [2.0, 1.0] and session.counts.sum() == 4 and session.counts[845, 0] == 1
-    assert session.resampling_delay_s == 0.0035 and describe(session, settings)["resampling_delay_ms"] == pytest.approx(3.5)
+    assert session.resampling_delay_s == 0.0035 and describe(session, settings).resampling_delay_ms == pytest.approx(3.5)
     trained = prepare(recording, settings, heldout=False)
     assert (trained.train_end, trained.validation_end) == (1280, 1600)  # in the same proportion, without a test part
 
@@ -158,14 +158,14 @@ def test_a_session_that_is_saved_and_described_keeps_what_is_not_zero(tmp_path):
         before, after = getattr(one, field.name), getattr(again, field.name)
         np.testing.assert_array_equal(np.asarray(after), np.asarray(before), err_msg=field.name)
     about = describe(one, settings)
-    assert (about["seconds"], about["bins"], about["channels"], about["bad_channels"], about["units"]) == (
+    assert (about.seconds, about.bins, about.channels, about.bad_channels, about.units) == (
         one.bins * 0.02,
         one.bins,
         4,
-        [1],
+        (1,),
         1,
     )
-    assert (about["train_bins"], about["validation_bins"], about["test_bins"]) == (
+    assert (about.train_bins, about.validation_bins, about.test_bins) == (
         *(one.train_end, one.validation_end - one.train_end, one.bins - one.validation_end),
     )
 

@@ -18,17 +18,17 @@ from firmware_sim.components import load_components
 from firmware_sim.cores import load_core
 from firmware_sim.elf import MemoryUse
 from firmware_sim.simulate import KernelRow, RegionStep, StreamResult, Visits
-from firmware_sim.stream_report import stream_report
+from firmware_sim.stream_report import StreamReport, stream_report
 from firmware_sim.targets import get_target
 from firmware_sim.timing import Cycles
-from quantization.output import CALIBRATION
-from quantization.tensor_table import Row
+from quantization import summaries
+from quantization.summaries import CALIBRATION, Row
 from realm_edge.app.report import plots
 from realm_edge.app.report.facts import _quantization, gather
 from realm_edge.app.rundir import MAKERS, RunDir
 from realm_edge.app.stages.report import format_number
 from realm_edge.app.stages.report import run as write_report
-from realm_edge.documents import write_document
+from realm_edge.documents import jsonable, write_document
 from realm_edge.errors import UserError
 from realm_edge.files import write_bytes, write_json
 from realm_edge.progress import Silent
@@ -71,7 +71,8 @@ def _made_up_run(path: Path, mismatch: Mismatch | None = None, recordings: tuple
     run = RunDir.create(path, Settings())
     if recordings:
         run.request("data", {"recordings": [list(recording) for recording in recordings], "behavior": "speed"})
-    run.complete("data", [], {"sessions": [_session("day2", False, not recordings), _session("day3", True, not recordings)]})
+    sessions = [_session("day2", False, not recordings), _session("day3", True, not recordings)]
+    run.complete("data", [], {"synthetic": not recordings, "single_recording": False, "sessions": sessions})
     true = _behaviour()
     _save_arrays(run.file("predictions.npz"), bins=np.arange(1000, 1000 + BINS), true=true)
     for stream in R2:
@@ -87,8 +88,11 @@ def _made_up_run(path: Path, mismatch: Mismatch | None = None, recordings: tuple
             "scored_bins": BINS,
             "warm_up_bins": WARM_UP,
             "resets": len(STARTS) - 1,
-            "with_history": {"r2": {name: value - 0.1 for name, value in r2.items()}, "scored_bins": 204},
-            "reference_ticks_equal": 2300,
+            "with_history": {
+                **{"r2": {name: value - 0.1 for name, value in r2.items()}, "scored_bins": 204},
+                **dict.fromkeys(("nrmse_int8_float", "nrmse_frontend", "nrmse_decoder"), 0.01),
+            },
+            **{"reference_ticks_equal": 2300, "decoder_int8_bytes": 64, "decoder_constant_bytes": 578},
             "warnings": [WARNING] if name == "spike" else [],
         }
         for name, r2 in R2.items()
@@ -101,18 +105,19 @@ def _made_up_run(path: Path, mismatch: Mismatch | None = None, recordings: tuple
         _save_model(run.file(f"{decoder}.int8.onnx"))
     run.complete("quantize", [run.file("calibration.json")], quantised)
     for target in TARGETS:
-        decoder_bytes = {"scratch_bytes": 96, "bytes_by_tensor": {"scratch": {"blocks.0.norm": 32, "tokenizer": 64}}}
+        by_tensor = {"constants": {}, "states": {}, "scratch": {"blocks.0.norm": 32, "tokenizer": 64}}
+        decoder_bytes = {"weight_bytes": 64, "state_bytes": 2048, "scratch_bytes": 96, "bytes_by_tensor": by_tensor, "macs_by_layer": {}}
         run.complete(f"compile.{target}", [], {name: {"decoder": decoder_bytes} for name in R2})
         streams = {name: _stream(name, target, mismatch) for name in R2}
         simulation = {
             "target": target,
             "part": get_target(target).part,
-            "core": streams["lfp"]["core"],
+            "core": streams["lfp"].core,
             "synthetic": not recordings,
             "streams": streams,
-            "budgets": streams["lfp"]["budgets"],
+            "budgets": streams["lfp"].budgets,
             "ok": mismatch is None,
-            "unverified": streams["lfp"]["unverified"],
+            "unverified": streams["lfp"].unverified,
         }
         run.complete(f"simulate.{target}", [], simulation)
     return run
@@ -121,13 +126,14 @@ def _made_up_run(path: Path, mismatch: Mismatch | None = None, recordings: tuple
 def _calibration() -> dict:
     scales = (0.004, 0.009)
     rows = (
-        Row("blocks.0.norm", "activation", "int8", (32,), (0.02, 0.02), "p99.9", 0.0009, 38.91, 0.00234),
-        Row("next.block0.h", "state", "int16", (4, 16, 16), scales, None, 0.0, None, 0.00011),
-        Row("head.weight", "weight", "int8", (32, 2), scales, None, None, 46.9, 0.00512),
+        Row("blocks.0.norm", "activation", "int8", (32,), (0.02, 0.02), 0.0009, 38.91, 0.00234),
+        Row("next.block0.h", "state", "int16", (4, 16, 16), scales, 0.0, None, 0.00011),
+        Row("head.weight", "weight", "int8", (32, 2), scales, None, 46.9, 0.00512),
     )
     listed = {"weights": {"head.weight": 64}, "tables": {"blocks.0.x.table": 514}, "constants": {}, "states": {"state.block0.h": 2048}}
     size = {**listed, "bytes": {"weights": 64, "tables": 514, "constants": 0, "states": 2048}}
-    return {"tensors": [row.as_json() for row in rows], "sizes": {"decoder": size, "frontend": size}, "compared_bins": 600}
+    bins = {"compared_bins": 600, "bins": 900, "warm_up_bins": 150, "segments": 1}
+    return {"tensors": rows, "sizes": {"decoder": size, "frontend": size}, "states": [], **bins}
 
 
 def _session(name: str, heldout: bool, synthetic: bool) -> dict:
@@ -140,7 +146,8 @@ def _session(name: str, heldout: bool, synthetic: bool) -> dict:
         "channels": 32,
         "bad_channels": [27],
         "spike_source": "broadband",
-        "units": 24,
+        **{"units": 24, "spike_electrodes": None, "targets": list(AXES), "target_unit": "cm/s", "resampling_delay_ms": 0.0},
+        **{"bins": 1300, "train_bins": 900, "validation_bins": 100, "test_bins": BINS},
         "unknown_behavior_bins": 5,
         "provenance": {} if synthetic else {"resampled": "LFP 4800 Hz to 1000 Hz, 6.08 ms late"},
     }
@@ -173,14 +180,15 @@ def _metrics(synthetic: bool) -> dict:
             "r": 0.85,
             "r2_by_axis": dict.fromkeys(AXES, r2["float"]),
             "r_by_axis": dict.fromkeys(AXES, 0.85),
-            "bins": BINS,
-            "parameters": 14_000,
+            **{"bins": BINS, "bins_with_history": BINS, "parameters": 14_000},
+            **({"epochs": 0, "phases": {}} if kind == "student" else {"lags": 16, "alpha": 1.0}),
         }
         for stream, r2 in R2.items()
         for kind in ("student", "wiener")
     }
     one = {"sessions": [], "left_out": [], "note": "no other session: pretrained on the training part of the decoded one"}
     several = {"sessions": ["day1", "day2"], "left_out": ["day0"], "note": None}
+    fit = {"epochs": 1, "best_epoch": 0, "steps_to_best": 9, "best_validation_loss": 0.5, "train_loss": [0.6], "validation_loss": [0.5]}
     return {
         "session": "day3",
         "synthetic": synthetic,
@@ -191,12 +199,13 @@ def _metrics(synthetic: bool) -> dict:
         "segments": 1 if synthetic else 7,
         "bins": {"train": 900, "validation": 100, "test": BINS},
         "pretraining": {"lfp": several if synthetic else one, "spike": several if synthetic else one},
-        "teacher": {"parameters": 160_000},
+        "teacher": {"parameters": 160_000, "pretrain": fit},
+        "machine": {"device": "cpu", "processes": 1, "precision": "32"},
         "decoders": decoders,
     }
 
 
-def _stream(name: str, target: str, mismatch: Mismatch | None) -> dict:
+def _stream(name: str, target: str, mismatch: Mismatch | None) -> StreamReport:
     """One stream's report from invented counts: the spike front end has to do far more than a part can."""
     ticks, tick_cycles = (20, 9_000.0) if name == "lfp" else (600, 14_000.0)
     frontend = Stage(prefix="realm_frontend", rate_hz=ticks * 50.0, state_bytes=640, scratch_bytes=256, weight_bytes=0)
@@ -227,7 +236,7 @@ def _stream(name: str, target: str, mismatch: Mismatch | None) -> dict:
         output_values=DIMS,
     )
     rate = 1000.0 if name == "lfp" else 30000.0
-    return {**stream_report(result, load_budgets(), load_components(), R2[name]["float"], R2[name]["int8"], rate), "r2": R2[name]}
+    return stream_report(result, load_budgets(), load_components(), summaries.R2(**R2[name]), rate)
 
 
 def _kernel(stage: str, node: str, macs: int) -> KernelRow:
@@ -312,7 +321,8 @@ def _verification() -> dict:
         "reset": {"at_s": [3.0, 9.0], "watched_s": 10.0, "frontend": True, "int8": [settled], "float": [at_times]},
     }
     spike = dict.fromkeys(("ladder", "adversarial", "endurance", "reset"))
-    difference = {"line": "spike_decoder: 'decoded', tick 7"}
+    where = {"graph": "spike_decoder", "tensor": "decoded", "tick": 7, "element": [0], "onnxruntime": 1, "reference": 2, "during": None}
+    difference = {**where, "line": "spike_decoder: 'decoded', tick 7"}
     streams = {"lfp": lfp, "spike": {"ok": False, "difference": difference, **spike}}
     return {"ok": False, "synthetic": True, "bin_ms": 20, "streams": streams}
 
@@ -333,7 +343,7 @@ def test_page_and_json_carry_the_numbers_of_the_simulation(reported: RunDir) -> 
     page = _page(reported)
     for target in TARGETS:
         stream = facts["targets"][target]["streams"]["lfp"]
-        assert stream == reported.summary(f"simulate.{target}")["streams"]["lfp"]
+        assert stream == jsonable(reported.summary(f"simulate.{target}").streams["lfp"])
         for key in ("flash_bytes", "ram_bytes", "cycles_per_step", "macs_per_step"):
             assert format_number(stream[key]) in page
         assert format_number(stream["power_uw"]["total"]) in page
@@ -353,7 +363,7 @@ def test_tensors_are_listed_by_what_they_cost_with_the_warnings_of_their_stream(
     names = [row["tensor"] for row in facts["quantization"]["lfp"]["tensors"]]
     assert names == ["head.weight", "blocks.0.norm", "next.block0.h"]
     assert '<td class="n">0.09</td><td class="n">38.9</td><td class="n">0.234</td>' in page
-    assert '<td class="n">0.004 to 0.009</td><td>–</td><td class="n">0</td><td class="n">–</td>' in page
+    assert '<td class="n">0.004 to 0.009</td><td class="n">0</td><td class="n">–</td>' in page
     assert page.count(WARNING) == 1 and page.index(WARNING) > page.index("the integer decoder alone 1.08 %")
 
 
@@ -364,10 +374,15 @@ def test_intermediate_tensors_are_listed_by_bytes(reported: RunDir) -> None:
 def test_a_calibration_of_an_earlier_version_names_the_remedy(tmp_path: Path) -> None:
     run = _made_up_run(tmp_path / "early")
     write_json(run.file("calibration.json"), {"lfp": {"tensors": {}, "states": []}})
-    with pytest.raises(UserError, match=r"calibration\.json: it is of an earlier version, not 'realm-edge calibration/1': run 'realm"):
+    with pytest.raises(UserError, match=r"calibration\.json: it is of an earlier version, not 'realm-edge calibration/2': run 'realm"):
         _quantization(run)
     write_document(run.file("calibration.json"), "realm-edge calibration/9", {"streams": {}})
-    with pytest.raises(UserError, match=r"it is of format 'realm-edge calibration/9', not 'realm-edge calibration/1'"):
+    with pytest.raises(UserError, match=r"it is of format 'realm-edge calibration/9', not 'realm-edge calibration/2'"):
+        _quantization(run)
+    write_document(run.file("calibration.json"), CALIBRATION, {"streams": {"lfp": _calibration() | {"bins": "many"}}})
+    with pytest.raises(
+        UserError, match=r"calibration\.json: streams\.lfp\.bins: .*valid integer.* \(value 'many'\): run 'realm-edge quantize"
+    ):
         _quantization(run)
 
 
@@ -378,8 +393,8 @@ def test_the_versions_that_are_shown_are_those_that_made_the_stages(reported: Ru
 
 
 def test_what_does_not_fit_is_said_and_has_no_power(reported: RunDir) -> None:
-    stream = reported.summary("simulate.cortex-m4")["streams"]["spike"]
-    assert stream["power_uw"]["total"] is None
+    stream = reported.summary("simulate.cortex-m4").streams["spike"]
+    assert stream.power_uw["total"] is None
     assert re.search(r"spikes: does not fit: needs a clock of [\d.]+ MHz", _page(reported))
     assert "needs a clock of" in plots.power({"cortex-m4": reported.summary("simulate.cortex-m4")})
 
@@ -421,7 +436,7 @@ def test_a_real_recording_is_named_and_pretraining_on_itself_is_said(tmp_path: P
 def test_a_wrong_bit_fails_the_verdict_and_is_located(tmp_path: Path) -> None:
     run = _made_up_run(tmp_path / "wrong", mismatch=Mismatch("state.block0.h", 17, (3, 1), 5, 6))
     summary = write_report(run, Silent(), TARGETS)
-    assert not summary["ok"]
+    assert not summary.ok
     page = _page(run)
     assert "All targets are within all budgets" not in page
     assert "the firmware differs from onnxruntime in &#39;state.block0.h&#39; at step 17" in page
@@ -459,9 +474,9 @@ def test_segments_and_resets_are_shown(reported: RunDir) -> None:
 
 
 def test_memory_parts_add_up(reported: RunDir) -> None:
-    stream = reported.summary("simulate.rv32imc")["streams"]["lfp"]
-    assert sum(plots.flash_map(stream).values()) == stream["flash_bytes"]
-    assert sum(plots.ram_map(stream).values()) == stream["ram_bytes"]
+    stream = reported.summary("simulate.rv32imc").streams["lfp"]
+    assert sum(plots.flash_map(stream).values()) == stream.flash_bytes
+    assert sum(plots.ram_map(stream).values()) == stream.ram_bytes
 
 
 @pytest.mark.parametrize(("value", "text"), [(None, "–"), (12345, "12,345"), (12345.6, "12,346"), (0.70912, "0.709"), (3, "3"), (0.0, "0")])
@@ -473,6 +488,6 @@ def test_comments_in_the_settings_reach_no_report(tmp_path: Path) -> None:
     run = _made_up_run(tmp_path / "made-up")
     before = gather(run, TARGETS)
     config = run.file("config.toml")
-    assert before["provenance"]["settings_toml"] == config.read_text()
+    assert before.provenance.settings_toml == config.read_text()
     config.write_text("# anything at all\n" + config.read_text())
     assert gather(RunDir.open(run.path), TARGETS) == before

@@ -1,6 +1,5 @@
 """The report read back cell by cell: in its facts every number is another, so that one in the wrong place is seen."""
 
-import copy
 import itertools
 from html.parser import HTMLParser
 from typing import Any
@@ -8,10 +7,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+from quantization.summaries import QuantizedStream
 from realm_edge.app.report import facts as facts_module
 from realm_edge.app.report import plots
+from realm_edge.app.report.facts import Facts, Provenance, What
 from realm_edge.app.report.traces import Traces
 from realm_edge.app.stages.report import _render
+from realm_edge.app.summaries import SUMMARIES, Simulation
+from realm_edge.documents import jsonable
+from tests.loose import loose
 
 TARGETS, STREAMS, AXES = ("rv32imc", "cortex-m4"), ("lfp", "spike"), ("vx", "vy")
 NAMES = {"lfp": "LFP", "spike": "spikes"}
@@ -192,7 +196,7 @@ DRAWN = {name: f"<svg>{name}</svg>" for name in ("traces", "accuracy", "power", 
 
 
 def rendered(**changes: Any) -> Page:
-    return Page(_render({**copy.deepcopy(FACTS), **changes}, DRAWN))
+    return Page(_render(loose(Facts, {**FACTS, **changes}), DRAWN))
 
 
 @pytest.fixture(scope="module")
@@ -241,8 +245,8 @@ def test_the_verdict_is_that_of_each_target(page: Page):
         "rv32imc (part of rv32imc): holds",
         "cortex-m4 (part of cortex-m4): does not hold: one; two",
     ]
-    assert "All targets are within all budgets" in _render({**copy.deepcopy(FACTS), "ok": True}, DRAWN)
-    assert "Not all targets hold." in _render(FACTS, DRAWN)
+    assert "All targets are within all budgets" in _render(loose(Facts, {**FACTS, "ok": True}), DRAWN)
+    assert "Not all targets hold." in _render(loose(Facts, FACTS), DRAWN)
     bins = FACTS["what"]["bins"]
     said = f"{text(bins['train'])} bins for training, {text(bins['validation'])} for validation, {text(bins['test'])} for test"
     assert said in page.texts["top"][0] and "40 ms late by design" in page.texts["top"][0]
@@ -422,10 +426,10 @@ class Gathered:
         self.summaries = {f"simulate.{target}": one for target, one in simulations.items()}
         self.summaries |= {f"compile.{target}": one for target, one in (compiled or {}).items()}
         self.summaries |= {
-            "train": {"decoders": "decoders"},
-            "quantize": "scores",
-            "data": {"sessions": "sessions"},
-            "verify": "verification",
+            "train": {"decoders": {"lfp_student": {"r2": 0.5}}},
+            "quantize": {"lfp": {"resets": 3}},
+            "data": {"sessions": [{"name": "monday"}]},
+            "verify": {"bin_ms": 20},
         }
         self.verified, self.required = verified, list[str]()
 
@@ -433,7 +437,7 @@ class Gathered:
         self.required += stages
 
     def summary(self, stage: str) -> Any:
-        return self.summaries[stage]
+        return loose(SUMMARIES[stage.partition(".")[0]], self.summaries[stage])
 
     def is_complete(self, stage: str) -> bool:
         return stage == "verify" and self.verified
@@ -453,8 +457,8 @@ def simulation(ok: bool = True, exact: tuple[bool, bool] = (True, True), macs: i
 
 @pytest.fixture
 def gather(monkeypatch):
-    for name in ("_what", "_quantization", "_provenance"):
-        monkeypatch.setattr(facts_module, name, lambda *args, name=name: name)
+    for name, made in (("_what", loose(What, {})), ("_quantization", {}), ("_provenance", loose(Provenance, {}))):
+        monkeypatch.setattr(facts_module, name, lambda *args, made=made: made)
     compiled = {
         target: {
             name: {"decoder": {"scratch_bytes": base + k, "bytes_by_tensor": {"scratch": {"small": base + k + 10, "large": base + k + 20}}}}
@@ -462,7 +466,7 @@ def gather(monkeypatch):
         }
         for base, target in ((100, "rv32imc"), (200, "cortex-m4"))
     }
-    return lambda simulations, verified=False: facts_module.gather(Gathered(simulations, compiled, verified), list(simulations))
+    return lambda simulations, verified=False: jsonable(facts_module.gather(Gathered(simulations, compiled, verified), list(simulations)))
 
 
 @pytest.mark.parametrize("failing", [None, 0, 1])
@@ -491,10 +495,11 @@ def test_what_does_not_depend_on_the_target_is_that_of_the_first(gather):
     }
     assert found["scratch"]["lfp"] == {"decoder": {"bytes": 100, "tensors": {"large": 120, "small": 110}}}
     assert list(found["scratch"]["spike"]["decoder"]["tensors"].items()) == [("large", 121), ("small", 111)]
-    assert found["targets"] == simulations and list(found["targets"]) == ["rv32imc", "cortex-m4"]
+    assert list(found["targets"]) == ["rv32imc", "cortex-m4"]
     assert [figure["name"] for figure in found["components"]] == ["a of lfp", "a of spike", "z"]
-    assert found["accuracy"] == {"decoders": "decoders", "scored": "scores"} and found["sessions"] == "sessions"
-    assert found["verification"] is None and gather(simulations, verified=True)["verification"] == "verification"
+    assert found["accuracy"] == {"decoders": {"lfp_student": {"r2": 0.5}}, "scored": {"lfp": {"resets": 3}}}
+    assert found["sessions"] == [{"name": "monday"}]
+    assert found["verification"] is None and gather(simulations, verified=True)["verification"] == {"bin_ms": 20}
 
 
 # --- plots ------------------------------------------------------------------------------------------------------------------------------
@@ -521,12 +526,12 @@ def notes(axis) -> list[str]:
 @pytest.mark.usefixtures("figures")
 def test_bars_of_accuracy_and_power():
     scored = FACTS["accuracy"]["scored"]
-    (axis,) = plots.accuracy(scored).axes
+    (axis,) = plots.accuracy(loose(dict[str, QuantizedStream], scored)).axes
     heights = [patch.get_height() for patch in axis.patches]
     assert heights == [scored[name]["r2"][kind] for kind in ("wiener", "float", "int8") for name in STREAMS]
     assert [bar.get_label() for bar in axis.containers] == ["Wiener (float)", "student, float", "student, int8"]
 
-    (axis,) = plots.power(FACTS["targets"]).axes
+    (axis,) = plots.power(loose(dict[str, Simulation], FACTS["targets"])).axes
     rows = [stream for _, _, stream in each_stream()]
     assert widths(axis) == [row["power_uw"][part] for part in PARTS[:-1] for row in rows]
     assert [bar.get_label() for bar in axis.containers] == ["sensing", "MCU active", "MCU sleep", "radio"]
@@ -537,7 +542,7 @@ def test_bars_of_accuracy_and_power():
 @pytest.mark.usefixtures("figures")
 def test_bars_of_bandwidth_cycles_and_memory():
     one = FACTS["targets"]["rv32imc"]
-    (axis,) = plots.bandwidth(one).axes
+    (axis,) = plots.bandwidth(loose(Simulation, one)).axes
     keys = ("raw", "decoded_on_air", "decoded")
     assert widths(axis) == [one["streams"][name]["bandwidth_bps"][key] for name in STREAMS for key in keys]
     assert labels(axis)[:3] == ["LFP: every sample", "LFP: decoded, on air", "LFP: decoded, payload"]
@@ -545,7 +550,7 @@ def test_bars_of_bandwidth_cycles_and_memory():
 
     kernels = [{"node": f"k{i}", "op": "Q", "symbol": "", "stage": "decoder", "cycles": 100.0 + i} for i in range(plots.KERNELS_SHOWN + 2)]
     streams = {"lfp": {"kernels": kernels, "core": {"name": "core", "label": "label"}, "frontend": "run"}}
-    (axis,) = plots.cycles({"rv32imc": {"streams": streams}}).axes
+    (axis,) = plots.cycles(loose(dict[str, Simulation], {"rv32imc": {"streams": streams}})).axes
     assert widths(axis) == [*(100.0 + i for i in range(plots.KERNELS_SHOWN + 1, 1, -1)), 201.0]
     assert labels(axis)[0] == f"k{plots.KERNELS_SHOWN + 1} Q" and labels(axis)[-1] == "2 others"
 
@@ -553,7 +558,7 @@ def test_bars_of_bandwidth_cycles_and_memory():
     memory = {"sections": sections, "weight_bytes": 5 * 1024, "scratch_bytes": 12 * 1024, "adc_buffer_bytes": 3 * 1024}
     memory |= {"part_flash_bytes": 100 * 1024, "part_ram_bytes": 200 * 1024}
     stream = {"memory": memory, "state_bytes": 20 * 1024}
-    flash, ram = plots.memory({"rv32imc": {"streams": {"lfp": stream}}}).axes
+    flash, ram = plots.memory(loose(dict[str, Simulation], {"rv32imc": {"streams": {"lfp": stream}}})).axes
     assert widths(flash) == [5, 4, 4, 0.5] and notes(flash) == ["13.5 of 100 KiB (13.5%)"]
     assert widths(ram) == [20, 12, 3, 7, 18.5] and notes(ram) == ["60.5 of 200 KiB (30.2%)"]
 

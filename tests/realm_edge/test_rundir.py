@@ -9,12 +9,19 @@ import pytest
 
 from realm_edge import versions
 from realm_edge.app.rundir import RunDir
+from realm_edge.app.summaries import SUMMARIES, DataSummary
 from realm_edge.app.workflow import Workflow, report_request
 from realm_edge.errors import UserError
 from realm_edge.files import read_json, replacing, write_json, write_text
 from realm_edge.progress import Silent
 from realm_edge.seal import sealed
 from realm_edge.settings import Settings
+
+
+@pytest.fixture(autouse=True)
+def any_summary(monkeypatch: pytest.MonkeyPatch) -> None:
+    for stage in SUMMARIES:
+        monkeypatch.setitem(SUMMARIES, stage, dict[str, str | bool])
 
 
 @pytest.fixture
@@ -112,6 +119,16 @@ def test_broken_records_name_file_and_remedy(run: RunDir) -> None:
     run.file("stages", "report.request.json").write_text("[]")
     with pytest.raises(UserError, match="not a stage request"):
         run.requested("report")
+
+
+def test_a_record_that_says_other_things_than_this_version_names_the_field(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(SUMMARIES, "data", DataSummary)
+    run.complete("data", [], {"synthetic": True, "single_recording": False, "sessions": [{"name": "monday"}]})
+    with pytest.raises(UserError, match=r"stages/data\.json: sessions\.0\.heldout: Field required: run 'realm-edge data --out .*run'$"):
+        run.summary("data")
+    run.complete("data", [], {"synthetic": True, "single_recording": False, "sessions": [], "mood": "good"})
+    with pytest.raises(UserError, match=r"data\.json: mood: Extra inputs are not permitted \(value 'good'\): run 'realm-edge data"):
+        run.summary("data")
 
 
 def test_an_edited_record_is_stale_and_says_nothing_else(run: RunDir) -> None:

@@ -218,12 +218,12 @@ def test_stage_on_synthetic_recordings(tmp_path):
     run = RunDir.create(tmp_path / "run", SETTINGS)
     summary = stage.run(run, Silent(), Recordings())
     assert run.is_complete("data") and run.summary("data") == summary
-    assert summary["synthetic"] and not summary["single_recording"]
-    assert [each["name"] for each in summary["sessions"]] == ["synthetic_0", "synthetic_heldout"]
-    heldout = summary["sessions"][1]
-    assert (heldout["seconds"], heldout["bins"], heldout["channels"], heldout["units"]) == (40.0, 2000, 6, 3)
-    assert len(heldout["bad_channels"]) == 1 and heldout["spike_source"] == "broadband"
-    assert (heldout["train_bins"], heldout["validation_bins"], heldout["test_bins"]) == (1440, 160, 400)
+    assert summary.synthetic and not summary.single_recording
+    assert [each.name for each in summary.sessions] == ["synthetic_0", "synthetic_heldout"]
+    heldout = summary.sessions[1]
+    assert (heldout.seconds, heldout.bins, heldout.channels, heldout.units) == (40.0, 2000, 6, 3)
+    assert len(heldout.bad_channels) == 1 and heldout.spike_source == "broadband"
+    assert (heldout.train_bins, heldout.validation_bins, heldout.test_bins) == (1440, 160, 400)
     sessions = stage.load_sessions(run)
     assert [session.heldout for session in sessions] == [False, True]
     alone, broadband = generate(SETTINGS, 1)
@@ -233,11 +233,11 @@ def test_stage_on_synthetic_recordings(tmp_path):
 def test_stage_on_files(tmp_path):
     run = RunDir.create(tmp_path / "run", SETTINGS)
     summary = stage.run(run, Silent(), recordings(write(tmp_path / "monday.npz"), write(tmp_path / "tuesday.npz")))
-    index = read_document(run.file("data", "index.json"), "realm-edge sessions/1", "")
+    index = read_document(run.file("data", "index.json"), "realm-edge sessions/1", dict, "")
     assert index == {"sessions": ["monday.npz", "tuesday.npz"], "heldout": "tuesday"}
-    assert not summary["synthetic"] and [each["heldout"] for each in summary["sessions"]] == [False, True]
+    assert not summary.synthetic and [each.heldout for each in summary.sessions] == [False, True]
     summary = stage.run(run, Silent(), recordings(tmp_path / "monday.npz"))
-    assert summary["single_recording"] and [session.heldout for session in stage.load_sessions(run)] == [True]
+    assert summary.single_recording and [session.heldout for session in stage.load_sessions(run)] == [True]
 
 
 @pytest.mark.parametrize(
@@ -273,8 +273,8 @@ def test_stage_on_wrong_arguments(tmp_path):
 
 def test_stage_on_the_shared_rodent_recording(tmp_path):
     run = RunDir.create(tmp_path / "run", Settings())
-    (session,) = stage.run(run, Silent(), recordings(real_recording("rodent_running_a.nwb"), behavior="speed"))["sessions"]
-    assert (session["bins"], session["channels"], session["units"], session["spike_source"]) == (29_999, 1, 15, "units")
-    assert session["resampling_delay_ms"] == pytest.approx(6.25, abs=0.01)
+    (session,) = stage.run(run, Silent(), recordings(real_recording("rodent_running_a.nwb"), behavior="speed")).sessions
+    assert (session.bins, session.channels, session.units, session.spike_source) == (29_999, 1, 15, "units")
+    assert session.resampling_delay_ms == pytest.approx(6.25, abs=0.01)
     (loaded,) = stage.load_sessions(run)
     assert np.isfinite(loaded.features).all() and np.isfinite(loaded.targets).all()

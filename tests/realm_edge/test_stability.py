@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from realm_edge.documents import read_document
+from realm_edge.documents import jsonable, read_document
 from realm_edge.errors import UserError
 from realm_edge.evaluation import stability
 from realm_edge.evaluation.summary import SYNTHETIC
@@ -27,8 +27,8 @@ PLAN = Plan(SETTINGS, seeds=1, labels=(), command="realm-edge study stability")
 
 
 def test_every_later_day_is_decoded_in_every_way(tmp_path):
-    summary = stability.run(PLAN, tmp_path, Silent())
-    assert read_document(tmp_path / "study.json", "realm-edge stability study/1", "") == summary
+    summary = jsonable(stability.run(PLAN, tmp_path, Silent()))
+    assert read_document(tmp_path / "study.json", "realm-edge stability study/1", dict, "") == summary
     later = [3.0 * step for step in range(1, stability.AFTER + 1)]
     kinds = {(each["input"], each["decoder"], each["statistics"], each["refit"]): each["days"] for each in summary["lines"]}
     assert len(kinds) == 12
@@ -43,7 +43,7 @@ def test_every_later_day_is_decoded_in_every_way(tmp_path):
 
     result = tmp_path / "results" / "array0.json"
     before = result.stat().st_mtime_ns
-    assert stability.run(PLAN, tmp_path, Silent()) == summary
+    assert jsonable(stability.run(PLAN, tmp_path, Silent())) == summary
     assert result.stat().st_mtime_ns == before
 
 

@@ -1,6 +1,5 @@
 """What the stages hand from one package to the next, with made-up results in which every number is another: nothing is trained or run."""
 
-import json
 from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import Any
@@ -9,25 +8,31 @@ import numpy as np
 import pytest
 
 from export.stepgraph import metadata
+from firmware_sim.bundle_metadata import BundleMetadata
 from firmware_sim.compare import Expected
 from firmware_sim.simulate import StreamResult
+from firmware_sim.stream_report import StreamReport
 from firmware_sim.targets import get_target
 from firmware_sim.timing import Cycles
 from quantization.golden import Golden
+from quantization.summaries import R2, CalibratedStream, StreamScores, VerifiedStream
 from realm_edge.app import artefacts
+from realm_edge.app.report.facts import Facts
 from realm_edge.app.stages import baselines, export, quantize, simulate, verify
 from realm_edge.app.stages import compile as compile_stage
 from realm_edge.app.stages import report as report_stage
-from realm_edge.documents import read_document
+from realm_edge.app.summaries import ComparedDecoder
+from realm_edge.documents import jsonable, read_document
 from realm_edge.errors import UserError
 from realm_edge.progress import Silent
 from realm_edge.session import Session
 from realm_edge.settings import LfpSettings, Settings, SpikeSettings
 from realm_edge.streams import LFP, SPIKE
+from tests.loose import loose
 from tests.made_up import TRAIN, VALIDATION, MadeUpRun, session
 
 SETTINGS = Settings(bin_ms=40, output_delay_ms=120, lfp=LfpSettings(rate_hz=500), spike=SpikeSettings(rate_hz=24000))
-R2 = {"lfp": {"float": 0.71, "int8": 0.62, "wiener": 0.53}, "spike": {"float": 0.84, "int8": 0.75, "wiener": 0.66}}
+SCORED = {"lfp": {"float": 0.71, "int8": 0.62, "wiener": 0.53}, "spike": {"float": 0.84, "int8": 0.75, "wiener": 0.66}}
 
 
 def a_run(tmp_path, **summaries: Any) -> MadeUpRun:
@@ -60,10 +65,11 @@ def golden(seed: int, with_samples: bool) -> Golden:
     return Golden(7 + seed, 2, ints(8, 3) if with_samples else None, ints(4, 5), ints(4, 2), *states, np.array([0, 1 + seed]))
 
 
-def made_up_report(name: str, bit_exact: bool, ok: bool) -> dict[str, Any]:
+def made_up_report(name: str, bit_exact: bool, ok: bool) -> StreamReport:
     budgets = [{"name": "r2", "ok": True}, {"name": f"of {name}", "ok": ok}]
     core = {"name": f"core of {name}"}
-    return {"bit_exact": bit_exact, "budgets": budgets, "core": core, "unverified": [f"z of {name}", "a of both"]}
+    about = {"bit_exact": bit_exact, "budgets": budgets, "core": core, "unverified": [f"z of {name}", "a of both"]}
+    return loose(StreamReport, about)
 
 
 @dataclass
@@ -83,8 +89,8 @@ def simulated(tmp_path, monkeypatch):
             {"resampling_delay_ms": 1.5, "heldout": False, "spike_electrodes": 77},
             {"resampling_delay_ms": 6.25, "heldout": True, "spike_electrodes": 12},
         ]
-        quantised = {name: {"r2": r2} for name, r2 in R2.items()}
-        run = a_run(tmp_path, quantize=quantised, data={"sessions": sessions}, train={"synthetic": "as trained"})
+        quantised = {name: {"r2": r2} for name, r2 in SCORED.items()}
+        run = a_run(tmp_path, quantize=quantised, data={"sessions": sessions}, train={"synthetic": True})
         goldens = {"lfp": golden(0, with_samples), "spike": golden(1, False)}
         streams: list = []
         reports: list = []
@@ -95,12 +101,12 @@ def simulated(tmp_path, monkeypatch):
         monkeypatch.setattr(simulate, "check_manifest", lambda bundle: checked.append((bundle, len(streams))))
         monkeypatch.setattr(simulate, "simulate_stream", returning(streams, lambda bundle, *rest, **more: f"result of {bundle.name}"))
 
-        def reported(result: str, *rest: Any) -> dict[str, Any]:
+        def reported(result: str, *rest: Any) -> StreamReport:
             name = result.removeprefix("result of ")
             return made_up_report(name, name in bit_exact, name in within)
 
         monkeypatch.setattr(simulate, "stream_report", returning(reports, reported))
-        summary = simulate.run(run, Silent(), "rv32imc", tmp_path / "limits.toml")
+        summary = jsonable(simulate.run(run, Silent(), "rv32imc", tmp_path / "limits.toml"))
         return Simulated(summary, run, streams, reports, goldens, checked)
 
     return simulate_with
@@ -124,19 +130,19 @@ def test_each_stream_is_reported_with_its_own_accuracy_rate_and_delays(simulated
     found = simulated()
     budgets = ("budgets", tmp_path / "limits.toml")
     (lfp, _), (spike, _) = found.reports
-    assert lfp == ("result of lfp", budgets, "components", 0.71, 0.62, 500, 0.12, 0.00625, 12)
-    assert spike == ("result of spike", budgets, "components", 0.84, 0.75, 24000, 0.12, 0.0, 12)  # its samples are no resampled ones
-    assert {name: one["r2"] for name, one in found.summary["streams"].items()} == R2
+    r2 = {name: R2(**values) for name, values in SCORED.items()}
+    assert lfp == ("result of lfp", budgets, "components", r2["lfp"], 500, 0.12, 0.00625, 12)
+    assert spike == ("result of spike", budgets, "components", r2["spike"], 24000, 0.12, 0.0, 12)  # its samples are no resampled ones
 
 
 def test_the_simulation_says_what_the_lfp_stream_does_and_names_every_doubt(simulated):
     found = simulated()
     summary = found.summary
     assert (summary["target"], summary["part"], summary["core"]) == ("rv32imc", "generic Ibex SoC", {"name": "core of lfp"})
-    assert summary["synthetic"] == "as trained" and summary["unverified"] == ["a of both", "z of lfp", "z of spike"]
+    assert summary["synthetic"] is True and summary["unverified"] == ["a of both", "z of lfp", "z of spike"]
     assert [row["name"] for row in summary["budgets"]] == ["r2", "of lfp"]
     outputs, recorded = found.run.completed["simulate.rv32imc"]
-    assert recorded == summary and read_document(outputs[0], "realm-edge simulation/1", "") == summary
+    assert jsonable(recorded) == summary and read_document(outputs[0], "realm-edge simulation/1", dict, "") == summary
     assert [path.relative_to(found.run.path).as_posix() for path in outputs] == ["simulation/rv32imc.json"]
 
 
@@ -166,6 +172,11 @@ def test_without_a_front_end_the_firmware_reads_features(simulated):
 SIZES = {"decoder": {"bytes": {"weights": 640, "tables": 514, "constants": 33, "states": 2048}}, "frontend": {"bytes": {"weights": 5}}}
 
 
+def scores_of(name: str) -> StreamScores:
+    rest = {"nrmse_int8_float": 0.011, "nrmse_frontend": 0.002, "nrmse_decoder": 0.01, "scored_bins": 40, "warm_up_bins": 2, "resets": 1}
+    return StreamScores(r2=R2(**SCORED[name]), **rest, with_history=None)
+
+
 @dataclass
 class Quantised:
     summary: dict[str, Any]
@@ -185,9 +196,9 @@ def quantised(tmp_path, monkeypatch):
     monkeypatch.setattr(quantize, "Npz", lambda path: {f"{name}_wiener": f"wiener of {name}" for name in ("lfp", "spike")})
 
     def made(graphs, stream, session, settings, progress):
-        about = {"about": stream.name, "sizes": SIZES}
+        about = loose(CalibratedStream, {"tensors": f"rows of {stream.name}", "sizes": SIZES, "states": [stream.name]})
         frontend = None if graphs.frontend is None else f"int8 front end of {stream.name}"
-        return SimpleNamespace(about=about, decoder=f"int8 decoder of {stream.name}", frontend=frontend, rows=f"rows of {stream.name}")
+        return SimpleNamespace(about=about, decoder=f"int8 decoder of {stream.name}", frontend=frontend)
 
     class MadeUpGolden:
         def __init__(self, name):
@@ -201,7 +212,7 @@ def quantised(tmp_path, monkeypatch):
     monkeypatch.setattr(
         quantize, "check_reference", returning(calls["check"], lambda golden, *rest: {"lfp": 111, "spike": 222}[golden.name])
     )
-    monkeypatch.setattr(quantize, "score", returning(calls["score"], lambda golden, *rest: {"r2": R2[golden.name]}))
+    monkeypatch.setattr(quantize, "score", returning(calls["score"], lambda golden, *rest: scores_of(golden.name)))
     monkeypatch.setattr(quantize, "warnings", returning(calls["warn"], lambda rows, scores: [f"beware of the {rows}"]))
 
     class Said(Silent):
@@ -250,19 +261,19 @@ def test_a_stream_is_checked_and_scored_with_its_own_graphs_and_wiener_filter(qu
         (golden, exact, integers, stream, made_of, settings, wiener), _ = found.calls["score"][at]
         assert (golden.name, exact, integers) == (name, f"model {'' if name == 'lfp' else 'spike_'}decoder.onnx", decoder)
         assert (stream.name, settings, wiener) == (name, SETTINGS, f"wiener of {name}") and made_of is decoded
-        assert found.calls["warn"][at] == ((f"rows of {name}", {"r2": R2[name]}), {})
+        assert found.calls["warn"][at] == ((f"rows of {name}", scores_of(name)), {})
 
 
 def test_the_summary_of_quantize(quantised):
     found, _ = quantised
     size = {"decoder_int8_bytes": 640, "decoder_constant_bytes": 640 + 514 + 33}
-    assert found.summary == {
-        name: {"r2": R2[name], "reference_ticks_equal": ticks, **size, "warnings": [f"beware of the rows of {name}"]}
+    assert jsonable(found.summary) == {
+        name: {**jsonable(scores_of(name)), "reference_ticks_equal": ticks, **size, "warnings": [f"beware of the rows of {name}"]}
         for name, ticks in (("lfp", 111), ("spike", 222))
     }
     assert "  warning: spike: beware of the rows of spike" in found.said
-    calibration = read_document(found.run.file("calibration.json"), "realm-edge calibration/1", "")["streams"]
-    assert {name: one["about"] for name, one in calibration.items()} == {"lfp": "lfp", "spike": "spike"}
+    calibration = read_document(found.run.file("calibration.json"), "realm-edge calibration/2", dict, "")["streams"]
+    assert {name: one["states"] for name, one in calibration.items()} == {"lfp": ["lfp"], "spike": ["spike"]}
     outputs, recorded = found.run.completed["quantize"]
     assert recorded == found.summary
     assert [path.name for path in outputs] == [
@@ -292,12 +303,13 @@ def test_each_stream_is_compiled_from_its_own_graphs(tmp_path, monkeypatch):
     def write(folder, name, build, frontend, decoder):
         calls.append((folder.relative_to(tmp_path).as_posix(), name, build, frontend and frontend.name, decoder.name))
         base = 100 if name == "lfp" else 200
-        about = {"frontend": compiled("frontend", base + 50) if frontend else None, "decoder": compiled("decoder", base)}
         folder.mkdir(parents=True)
-        (folder / "metadata.json").write_text(json.dumps(about))
+        return loose(
+            BundleMetadata, {"frontend": compiled("frontend", base + 50) if frontend else None, "decoder": compiled("decoder", base)}
+        )
 
     monkeypatch.setattr(compile_stage, "write_bundle", write)
-    summary = compile_stage.run(run, Silent(), "stm32u575", "cortex-m33")
+    summary = jsonable(compile_stage.run(run, Silent(), "stm32u575", "cortex-m33"))
     assert calls == [
         ("firmware/stm32u575/lfp", "lfp", "cortex-m33", "frontend.int8.onnx", "decoder.int8.onnx"),
         ("firmware/stm32u575/spike", "spike", "cortex-m33", None, "spike_decoder.int8.onnx"),
@@ -315,7 +327,7 @@ def test_each_stream_is_compiled_from_its_own_graphs(tmp_path, monkeypatch):
         "macs_by_layer": {"frontend.k": 156},
     }
     assert summary["spike"]["decoder"]["weight_bytes"] == 201
-    assert run.required == ["quantize"] and run.completed["compile.stm32u575"][1] == summary
+    assert run.required == ["quantize"] and jsonable(run.completed["compile.stm32u575"][1]) == summary
 
 
 # --- export -----------------------------------------------------------------------------------------------------------------------------
@@ -347,7 +359,7 @@ def test_every_graph_is_exported_from_its_own_student_and_held_against_it(tmp_pa
         with pytest.raises(UserError, match=f"{at_fault}: 1.1e-05 of the largest value"):
             export.run(run, Silent())
         return
-    summary = export.run(run, Silent())
+    summary = jsonable(export.run(run, Silent()))
     assert summary == {name: {"frontend_error": 2e-6, "decoder_error": 1e-6} for name in ("lfp", "spike")}
     made_from = {"settings": SETTINGS.digest(), "train": "lineage of train"}
     about = (25.0, ("vx", "vy"), "cm/s", made_from)  # bins of 40 ms
@@ -379,14 +391,14 @@ def test_each_stream_is_verified_with_its_own_graphs_and_all_must_hold(tmp_path,
 
     def verified(subject, bins):
         subjects.append((subject, bins))
-        return {"ok": subject.name != failing, "of": subject.name}
+        return loose(VerifiedStream, {"ok": subject.name != failing, "reset": f"of {subject.name}"})
 
     monkeypatch.setattr(verify, "verify", verified)
-    summary = verify.run(run, Silent(), 77)
+    summary = jsonable(verify.run(run, Silent(), 77))
     assert summary["ok"] is (failing is None)
     assert summary == {
         **{"ok": failing is None, "synthetic": False, "bin_ms": 40},
-        "streams": {name: {"ok": name != failing, "of": name} for name in ("lfp", "spike")},
+        "streams": {name: {"ok": name != failing, "reset": f"of {name}"} for name in ("lfp", "spike")},
     }
     for (subject, bins), stream in zip(subjects, (LFP, SPIKE), strict=True):
         prefix = "" if stream is LFP else "spike_"
@@ -395,7 +407,7 @@ def test_each_stream_is_verified_with_its_own_graphs_and_all_must_hold(tmp_path,
         assert (subject.float_decoder, bins) == (f"{prefix}decoder.onnx", 77)
         assert subject.recorded.stream is stream and subject.recorded.session is decoded
         assert subject.recorded.feature_scale.tolist() == scales[f"{prefix}decoder.int8.onnx"]
-    assert run.required == ["quantize"] and read_document(run.file("verification.json"), "realm-edge verification/1", "") == summary
+    assert run.required == ["quantize"] and read_document(run.file("verification.json"), "realm-edge verification/1", dict, "") == summary
 
 
 # --- baselines --------------------------------------------------------------------------------------------------------------------------
@@ -429,7 +441,7 @@ def test_a_row_of_the_baselines_says_what_float_and_int8_decode_and_what_each_ta
     monkeypatch.setattr(baselines, "in_units", lambda decoded, model: answers["int8" if model == "integers" else "float"])
     results = {"rv32imc": firmware(900.0, True), "cortex-m4": firmware(500.0, False)}
     monkeypatch.setattr(baselines, "_simulated", lambda decoder, stream, golden, expected, target: results[target])
-    row = baselines._row(baselines._Graphs("exact", "integers"), LFP, one, decoded, list(results))
+    row = jsonable(baselines._row(baselines._Graphs("exact", "integers"), LFP, one, decoded, list(results)))
 
     assert seen["int8"][0] == "integers" and seen["int8"][1] is one.features and seen["int8"][2] is one.starts
     assert seen["float"][0] == "exact" and seen["float"][1].tolist() == [[2.0, 1.0]] * 13 and seen["float"][2] is one.starts
@@ -464,7 +476,7 @@ def test_baselines_are_calibrated_on_the_training_part_alone(tmp_path, monkeypat
         monkeypatch.setattr(baselines, "quantize_decoder", lambda *args: "integers")
         monkeypatch.setattr(baselines, "save_model", lambda *args: None)
         monkeypatch.setattr(Golden, "load", staticmethod(lambda path: "golden"))
-        monkeypatch.setattr(baselines, "_row", lambda *args: {})
+        monkeypatch.setattr(baselines, "_row", lambda *args: loose(ComparedDecoder, {}))
         baselines.run(run, Silent(), ["rv32imc"])
         return found
 
@@ -519,13 +531,14 @@ def test_the_report_draws_what_its_facts_say_and_asks_for_its_targets(tmp_path, 
     simulations = {"rv32imc": "first", "cortex-m4": "second"}
     facts = {
         "ok": False,
-        "verdicts": {"rv32imc": "no"},
+        "verdicts": {"rv32imc": {"ok": False, "reasons": ["no"]}},
+        "mac_rule": "rule",
         "what": {"target_names": ["vx"], "target_unit": "cm/s"},
         "targets": simulations,
         "accuracy": {"scored": "scores", "decoders": "others"},
         "verification": "verified",
     }
-    monkeypatch.setattr(report_stage, "gather", lambda run, targets: {**facts, "asked": list(targets)})
+    monkeypatch.setattr(report_stage, "gather", lambda run, targets: asked.update(gathered=list(targets)) or loose(Facts, facts))
     monkeypatch.setattr(report_stage, "report_request", lambda run, targets: {"targets": list(targets)})
     monkeypatch.setattr(report_stage, "load_traces", lambda run: "traces")
     for name in ("traces", "accuracy", "power", "bandwidth", "cycles", "memory"):
@@ -535,7 +548,7 @@ def test_the_report_draws_what_its_facts_say_and_asks_for_its_targets(tmp_path, 
     monkeypatch.setattr(report_stage, "_render", lambda facts, drawn: rendered.update(facts=facts, drawn=drawn) or "page")
     summary = report_stage.run(run, Silent(), ["rv32imc", "cortex-m4"])
     assert rendered["drawn"] == {
-        "traces": ("traces", "traces", ["vx"], "cm/s"),
+        "traces": ("traces", "traces", ("vx",), "cm/s"),
         "accuracy": ("accuracy", "scores"),
         "power": ("power", simulations),
         "bandwidth": ("bandwidth", "first"),
@@ -543,8 +556,8 @@ def test_the_report_draws_what_its_facts_say_and_asks_for_its_targets(tmp_path, 
         "memory": ("memory", simulations),
         "endurance": ("endurance", "verified"),
     }
-    assert summary == {"ok": False, "verdicts": {"rv32imc": "no"}, "report": str(tmp_path / "report.html")}
-    assert run.completed["report"] == ([tmp_path / "report.html", tmp_path / "report.json"], {"ok": False, "verdicts": {"rv32imc": "no"}})
-    assert asked == {"report": {"targets": ["rv32imc", "cortex-m4"]}} and rendered["facts"]["asked"] == ["rv32imc", "cortex-m4"]
+    assert jsonable(summary) == {"ok": False, "verdicts": facts["verdicts"]}
+    assert run.completed["report"] == ([tmp_path / "report.html", tmp_path / "report.json"], summary)
+    assert asked == {"gathered": ["rv32imc", "cortex-m4"], "report": {"targets": ["rv32imc", "cortex-m4"]}}
     assert run.file("report.html").read_text() == "page"
-    assert read_document(run.file("report.json"), "realm-edge report/2", "") == rendered["facts"]
+    assert read_document(run.file("report.json"), "realm-edge report/2", dict, "") == facts == jsonable(rendered["facts"])

@@ -8,10 +8,23 @@ import numpy as np
 import pytest
 
 from realm_edge.app.inspection_text import lines
+from realm_edge.documents import jsonable
 from realm_edge.evaluation import stability_output, study_output, summary, table
 from realm_edge.evaluation.decoders import ALL
+from realm_edge.evaluation.forms import (
+    ArrayResult,
+    CellResult,
+    DayScore,
+    Evaluation,
+    ScoredRow,
+    StudyRow,
+    StudySummary,
+    TrainedRow,
+    ValidatedRow,
+)
 from realm_edge.evaluation.summary import interval, summarise
 from realm_edge.settings import Settings
+from tests.loose import loose
 
 
 def cells(text: str) -> list[list[list[str]]]:
@@ -44,16 +57,22 @@ def row(k: int, **changes: Any) -> dict[str, Any]:
     return made | changes
 
 
+def of(kind: type[TrainedRow], rows: list[dict[str, Any]]) -> list[TrainedRow]:
+    """The rows as such, without what it does not have."""
+    return [loose(kind, {name: value for name, value in one.items() if name in kind.model_fields}) for one in rows]
+
+
 def signed(value: float, ends: list[float]) -> str:
     return f"{value:+.3f} [{ends[0]:+.3f}, {ends[1]:+.3f}]"
 
 
-ABOUT = {"target_names": ["vx", "vy"], "segmented": True, "caption": "caption", "settings": "0123456789abcdef", "command": "the command"}
+SAID = {"segmented": True, "caption": "caption", "settings": "0123456789abcdef", "command": "the command"}
+ABOUT = SAID | {"target_names": ["vx", "vy"]}
 
 
 def test_every_cell_of_a_comparison():
     rows = [row(1), row(2, student_gain=None, student_gain_test_interval=None, pretraining_seconds=0.0), row(3, labels=1.0)]
-    first, second = cells(table.markdown(ABOUT | {"rows": rows}))
+    first, second = cells(table.markdown(loose(Evaluation, ABOUT | {"rows": of(ScoredRow, rows)})))
     assert first[0] == second[0]
     assert first[0] == [
         *("decoder", "R²", "R² with history", "R² vx", "R² vy", "Pearson r", "student minus this", "over test data", "parameters"),
@@ -81,7 +100,7 @@ def test_every_cell_of_a_comparison():
         ]
 
     assert first[1:] == [expected(one) for one in rows[:2]] and second[1:] == [expected(rows[2])]
-    text = table.markdown(ABOUT | {"rows": rows})
+    text = table.markdown(loose(Evaluation, ABOUT | {"rows": of(ScoredRow, rows)}))
     assert "Settings 0123456789ab. Command: `the command`" in text
     ways = [line for line in text.splitlines() if line.startswith("##") or " labelled bins " in line]
     assert ways == [
@@ -99,17 +118,19 @@ def test_every_cell_of_a_race():
         "ratio": 0.36,
     }
     rows = [row(1, decoder="student", student_gain=None), row(2, race=race)]
-    _, raced = cells(table.markdown(ABOUT | {"rows": rows}))
+    _, raced = cells(table.markdown(loose(Evaluation, ABOUT | {"rows": of(ScoredRow, rows)})))
     before = f"{rows[1]['pretraining_steps']:,} steps ({rows[1]['pretraining_seconds']:.1f} s)"
     assert raced[1] == ["label 2", "0.345", "61 (7.5 s)", "22 (3.2 s) [8 of 9]", "0.36", "never [0 of 9]", before]
     own = f"The student's pretraining took {rows[0]['pretraining_steps']:,} steps ({rows[0]['pretraining_seconds']:.1f} s)"
-    assert own in table.markdown(ABOUT | {"rows": rows})
+    assert own in table.markdown(loose(Evaluation, ABOUT | {"rows": of(ScoredRow, rows)}))
 
 
 @pytest.mark.parametrize("score", ["r2", "validation_loss"])
 def test_every_cell_of_a_study(score):
     rows = [row(1), row(2, labels=1.0), row(3)]
-    first, second = cells(study_output.markdown(ABOUT | {"rows": rows, "question": "Why?", "score": score}))
+    kind = {"r2": StudyRow, "validation_loss": ValidatedRow}[score]
+    summary = loose(StudySummary, SAID | {"rows": of(kind, rows), "question": "Why?", "score": score})
+    first, second = cells(study_output.markdown(summary))
     scored = {"r2": ["R²", "R² with history"], "validation_loss": ["validation loss"]}[score]
     gain = ["student minus this"] if score == "r2" else []
     assert first[0] == ["variant", "decoder", *scored, "difference to the first", *gain, "parameters", "steps to best", "stopped early"]
@@ -142,9 +163,11 @@ def test_every_cell_of_the_study_of_stability():
         )
         if not (refit and day == 0.0)
     ]
-    made = stability_output.summarise(rows, 60.0, 41.0)
-    assert made["arrays"] == [5, 6, 7] and "on the first 60 s" in made["caption"] and "time constant 41 s" in made["caption"]
-    ((head, *body),) = cells(stability_output.markdown(made | {"settings": "0" * 64, "command": "x"}))
+    by_array = [[{name: one[name] for name in DayScore.model_fields} for one in rows if one["array"] == seed] for seed in (5, 6, 7)]
+    results = [ArrayResult(command="x", seed=seed, seconds=1.0, rows=own) for seed, own in zip((5, 6, 7), by_array, strict=True)]
+    made = stability_output.summarise(results, 60.0, 41.0, study="stability", settings="0" * 64, command="x")
+    assert made.arrays == (5, 6, 7) and "on the first 60 s" in made.caption and "time constant 41 s" in made.caption
+    ((head, *body),) = cells(stability_output.markdown(made))
     assert head == ["input", "decoder", "statistics", "day 0", "day 3"] and len(body) == 16
     for source, decoder, statistics, *days in body:
         kind, _, refit = statistics.partition(", ")
@@ -175,11 +198,15 @@ def result(decoder: str, session: str, seed: int, k: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def forms(results: list[dict[str, Any]]) -> tuple[CellResult, ...]:
+    return loose(tuple[CellResult, ...], results)
+
+
 def test_a_row_is_the_mean_over_its_own_cells():
     grid = list(itertools.product(("s1", "s2"), (0, 1)))
     mine = [result("student", session, seed, k) for k, (session, seed) in enumerate(grid, 1)]
     other = [result("gru", session, seed, k) for k, (session, seed) in enumerate(reversed(grid), 11)]
-    made = summarise([*mine, *other], [ALL["student"], ALL["gru"]], Settings())
+    made = jsonable(summarise(forms([*mine, *other]), [ALL["student"], ALL["gru"]], Settings()))
     assert (made["sessions"], made["seeds"], made["synthetic"], made["segmented"]) == (["s1", "s2"], [0, 1], False, False)
 
     def mean(results: list[dict[str, Any]], name: str) -> float:
@@ -204,7 +231,7 @@ def test_a_row_is_the_mean_over_its_own_cells():
     assert student["student_gain"] is None and gru["student_gain"] == pytest.approx(np.mean(gains))
     assert gru["student_gain_interval"] is None
     thirds = [result(name, "s3", seed, 30 + seed + len(name)) for name in ("student", "gru") for seed in (0, 1)]
-    student, gru = summarise([*mine, *other, *thirds], [ALL["student"], ALL["gru"]], Settings())["rows"]
+    student, gru = jsonable(summarise(forms([*mine, *other, *thirds]), [ALL["student"], ALL["gru"]], Settings()))["rows"]
     by_cell |= {(one["session"], one["seed"]): one["r2"] for one in thirds[:2]}
     by_session = [
         np.mean([by_cell[one["session"], one["seed"]] - one["r2"] for one in [*other, *thirds[2:]] if one["session"] == s])

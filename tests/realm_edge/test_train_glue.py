@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from realm_edge.app.stages import train
-from realm_edge.documents import read_document
+from realm_edge.documents import jsonable, read_document
 from realm_edge.evaluation import bench as bench_module
 from realm_edge.evaluation import decoders as arms
 from realm_edge.evaluation import pretrained
@@ -71,7 +71,7 @@ def staged(tmp_path, monkeypatch):
         monkeypatch.setattr(train, name, lambda path, module, made_from: saved.update({path.name: (module, made_from)}))
     answers = {6: decoded.targets + 0.5, 4: decoded.targets - 1.0}
     monkeypatch.setattr(train, "decode", lambda student, inputs, starts: torch.from_numpy(answers[inputs.shape[1]]))
-    metrics = train.run(run, SimpleNamespace(say=lambda text: None))
+    metrics = jsonable(train.run(run, SimpleNamespace(say=lambda text: None)))
     return SimpleNamespace(
         calls=calls, metrics=metrics, run=run, saved=saved, took=took, decoded=decoded, answers=answers, ends=(TRAIN, VALIDATION)
     )
@@ -110,16 +110,20 @@ def test_what_is_written_is_of_the_test_part(staged):
     variance = decoded.targets[validation_end:].astype(np.float64).var(axis=0)
     assert metrics["decoders"]["lfp_student"]["r2"] == pytest.approx(np.mean(1 - 0.25 / variance), rel=1e-5)
     assert metrics["decoders"]["spike_student"]["r2"] == pytest.approx(np.mean(1 - 1.0 / variance), rel=1e-5)
-    assert metrics == read_document(staged.run.file("metrics.json"), "realm-edge metrics/1", "") and staged.run.required == ["data"]
+    assert metrics == read_document(
+        staged.run.file("metrics.json"), "realm-edge metrics/1", dict[str, Any], ""
+    ) and staged.run.required == ["data"]
 
 
 def test_facts_of_the_decoders_are_their_own(staged):
     decoders = staged.metrics["decoders"]
-    assert staged.metrics["teacher"] == {"parameters": 3 * 4 + 4, "pretrain": history("pretrain").as_json()}
+    assert staged.metrics["teacher"] == {"parameters": 3 * 4 + 4, "pretrain": jsonable(history("pretrain").summary())}
     lfp, spike = decoders["lfp_student"], decoders["spike_student"]
     assert (lfp["parameters"], lfp["epochs"]) == (5 * 6 + 6, 3 + 4) and (spike["parameters"], spike["epochs"]) == (7 * 8 + 8, 2 + 4)
-    assert lfp["phases"] == {name: history(name).as_json() for name in ("distil", "finetune")}
-    assert list(spike["phases"]) == ["pretrain", "finetune"] and spike["phases"]["pretrain"] == history("spike_pretrain").as_json()
+    assert lfp["phases"] == {name: jsonable(history(name).summary()) for name in ("distil", "finetune")}
+    assert list(spike["phases"]) == ["pretrain", "finetune"] and spike["phases"]["pretrain"] == jsonable(
+        history("spike_pretrain").summary()
+    )
     made_from = {"settings": SETTINGS.digest(), "data": "lineage of data"}
     assert {name: (module.in_features, made) for name, (module, made) in staged.saved.items()} == {
         "teacher.safetensors": (3, made_from),
@@ -144,10 +148,10 @@ def test_wiener_filters_see_the_training_part_and_answer_in_target_units(staged,
     monkeypatch.setattr(train.wiener, "predict", lambda fitted, inputs, starts: np.ones((len(inputs), 2), np.float32))
     decoded = staged.decoded
     material = train.gather([decoded], decoded, "counts", 0.04)
-    found = train._wiener(SimpleNamespace(progress=SimpleNamespace(say=lambda text: None)), material, decoded, "spike_wiener")
+    found = train._wiener(SimpleNamespace(progress=SimpleNamespace(say=lambda text: None), bin_s=0.04), material, decoded, "spike_wiener")
     known = decoded.targets[: decoded.train_end].astype(np.float64)
     np.testing.assert_allclose(found.predicted, np.tile(known.mean(axis=0) + known.std(axis=0), (decoded.bins, 1)), rtol=1e-5)
-    assert seen == [(4, decoded.train_end)] and found.facts == {"parameters": 44, "lags": 3, "alpha": 0.1}
+    assert seen == [(4, decoded.train_end)] and (found.scores.parameters, found.scores.lags, found.scores.alpha) == (44, 3, 0.1)
 
 
 # --- arms of the comparison -------------------------------------------------------------------------------------------------------------
@@ -279,8 +283,8 @@ def test_baselines_have_the_students_size_or_twice_that(asked, made_up_bench):
 
 def test_facts_of_a_phase():
     early = facts(history("distil"), FitSettings(epochs=4, lr=1e-3))
-    assert early == {"epochs": 3, "steps": 6, "seconds": 3.0, "stopped_early": True}
-    assert facts(history("distil"), FitSettings(epochs=3, lr=1e-3))["stopped_early"] is False
+    assert jsonable(early) == {"epochs": 3, "steps": 6, "seconds": 3.0, "stopped_early": True}
+    assert facts(history("distil"), FitSettings(epochs=3, lr=1e-3)).stopped_early is False
 
 
 def test_arms_decode_what_their_name_says():

@@ -19,8 +19,9 @@ from realm_edge.app.lock import LOCK
 from realm_edge.app.rundir import RunDir
 from realm_edge.app.stages import train
 from realm_edge.app.stages.data import INDEX
+from realm_edge.app.summaries import Metrics
 from realm_edge.checkpoint import load_student, load_teacher, read_tensors
-from realm_edge.documents import read_document, write_document
+from realm_edge.documents import jsonable, read_document, write_document
 from realm_edge.errors import UserError
 from realm_edge.metrics import accuracy
 from realm_edge.models.student import decode
@@ -78,9 +79,9 @@ def test_scores_follow_from_the_files(tmp_path):
     heldout = session("c", 0, heldout=True)
     run = make_run(tmp_path / "run", session("a", 1), session("b", 2, n_features=3), heldout)
     metrics = train.run(run, Silent())
-    assert run.is_complete("train") and run.summary("train") == metrics == read_document(
-        run.file("metrics.json"), "realm-edge metrics/1", ""
-    )
+    assert run.is_complete("train") and run.summary("train") == metrics
+    assert read_document(run.file("metrics.json"), "realm-edge metrics/1", Metrics, "") == metrics
+    metrics = jsonable(metrics)
     assert set(metrics["decoders"]) == {"lfp_student", "lfp_wiener", "spike_student", "spike_wiener"}
     assert metrics["pretraining"]["lfp"] == {"sessions": ["a", "b"], "left_out": [], "note": None}
     assert metrics["synthetic"] is True and metrics["bins"] == {"train": 280, "validation": 50, "test": 70}
@@ -92,7 +93,7 @@ def test_scores_follow_from_the_files(tmp_path):
     assert arrays["bins"].tolist() == list(range(330, 400))
     np.testing.assert_array_equal(arrays["true"], heldout.targets[330:])
     for name, facts in metrics["decoders"].items():
-        assert accuracy(arrays["true"], arrays[name]).as_json(("x", "y")).items() <= facts.items()
+        assert jsonable(accuracy(arrays["true"], arrays[name]).scores(("x", "y"))).items() <= facts.items()
     student = load_student(run.file("student.safetensors"))
     np.testing.assert_allclose(decode(student, torch.from_numpy(heldout.features))[330:], arrays["lfp_student"], atol=1e-5)
     assert not run.file("train.partial").exists()
@@ -101,7 +102,7 @@ def test_scores_follow_from_the_files(tmp_path):
 def test_a_session_with_pauses_is_decoded_segment_by_segment(tmp_path):
     heldout = replace(session("c", 0, heldout=True), starts=np.array([0, 100, 340, 390]))
     run = make_run(tmp_path / "run", session("a", 1), heldout)
-    metrics = train.run(run, Silent())
+    metrics = jsonable(train.run(run, Silent()))
     assert metrics["segments"] == 4
     assert all(facts["bins_with_history"] == 10 + 1 and facts["bins"] == 70 for facts in metrics["decoders"].values())
     arrays = np.load(io.BytesIO(run.file("predictions.npz").read_bytes()), allow_pickle=False)
@@ -113,7 +114,7 @@ def test_one_recording_pretrains_on_its_own_training_part(tmp_path):
     alone = session("only", 0, heldout=True, with_counts=False)
     run = make_run(tmp_path / "run", alone)
     run.file("student_spike.safetensors").write_bytes(b"of an earlier recording")
-    metrics = train.run(run, Silent())
+    metrics = jsonable(train.run(run, Silent()))
     assert metrics["pretraining"] == {"lfp": {"sessions": [], "left_out": [], "note": ONE_RECORDING}}
     assert set(metrics["decoders"]) == {"lfp_student", "lfp_wiener"}
     assert not run.file("student_spike.safetensors").exists()
@@ -149,7 +150,7 @@ def test_two_processes_train_what_one_does(tmp_path):
     # A batch of one array leaves the input layer of the other without a gradient.
     recorded = other, session("b", 2, n_features=3), session("c", 0, heldout=True)
     alone = make_run(tmp_path / "alone", *recorded, settings=settings)
-    expected = train.run(alone, Silent())
+    expected = jsonable(train.run(alone, Silent()))
     both = make_run(tmp_path / "both", *recorded, settings=settings)
     started = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     command = [*started, "-m", "realm_edge", "train", "--device", "cpu", "--out", str(both.path), "--json"]
@@ -157,7 +158,7 @@ def test_two_processes_train_what_one_does(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=root, env=environment)
     assert done.returncode == 0, done.stderr
     metrics = json.loads(done.stdout)  # one of the two speaks
-    assert both.is_complete("train") and both.summary("train") == metrics
+    assert both.is_complete("train") and jsonable(both.summary("train")) == metrics
     assert metrics["machine"] == expected["machine"] | {"processes": 2}
     for name, wanted in tensors(alone).items():
         for key, value in wanted.items():

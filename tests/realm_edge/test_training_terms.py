@@ -422,7 +422,7 @@ def test_a_fit_ends_with_its_epochs_or_with_its_patience(scores, patience, epoch
         history = history.advanced(settings, 0.5 + at, float(score), 3 + at, 0.25)
     assert history.finished and history.epochs == epochs
     assert history.train_loss == tuple(0.5 + at for at in range(epochs)) and history.seconds == 0.25 * epochs
-    assert history.as_json()["best_validation_loss"] == min(scores[:epochs])
+    assert history.summary().best_validation_loss == min(scores[:epochs])
 
 
 def stepping(module: nn.Module, settings: FitSettings = FIT):

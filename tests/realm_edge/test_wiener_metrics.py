@@ -194,7 +194,7 @@ def test_accuracy_by_hand():
     assert got.bins == 3
     assert got.r2 == pytest.approx((1 - 1 / 2, 1 - 3 / (2 / 3)))
     assert got.r == pytest.approx((np.corrcoef([1, 2, 3], [1, 2, 4])[0, 1], -1.0))
-    assert got.as_json(("x", "y"))["r2_by_axis"] == pytest.approx({"x": 0.5, "y": -3.5})
+    assert got.scores(("x", "y")).r2_by_axis == pytest.approx({"x": 0.5, "y": -3.5})
 
 
 def test_the_test_part_is_scored_with_a_second_of_history_too():
@@ -211,13 +211,13 @@ def test_the_test_part_is_scored_with_a_second_of_history_too():
     got = score_test_part(one, predicted, 0.25)
     late = [6, 7, 8, 9, 10, 18, 19]  # of the segments from 3 and 14; that of 11 to 13 is too short, 17 is unknown
     known = [k for k in range(6, 20) if k != 17]
-    assert (got["bins"], got["bins_with_history"]) == (len(known), len(late))
-    assert got["r2"] == pytest.approx(r2_score(targets[known], predicted[known]))
-    assert got["r2_with_history"] == pytest.approx(r2_score(targets[late], predicted[late])) and got["r2_with_history"] != got["r2"]
+    assert (got.bins, got.bins_with_history) == (len(known), len(late))
+    assert got.r2 == pytest.approx(r2_score(targets[known], predicted[known]))
+    assert got.r2_with_history == pytest.approx(r2_score(targets[late], predicted[late])) and got.r2_with_history != got.r2
     short = score_test_part(replace(one, starts=np.arange(0, 20, 2)), predicted, 0.25)
-    assert short == got | {"r2_with_history": None, "bins_with_history": 0}
+    assert short == got.model_copy(update={"r2_with_history": None, "bins_with_history": 0})
     whole = score_test_part(replace(one, starts=np.zeros(1, np.int64)), predicted, 0.25)
-    assert whole["r2_with_history"] == whole["r2"] and whole["bins_with_history"] == whole["bins"]
+    assert whole.r2_with_history == whole.r2 and whole.bins_with_history == whole.bins
 
 
 def test_a_constant_prediction_has_no_correlation_and_a_constant_truth_no_score():

@@ -1,18 +1,116 @@
 """Everything the report states, gathered from the finished stages of a run; it becomes ``report.json``."""
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from quantization.output import CALIBRATION
+from firmware_sim.components import Figure
+from quantization.summaries import CALIBRATION, Calibration, QuantizedStream, TensorTable
 from realm_edge.app.rundir import PER_TARGET, RunDir
-from realm_edge.documents import read_document
+from realm_edge.app.summaries import (
+    Bins,
+    CompiledStage,
+    DataSummary,
+    Metrics,
+    Simulation,
+    StudentScores,
+    Teacher,
+    Verdict,
+    Verification,
+    WienerScores,
+)
+from realm_edge.documents import Form, read_document
 from realm_edge.settings import text_of
 from realm_edge.sources import options_of
+from realm_edge.summaries import Pretraining, SessionSummary
 
+REPORT = "realm-edge report/2"  # report.json
 MAC_RULE = "linear weights + convolution taps + 3 x heads x headdim x d_state per block; nothing else counts"
 
-Facts = dict[str, Any]
+
+class What(Form):
+    """Which recordings and settings the report is about."""
+
+    preset: str
+    transform: str  # of the behaviour
+    output_delay_ms: int  # by which the decoder answers late, by design
+    features: str | None  # name of the series, where recordings hold features instead of voltage
+    segments: int  # of the decoded session
+    session: str  # the decoded one
+    synthetic: bool
+    spike_source: str
+    target_names: tuple[str, ...]
+    target_unit: str
+    bin_ms: int
+    bins: Bins
+    pretraining: dict[str, Pretraining]  # by stream
+    teacher: Teacher
+
+
+class Accuracies(Form):
+    """How well is decoded: in float over the whole test part, and in int8 over the golden vectors' bins."""
+
+    decoders: dict[str, StudentScores | WienerScores]
+    scored: dict[str, QuantizedStream]  # by stream
+
+
+class Scratch(Form):
+    """Bytes of the intermediate tensors of a front end or decoder, largest first."""
+
+    bytes: int  # of the block; tensors that are never alive together share them
+    tensors: dict[str, int]
+
+
+class Layer(Form):
+    """Multiply-accumulates of one step."""
+
+    node: str
+    macs: int
+
+
+class Macs(Form):
+    """Multiply-accumulates of one step of a stream."""
+
+    total: int
+    layers: tuple[Layer, ...]
+
+
+class PerformedStage(Form):
+    """A stage that the report rests on."""
+
+    stage: str
+    command: str  # as it is given within the run's directory
+    sha256: str  # of its record
+
+
+class Provenance(Form):
+    """Where everything comes from."""
+
+    recordings: tuple[tuple[str, str], ...]  # name and SHA-256; none: synthetic ones
+    behavior: str | None  # name of the series
+    settings_sha256: str
+    settings_toml: str
+    stages: tuple[PerformedStage, ...]
+    versions: dict[str, str]  # by package
+
+
+class Facts(Form):
+    """``report.json``: everything that the report states."""
+
+    what: What
+    sessions: tuple[SessionSummary, ...]
+    ok: bool
+    bit_exact: bool
+    verdicts: dict[str, Verdict]  # by target
+    accuracy: Accuracies
+    quantization: dict[str, TensorTable]  # by stream; the tensors that cost most come first
+    verification: Verification | None
+    targets: dict[str, Simulation]
+    scratch: dict[str, dict[str, Scratch]]  # by stream and stage; all targets lay them out alike
+    macs: dict[str, Macs]  # by stream; they do not depend on the target
+    mac_rule: str
+    components: tuple[Figure, ...]  # that went into any power or latency, each once, unverified ones first
+    provenance: Provenance
 
 
 def gather(run: RunDir, targets: Sequence[str]) -> Facts:
@@ -22,99 +120,97 @@ def gather(run: RunDir, targets: Sequence[str]) -> Facts:
         UserError: a stage is missing or stale; the message names the command that mends it.
     """
     run.require(*(f"simulate.{target}" for target in targets))
-    simulations = {target: run.summary(f"simulate.{target}") for target in targets}
-    metrics = run.summary("train")
+    simulations: dict[str, Simulation] = {target: run.summary(f"simulate.{target}") for target in targets}
+    metrics: Metrics = run.summary("train")
+    data: DataSummary = run.summary("data")
+    return Facts(
+        what=_what(run, metrics),
+        sessions=data.sessions,
+        ok=all(simulation.ok for simulation in simulations.values()),
+        bit_exact=all(stream.bit_exact for simulation in simulations.values() for stream in simulation.streams.values()),
+        verdicts={target: _verdict(simulation) for target, simulation in simulations.items()},
+        accuracy=Accuracies(decoders=metrics.decoders, scored=run.summary("quantize")),
+        quantization=_quantization(run),
+        verification=run.summary("verify") if run.is_complete("verify") else None,
+        targets=simulations,
+        scratch=_scratch(run, targets[0]),
+        macs=_macs(next(iter(simulations.values()))),
+        mac_rule=MAC_RULE,
+        components=_components(simulations),
+        provenance=_provenance(run, targets),
+    )
+
+
+def _quantization(run: RunDir) -> dict[str, TensorTable]:
+    remedy = f"run 'realm-edge quantize --out {run.path}'"
     return {
-        "what": _what(run, metrics),
-        "sessions": run.summary("data")["sessions"],
-        "ok": all(simulation["ok"] for simulation in simulations.values()),
-        "bit_exact": all(stream["bit_exact"] for simulation in simulations.values() for stream in simulation["streams"].values()),
-        "verdicts": {target: _verdict(simulation) for target, simulation in simulations.items()},
-        "accuracy": {"decoders": metrics["decoders"], "scored": run.summary("quantize")},
-        "quantization": _quantization(run),
-        "verification": run.summary("verify") if run.is_complete("verify") else None,
-        "targets": simulations,
-        "scratch": _scratch(run, targets[0]),
-        "macs": _macs(next(iter(simulations.values()))),
-        "mac_rule": MAC_RULE,
-        "components": _components(simulations),
-        "provenance": _provenance(run, targets),
+        name: TensorTable(
+            tensors=tuple(sorted(stream.tensors, key=lambda row: -row.nrmse_alone)), sizes=stream.sizes, compared_bins=stream.compared_bins
+        )
+        for name, stream in read_document(run.file("calibration.json"), CALIBRATION, Calibration, remedy).streams.items()
     }
 
 
-def _quantization(run: RunDir) -> Facts:
-    """By stream: bytes by tensor, and the rows of the tensor table, those that cost most first."""
-    chosen = {}
-    calibration = read_document(run.file("calibration.json"), CALIBRATION, f"run 'realm-edge quantize --out {run.path}'")
-    for name, stream in calibration["streams"].items():
-        rows = sorted(stream["tensors"], key=lambda row: -row["nrmse_alone"])
-        chosen[name] = {"tensors": rows, "sizes": stream["sizes"], "compared_bins": stream["compared_bins"]}
-    return chosen
-
-
-def _what(run: RunDir, metrics: dict[str, Any]) -> Facts:
-    chosen = ("session", "synthetic", "spike_source", "target_names", "target_unit", "bin_ms", "bins", "pretraining", "teacher")
+def _what(run: RunDir, metrics: Metrics) -> What:
     settings = run.settings
-    asked = {"preset": settings.preset, "transform": settings.behavior_transform, "output_delay_ms": settings.output_delay_ms}
-    features = run.requested("data").get("features")  # name of the series, where recordings hold features instead of voltage
-    segments = metrics.get("segments", 1)  # earlier versions knew of none
-    return asked | {"features": features, "segments": segments} | {key: metrics[key] for key in chosen}
+    return What(
+        preset=settings.preset,
+        transform=settings.behavior_transform,
+        output_delay_ms=settings.output_delay_ms,
+        features=run.requested("data").get("features"),
+        **{name: getattr(metrics, name) for name in Metrics.model_fields if name in What.model_fields},
+    )
 
 
-def _verdict(simulation: dict[str, Any]) -> Facts:
-    """Whether a target holds, and every reason why not."""
+def _verdict(simulation: Simulation) -> Verdict:
     reasons = [
-        f"{name}: the firmware differs from onnxruntime in '{stream['mismatch']['tensor']}' at step {stream['mismatch']['step']}"
-        for name, stream in simulation["streams"].items()
-        if not stream["bit_exact"]
+        f"{name}: the firmware differs from onnxruntime in '{stream.mismatch.tensor}' at step {stream.mismatch.step}"
+        for name, stream in simulation.streams.items()
+        if stream.mismatch
     ]
-    reasons += [f"{row['name']} breaks its budget: {row['lever']}" for row in simulation["budgets"] if not row["ok"]]
-    return {"ok": simulation["ok"], "reasons": reasons}
+    reasons += [f"{row.name} breaks its budget: {row.lever}" for row in simulation.budgets if not row.ok]
+    return Verdict(ok=simulation.ok, reasons=tuple(reasons))
 
 
-def _scratch(run: RunDir, target: str) -> Facts:
-    """Bytes of the intermediate tensors by stream and stage, largest first; all targets lay them out alike."""
+def _scratch(run: RunDir, target: str) -> dict[str, dict[str, Scratch]]:
+    compiled: dict[str, dict[str, CompiledStage]] = run.summary(f"compile.{target}")
     return {
         name: {
-            stage: {
-                "bytes": about["scratch_bytes"],
-                "tensors": dict(sorted(about["bytes_by_tensor"]["scratch"].items(), key=lambda item: -item[1])),
-            }
+            stage: Scratch(
+                bytes=about.scratch_bytes, tensors=dict(sorted(about.bytes_by_tensor.scratch.items(), key=lambda item: -item[1]))
+            )
             for stage, about in stages.items()
         }
-        for name, stages in run.summary(f"compile.{target}").items()
+        for name, stages in compiled.items()
     }
 
 
-def _macs(simulation: dict[str, Any]) -> Facts:
-    """Multiply-accumulates of one step by layer; they do not depend on the target."""
-    streams = simulation["streams"]
-    rows = {name: [kernel for kernel in stream["kernels"] if kernel["macs"]] for name, stream in streams.items()}
+def _macs(simulation: Simulation) -> dict[str, Macs]:
+    rows = {name: [kernel for kernel in stream.kernels if kernel.macs] for name, stream in simulation.streams.items()}
     return {
-        name: {"total": sum(row["macs"] for row in kernels), "layers": [{"node": row["node"], "macs": row["macs"]} for row in kernels]}
+        name: Macs(total=sum(row.macs for row in kernels), layers=tuple(Layer(node=row.node, macs=row.macs) for row in kernels))
         for name, kernels in rows.items()
     }
 
 
-def _components(simulations: dict[str, Any]) -> list[Facts]:
-    """The component figures that went into any power or latency, each once, unverified ones first."""
-    streams = [stream for simulation in simulations.values() for stream in simulation["streams"].values()]
-    figures = {figure["name"]: figure for stream in streams for figure in stream["components"]}
-    return sorted(figures.values(), key=lambda figure: (figure["confidence"] != "unverified", figure["name"]))
+def _components(simulations: Mapping[str, Simulation]) -> tuple[Figure, ...]:
+    streams = [stream for simulation in simulations.values() for stream in simulation.streams.values()]
+    figures = {figure.name: figure for stream in streams for figure in stream.components}
+    return tuple(sorted(figures.values(), key=lambda figure: (figure.confidence != "unverified", figure.name)))
 
 
-def _provenance(run: RunDir, targets: Sequence[str]) -> Facts:
+def _provenance(run: RunDir, targets: Sequence[str]) -> Provenance:
     verified = ["verify"] if run.is_complete("verify") else []
     stages = ["data", "train", "export", "quantize", *verified, *(f"{verb}.{target}" for target in targets for verb in PER_TARGET)]
     asked = run.requested("data")
-    return {
-        "recordings": asked.get("recordings", []),
-        "behavior": asked.get("behavior"),
-        "settings_sha256": run.settings.digest(),
-        "settings_toml": text_of(run.settings),  # the file may hold comments
-        "stages": [{"stage": stage, "command": _command(run, stage, asked), "sha256": run.digest(stage)} for stage in stages],
-        "versions": {name: number for stage in stages for name, number in run.made_by(stage).items()},
-    }
+    return Provenance(
+        recordings=asked.get("recordings", ()),
+        behavior=asked.get("behavior"),
+        settings_sha256=run.settings.digest(),
+        settings_toml=text_of(run.settings),  # the file may hold comments
+        stages=tuple(PerformedStage(stage=stage, command=_command(run, stage, asked), sha256=run.digest(stage)) for stage in stages),
+        versions={name: number for stage in stages for name, number in run.made_by(stage).items()},
+    )
 
 
 def _command(run: RunDir, stage: str, asked: dict[str, Any]) -> str:

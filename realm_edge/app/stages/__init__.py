@@ -6,7 +6,7 @@ Each has ``run(run, progress, *arguments) -> summary``.
 from collections.abc import Callable
 from typing import Any
 
-Stage = Callable[..., dict[str, Any]]
+Stage = Callable[..., Any]  # gives a summary of the form that :data:`realm_edge.app.summaries.SUMMARIES` names
 
 
 def stage_of(verb: str) -> Stage:

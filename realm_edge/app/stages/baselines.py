@@ -7,7 +7,6 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
@@ -26,6 +25,7 @@ from realm_edge import wiener
 from realm_edge.app import artefacts
 from realm_edge.app.rundir import RunDir
 from realm_edge.app.stages.data import load_sessions
+from realm_edge.app.summaries import Baselines, ComparedDecoder, DecoderCost
 from realm_edge.baselines import cost, recurrent, sequence
 from realm_edge.checkpoint import load_student
 from realm_edge.metrics import accuracy, nrmse
@@ -47,17 +47,12 @@ class _Graphs:
     integers: onnx.ModelProto
 
 
-def run(run: RunDir, progress: Progress, targets: Sequence[str]) -> dict[str, Any]:
+def run(run: RunDir, progress: Progress, targets: Sequence[str]) -> Baselines:
     """Fit Wiener filter and GRU on each stream and run them, and the student, on ``targets``.
 
     Their step graphs are ``baselines/<stream>_<name>.onnx`` and ``.int8.onnx``.
 
     The GRU has about as many parameters as the student and its optimiser. It is trained on the CPU; what was trained is kept.
-
-    Returns:
-        {"synthetic", "streams": {stream: {decoder: {"r2_float", "r2_int8", "nrmse_int8_float", "weight_bytes", "state_bytes",
-        "scratch_bytes", "macs", "targets": {target: {"bit_exact", "cycles", "cycles_range"}}}}}}; cycles and macs are of one bin's
-        decoder step. Float and int8 read the same integer features.
 
     Raises:
         UserError: the quantize stage is missing or stale, a decoder does not fit the part, or QEMU is missing.
@@ -66,7 +61,7 @@ def run(run: RunDir, progress: Progress, targets: Sequence[str]) -> dict[str, An
     sessions = load_sessions(run)
     heldout = next(session for session in sessions if session.heldout)
     outputs: list[Path] = []
-    streams: dict[str, Any] = {}
+    streams: dict[str, dict[str, ComparedDecoder]] = {}
     for stream in artefacts.present(run):
         material = gather(sessions, heldout, "features" if stream is LFP else "counts", run.settings.bin_ms / 1000)
         decoders = {STUDENT: _Graphs(load_model(artefacts.float_decoder(run, stream)), load_model(artefacts.int8_decoder(run, stream)))}
@@ -87,7 +82,7 @@ def run(run: RunDir, progress: Progress, targets: Sequence[str]) -> dict[str, An
             name: _row(graphs, stream, golden, heldout, targets)
             for name, graphs in progress.track(decoders.items(), f"{stream.name} decoders as firmware", len(decoders))
         }
-    summary = {"synthetic": heldout.synthetic, "streams": streams}
+    summary = Baselines(synthetic=heldout.synthetic, streams=streams)
     run.complete("baselines", outputs, summary)
     return summary
 
@@ -110,7 +105,7 @@ def _fitted(run: RunDir, stream: Stream, session: Session, material: Material, p
     yield "gru", gru_graph(decoder, *about)
 
 
-def _row(graphs: _Graphs, stream: Stream, golden: Golden, session: Session, targets: Sequence[str]) -> dict[str, Any]:
+def _row(graphs: _Graphs, stream: Stream, golden: Golden, session: Session, targets: Sequence[str]) -> ComparedDecoder:
     """Accuracy on the golden bins behind the warm-up, and what the firmware costs."""
     decoded, states = run_decoder(graphs.integers, golden.features, golden.starts)
     read = (golden.features * np.asarray(metadata(graphs.integers)["io"]["features"]["scale"])).astype(np.float32)
@@ -120,14 +115,16 @@ def _row(graphs: _Graphs, stream: Stream, golden: Golden, session: Session, targ
     true = session.targets[first : first + len(integers)]
     results = {target: _simulated(graphs.integers, stream, golden, Expected(decoded, states), target) for target in targets}
     stage = next(iter(results.values())).bundle.decoder
-    return {
-        "r2_float": accuracy(true, exact).as_json(session.target_names)["r2"],
-        "r2_int8": accuracy(true, integers).as_json(session.target_names)["r2"],
-        "nrmse_int8_float": nrmse(integers, exact),
-        **{key: getattr(stage, key) for key in ("weight_bytes", "state_bytes", "scratch_bytes")},
-        "macs": sum(kernel.macs for kernel in stage.kernels),
-        "targets": {target: _cost(result) for target, result in results.items()},
-    }
+    return ComparedDecoder(
+        r2_float=accuracy(true, exact).scores(session.target_names).r2,
+        r2_int8=accuracy(true, integers).scores(session.target_names).r2,
+        nrmse_int8_float=nrmse(integers, exact),
+        weight_bytes=stage.weight_bytes,
+        state_bytes=stage.state_bytes,
+        scratch_bytes=stage.scratch_bytes,
+        macs=sum(kernel.macs for kernel in stage.kernels),
+        targets={target: _cost(result) for target, result in results.items()},
+    )
 
 
 def _simulated(decoder: onnx.ModelProto, stream: Stream, golden: Golden, expected: Expected, target: str) -> StreamResult:
@@ -139,6 +136,6 @@ def _simulated(decoder: onnx.ModelProto, stream: Stream, golden: Golden, expecte
         return simulate_stream(folder / "bundle", part, golden.features, expected, folder / "work", starts=golden.starts)
 
 
-def _cost(result: StreamResult) -> dict[str, Any]:
+def _cost(result: StreamResult) -> DecoderCost:
     cycles = result.regions["decoder"].cycles
-    return {"bit_exact": result.bit_exact, "cycles": cycles.cycles, "cycles_range": [cycles.low, cycles.high]}
+    return DecoderCost(bit_exact=result.bit_exact, cycles=cycles.cycles, cycles_range=(cycles.low, cycles.high))

@@ -5,13 +5,13 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from realm_edge import feature_bins, synthetic
 from realm_edge import session as session_module
 from realm_edge.app.rundir import MAKERS, RunDir
+from realm_edge.app.summaries import DataSummary
 from realm_edge.cutting import split
-from realm_edge.documents import read_document, write_document
+from realm_edge.documents import Form, read_document, write_document
 from realm_edge.errors import UserError
 from realm_edge.preparation import prepare
 from realm_edge.prepared import feature_session, prepared
@@ -53,11 +53,18 @@ _SAID = {
     "left_out": "left out of the file: ",
 }
 _FILES = ("file", "behavior_file", "units_file")  # of a session's provenance
-INDEX = "realm-edge sessions/1"  # data/index.json
+INDEX = "realm-edge sessions/1"
 _WORKERS = 2  # numpy and scipy release the interpreter lock in the long loops; each worker holds one session
 
 
-def run(run: RunDir, progress: Progress, recordings: Recordings) -> dict[str, Any]:
+class Index(Form):
+    """``data/index.json``."""
+
+    sessions: tuple[str, ...]  # names of files; the held-out one is the last
+    heldout: str  # its name
+
+
+def run(run: RunDir, progress: Progress, recordings: Recordings) -> DataSummary:
     """Write ``data/<session>.npz`` and ``data/index.json``.
 
     Args:
@@ -65,9 +72,6 @@ def run(run: RunDir, progress: Progress, recordings: Recordings) -> dict[str, An
         progress: told about each session.
         recordings: the last one is held out, and a single one also pretrains. Without any, the synthetic sessions of
             ``run.settings.synthetic`` are generated.
-
-    Returns:
-        The summary: "synthetic", "single_recording" and, for each session, what :func:`realm_edge.session.describe` gives.
 
     Raises:
         UserError: a recording cannot be used, or the recordings do not fit together.
@@ -87,7 +91,7 @@ def run(run: RunDir, progress: Progress, recordings: Recordings) -> dict[str, An
         paths.append(path)
         described.append(session_module.describe(session, run.settings))
         if not session.good_channels.all():
-            progress.say(f"  {session.name}: bad channels {described[-1]['bad_channels']} are left out")
+            progress.say(f"  {session.name}: bad channels {list(described[-1].bad_channels)} are left out")
         for note in _SAID:
             if note in session.provenance:
                 progress.say(f"  {session.name}: {_SAID[note]}{session.provenance[note]}")
@@ -95,8 +99,8 @@ def run(run: RunDir, progress: Progress, recordings: Recordings) -> dict[str, An
             taken, choices = session.provenance["lfp_series"], session.provenance["lfp_choices"]
             progress.say(f"  {session.name}: LFP from '{taken}', one of {choices}; --lfp takes another")
     index = run.file("data", "index.json")
-    write_document(index, INDEX, {"sessions": [path.name for path in paths], "heldout": described[-1]["name"]}, MAKERS["data"])
-    summary = {"synthetic": not recordings.files, "single_recording": total == 1, "sessions": described}
+    write_document(index, INDEX, Index(sessions=tuple(path.name for path in paths), heldout=described[-1].name), MAKERS["data"])
+    summary = DataSummary(synthetic=not recordings.files, single_recording=total == 1, sessions=tuple(described))
     run.complete("data", [index, *paths], summary)
     return summary
 
@@ -107,12 +111,8 @@ def load_sessions(run: RunDir) -> list[Session]:
     Raises:
         UserError: the index or a session is missing or broken.
     """
-    index = run.file("data", "index.json")
-    try:
-        names = [str(name) for name in read_document(index, INDEX, f"run 'realm-edge data --out {run.path}'")["sessions"]]
-    except (KeyError, TypeError) as error:
-        raise UserError(f"{index}: not an index of sessions: remove it and run 'realm-edge data --out {run.path}'") from error
-    return [session_module.load(run.file("data", name)) for name in names]
+    index = read_document(run.file("data", "index.json"), INDEX, Index, f"run 'realm-edge data --out {run.path}'")
+    return [session_module.load(run.file("data", name)) for name in index.sessions]
 
 
 def _made(run: RunDir, recordings: Recordings, progress: Progress) -> Iterator[Session]:

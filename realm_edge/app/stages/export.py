@@ -1,13 +1,12 @@
 """The export stage: students and front ends to float step graphs, each checked in onnxruntime against what it came from."""
 
-from typing import Any
-
 from export.decoder_graph import decoder_graph
 from export.stepgraph import save_model
 from export.stream import decoder_error, frontend_of
 from realm_edge.app import artefacts
 from realm_edge.app.rundir import RunDir
 from realm_edge.app.stages.data import load_sessions
+from realm_edge.app.summaries import ExportErrors
 from realm_edge.checkpoint import load_student
 from realm_edge.errors import UserError
 from realm_edge.progress import Progress
@@ -15,12 +14,11 @@ from realm_edge.progress import Progress
 TOLERANCE = 1e-5  # of the largest absolute value: float32 against float32
 
 
-def run(run: RunDir, progress: Progress) -> dict[str, Any]:
+def run(run: RunDir, progress: Progress) -> dict[str, ExportErrors]:
     """Write the float step graphs of every stream.
 
     Returns:
-        {stream: {"frontend_error", "decoder_error"}}: the largest difference over the largest value, onnxruntime against
-        scipy and torch; ``frontend_error`` is None where the stream has no front end.
+        By stream.
 
     Raises:
         UserError: the train stage is missing or stale, or a graph differs from its source by more than float32 rounding.
@@ -33,16 +31,16 @@ def run(run: RunDir, progress: Progress) -> dict[str, Any]:
         inputs = stream.inputs(heldout)
         student = load_student(artefacts.student(run, stream))
         decoder = decoder_graph(student, 1000.0 / run.settings.bin_ms, heldout.target_names, heldout.target_unit, made_from)
-        errors: dict[str, float | None] = {"frontend_error": None, "decoder_error": decoder_error(decoder, student, inputs, progress)}
+        error, frontend_error = decoder_error(decoder, student, inputs, progress), None
         save_model(decoder, artefacts.float_decoder(run, stream))
         outputs.append(artefacts.float_decoder(run, stream))
         if stream.has_frontend(heldout):
-            frontend, errors["frontend_error"] = frontend_of(stream, heldout, run.settings, made_from)
+            frontend, frontend_error = frontend_of(stream, heldout, run.settings, made_from)
             save_model(frontend, artefacts.float_frontend(run, stream))
             outputs.append(artefacts.float_frontend(run, stream))
-        for name, error in errors.items():
-            if error is not None and error > TOLERANCE:
-                raise UserError(f"{stream.name} {name}: {error:.2g} of the largest value, above {TOLERANCE:g}: please report it")
-        summary[stream.name] = errors
+        for name, found in (("frontend_error", frontend_error), ("decoder_error", error)):
+            if found is not None and found > TOLERANCE:
+                raise UserError(f"{stream.name} {name}: {found:.2g} of the largest value, above {TOLERANCE:g}: please report it")
+        summary[stream.name] = ExportErrors(frontend_error=frontend_error, decoder_error=error)
     run.complete("export", outputs, summary)
     return summary

@@ -1,11 +1,9 @@
 """The quantize stage: float step graphs to int8 step graphs, checked bit by bit and scored on held-out bins."""
 
-from typing import Any
-
 from export.stepgraph import load_model, save_model
-from quantization.output import CALIBRATION
 from quantization.scores import score
 from quantization.stream import FloatGraphs, check_reference, make_golden, quantise
+from quantization.summaries import CALIBRATION, Calibration, QuantizedStream
 from quantization.warnings import warnings
 from realm_edge.app import artefacts
 from realm_edge.app.rundir import MAKERS, RunDir
@@ -15,12 +13,11 @@ from realm_edge.numpy_files import Npz
 from realm_edge.progress import Progress
 
 
-def run(run: RunDir, progress: Progress) -> dict[str, Any]:
+def run(run: RunDir, progress: Progress) -> dict[str, QuantizedStream]:
     """Write the int8 step graphs, ``calibration.json`` and the golden vectors of every stream.
 
     Returns:
-        By stream: R2 of float, int8 and Wiener on the scored bins, NRMSE of int8 against float, sizes, warnings; see
-        :func:`quantization.scores.score`.
+        By stream.
 
     Raises:
         UserError: the export stage is missing or stale, or a tensor cannot be quantised.
@@ -46,12 +43,17 @@ def run(run: RunDir, progress: Progress) -> dict[str, Any]:
         outputs.append(artefacts.golden(run, stream))
         checked = check_reference(golden, made.frontend, made.decoder)
         scores = score(golden, graphs.decoder, made.decoder, stream, heldout, run.settings, predictions[f"{stream.name}_wiener"])
-        found = warnings(made.rows, scores)
+        found = warnings(made.about.tensors, scores)
         for line in found:
             progress.say(f"  warning: {stream.name}: {line}")
-        bytes_of = made.about["sizes"]["decoder"]["bytes"]
-        size = {"decoder_int8_bytes": bytes_of["weights"], "decoder_constant_bytes": sum(bytes_of.values()) - bytes_of["states"]}
-        summary[stream.name] = {**scores, "reference_ticks_equal": checked, **size, "warnings": found}
-    write_document(run.file("calibration.json"), CALIBRATION, {"streams": calibration}, MAKERS["quantize"])
+        bytes_of = made.about.sizes["decoder"].bytes
+        summary[stream.name] = QuantizedStream(
+            **scores.given(),
+            reference_ticks_equal=checked,
+            decoder_int8_bytes=bytes_of["weights"],
+            decoder_constant_bytes=sum(bytes_of.values()) - bytes_of["states"],
+            warnings=tuple(found),
+        )
+    write_document(run.file("calibration.json"), CALIBRATION, Calibration(streams=calibration), MAKERS["quantize"])
     run.complete("quantize", [*outputs, run.file("calibration.json")], summary)
     return summary

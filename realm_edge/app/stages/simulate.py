@@ -2,7 +2,6 @@
 
 import tempfile
 from pathlib import Path
-from typing import Any
 
 from firmware_sim.budgets import load_budgets
 from firmware_sim.bundle import check_manifest
@@ -12,19 +11,17 @@ from firmware_sim.simulate import simulate_stream
 from firmware_sim.stream_report import stream_report
 from firmware_sim.targets import get_target
 from quantization.golden import Golden
+from quantization.summaries import QuantizedStream
 from realm_edge.app import artefacts
 from realm_edge.app.rundir import MAKERS, RunDir
+from realm_edge.app.summaries import SIMULATION, DataSummary, Metrics, Simulation
 from realm_edge.documents import write_document
 from realm_edge.progress import Progress
 from realm_edge.streams import LFP
 
 
-def run(run: RunDir, progress: Progress, target_name: str, budget_file: Path | None = None) -> dict[str, Any]:
+def run(run: RunDir, progress: Progress, target_name: str, budget_file: Path | None = None) -> Simulation:
     """Write ``simulation/<target>.json``.
-
-    Returns:
-        Its content. ``ok`` is false when the firmware is not bit exact or the LFP stream breaks a budget; the spike baseline's
-        rows are there for comparison.
 
     Raises:
         UserError: the compile stage is missing or stale, a bundle is not as it was compiled, the part is too small, QEMU is missing, or a
@@ -33,9 +30,11 @@ def run(run: RunDir, progress: Progress, target_name: str, budget_file: Path | N
     target = get_target(target_name)
     run.require(f"compile.{target_name}")
     budgets = load_budgets(budget_file)
-    quantised = run.summary("quantize")
-    [session] = [each for each in run.summary("data")["sessions"] if each["heldout"]]
-    ahead_s = session["resampling_delay_ms"] / 1000
+    quantised: dict[str, QuantizedStream] = run.summary("quantize")
+    data: DataSummary = run.summary("data")
+    metrics: Metrics = run.summary("train")
+    [session] = [each for each in data.sessions if each.heldout]
+    ahead_s = session.resampling_delay_ms / 1000
     streams = {}
     for stream in progress.track(artefacts.present(run), f"simulate on {target.part}"):
         golden = Golden.load(artefacts.golden(run, stream))
@@ -47,22 +46,22 @@ def run(run: RunDir, progress: Progress, target_name: str, budget_file: Path | N
         check_manifest(bundle)
         with tempfile.TemporaryDirectory(prefix="realm-edge-") as folder:
             result = simulate_stream(bundle, target, samples, expected, Path(folder), starts=golden.starts)
-        r2 = quantised[stream.name]["r2"]
         rate = run.settings.lfp.rate_hz if stream is LFP else run.settings.spike.rate_hz
         late = run.settings.output_delay_ms / 1000, ahead_s if stream is LFP else 0.0
-        report = stream_report(result, budgets, load_components(), r2["float"], r2["int8"], rate, *late, session["spike_electrodes"])
-        streams[stream.name] = {**report, "r2": r2}
-    simulation = {
-        "target": target_name,
-        "part": target.part,
-        "core": streams[LFP.name]["core"],
-        "synthetic": run.summary("train")["synthetic"],
-        "streams": streams,
-        "budgets": streams[LFP.name]["budgets"],
-        "ok": all(one["bit_exact"] for one in streams.values()) and all(row["ok"] for row in streams[LFP.name]["budgets"]),
-        "unverified": sorted({name for one in streams.values() for name in one["unverified"]}),
-    }
+        r2 = quantised[stream.name].r2
+        streams[stream.name] = stream_report(result, budgets, load_components(), r2, rate, *late, session.spike_electrodes)
+    lfp = streams[LFP.name]
+    simulation = Simulation(
+        target=target_name,
+        part=target.part,
+        core=lfp.core,
+        synthetic=metrics.synthetic,
+        streams=streams,
+        budgets=lfp.budgets,
+        ok=all(one.bit_exact for one in streams.values()) and all(row.ok for row in lfp.budgets),
+        unverified=tuple(sorted({name for one in streams.values() for name in one.unverified})),
+    )
     path = run.file("simulation", f"{target_name}.json")
-    write_document(path, "realm-edge simulation/1", simulation, MAKERS["simulate"])
+    write_document(path, SIMULATION, simulation, MAKERS["simulate"])
     run.complete(f"simulate.{target_name}", [path], simulation)
     return simulation

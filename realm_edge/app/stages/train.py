@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from realm_edge import wiener
 from realm_edge.app.rundir import MAKERS, RunDir
 from realm_edge.app.stages.data import load_sessions
+from realm_edge.app.summaries import METRICS, Bins, Machine, Metrics, StudentScores, Teacher, WienerScores
 from realm_edge.baselines.cost import parameters
 from realm_edge.checkpoint import save_student, save_teacher
 from realm_edge.documents import write_document
@@ -38,7 +39,7 @@ from realm_edge.training.pretrain import pretrain
 @dataclass(frozen=True)
 class _Decoder:
     predicted: NDArray[np.float32]  # (bins, dims) over the whole decoded session, target units
-    facts: dict[str, Any]  # parameters, epochs or lags: goes beside the accuracy
+    scores: StudentScores | WienerScores
     seconds: dict[str, list[float]]  # by phase and epoch
 
 
@@ -56,6 +57,10 @@ class _Trainer:
         return self.run.settings
 
     @property
+    def bin_s(self) -> float:
+        return self.settings.bin_ms / 1000
+
+    @property
     def writes(self) -> bool:
         """Under torchrun one process does."""
         return self.fabric.is_global_zero
@@ -69,7 +74,7 @@ class _Trainer:
         return Phase(name, self.settings.seed, partial, self.run.digest("data"), self.fabric, curves)
 
 
-def run(run: RunDir, progress: Progress, device: str = "cpu", precision: str = "32") -> dict[str, Any]:
+def run(run: RunDir, progress: Progress, device: str = "cpu", precision: str = "32") -> Metrics:
     """Write checkpoints, ``metrics.json``, ``predictions.npz`` and ``tensorboard/``; what was interrupted goes on at the step where it was.
 
     Under torchrun all processes train together and see one directory; the first one writes.
@@ -83,9 +88,6 @@ def run(run: RunDir, progress: Progress, device: str = "cpu", precision: str = "
     Args:
         device, precision: see :func:`realm_edge.training.machine.machine`. They decide how fast training is and how it rounds.
 
-    Returns:
-        The content of ``metrics.json``.
-
     Raises:
         UserError: the data stage is missing or stale, its sessions cannot be trained on, there is no such device, or too little memory.
     """
@@ -94,44 +96,43 @@ def run(run: RunDir, progress: Progress, device: str = "cpu", precision: str = "
         return _train(run, progress, fabric, precision)
 
 
-def _train(run: RunDir, progress: Progress, fabric: Fabric, precision: str) -> dict[str, Any]:
+def _train(run: RunDir, progress: Progress, fabric: Fabric, precision: str) -> Metrics:
     sessions = load_sessions(run)
     heldout = next(session for session in sessions if session.heldout)
     trainer = _Trainer(run, progress, {"settings": run.settings.digest(), "data": run.lineage("data")}, fabric)
     outputs = [run.file(name) for name in ("teacher.safetensors", "student.safetensors", "metrics.json", "predictions.npz")]
 
-    bin_s = run.settings.bin_ms / 1000
-    lfp = gather(sessions, heldout, "features", bin_s)
+    lfp = gather(sessions, heldout, "features", trainer.bin_s)
     check_training(run.settings, Inputs(lfp.inputs.shape[1], len(heldout.target_names), lfp.decoded.kinds), fabric)
-    decoders, teacher, pretrained = _lfp_student(trainer, lfp)
+    decoders, teacher, pretrained = _lfp_student(trainer, lfp, heldout)
     decoders["lfp_wiener"] = _wiener(trainer, lfp, heldout, "lfp_wiener")
-    pretraining = {"lfp": lfp.as_json()}
+    pretraining = {"lfp": lfp.summary()}
     if heldout.counts is not None:
-        spikes = gather(sessions, heldout, "counts", bin_s)
-        decoders["spike_student"] = _spike_student(trainer, spikes)
+        spikes = gather(sessions, heldout, "counts", trainer.bin_s)
+        decoders["spike_student"] = _spike_student(trainer, spikes, heldout)
         decoders["spike_wiener"] = _wiener(trainer, spikes, heldout, "spike_wiener")
-        pretraining["spike"] = spikes.as_json()
+        pretraining["spike"] = spikes.summary()
         outputs.append(run.file("student_spike.safetensors"))
     elif trainer.writes:
         run.file("student_spike.safetensors").unlink(missing_ok=True)  # of an earlier run on other recordings
 
     bins = np.arange(heldout.validation_end, len(heldout.targets))
-    metrics = {
-        "session": heldout.name,
-        "synthetic": heldout.synthetic,
-        "spike_source": heldout.spike_source,
-        "target_names": list(heldout.target_names),
-        "target_unit": heldout.target_unit,
-        "bin_ms": run.settings.bin_ms,
-        "segments": len(heldout.starts),
-        "bins": {"train": heldout.train_end, "validation": heldout.validation_end - heldout.train_end, "test": len(bins)},
-        "machine": {"device": fabric.device.type, "processes": fabric.world_size, "precision": precision},
-        "pretraining": pretraining,
-        "teacher": teacher,
-        "decoders": {name: score_test_part(heldout, decoder.predicted, bin_s) | decoder.facts for name, decoder in decoders.items()},
-    }
+    metrics = Metrics(
+        session=heldout.name,
+        synthetic=heldout.synthetic,
+        spike_source=heldout.spike_source,
+        target_names=heldout.target_names,
+        target_unit=heldout.target_unit,
+        bin_ms=run.settings.bin_ms,
+        segments=len(heldout.starts),
+        bins=Bins(train=heldout.train_end, validation=heldout.validation_end - heldout.train_end, test=len(bins)),
+        machine=Machine(device=fabric.device.type, processes=fabric.world_size, precision=precision),
+        pretraining=pretraining,
+        teacher=teacher,
+        decoders={name: decoder.scores for name, decoder in decoders.items()},
+    )
     if trainer.writes:
-        write_document(run.file("metrics.json"), "realm-edge metrics/1", metrics, MAKERS["train"])
+        write_document(run.file("metrics.json"), METRICS, metrics, MAKERS["train"])
         predicted = {name: decoder.predicted[bins] for name, decoder in decoders.items()}
         _write_arrays(run.file("predictions.npz"), {"bins": bins, "true": heldout.targets[bins], **predicted})
         took = {name: decoder.seconds for name, decoder in decoders.items()}
@@ -141,7 +142,7 @@ def _train(run: RunDir, progress: Progress, fabric: Fabric, precision: str) -> d
     return metrics
 
 
-def _lfp_student(trainer: _Trainer, material: Material) -> tuple[dict[str, _Decoder], dict[str, Any], History]:
+def _lfp_student(trainer: _Trainer, material: Material, session: Session) -> tuple[dict[str, _Decoder], Teacher, History]:
     """Teacher, distillation, fine-tuning; writes both checkpoints."""
     settings, window = trainer.settings, trainer.settings.window_bins
     series = material.pretraining or (material.decoded,)
@@ -156,11 +157,11 @@ def _lfp_student(trainer: _Trainer, material: Material) -> tuple[dict[str, _Deco
     tuned = finetune(student, settings.finetune, [material.decoded], window, trainer.phase("finetune"), trainer.progress)
     if trainer.writes:
         save_student(trainer.run.file("student.safetensors"), student, trainer.made_from)
-    facts = {"parameters": parameters(teacher), "pretrain": pretrained.as_json()}
-    return {"lfp_student": _decoder(student, material, {"distil": distilled, "finetune": tuned})}, facts, pretrained
+    decoder = _decoder(trainer, student, material, session, {"distil": distilled, "finetune": tuned})
+    return {"lfp_student": decoder}, Teacher(parameters=parameters(teacher), pretrain=pretrained.summary()), pretrained
 
 
-def _spike_student(trainer: _Trainer, material: Material) -> _Decoder:
+def _spike_student(trainer: _Trainer, material: Material, session: Session) -> _Decoder:
     """The student's architecture on spike counts, supervised only; writes its checkpoint."""
     settings, window = trainer.settings, trainer.settings.window_bins
     inputs, dims = material.decoded.inputs.shape[1], material.decoded.targets.shape[1]
@@ -174,17 +175,18 @@ def _spike_student(trainer: _Trainer, material: Material) -> _Decoder:
     histories["finetune"] = finetune(student, settings.finetune, [material.decoded], window, phase, trainer.progress)
     if trainer.writes:
         save_student(trainer.run.file("student_spike.safetensors"), student, trainer.made_from)
-    return _decoder(student, material, histories)
+    return _decoder(trainer, student, material, session, histories)
 
 
-def _decoder(student: Student, material: Material, histories: Mapping[str, History]) -> _Decoder:
-    facts = {
-        "parameters": parameters(student),
-        "epochs": sum(history.epochs for history in histories.values()),
-        "phases": {name: history.as_json() for name, history in histories.items()},
-    }
-    seconds = {name: list(history.seconds_by_epoch) for name, history in histories.items()}
-    return _Decoder(decode(student, torch.from_numpy(material.inputs), material.decoded.starts).numpy(), facts, seconds)
+def _decoder(trainer: _Trainer, student: Student, material: Material, session: Session, histories: Mapping[str, History]) -> _Decoder:
+    predicted = decode(student, torch.from_numpy(material.inputs), material.decoded.starts).numpy()
+    scores = StudentScores(
+        **score_test_part(session, predicted, trainer.bin_s).given(),
+        parameters=parameters(student),
+        epochs=sum(history.epochs for history in histories.values()),
+        phases={name: history.summary() for name, history in histories.items()},
+    )
+    return _Decoder(predicted, scores, {name: list(history.seconds_by_epoch) for name, history in histories.items()})
 
 
 def _wiener(trainer: _Trainer, material: Material, session: Session, name: str) -> _Decoder:
@@ -194,8 +196,10 @@ def _wiener(trainer: _Trainer, material: Material, session: Session, name: str) 
     fitted = wiener.fit(inputs, targets, series.train_end, session.starts)
     trainer.progress.say(f"  {name}: ridge with {fitted.lags} lags")
     predicted = series.statistics.in_units(wiener.predict(fitted, inputs, session.starts))
-    facts = {"parameters": fitted.parameters, "lags": fitted.lags, "alpha": fitted.alpha}
-    return _Decoder(predicted, facts, {"fit": [time.monotonic() - start]})
+    seconds = {"fit": [time.monotonic() - start]}
+    about = score_test_part(session, predicted, trainer.bin_s).given()
+    scores = WienerScores(**about, parameters=fitted.parameters, lags=fitted.lags, alpha=fitted.alpha)
+    return _Decoder(predicted, scores, seconds)
 
 
 def _write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:

@@ -1,7 +1,5 @@
 """The verify stage: the int8 step graphs of a run over long input, over hostile input, and after their state was lost."""
 
-from typing import Any
-
 import numpy as np
 
 from export.stepgraph import load_model, metadata
@@ -11,19 +9,17 @@ from quantization.verification import Plan, Subject, verify
 from realm_edge.app import artefacts
 from realm_edge.app.rundir import MAKERS, RunDir
 from realm_edge.app.stages.data import load_sessions
+from realm_edge.app.summaries import VERIFICATION, Verification
 from realm_edge.documents import write_document
 from realm_edge.errors import UserError
 from realm_edge.progress import Progress
 
 
-def run(run: RunDir, progress: Progress, bins: int | None = None, plan: Plan | None = None) -> dict[str, Any]:
+def run(run: RunDir, progress: Progress, bins: int | None = None, plan: Plan | None = None) -> Verification:
     """Measure every stream and write ``verification.json``.
 
     Args:
         bins: of the ladder, with all ticks of the front end; None takes those of the plan.
-
-    Returns:
-        {"ok", "synthetic", "bin_ms", "streams": {stream: what :func:`quantization.verification.verify` returns}}.
 
     Raises:
         UserError: the quantize stage is missing or stale, or the number of bins is not positive.
@@ -32,7 +28,7 @@ def run(run: RunDir, progress: Progress, bins: int | None = None, plan: Plan | N
         raise UserError(f"--bins {bins}: use a positive number of bins")
     run.require("quantize")
     session = next(session for session in load_sessions(run) if session.heldout)
-    streams: dict[str, Any] = {}
+    streams = {}
     for stream in artefacts.present(run):
         progress.say(f"  {stream.name}: verify")
         frontend = load_model(artefacts.int8_frontend(run, stream)) if stream.has_frontend(session) else None
@@ -40,12 +36,12 @@ def run(run: RunDir, progress: Progress, bins: int | None = None, plan: Plan | N
         recorded = Recorded(stream, session, run.settings, np.asarray(metadata(graphs.decoder)["io"]["features"]["scale"]))
         subject = Subject(graphs, load_model(artefacts.float_decoder(run, stream)), recorded, plan or Plan(), progress)
         streams[stream.name] = verify(subject, bins)
-    summary = {
-        "ok": all(stream["ok"] for stream in streams.values()),
-        "synthetic": session.synthetic,
-        "bin_ms": run.settings.bin_ms,
-        "streams": streams,
-    }
-    write_document(run.file("verification.json"), "realm-edge verification/1", summary, MAKERS["verify"])
+    summary = Verification(
+        ok=all(stream.ok for stream in streams.values()),
+        synthetic=session.synthetic,
+        bin_ms=run.settings.bin_ms,
+        streams=streams,
+    )
+    write_document(run.file("verification.json"), VERIFICATION, summary, MAKERS["verify"])
     run.complete("verify", [run.file("verification.json")], summary)
     return summary
