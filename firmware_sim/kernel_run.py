@@ -147,7 +147,8 @@ class _Layout:
 
 
 def _layout(kernel: Kernel, calls: Sequence[Mapping[str, NDArray]]) -> _Layout:
-    known = {value.name: (value.dtype, value.shape) for value in kernel.outputs if value.name not in kernel.in_place}
+    own = [value for value in kernel.outputs if value.name not in kernel.in_place]
+    known = {value.name: (value.dtype, value.shape) for value in (*own, *kernel.scratch)}
     known |= {name: (array.dtype.name, array.shape) for name, array in calls[0].items()}
     tensors, offset = {}, 0
     for name in (pointer for pointer in kernel.pointers if isinstance(pointer, str)):

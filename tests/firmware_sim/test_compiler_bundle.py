@@ -4,6 +4,7 @@ import hashlib
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import capstone
@@ -17,8 +18,9 @@ from export.stepgraph import GraphBuilder, save_model
 from firmware_sim.compiler.bundle import write_bundle
 from firmware_sim.compiler.driver import DECODER, FRONTEND
 from firmware_sim.compiler.graph import read_graph
-from firmware_sim.compiler.kernels import SCALAR
-from firmware_sim.compiler.plan import make_plan
+from firmware_sim.compiler.kernels import SCALAR, builder
+from firmware_sim.compiler.kernels.interface import Kernel, Node, Value
+from firmware_sim.compiler.plan import Place, make_plan
 from quantization.functions import functions
 from quantization.reference import ReferenceStepper
 from realm_edge.errors import UserError
@@ -246,6 +248,32 @@ def test_weights_are_stored_once_and_narrow(graphs):
     assert sum(c.array.nbytes for c in plan.constants if c.array.dtype == np.int8) == matrices + convolution
     contents = [(c.array.dtype.name, c.array.tobytes()) for c in plan.constants]
     assert len(set(contents)) == len(contents)  # the table of inverse roots is read by six kernels
+
+
+def test_addresses_are_as_aligned_as_kernels_were_told(graphs, monkeypatch):
+    told: dict[str, int] = {}
+
+    def recording(op: str, family: str) -> Callable[[Node], Kernel]:
+        def build(node: Node) -> Kernel:
+            told.update({value.name: value.alignment for value in node.inputs if isinstance(value, Value)})
+            return builder(op, family)(node)
+
+        return build
+
+    monkeypatch.setattr("firmware_sim.compiler.plan.builder", recording)
+    plan = make_plan(read_graph(graphs / "decoder.onnx"), DECODER, "dsp")
+    of_blocks = {}
+    for call in plan.calls:
+        for argument, pointer in zip(call.arguments, call.kernel.pointers, strict=True):
+            if isinstance(argument.place, Place) and pointer in told:
+                if argument.place.block in ("state", "scratch"):
+                    of_blocks[pointer] = told[pointer]
+                    assert argument.place.offset % told[pointer] == 0
+                else:  # the caller's buffer
+                    assert told[pointer] == 1
+    assert set(of_blocks.values()) > {2, 8}  # parts of tensors among them
+    own = [value for call in plan.calls for value in call.kernel.scratch]
+    assert own and all(plan.scratch[value.name][1] == value.nbytes for value in own)
 
 
 def test_same_bytes_each_time(bundles, graphs, tmp_path):

@@ -48,6 +48,11 @@ def swapped_states(model: onnx.ModelProto) -> onnx.ModelProto:
     return model
 
 
+def name_of_a_kernels_scratch(model: onnx.ModelProto) -> onnx.ModelProto:
+    model.graph.node.append(helper.make_node("Identity", ["features"], ["blocks.0.projected.pairs"], name="spy"))
+    return model
+
+
 def external(model: onnx.ModelProto) -> onnx.ModelProto:
     tensor = next(i for i in model.graph.initializer if i.name == "head.0")
     tensor.ClearField("raw_data")
@@ -82,6 +87,7 @@ def float_features(model: onnx.ModelProto) -> onnx.ModelProto:
         (lambda m: edited(m, "blocks.0.residual", domain="", op_type="Add"), "the compiler has no kernel for it"),
         (second_reader, "'state.blocks.0.conv' cannot be updated in place (read by 'blocks.0.conv1d', 'spy')"),
         (swapped_states, "'state.blocks.0.h' cannot be updated in place"),
+        (name_of_a_kernels_scratch, "its kernel needs the name 'blocks.0.projected.pairs', which the graph uses; rename that tensor"),
         (odd_split, "'blocks.0.split' (Split): only a vector can be split"),
         (no_rate, "'rate_hz' is 0"),
         (float_features, "'features' is not of a signed integer type"),
