@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
-from firmware_sim.compiler.kernels import SCALAR, builder
+from firmware_sim.compiler.kernels import FAMILIES, SCALAR, builder
 from firmware_sim.compiler.kernels.interface import Kernel
 from firmware_sim.compiler.lower import machine_of
 from firmware_sim.cores import load_core
@@ -53,6 +53,7 @@ MORE = {
     "all-weights-low-int16": Aligned(extreme(12, 4, -127, -(2**31) + 1 + 32768 * 127 * 12, -(2**30), 46, wide=True)),
     "sum-of-24-bits": Aligned(extreme(16, 4, 127, 2**23 - 1 - 128 * 127 * 16, 2**31 - 1, 38)),
     "sum-of-25-bits": Aligned(extreme(16, 4, 127, 2**23 - 128 * 127 * 16, 2**31 - 1, 38)),
+    "sums-beyond-24-bits": Aligned(extreme(16, 4, 127, -(2**23) - 1000, 2**29, 38)),
     "lowest-multiplier": Aligned(extreme(8, 4, 3, -5, -(2**31), 44)),
     "multiplier-of-zero": Aligned(extreme(8, 4, 3, -5, 0, 0)),
     "no-shift-wide-sums": Aligned(extreme(8, 4, 127, 2**30, 2**30, 0)),
@@ -141,9 +142,15 @@ def family_function(kernel: Kernel) -> bool:
     return "llvm.arm." in kernel.function.script()
 
 
+def test_a_family_takes_what_a_simpler_one_has():
+    assert builder("QTable", "dual") is builder("QTable", "dsp") is builder("QTable", SCALAR)
+    assert len({builder("QLinear", family) for family in FAMILIES}) == len(FAMILIES)
+
+
+@pytest.mark.parametrize("family", ["dsp", "dual"])
 @pytest.mark.parametrize("name", ["linear", "linear-many-rows", "linear-two-rows", "linear-no-shift", "linear-int16", "selective-long"])
-def test_what_a_family_has_room_for_is_its_own(name):
-    assert family_function(build(CASES[name], "dsp", 8))
+def test_what_a_family_has_room_for_is_its_own(name, family):
+    assert family_function(build(CASES[name], family, 8))
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from firmware_sim.compiler.kernels.interface import Kernel, Node
 from firmware_sim.compiler.kernels.linear import matrix_product
-from firmware_sim.compiler.kernels.row_pairs import row_pair_product
+from firmware_sim.compiler.kernels.row_pairs import DUAL, row_pair_product
 
 
 def scalar(node: Node) -> Kernel:
@@ -13,3 +13,8 @@ def scalar(node: Node) -> Kernel:
 def dsp(node: Node) -> Kernel:
     """As for int8; x need not be unpacked."""
     return row_pair_product(node, "int16") or matrix_product(node, "int16")
+
+
+def dual(node: Node) -> Kernel:
+    """The same, in the order that suits a core of two instructions a cycle."""
+    return row_pair_product(node, "int16", DUAL) or matrix_product(node, "int16")

@@ -11,6 +11,7 @@ elsewhere SMLALD keeps it in 64. Flash holds as many bytes as there are weights.
 # mypy: disable-error-code="valid-type, index, assignment"
 # (annotations inside kernels are TVMScript types)
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,11 +28,27 @@ from firmware_sim.compiler.kernels.requantise import lifted, requantised16
 
 BODY = 32  # batches of 4 columns that the loop's body holds at most: 2.4 KB of code, the fastest from memory without wait states
 _BATCH = 2  # words of x; with those of the weights, as many neighbouring loads as there are registers
-# Reduction of induction variables and the pairing of loads would move the loads out of their runs; so would a second scheduling.
-_FLAGS = {"cl-opt": ("-disable-lsr:bool=true", "-arm-load-store-opt:bool=false"), "mattr": ("+disable-postra-scheduler",)}
+_NO_PAIRS = "-arm-load-store-opt:bool=false"  # of loads: their addresses cost more than they save
 
 
-def row_pair_product(node: Node, dtype: str, body: int = BODY) -> Kernel | None:
+@dataclass(frozen=True)
+class Style:
+    """How the loop's body is put to LLVM.
+
+    Attributes:
+        in_order: a batch's loads stay in one run, and its sums are finished before the next; otherwise LLVM mixes batches.
+    """
+
+    in_order: bool
+    flags: Mapping[str, tuple[str, ...]]
+
+
+# Reduction of induction variables would move loads out of their runs; so would a second scheduling.
+SINGLE = Style(True, {"cl-opt": ("-disable-lsr:bool=true", _NO_PAIRS), "mattr": ("+disable-postra-scheduler",)})
+DUAL = Style(False, {"cl-opt": (_NO_PAIRS,)})  # for cores that start a load and a product in one cycle
+
+
+def row_pair_product(node: Node, dtype: str, style: Style = SINGLE, body: int = BODY) -> Kernel | None:
     """sat16(round_shift((x W + b) * mult, k)) for x of ``dtype``; None where a sum leaves int32 or a pair of weights int16.
 
     Args:
@@ -42,7 +59,7 @@ def row_pair_product(node: Node, dtype: str, body: int = BODY) -> Kernel | None:
     words = _words(product.weight, layout)
     if words is None or product.bound >= 2**31:
         return None
-    return _kernel(node, product, layout, words)
+    return _kernel(node, product, layout, words, style)
 
 
 @dataclass(frozen=True)
@@ -108,7 +125,7 @@ def _constants(product: Product, layout: _Layout, mult: NDArray, wide: bool) -> 
     return np.concatenate([begins, mult[index]], axis=1).astype(np.int32)
 
 
-def _kernel(node: Node, product: Product, layout: _Layout, words: NDArray[np.int32]) -> Kernel:
+def _kernel(node: Node, product: Product, layout: _Layout, words: NDArray[np.int32], style: Style) -> Kernel:
     x, dtype, bound = product.x, product.x.dtype, product.bound
     n_out, n_in = product.weight.shape
     wide = bound >= 2**23
@@ -117,6 +134,8 @@ def _kernel(node: Node, product: Product, layout: _Layout, words: NDArray[np.int
     blocks, rows, pairs, n = len(layout.starts), layout.rows, layout.rows // 2, layout.words
     loops, batches, step = layout.loops, layout.batches, layout.batches * _BATCH
     begins = 3 if wide else 2  # words of constants for each pair
+    runs = style.in_order or not wide  # without them LLVM finds a better order for two cycles' worth, unless all registers are taken
+    finished = style.in_order and wide  # six words of sums: LLVM would put some off, and then has no registers for what it loaded
     p_type, accumulate, last = ("int64" if wide else "int32"), (smlald if wide else smlad), max(0, n_out - rows)
 
     def first_row(block: Any) -> Any:
@@ -153,13 +172,14 @@ def _kernel(node: Node, product: Product, layout: _Layout, words: NDArray[np.int
                         xs[j] = x[i * step + b * _BATCH + j]
                     for j in T.unroll(_BATCH * pairs):
                         ws[j] = weight[(block * n + i * step + b * _BATCH) * pairs + j]
-                    for j in T.unroll(_BATCH):
-                        xs[j] = fence(xs[j])
+                    if runs:
+                        for j in T.unroll(_BATCH):
+                            xs[j] = fence(xs[j])
                     for j in T.unroll(_BATCH):
                         for r in T.unroll(pairs):
                             p[r] = accumulate(ws[j * pairs + r], xs[j], p[r])
                             q[r] = smlad(sxtb16(ws[j * pairs + r]), xs[j], q[r])
-                    if wide:  # three sums at a time are more than the registers hold: none may be put off
+                    if finished:
                         for r in T.unroll(pairs):
                             p[r] = fence64(p[r])
                             q[r] = fence(q[r])
@@ -217,5 +237,5 @@ def _kernel(node: Node, product: Product, layout: _Layout, words: NDArray[np.int
 
     y = node.output(0, "int16", (n_out,), 32767)
     own = () if layout.in_place else (Value(f"{y.name}.pairs", "int16", (2 * n,), x.bound),)
-    pointers = (x.name, words, constants, y.name, *(value.name for value in own))
-    return Kernel(with_fences(kernel), pointers, (y,), macs=n_in * n_out, scratch=own, flags=_FLAGS)
+    pointers: tuple[str | NDArray, ...] = (x.name, words, constants, y.name, *(value.name for value in own))
+    return Kernel(with_fences(kernel), pointers, (y,), macs=n_in * n_out, scratch=own, flags=style.flags)

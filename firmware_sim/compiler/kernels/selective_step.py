@@ -124,24 +124,34 @@ def _finished(node: Node, step: _Operands, kernel: PrimFunc, y_mult: NDArray, d_
     y = node.output(0, "int16", step.x.shape, 32767)
     after = node.output(1, "int16", step.h.shape, 32767)
     tensors = (step.x, step.b, step.c, step.decay, step.dt, step.h)
-    pointers = (*(value.name for value in tensors), y_mult, d_mult, y.name)
+    pointers: tuple[str | NDArray, ...] = (*(value.name for value in tensors), y_mult, d_mult, y.name)
     return Kernel(kernel, pointers, (y, after), {after.name: step.h.name}, macs=3 * prod(step.h.shape))
 
 
 def dsp(node: Node) -> Kernel:
     """The same by words of two states, two rows at a time, as the reference has it; plain code where the words do not come out even."""
+    return _by_words(node, runs=True)
+
+
+def dual(node: Node) -> Kernel:
+    """The same, in the order that LLVM finds for a core of two instructions a cycle."""
+    return _by_words(node, runs=False)
+
+
+def _by_words(node: Node, runs: bool) -> Kernel:
     step = _operands(node)
     _, headdim, d_state = step.h.shape
     by_words = all(value.alignment % 4 == 0 for value in (step.x, step.b, step.c, step.h))
     if by_words and headdim % 2 == 0 and d_state % 2 == 0 and step.k_u <= 30:
-        return _of_word_pairs(node, step)
+        return _of_word_pairs(node, step, runs)
     return scalar(node)
 
 
-def _of_word_pairs(node: Node, step: _Operands, body: int = BODY) -> Kernel:
+def _of_word_pairs(node: Node, step: _Operands, runs: bool, body: int = BODY) -> Kernel:
     """Two rows at a time share the words of B and C.
 
     Args:
+        runs: loads stay together.
         body: words of the state in the loop's body, at most.
     """
     heads, headdim, d_state = step.h.shape
@@ -213,8 +223,9 @@ def _of_word_pairs(node: Node, step: _Operands, body: int = BODY) -> Kernel:
                             loaded[r] = bc[i * batch + n, r]
                         for r in T.unroll(2):
                             loaded[2 + r] = h[head, row, r, i * batch + n]
-                        for r in T.unroll(4):
-                            loaded[r] = fence(loaded[r])
+                        if runs:
+                            for r in T.unroll(4):
+                                loaded[r] = fence(loaded[r])
                         loaded[2] = mixed(loaded[2], loaded[0], of_head[0], us, 0, (less, ones))
                         loaded[3] = mixed(loaded[3], loaded[0], of_head[0], us, 1, (less, ones))
                         for r in T.unroll(2):
