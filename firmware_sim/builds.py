@@ -37,6 +37,7 @@ class Build:
 
     compiler: Compiler
     machine: Machine
+    kernels: str  # the family of instruction sets that kernels are written for: firmware_sim.compiler.kernels.FAMILIES
     tvm: dict[str, Any]  # of tvm.target.Target
 
 
@@ -60,4 +61,4 @@ def get_build(name: str) -> Build:
 
 def _build(table: dict[str, Any]) -> Build:
     machine = table["machine"] | {"arguments": tuple(table["machine"]["arguments"])}
-    return Build(Compiler(**table["compiler"]), Machine(**machine), table["tvm"])
+    return Build(Compiler(**table["compiler"]), Machine(**machine), table["kernels"], table["tvm"])

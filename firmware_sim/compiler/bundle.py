@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import tvm
 from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import SymbolTableSection
 
@@ -17,7 +16,7 @@ from firmware_sim.bundle_metadata import FORMAT, BundleMetadata, Kernel, Reset, 
 from firmware_sim.compiler.driver import DECODER, FRONTEND, check_abi, header, source, weights, weights_header
 from firmware_sim.compiler.graph import read_graph
 from firmware_sim.compiler.kernels.interface import Value
-from firmware_sim.compiler.lower import build_object, tvm_target
+from firmware_sim.compiler.lower import Machine, build_object, machine_of
 from firmware_sim.compiler.plan import Constant, Plan, make_plan
 from realm_edge import documents
 from realm_edge.errors import UserError
@@ -34,32 +33,32 @@ class CompiledModel:
     objects: dict[str, bytes]
 
 
-def compile_model(onnx_path: Path, prefix: str, machine: tvm.target.Target) -> CompiledModel:
+def compile_model(onnx_path: Path, prefix: str, machine: Machine) -> CompiledModel:
     """Compile a step graph.
 
     Args:
         onnx_path: int8 step graph.
         prefix: "realm_frontend" or "realm_decoder"; begins every C symbol.
-        machine: that the objects are for.
+        machine: what the objects are for.
 
     Raises:
         UserError: a graph that is damaged or holds what cannot be compiled.
     """
-    return _compiled(_plan(onnx_path, prefix), machine)
+    return _compiled(_plan(onnx_path, prefix, machine), machine)
 
 
-def _plan(onnx_path: Path, prefix: str) -> Plan:
-    plan = make_plan(read_graph(onnx_path), prefix)
+def _plan(onnx_path: Path, prefix: str, machine: Machine) -> Plan:
+    plan = make_plan(read_graph(onnx_path), prefix, machine.kernels)
     check_abi(plan)
     return plan
 
 
-def _compiled(plan: Plan, machine: tvm.target.Target) -> CompiledModel:
+def _compiled(plan: Plan, machine: Machine) -> CompiledModel:
     objects = {}
     with tempfile.TemporaryDirectory() as folder:
         for call in plan.calls:
             path = Path(folder, f"{call.symbol}.o")
-            build_object(call.kernel.function, call.symbol, machine, path)
+            build_object(call.kernel, call.symbol, machine, path)
             objects[path.name] = path.read_bytes()
     return CompiledModel(plan, objects)
 
@@ -78,9 +77,9 @@ def write_bundle(directory: Path, stream: str, build: str, frontend_onnx: Path |
     Raises:
         UserError: see :func:`compile_model`; also an unknown build, and a decoder that does not take the front end's features.
     """
-    machine = tvm_target(build)
-    plans = {FRONTEND: _plan(frontend_onnx, FRONTEND)} if frontend_onnx else {}
-    plans[DECODER] = _plan(decoder_onnx, DECODER)
+    machine = machine_of(build)
+    plans = {FRONTEND: _plan(frontend_onnx, FRONTEND, machine)} if frontend_onnx else {}
+    plans[DECODER] = _plan(decoder_onnx, DECODER, machine)
     (taken,) = plans[DECODER].graph.inputs[0].shape
     if frontend_onnx and (made := plans[FRONTEND].graph.outputs[0].shape[0]) != taken:
         raise UserError(f"{decoder_onnx}: takes {taken} features, {frontend_onnx} makes {made}; quantise both from one run")

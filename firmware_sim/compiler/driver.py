@@ -127,7 +127,7 @@ def weights(plan: Plan) -> str:
         "",
     ]
     for constant in plan.constants:
-        values = [_literal(int(v), constant.array.dtype.name) for v in constant.array.ravel()]
+        values = [literal(int(v), constant.array.dtype.name) for v in constant.array.ravel()]
         rows = [", ".join(values[i : i + _VALUES_PER_LINE]) for i in range(0, len(values), _VALUES_PER_LINE)]
         lines += [f"{_declaration(constant)} = {{ /* {_shape(constant.array.shape)} */", *(f"    {row}," for row in rows), "};"]
     return "\n".join([*lines, ""])
@@ -180,7 +180,8 @@ def _declaration(constant: Constant) -> str:
     return f"const {_C_TYPE[constant.array.dtype.name]} {constant.symbol}[{constant.array.size}]"
 
 
-def _literal(value: int, dtype: str) -> str:
+def literal(value: int, dtype: str) -> str:
+    """An integer of a type in C."""
     # The most negative values have no literal of their own type in C.
     lowest = {"int32": -(2**31), "int64": -(2**63)}.get(dtype)
     if value == lowest:

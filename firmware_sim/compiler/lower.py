@@ -1,6 +1,9 @@
 """TIR functions to objects whose functions are plain ``void name(int8_t *, ...)``: no TVM runtime, no packed calls."""
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import tvm
 from tvm import IRModule, s_tir, tirx
@@ -9,26 +12,47 @@ from tvm.tirx.stmt import DeclBuffer, SeqStmt
 
 from firmware_sim.builds import get_build
 from firmware_sim.compiler.armv6m import check_armv6m
+from firmware_sim.compiler.kernels.interface import Kernel
 
 
-def tvm_target(build: str) -> tvm.target.Target:
-    """The TVM target of a build.
+@dataclass(frozen=True)
+class Machine:
+    """What kernels are made for.
+
+    Attributes:
+        flags: a target of TVM, as a dict.
+        kernels: the family of instruction sets, one of :data:`firmware_sim.compiler.kernels.FAMILIES`.
+    """
+
+    flags: Mapping[str, Any]
+    kernels: str
+
+    def target(self, more: Mapping[str, Sequence[str]] | None = None) -> tvm.target.Target:
+        """TVM's target, with a kernel's own flags behind those of the machine."""
+        added = {key: [*self.flags.get(key, ()), *values] for key, values in (more or {}).items()}
+        return tvm.target.Target({**self.flags, **added})
+
+
+def machine_of(build: str) -> Machine:
+    """The machine of a build.
 
     Raises:
         UserError: no such build.
     """
-    return tvm.target.Target(get_build(build).tvm)
+    found = get_build(build)
+    return Machine(found.tvm, found.kernels)
 
 
-def build_object(function: tirx.PrimFunc, symbol: str, target: tvm.target.Target, path: Path) -> None:
-    """Compile one function to the object file ``path``, under the C symbol ``symbol``.
+def build_object(kernel: Kernel, symbol: str, machine: Machine, path: Path) -> None:
+    """Compile a kernel to the object file ``path``, under the C symbol ``symbol``.
 
     Its parameters must not overlap in memory, except where they are only read.
     """
-    named = function.with_attr("global_symbol", symbol).with_attr("tirx.noalias", True)
+    target = machine.target(kernel.flags)
+    named = kernel.function.with_attr("global_symbol", symbol).with_attr("tirx.noalias", True)
     module = _lower(IRModule({symbol: named}), target)
     tvm.get_global_func("target.build.llvm")(module, target).write_to_file(str(path), "o")
-    if str(target.attrs.get("mtriple", "")).startswith("thumbv6m"):
+    if str(machine.flags.get("mtriple", "")).startswith("thumbv6m"):
         check_armv6m(path)
 
 

@@ -1,16 +1,18 @@
 """From a step graph to what the driver does: kernel calls in order, and where every tensor lies."""
 
+import math
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from export.stepgraph import DOMAIN
 from firmware_sim.compiler.graph import GraphNode, StepGraph, next_name
-from firmware_sim.compiler.kernels import BUILDERS
+from firmware_sim.compiler.kernels import builder
 from firmware_sim.compiler.kernels.interface import Kernel, Node, Value
-from firmware_sim.compiler.memory import Lifetime, sequential, share_arena
+from firmware_sim.compiler.memory import ALIGNMENT, Lifetime, sequential, share_arena
+from quantization.operators import MODULES
 from realm_edge.errors import UserError
 
 
@@ -61,7 +63,7 @@ class Plan:
     constants: tuple[Constant, ...]
     state_offsets: dict[str, int]
     state_bytes: int
-    scratch: dict[str, tuple[int, int]]  # intermediate tensor: offset and bytes; those never alive together share bytes
+    scratch: dict[str, tuple[int, int]]  # intermediate tensor, or a kernel's own: offset and bytes; those never alive together share bytes
     scratch_bytes: int
     copies: tuple[tuple[Value, Place], ...]  # data outputs that no kernel writes directly, and where they lie
 
@@ -79,39 +81,50 @@ class _Tensors:
     scratch: dict[str, Value] = field(default_factory=dict)
 
 
-def make_plan(graph: StepGraph, prefix: str) -> Plan:
-    """Build the kernels of ``graph`` and lay out its memory. ``prefix`` begins every C symbol.
+def make_plan(graph: StepGraph, prefix: str, family: str) -> Plan:
+    """Build the kernels of ``graph`` and lay out its memory.
+
+    Args:
+        prefix: begins every C symbol.
+        family: of instruction sets, one of :data:`firmware_sim.compiler.kernels.FAMILIES`.
 
     Raises:
         UserError: an operator, type or shape that cannot be compiled, or a state that cannot be updated in place.
     """
-    roots = {v.name: v for v in (*graph.inputs, *graph.states)}
+    roots = {v.name: v for v in graph.inputs} | {v.name: replace(v, alignment=ALIGNMENT) for v in graph.states}
     tensors = _Tensors(dict(roots), {name: (name, 0) for name in roots})
     outputs = {v.name for v in graph.outputs}
+    named = {*roots, *graph.constants, *(name for node in graph.nodes for name in node.outputs)}
     kernels: list[tuple[GraphNode, Kernel]] = []
     for node in graph.nodes:
         if _is_view(node):
             _add_views(graph, node, tensors)
             continue
-        kernel = _build(graph, node, tensors)
+        kernel = _build(graph, node, tensors, family)
         kernels.append((node, kernel))
         for value in kernel.outputs:
-            tensors.values[value.name] = value
             root = kernel.in_place.get(value.name, value.name)
+            callers = root in outputs
+            tensors.values[value.name] = value if callers else replace(value, alignment=ALIGNMENT)
             tensors.buffer[value.name] = (root, 0)
-            if root == value.name and value.name not in outputs:
+            if root == value.name and not callers:
                 tensors.scratch[value.name] = value
+        for value in kernel.scratch:
+            if value.name in named:
+                raise UserError(f"{node.where}: its kernel needs the name '{value.name}', which the graph uses; rename that tensor")
+            tensors.values[value.name] = tensors.scratch[value.name] = replace(value, alignment=ALIGNMENT)
+            tensors.buffer[value.name] = (value.name, 0)
     _check_outputs(graph, tensors)
     _check_states(graph, kernels, tensors)
     return _lay_out(graph, prefix, kernels, tensors)
 
 
-def _build(graph: StepGraph, node: GraphNode, tensors: _Tensors) -> Kernel:
-    if node.domain != DOMAIN or node.op not in BUILDERS:
-        raise UserError(f"{node.where}: the compiler has no kernel for it; it knows {', '.join(BUILDERS)}, Split and Identity")
+def _build(graph: StepGraph, node: GraphNode, tensors: _Tensors, family: str) -> Kernel:
+    if node.domain != DOMAIN or node.op not in MODULES:
+        raise UserError(f"{node.where}: the compiler has no kernel for it; it knows {', '.join(MODULES)}, Split and Identity")
     operands = tuple(_operand(graph, node, tensors, name) for name in node.inputs)
     try:
-        return BUILDERS[node.op](Node(node.where, operands, node.outputs, node.attributes))
+        return builder(node.op, family)(Node(node.where, operands, node.outputs, node.attributes))
     except OverflowError as error:
         raise UserError(f"{node.where}: {error}; quantise with smaller multipliers or shifts") from error
 
@@ -142,7 +155,7 @@ def _add_views(graph: StepGraph, node: GraphNode, tensors: _Tensors) -> None:
         shapes = [(int(n),) for n in sizes]
     root, offset = tensors.buffer[whole.name]
     for name, shape in zip(node.outputs, shapes, strict=True):
-        part = Value(name, whole.dtype, shape, whole.bound)
+        part = Value(name, whole.dtype, shape, whole.bound, math.gcd(tensors.values[root].alignment, offset))
         tensors.values[name] = part
         tensors.buffer[name] = (root, offset)
         offset += part.nbytes
@@ -190,7 +203,7 @@ def _lay_out(graph: StepGraph, prefix: str, kernels: list[tuple[GraphNode, Kerne
     pool = _ConstantPool(prefix)
     calls = []
     for i, (node, kernel) in enumerate(kernels):
-        written = {v.name for v in kernel.outputs} | set(kernel.in_place.values())
+        written = {v.name for v in (*kernel.outputs, *kernel.scratch)} | set(kernel.in_place.values())
         arguments = tuple(
             Argument(name, place(p), tensors.values[p].dtype, p in written)
             if isinstance(p, str)

@@ -8,16 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tvm
 from numpy.typing import NDArray
 
 from firmware_sim.compiler.bundle import compile_model, describe_states, write_sources
 from firmware_sim.compiler.driver import FRONTEND
+from firmware_sim.compiler.kernels import SCALAR
+from firmware_sim.compiler.lower import Machine
 from realm_edge.errors import UserError
 from realm_edge.files import read_json, write_json
 
 # Must run on any x86-64, QEMU's included. vector-width only silences a warning.
-HOST = tvm.target.Target({"kind": "llvm", "mtriple": "x86_64-unknown-linux-gnu", "mcpu": "x86-64", "vector-width": 128})
+HOST = Machine({"kind": "llvm", "mtriple": "x86_64-unknown-linux-gnu", "mcpu": "x86-64", "vector-width": 128}, SCALAR)
 
 _BLOCK_LOOP = """#include "realm_frontend.h"
 /* Runs the front end over a block; returns how many rows of features it wrote. */

@@ -4,6 +4,7 @@ import hashlib
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import capstone
@@ -17,7 +18,9 @@ from export.stepgraph import GraphBuilder, save_model
 from firmware_sim.compiler.bundle import write_bundle
 from firmware_sim.compiler.driver import DECODER, FRONTEND
 from firmware_sim.compiler.graph import read_graph
-from firmware_sim.compiler.plan import make_plan
+from firmware_sim.compiler.kernels import SCALAR, builder
+from firmware_sim.compiler.kernels.interface import Kernel, Node, Value
+from firmware_sim.compiler.plan import Place, make_plan
 from quantization.functions import functions
 from quantization.reference import ReferenceStepper
 from realm_edge.errors import UserError
@@ -239,12 +242,53 @@ def test_the_reset_and_its_warm_up_are_stated(graphs, tmp_path):
 
 
 def test_weights_are_stored_once_and_narrow(graphs):
-    plan = make_plan(read_graph(graphs / "decoder.onnx"), DECODER)
+    plan = make_plan(read_graph(graphs / "decoder.onnx"), DECODER, SCALAR)
     matrices = FEATURES * D_MODEL + D_MODEL * DIMS + 2 * D_MODEL * (2 * D_INNER + 2 * D_STATE + HEADS + D_INNER)
     convolution = 2 * TAPS * CONV
     assert sum(c.array.nbytes for c in plan.constants if c.array.dtype == np.int8) == matrices + convolution
     contents = [(c.array.dtype.name, c.array.tobytes()) for c in plan.constants]
     assert len(set(contents)) == len(contents)  # the table of inverse roots is read by six kernels
+
+
+def product_of_a_part() -> onnx.ModelProto:
+    """Two products: of a vector's part that begins at its second element, and of the caller's buffer."""
+    graph = GraphBuilder("decoder", functions())
+    graph.input("features", np.int16, (6,))
+    sizes = graph.constant("sizes", [1, 4, 1], np.int64)
+    graph.node("QAdd", ["features", "features"], ["double"], "double")
+    graph.node("Split", ["double", sizes], ["a", "part", "c"], "parts", domain="", axis=0)
+    for name, x, n in (("one", "part", 4), ("two", "features", 6)):
+        weight = graph.constant(f"{name}.weight", np.ones((n, 2)), np.int8)
+        bias, mult = (graph.constant(f"{name}.{what}", [1, 2], np.int32) for what in ("bias", "mult"))
+        two_k = graph.constant(f"{name}.two_k", 2, np.int64)
+        graph.node("QLinear16", [x, weight, bias, mult, two_k], [name], name)
+    graph.node("QAdd", ["one", "two"], ["decoded"], "sum")
+    graph.output("decoded", np.int16, (2,))
+    return graph.build(rate_hz=50.0)
+
+
+@pytest.mark.parametrize("model, alignments", [(decoder, {1, 8}), (product_of_a_part, {1, 2, 8})])
+def test_addresses_are_as_aligned_as_kernels_were_told(model, alignments, tmp_path, monkeypatch):
+    told: dict[str, int] = {}
+
+    def recording(op: str, family: str) -> Callable[[Node], Kernel]:
+        def build(node: Node) -> Kernel:
+            told.update({value.name: value.alignment for value in node.inputs if isinstance(value, Value)})
+            return builder(op, family)(node)
+
+        return build
+
+    monkeypatch.setattr("firmware_sim.compiler.plan.builder", recording)
+    save_model(model(), tmp_path / "decoder.onnx")
+    plan = make_plan(read_graph(tmp_path / "decoder.onnx"), DECODER, "dsp")
+    for call in plan.calls:
+        for argument, pointer in zip(call.arguments, call.kernel.pointers, strict=True):
+            if isinstance(argument.place, Place) and pointer in told:
+                assert argument.place.offset % told[pointer] == 0
+                assert argument.place.block in ("state", "scratch") or told[pointer] == 1  # the caller's buffer may lie anywhere
+    assert set(told.values()) == alignments
+    own = [value for call in plan.calls for value in call.kernel.scratch]
+    assert own and all(plan.scratch[value.name][1] == value.nbytes for value in own)
 
 
 def test_same_bytes_each_time(bundles, graphs, tmp_path):

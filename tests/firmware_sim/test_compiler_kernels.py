@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from tvm import tirx
 
 from export.functions import INT8, INT16
-from firmware_sim.compiler.kernels import BUILDERS
+from firmware_sim.compiler.kernels import SCALAR, builder
 from firmware_sim.compiler.kernels.exact import Exact, width
 from firmware_sim.compiler.kernels.interface import Kernel, Node, Value
 from firmware_sim.compiler.kernels.unit_scale import unit_scale_bound
@@ -272,10 +272,12 @@ CASES = {
 }
 
 
-def build(case: Case) -> Kernel:
-    operands = tuple(Value(f"in{i}", o.dtype, o.shape, o.bound) if isinstance(o, Input) else o for i, o in enumerate(case.operands))
+def build(case: Case, family: str = SCALAR, alignment: int = 1) -> Kernel:
+    operands = tuple(
+        Value(f"in{i}", o.dtype, o.shape, o.bound, alignment) if isinstance(o, Input) else o for i, o in enumerate(case.operands)
+    )
     outputs = tuple(f"out{i}" for i in range(RESULTS.get(case.op, 1)))
-    return BUILDERS[case.op](Node(f"a.onnx: node 'n' ({case.op})", operands, outputs, case.attributes))
+    return builder(case.op, family)(Node(f"a.onnx: node 'n' ({case.op})", operands, outputs, case.attributes))
 
 
 @pytest.fixture(scope="module")
@@ -284,7 +286,7 @@ def compiled(tmp_path_factory) -> tuple[ctypes.CDLL, dict[str, Kernel]]:
     folder, target = tmp_path_factory.mktemp("kernels"), HOST
     kernels = {name: build(case) for name, case in CASES.items()}
     for name, kernel in kernels.items():
-        build_object(kernel.function, symbol(name), target, folder / f"{name}.o")
+        build_object(kernel, symbol(name), target, folder / f"{name}.o")
     objects = [f"{name}.o" for name in kernels]
     subprocess.run([sys.executable, "-m", "ziglang", "cc", "-shared", *objects, "-o", "kernels.so"], cwd=folder, check=True)
     return ctypes.CDLL(str(folder / "kernels.so")), kernels

@@ -11,9 +11,11 @@ from export.stepgraph import save_model
 from firmware_sim.compiler.bundle import compile_model, write_bundle
 from firmware_sim.compiler.driver import DECODER, FRONTEND, header, source, weights, weights_header
 from firmware_sim.compiler.graph import read_graph
+from firmware_sim.compiler.kernels import SCALAR
 from firmware_sim.compiler.plan import make_plan
 from realm_edge.errors import UserError
 from tests.firmware_sim.compiled_graphs import CHANNELS, CONV, D_INNER, D_MODEL, DIMS, FEATURES, HEADS, decoder, gru_decoder, spike_frontend
+from tests.firmware_sim.host import HOST
 
 
 def edited(model: onnx.ModelProto, node: str, **fields: object) -> onnx.ModelProto:
@@ -43,6 +45,11 @@ def swapped_states(model: onnx.ModelProto) -> onnx.ModelProto:
     for node in model.graph.node:
         for i, output in enumerate(node.output):
             node.output[i] = names.get(output, output)
+    return model
+
+
+def name_of_a_kernels_scratch(model: onnx.ModelProto) -> onnx.ModelProto:
+    model.graph.node.append(helper.make_node("Identity", ["features"], ["blocks.0.projected.pairs"], name="spy"))
     return model
 
 
@@ -80,6 +87,7 @@ def float_features(model: onnx.ModelProto) -> onnx.ModelProto:
         (lambda m: edited(m, "blocks.0.residual", domain="", op_type="Add"), "the compiler has no kernel for it"),
         (second_reader, "'state.blocks.0.conv' cannot be updated in place (read by 'blocks.0.conv1d', 'spy')"),
         (swapped_states, "'state.blocks.0.h' cannot be updated in place"),
+        (name_of_a_kernels_scratch, "its kernel needs the name 'blocks.0.projected.pairs', which the graph uses; rename that tensor"),
         (odd_split, "'blocks.0.split' (Split): only a vector can be split"),
         (no_rate, "'rate_hz' is 0"),
         (float_features, "'features' is not of a signed integer type"),
@@ -98,7 +106,7 @@ def test_graphs_that_cannot_be_compiled_are_refused(change, message, tmp_path):
 def test_a_state_that_is_read_after_its_update_is_refused(tmp_path):
     save_model(late_reader(gru_decoder()), tmp_path / "decoder.onnx")
     with pytest.raises(UserError, match=r"'state.gru.h' cannot be updated in place \(read by 'before', 'step', 'spy'\): the last node"):
-        make_plan(read_graph(tmp_path / "decoder.onnx"), DECODER)
+        make_plan(read_graph(tmp_path / "decoder.onnx"), DECODER, SCALAR)
 
 
 def test_data_outside_the_file_is_refused(tmp_path, monkeypatch):
@@ -106,13 +114,13 @@ def test_data_outside_the_file_is_refused(tmp_path, monkeypatch):
     Path("elsewhere").write_bytes(bytes(D_MODEL * DIMS))
     Path("decoder.onnx").write_bytes(external(decoder()).SerializeToString())
     with pytest.raises(UserError, match=r"decoder.onnx: constant 'head.0' lies in another file"):
-        compile_model(Path("decoder.onnx"), DECODER, "cortex-m4")
+        compile_model(Path("decoder.onnx"), DECODER, HOST)
 
 
 def test_names_cannot_leave_their_comment(tmp_path):
     model = edited(decoder(), "head", name='*/ #include "other.h" /*')
     save_model(model, tmp_path / "decoder.onnx")
-    plan = make_plan(read_graph(tmp_path / "decoder.onnx"), DECODER)
+    plan = make_plan(read_graph(tmp_path / "decoder.onnx"), DECODER, SCALAR)
     for write in (header, source, weights_header, weights):
         text = write(plan)
         assert "*/ #" not in text
@@ -127,6 +135,6 @@ def test_unknown_target_and_mismatched_graphs(tmp_path):
     with pytest.raises(UserError, match=f"takes {FEATURES} features, .* makes {CHANNELS}"):
         write_bundle(tmp_path / "b", "lfp", "cortex-m4", tmp_path / "spike.onnx", tmp_path / "decoder.onnx")
     with pytest.raises(UserError, match="a realm_frontend has sample"):
-        compile_model(tmp_path / "decoder.onnx", FRONTEND, "cortex-m4")
+        compile_model(tmp_path / "decoder.onnx", FRONTEND, HOST)
     with pytest.raises(UserError, match="no such file"):
-        compile_model(tmp_path / "none.onnx", DECODER, "cortex-m4")
+        compile_model(tmp_path / "none.onnx", DECODER, HOST)

@@ -1,6 +1,7 @@
 import pytest
 
-from firmware_sim.compiler.lower import tvm_target
+from firmware_sim.compiler.kernels import FAMILIES
+from firmware_sim.compiler.lower import machine_of
 from firmware_sim.components import load_components
 from firmware_sim.cores import load_core
 from firmware_sim.decode import DECODERS
@@ -30,7 +31,8 @@ def test_every_target_has_a_core_table_a_decoder_and_priced_components(name):
     assert components.value(target.components.interrupt, "cycles") > 0
     assert target.machine.ram_length >= target.ram_bytes
     assert target.machine.flash_length >= target.flash_bytes
-    assert tvm_target(target.build).kind.name == "llvm"
+    machine = machine_of(target.build)
+    assert machine.target().kind.name == "llvm" and machine.kernels in FAMILIES
     assert target.source and target.flash.source
     for field in target.assumed:
         assert hasattr(target, field) != hasattr(target.flash, field)

@@ -16,12 +16,16 @@ _ELEMENT_BITS = {int(TensorProto.INT8): 8, int(TensorProto.INT16): 16}
 
 @dataclass(frozen=True)
 class Value:
-    """A tensor of the step graph; no element ever exceeds ``bound`` in absolute value."""
+    """A tensor of the step graph; no element ever exceeds ``bound`` in absolute value, and ``alignment`` divides its address.
+
+    The compiler's plan knows the alignment (:mod:`firmware_sim.compiler.plan`): a caller's buffer has none beyond that of its elements.
+    """
 
     name: str
     dtype: str
     shape: tuple[int, ...]
     bound: int
+    alignment: int = 1  # bytes
 
     @property
     def nbytes(self) -> int:
@@ -38,6 +42,8 @@ class Kernel:
         outputs: the node's outputs, in order.
         in_place: output name to the name of the state that it overwrites.
         macs: multiply-accumulates per call, as the project counts them.
+        scratch: memory of its own during a call, by names that no tensor of the graph has; it holds anything when the call begins.
+        flags: of LLVM, for this kernel alone, as TVM's targets take them: "cl-opt" and "mattr".
     """
 
     function: PrimFunc
@@ -45,6 +51,8 @@ class Kernel:
     outputs: tuple[Value, ...]
     in_place: Mapping[str, str] = field(default_factory=dict)
     macs: int = 0
+    scratch: tuple[Value, ...] = ()
+    flags: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
