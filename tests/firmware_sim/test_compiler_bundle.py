@@ -15,11 +15,13 @@ from elftools.elf.elffile import ELFFile
 from numpy.typing import NDArray
 
 from export.stepgraph import GraphBuilder, save_model
+from firmware_sim.compiler import bundle
 from firmware_sim.compiler.bundle import write_bundle
 from firmware_sim.compiler.driver import DECODER, FRONTEND
 from firmware_sim.compiler.graph import read_graph
 from firmware_sim.compiler.kernels import SCALAR, builder
 from firmware_sim.compiler.kernels.interface import Kernel, Node, Value
+from firmware_sim.compiler.lower import build_object
 from firmware_sim.compiler.plan import Place, make_plan
 from quantization.functions import functions
 from quantization.reference import ReferenceStepper
@@ -278,6 +280,7 @@ def test_addresses_are_as_aligned_as_kernels_were_told(model, alignments, tmp_pa
 
         return build
 
+    forget()
     monkeypatch.setattr("firmware_sim.compiler.plan.builder", recording)
     save_model(model(), tmp_path / "decoder.onnx")
     plan = make_plan(read_graph(tmp_path / "decoder.onnx"), DECODER, "dsp")
@@ -291,10 +294,30 @@ def test_addresses_are_as_aligned_as_kernels_were_told(model, alignments, tmp_pa
     assert own and all(plan.scratch[value.name][1] == value.nbytes for value in own)
 
 
+def forget() -> None:
+    """What this process has compiled."""
+    bundle._plan.cache_clear()
+    bundle._compiled.cache_clear()
+
+
+def test_a_second_part_of_a_build_compiles_nothing_again(graphs, bundles, tmp_path, monkeypatch):
+    forget()
+    write_bundle(tmp_path / "first", "lfp", "cortex-m4", graphs / "lfp.onnx", graphs / "decoder.onnx")
+    (tmp_path / "moved.onnx").write_bytes((graphs / "decoder.onnx").read_bytes())
+    built = []
+    monkeypatch.setattr(bundle, "build_object", lambda *args: built.append(args) or build_object(*args))
+    write_bundle(tmp_path / "second", "lfp", "cortex-m4", graphs / "lfp.onnx", tmp_path / "moved.onnx")
+    first, second = ({p.name: p.read_bytes() for p in (tmp_path / name / "lib").iterdir()} for name in ("first", "second"))
+    assert first == second and built == []
+    write_bundle(tmp_path / "third", "lfp", "cortex-m4", graphs / "lfp.onnx", graphs / "gru.onnx")
+    assert {args[1].partition("_k")[0] for args in built} == {"realm_decoder"}
+
+
 def test_same_bytes_each_time(bundles, graphs, tmp_path):
     again = tmp_path / "elsewhere" / "bundle"
     again.mkdir(parents=True)
     (again / "left-over").write_text("from an earlier version")
+    forget()
     write_bundle(again, "lfp", "rv32imc", graphs / "lfp.onnx", graphs / "decoder.onnx")
     first, second = (
         {p.relative_to(b).as_posix(): p.read_bytes() for p in b.rglob("*") if p.is_file()} for b in (bundles["rv32imc"], again)
