@@ -18,7 +18,7 @@ from tests.firmware_sim.test_compiler_kernels import CASES, Case, Input, build, 
 from tests.small_run import needs_emulator
 
 DRAWS = 12  # of inputs a case
-SHAPES = 24  # that hypothesis makes
+SHAPES = 18  # that hypothesis makes
 TARGETS = ("cortex-m4", "rv32imc", "stm32u575", "stm32h7a3")  # one a build; the last two run only what a family of their own computes
 
 

@@ -2,7 +2,7 @@
 
 from firmware_sim.compiler.kernels.interface import Kernel, Node
 from firmware_sim.compiler.kernels.linear import matrix_product
-from firmware_sim.compiler.kernels.row_pairs import DUAL, row_pair_product
+from firmware_sim.compiler.kernels.row_pairs import DUAL, LONG_BODY, row_pair_product
 
 
 def scalar(node: Node) -> Kernel:
@@ -17,4 +17,4 @@ def dsp(node: Node) -> Kernel:
 
 def dual(node: Node) -> Kernel:
     """The same, in the order that suits a core of two instructions a cycle."""
-    return row_pair_product(node, "int16", DUAL) or matrix_product(node, "int16")
+    return row_pair_product(node, "int16", DUAL, LONG_BODY) or matrix_product(node, "int16")

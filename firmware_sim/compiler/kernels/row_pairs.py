@@ -26,7 +26,9 @@ from firmware_sim.compiler.kernels.interface import Kernel, Node, Value
 from firmware_sim.compiler.kernels.products import ROWS, Product, read_product
 from firmware_sim.compiler.kernels.requantise import lifted, requantised16
 
-BODY = 32  # batches of 4 columns that the loop's body holds at most: 2.4 KB of code, the fastest from memory without wait states
+# Batches of 4 columns that the loop's body holds at most. 8 fit the smallest instruction cache of a part (1 KiB, STM32L4R5). 32 are a tenth
+# faster from memory without wait states, but more than twice as slow on that part (tests/benchmarks/bench_kernels.py --body 32).
+BODY, LONG_BODY = 8, 32
 _BATCH = 2  # words of x; with those of the weights, as many neighbouring loads as there are registers
 _NO_PAIRS = "-arm-load-store-opt:bool=false"  # of loads: their addresses cost more than they save
 

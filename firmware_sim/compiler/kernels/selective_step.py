@@ -36,7 +36,8 @@ from firmware_sim.compiler.kernels.requantise import lifted
 from quantization.arithmetic import DECAY_SHIFT
 
 _FLAGS = {"cl-opt": ("-arm-load-store-opt:bool=false",)}  # pairs of loads save nothing, and their addresses cost
-BODY = 16  # words of the state, of two rows each, that the loop's body holds at most: all of 32 states
+# Words of the state, of two rows each, that the loop's body holds at most; as in firmware_sim/compiler/kernels/row_pairs.py.
+BODY, LONG_BODY = 8, 16
 
 
 @dataclass(frozen=True)
@@ -130,30 +131,31 @@ def _finished(node: Node, step: _Operands, kernel: PrimFunc, y_mult: NDArray, d_
 
 def dsp(node: Node) -> Kernel:
     """The same by words of two states, two rows at a time, as the reference has it; plain code where the words do not come out even."""
-    return _by_words(node, runs=True)
+    return step_by_words(node, runs=True, body=BODY)
 
 
 def dual(node: Node) -> Kernel:
     """The same, in the order that LLVM finds for a core of two instructions a cycle."""
-    return _by_words(node, runs=False)
+    return step_by_words(node, runs=False, body=LONG_BODY)
 
 
-def _by_words(node: Node, runs: bool) -> Kernel:
-    step = _operands(node)
-    _, headdim, d_state = step.h.shape
-    by_words = all(value.alignment % 4 == 0 for value in (step.x, step.b, step.c, step.h))
-    if by_words and headdim % 2 == 0 and d_state % 2 == 0 and step.k_u <= 30:
-        return _of_word_pairs(node, step, runs)
-    return scalar(node)
-
-
-def _of_word_pairs(node: Node, step: _Operands, runs: bool, body: int = BODY) -> Kernel:
-    """Two rows at a time share the words of B and C.
+def step_by_words(node: Node, runs: bool, body: int) -> Kernel:
+    """Kernel by words of two states, or the plain one.
 
     Args:
         runs: loads stay together.
         body: words of the state in the loop's body, at most.
     """
+    step = _operands(node)
+    _, headdim, d_state = step.h.shape
+    by_words = all(value.alignment % 4 == 0 for value in (step.x, step.b, step.c, step.h))
+    if by_words and headdim % 2 == 0 and d_state % 2 == 0 and step.k_u <= 30:
+        return _of_word_pairs(node, step, runs, body)
+    return scalar(node)
+
+
+def _of_word_pairs(node: Node, step: _Operands, runs: bool, body: int) -> Kernel:
+    """Two rows at a time share the words of B and C."""
     heads, headdim, d_state = step.h.shape
     rows, words = headdim // 2, d_state // 2
     batch = max(n for n in range(1, body + 1) if words % n == 0)
