@@ -50,14 +50,14 @@ def compile_model(onnx_path: Path, prefix: str, machine: Machine) -> CompiledMod
 
 @dataclass(frozen=True)
 class _File:
-    """A file whose content is kept apart from those of other contents, wherever it lies."""
+    """A file; two of the same content are equal, wherever they lie."""
 
     path: Path = field(compare=False)
     sha256: str
 
 
 def _file(path: Path) -> _File:
-    """Raises :class:`UserError` where it cannot be read."""
+    """Of a file that is missing, the one that reads it says so."""
     return _File(path, sha256_file(path) if path.is_file() else "")
 
 
