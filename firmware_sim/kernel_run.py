@@ -194,7 +194,8 @@ def _outputs(
 def _main(kernels: Mapping[str, Kernel], layouts: Mapping[str, _Layout]) -> str:
     arena = max((layout.nbytes for layout in layouts.values()), default=0) + _ALIGN
     sizes = (f"        case {i}: bytes = {layouts[symbol].nbytes}; break;" for i, symbol in enumerate(kernels))
-    declarations, calls = [], []
+    declarations: list[str] = []
+    calls = []
     for i, (symbol, kernel) in enumerate(kernels.items()):
         types, arguments = zip(*_arguments(symbol, kernel, layouts[symbol], declarations), strict=True)
         declarations.append(f"void {symbol}({', '.join(types)});")

@@ -4,7 +4,8 @@ import io
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -44,17 +45,32 @@ def compile_model(onnx_path: Path, prefix: str, machine: Machine) -> CompiledMod
     Raises:
         UserError: a graph that is damaged or holds what cannot be compiled.
     """
-    return _compiled(_plan(onnx_path, prefix, machine), machine)
+    return _compiled(_file(onnx_path), prefix, machine)
 
 
-def _plan(onnx_path: Path, prefix: str, machine: Machine) -> Plan:
-    plan = make_plan(read_graph(onnx_path), prefix, machine.kernels)
+@dataclass(frozen=True)
+class _File:
+    """A file; two of the same content are equal, wherever they lie."""
+
+    path: Path = field(compare=False)
+    sha256: str
+
+
+def _file(path: Path) -> _File:
+    """Of a file that is missing, the one that reads it says so."""
+    return _File(path, sha256_file(path) if path.is_file() else "")
+
+
+@lru_cache(maxsize=8)  # parts of one family, or of one build, have these in common
+def _plan(file: _File, prefix: str, family: str) -> Plan:
+    plan = make_plan(read_graph(file.path), prefix, family)
     check_abi(plan)
     return plan
 
 
-def _compiled(plan: Plan, machine: Machine) -> CompiledModel:
-    objects = {}
+@lru_cache(maxsize=8)
+def _compiled(file: _File, prefix: str, machine: Machine) -> CompiledModel:
+    plan, objects = _plan(file, prefix, machine.kernels), {}
     with tempfile.TemporaryDirectory() as folder:
         for call in plan.calls:
             path = Path(folder, f"{call.symbol}.o")
@@ -78,12 +94,12 @@ def write_bundle(directory: Path, stream: str, build: str, frontend_onnx: Path |
         UserError: see :func:`compile_model`; also an unknown build, and a decoder that does not take the front end's features.
     """
     machine = machine_of(build)
-    plans = {FRONTEND: _plan(frontend_onnx, FRONTEND, machine)} if frontend_onnx else {}
-    plans[DECODER] = _plan(decoder_onnx, DECODER, machine)
+    graphs = {prefix: _file(path) for prefix, path in ((FRONTEND, frontend_onnx), (DECODER, decoder_onnx)) if path}
+    plans = {prefix: _plan(file, prefix, machine.kernels) for prefix, file in graphs.items()}
     (taken,) = plans[DECODER].graph.inputs[0].shape
     if frontend_onnx and (made := plans[FRONTEND].graph.outputs[0].shape[0]) != taken:
         raise UserError(f"{decoder_onnx}: takes {taken} features, {frontend_onnx} makes {made}; quantise both from one run")
-    models = {prefix: _compiled(plan, machine) for prefix, plan in plans.items()}
+    models = {prefix: _compiled(file, prefix, machine) for prefix, file in graphs.items()}
     with replacing_directory(directory) as partial:
         (partial / "lib").mkdir()
         for model in models.values():

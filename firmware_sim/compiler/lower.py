@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,9 @@ from firmware_sim.compiler.armv6m import check_armv6m
 from firmware_sim.compiler.kernels.interface import Kernel
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Machine:
-    """What kernels are made for.
+    """What kernels are made for; two are the same where they are one object.
 
     Attributes:
         flags: a target of TVM, as a dict.
@@ -33,8 +34,9 @@ class Machine:
         return tvm.target.Target({**self.flags, **added})
 
 
+@cache
 def machine_of(build: str) -> Machine:
-    """The machine of a build.
+    """The machine of a build: of one, always the same object.
 
     Raises:
         UserError: no such build.

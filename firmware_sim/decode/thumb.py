@@ -8,7 +8,8 @@ from capstone import arm
 from firmware_sim.decode.instruction import Instruction, UnknownInstruction
 from firmware_sim.decode.thumb_operands import form, operands
 
-_MULTIPLY_LONG = ("umull", "smull", "umlal", "smlal", "umaal")
+_MULTIPLY_LONG = ("umull", "smull", "umlal", "smlal", "smlsld", "umaal")
+_MULTIPLY = ("mul", "mla", "mls", "smul", "smla", "smls", "smua", "smus", "smmul", "smml")
 _LINKS = ("bl", "blx")
 _JUMPS = ("bx", "bxj", "bxns")
 _FLOAT_ONE = ("vadd", "vsub", "vmul", "vnmul", "vabs", "vneg", "vcmp", "vcvt", "vmov", "vmrs", "vmsr", "vmax", "vmin", "vrint", "vsel")
@@ -79,7 +80,7 @@ def _classify(instruction: capstone.CsInsn, name: str) -> Instruction:
         return Instruction(address, size, "system")
     if name.startswith(_MULTIPLY_LONG):
         return Instruction(address, size, "mul_long")
-    if name.startswith(("mul", "mla", "mls", "smul", "smla", "smua", "smus", "smml")):
+    if name.startswith(_MULTIPLY):
         return Instruction(address, size, "mul")
     if any(o.type == arm.ARM_OP_REG and o.reg == arm.ARM_REG_PC and o.access & capstone.CS_AC_WRITE for o in instruction.operands):
         return Instruction(address, size, "branch", transfer=True, conditional=conditional)  # mov pc, add pc

@@ -18,8 +18,8 @@ _FAMILIES = {
     "saturating_add": ("qadd", "qsub", *(p + op for p in ("q", "uq") for op in ("add16", "add8", "asx", "sax", "sub16", "sub8"))),
 }
 _FAMILY_OF = {name: family for family, names in _FAMILIES.items() for name in names}
-_LONG_ACCUMULATE = ("smlal", "umlal", "umaal")
-_ACCUMULATE = ("mla", "mls", "smla", "smmla", "smmls")
+_LONG_ACCUMULATE = ("smlal", "smlsld", "umlal", "umaal")
+_ACCUMULATE = ("mla", "mls", "smla", "smls", "smmla", "smmls")
 
 
 class Operands(NamedTuple):

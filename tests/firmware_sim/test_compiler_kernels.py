@@ -267,10 +267,12 @@ CASES = {
 }
 
 
-def build(case: Case) -> Kernel:
-    operands = tuple(Value(f"in{i}", o.dtype, o.shape, o.bound) if isinstance(o, Input) else o for i, o in enumerate(case.operands))
+def build(case: Case, family: str = SCALAR, alignment: int = 1) -> Kernel:
+    operands = tuple(
+        Value(f"in{i}", o.dtype, o.shape, o.bound, alignment) if isinstance(o, Input) else o for i, o in enumerate(case.operands)
+    )
     outputs = tuple(f"out{i}" for i in range(RESULTS.get(case.op, 1)))
-    return builder(case.op, SCALAR)(Node(f"a.onnx: node 'n' ({case.op})", operands, outputs, case.attributes))
+    return builder(case.op, family)(Node(f"a.onnx: node 'n' ({case.op})", operands, outputs, case.attributes))
 
 
 @pytest.fixture(scope="module")

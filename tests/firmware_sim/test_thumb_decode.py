@@ -30,7 +30,7 @@ def decoded(code: str) -> Instruction:
     return instruction
 
 
-R = [arm.ARM_REG_R0, arm.ARM_REG_R1, arm.ARM_REG_R2, arm.ARM_REG_R3, arm.ARM_REG_R4, arm.ARM_REG_R5]
+R = [getattr(arm, f"ARM_REG_R{number}") for number in range(13)]
 
 
 @pytest.mark.parametrize(
@@ -41,6 +41,27 @@ R = [arm.ARM_REG_R0, arm.ARM_REG_R1, arm.ARM_REG_R2, arm.ARM_REG_R3, arm.ARM_REG
         ("02eb4302", "shifted", {R[2], R[3]}, {R[2]}, {R[2]: "beside_shifted", R[3]: "shifted"}),  # add r2,r2,r3,lsl #1
         ("02f30703", "saturate", {R[2]}, {R[3]}, {R[2]: "shifted"}),  # ssat r3,#8,r2
         ("21fb0233", "mul", {R[1], R[2], R[3]}, {R[3]}, {R[1]: "factor", R[2]: "factor", R[3]: "accumulator"}),  # smlad r3,r1,r2,r3
+        ("1afb1077", "mul", {R[0], R[7], R[10]}, {R[7]}, {R[10]: "factor", R[0]: "factor", R[7]: "accumulator"}),  # smlabt r7,r10,r0,r7
+        ("19fb24f3", "mul", {R[9], R[4]}, {R[3]}, {R[9]: "factor", R[4]: "factor"}),  # smultb r3,r9,r4
+        ("50fb02f0", "mul", {R[0], R[2]}, {R[0]}, {R[0]: "factor", R[2]: "factor"}),  # smmul r0,r0,r2
+        ("50fb0211", "mul", {R[0], R[2], R[1]}, {R[1]}, {R[0]: "factor", R[2]: "factor", R[1]: "accumulator"}),  # smmlar r1,r0,r2,r1
+        ("41fb0203", "mul", {R[0], R[1], R[2]}, {R[3]}, {R[1]: "factor", R[2]: "factor", R[0]: "accumulator"}),  # smlsd r3,r1,r2,r0
+        ("2ffa80f0", "extend", {R[0]}, {R[0]}, {}),  # sxtb16 r0,r0
+        ("3ffa80f0", "extend", {R[0]}, {R[0]}, {}),  # uxtb16 r0,r0
+        ("c6ea0742", "extend_add", {R[6], R[7]}, {R[2]}, {R[7]: "shifted"}),  # pkhbt r2,r6,r7,lsl #16
+        ("c3ea2443", "extend_add", {R[3], R[4]}, {R[3]}, {R[4]: "shifted"}),  # pkhtb r3,r3,r4,asr #16
+        ("20f38f30", "saturate", {R[0]}, {R[0]}, {R[0]: "shifted"}),  # ssat r0,#16,r0,asr #14
+        ("8bfa92f4", "saturate", {R[2], R[11]}, {R[4]}, {R[11]: "shifted"}),  # qdadd r4,r2,r11
+        ("93fa11f2", "saturating_add", {R[1], R[3]}, {R[2]}, {}),  # qadd16 r2,r3,r1
+        ("d0fa13f0", "saturating_add", {R[0], R[3]}, {R[0]}, {}),  # qsub16 r0,r0,r3
+        ("90fa03f0", "parallel", {R[0], R[3]}, {R[0]}, {}),  # sadd16 r0,r0,r3
+        (
+            "c3fbc240",  # smlald r4,r0,r3,r2
+            "mul_long",
+            {R[0], R[2], R[3], R[4]},
+            {R[0], R[4]},
+            {R[4]: "accumulator", R[0]: "accumulator", R[3]: "factor", R[2]: "factor"},
+        ),
         ("84fb0523", "mul_long", {R[4], R[5]}, {R[2], R[3]}, {R[4]: "factor", R[5]: "factor"}),  # smull r2,r3,r4,r5
         (
             "c4fb0523",  # smlal r2,r3,r4,r5

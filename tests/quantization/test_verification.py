@@ -82,8 +82,8 @@ def one_higher(value: np.ndarray) -> np.ndarray:
 
 @pytest.fixture
 def flipped(chain, monkeypatch) -> str:
-    """onnxruntime gets a decoder with one bit of one bias flipped, the reference the right one."""
-    name = next(i.name for i in chain.decoder_int8.graph.initializer if i.name.endswith("in_proj.bias"))
+    """onnxruntime gets a decoder with another weight, by one unit, the reference the right one."""
+    name = "head.weight"
     wrong = changed(chain.decoder_int8, name, one_higher)
     monkeypatch.setattr("quantization.ladder.Stepper", lambda model: Stepper(wrong if model is chain.decoder_int8 else model))
     return name
@@ -233,7 +233,8 @@ def test_a_reset_takes_some_bins_in_int8_and_in_float(by_themselves):
     for chain in ("int8", "float"):
         five, one = reset[chain]
         assert (five["within"], one["within"]) == (0.05, 0.01)
-        assert len(five["bins"]) == 8 and 0 < five["median_bins"] <= five["max_bins"]
+        assert len(five["bins"]) == 8 and five["median_bins"] > 0
+        assert five["max_bins"] is None if None in five["bins"] else five["max_bins"] == max(five["bins"])
         assert five["median_s"] == pytest.approx(0.02 * five["median_bins"])
     assert reset["float"][1]["median_bins"] >= reset["float"][0]["median_bins"]
 

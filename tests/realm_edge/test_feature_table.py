@@ -73,7 +73,7 @@ def test_the_last_of_several_files_is_decoded_and_the_settings_split_them(tmp_pa
     files = [feature_file(tmp_path / f"{name}.nwb", rows=1000) for name in ("monday", "tuesday")]
     run = RunDir.create(tmp_path / "run", fitted(SETTINGS, files[0]))
     summary = data.run(run, Silent(), recordings(*files))
-    assert [one["seconds"] for one in summary["sessions"]] == [100.0, 100.0] and not summary["synthetic"]
+    assert [one.seconds for one in summary.sessions] == [100.0, 100.0] and not summary.synthetic
     first, second = (load(run.file("data", f"{path.stem}.npz")) for path in files)
     assert (first.heldout, first.train_end, first.validation_end) == (False, 900, 1000)
     assert (second.heldout, second.train_end, second.validation_end) == (True, 720, 800)

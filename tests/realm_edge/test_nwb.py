@@ -234,15 +234,15 @@ def test_the_data_stage_tells_of_gaps_choices_and_masks(tmp_path):
         Heard(),
     )
     summary = stage.run(RunDir.create(tmp_path / "run", settings), heard, Recordings((path,)))
-    assert summary["sessions"][0]["bad_channels"] == [1]
-    assert summary["sessions"][0]["provenance"]["lfp_series"] == "probe_a"
+    assert list(summary.sessions[0].bad_channels) == [1]
+    assert summary.sessions[0].provenance["lfp_series"] == "probe_a"
     said = "\n".join(heard.said)
     assert "bad channels [1] are left out" in said and "1 gap(s) in the LFP's clock" in said
     assert "LFP from 'probe_a', one of probe_a, probe_b; --lfp takes another" in said
     heard.said.clear()
     other = Recordings((path,), Choices(lfp=("probe_b",)))
     summary = stage.run(RunDir.create(tmp_path / "other", settings), heard, other)
-    assert summary["sessions"][0]["provenance"]["lfp_series"] == "probe_b" and "--lfp" not in "\n".join(heard.said)
+    assert summary.sessions[0].provenance["lfp_series"] == "probe_b" and "--lfp" not in "\n".join(heard.said)
     with pytest.raises(UserError, match="--lfp probe_b: the synthetic recordings have one"):
         stage.run(RunDir.create(tmp_path / "none", settings), heard, Recordings((), Choices(lfp=("probe_b",))))
 

@@ -1,7 +1,8 @@
 """One module per operator of the integer step graphs, by the names of :mod:`quantization.operators`, which defines what they compute.
 
 A module has one function a family of instruction sets: it makes a TIR function of a checked node, specialised by shapes, constants and
-proven bounds. ``scalar`` is plain integer code, which every core runs; a family without a function of its own in a module takes it.
+proven bounds. ``scalar`` is plain integer code, which every core runs; a family without a function of its own in a module takes that
+of a simpler one.
 """
 
 from collections.abc import Callable
@@ -11,10 +12,15 @@ from firmware_sim.compiler.kernels.interface import Kernel, Node
 from quantization.operators import MODULES
 
 SCALAR = "scalar"
-FAMILIES = (SCALAR, "dsp")  # dsp: 16-bit multiply-accumulate pairs of ARMv7E-M and of ARMv8-M with the DSP extension
+# dsp: 16-bit multiply-accumulate pairs of ARMv7E-M and of ARMv8-M with the DSP extension; dual: the same where two instructions start in a
+# cycle (Cortex-M7), so that LLVM's order of them pays more than loads in runs.
+FAMILIES = (SCALAR, "dsp", "dual")
+_WITHOUT_ITS_OWN = {"dual": "dsp", "dsp": SCALAR}
 
 
 def builder(op: str, family: str) -> Callable[[Node], Kernel]:
     """What makes the kernel of a node of this operator, a key of :data:`quantization.operators.MODULES`."""
     module = import_module(f"{__name__}.{MODULES[op]}")
-    return getattr(module, family, module.scalar)
+    while not hasattr(module, family):
+        family = _WITHOUT_ITS_OWN[family]
+    return getattr(module, family)

@@ -5,12 +5,12 @@
 
 from typing import Any
 
-import numpy as np
 from tvm.script import tirx as T
 
 from firmware_sim.compiler.kernels.exact import Exact, peak, stored, width
 from firmware_sim.compiler.kernels.interface import Kernel, Node
-from firmware_sim.compiler.kernels.products import ROWS, sum_bound
+from firmware_sim.compiler.kernels.products import ROWS, read_product
+from firmware_sim.compiler.kernels.row_pairs import DUAL, LONG_BODY, row_pair_product
 
 
 def scalar(node: Node) -> Kernel:
@@ -18,14 +18,21 @@ def scalar(node: Node) -> Kernel:
     return matrix_product(node, "int8")
 
 
+def dsp(node: Node) -> Kernel:
+    """The same with four products in three instructions, where sums and weights have room for that."""
+    return row_pair_product(node, "int8") or matrix_product(node, "int8")
+
+
+def dual(node: Node) -> Kernel:
+    """The same, in the order that suits a core of two instructions a cycle."""
+    return row_pair_product(node, "int8", DUAL, LONG_BODY) or matrix_product(node, "int8")
+
+
 def matrix_product(node: Node, dtype: str) -> Kernel:
-    node.expect(5, 1)
-    x = node.tensor(0, dtype, None)
-    n_in = x.shape[0]
-    weight = np.ascontiguousarray(node.constant(1, "int8", n_in, None).T)  # (out, in)
-    n_out = len(weight)
-    bias, mult, k = stored(node.constant(2, "int32", n_out)), stored(node.constant(3, "int32", n_out)), node.shift(4)
-    bound = sum_bound(weight, x.bound, bias)
+    product = read_product(node, dtype)
+    x, weight, k, bound = product.x, product.weight, product.k, product.bound
+    bias, mult = stored(product.bias), stored(product.mult)
+    n_out, n_in = weight.shape
     acc_type = width(bound)
     rows = min(ROWS, n_out)
     blocks = -(-n_out // rows)

@@ -2,8 +2,19 @@
 
 from firmware_sim.compiler.kernels.interface import Kernel, Node
 from firmware_sim.compiler.kernels.linear import matrix_product
+from firmware_sim.compiler.kernels.row_pairs import DUAL, LONG_BODY, row_pair_product
 
 
 def scalar(node: Node) -> Kernel:
     """The same of int16: one load and one product a term all the same."""
     return matrix_product(node, "int16")
+
+
+def dsp(node: Node) -> Kernel:
+    """As for int8; x need not be unpacked."""
+    return row_pair_product(node, "int16") or matrix_product(node, "int16")
+
+
+def dual(node: Node) -> Kernel:
+    """The same, in the order that suits a core of two instructions a cycle."""
+    return row_pair_product(node, "int16", DUAL, LONG_BODY) or matrix_product(node, "int16")
