@@ -55,7 +55,7 @@ def build_firmware(bundle: Bundle, target: Target, folder: Path, board: Sequence
         shutil.copyfile(source, folder / source.name)
         names += [source.name] if source.suffix == ".c" else []
     shutil.copytree(bundle.path / "include", folder / "include")
-    defines = (f"-DREALM_HAS_FRONTEND={int(bundle.frontend is not None)}", f"-DREALM_BLOCK_TICKS={bundle.ticks_per_bin}", "-Iinclude")
+    defines = (f"-DREALM_HAS_FRONTEND={int(bundle.frontend is not None)}", f"-DREALM_BLOCK_TICKS={bundle.ticks_per_block}", "-Iinclude")
     objects = compile_sources(names, target, folder, defines)
     try:
         elf = link(objects, tvm_objects, target, folder)

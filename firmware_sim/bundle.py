@@ -32,6 +32,18 @@ class Bundle:
     def ticks_per_bin(self) -> int:
         return round(self.frontend.rate_hz / self.decoder.rate_hz) if self.frontend else 1
 
+    @property
+    def blocks_per_bin(self) -> int:
+        """In how many blocks samples are taken: four where that makes whole numbers of ticks, else one.
+
+        Shorter blocks need less memory and leave less work behind the last sample of a bin; each has a price of its own.
+        """
+        return 4 if self.ticks_per_bin % 4 == 0 else 1
+
+    @property
+    def ticks_per_block(self) -> int:
+        return self.ticks_per_bin // self.blocks_per_bin
+
 
 def check_manifest(path: Path) -> None:
     """Hold every file of a bundle against its manifest: whatever lies in ``src`` and ``lib`` goes into the firmware.

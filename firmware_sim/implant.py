@@ -24,9 +24,10 @@ class Workload:
     electrodes: int | None  # that have to be sensed for them; several sorted units come from one
     sample_rate_hz: float  # of one channel at the ADC, also where a circuit of its own reads it
     ticks_per_bin: int
+    blocks_per_bin: int  # in which the DMA hands them over
     bin_s: float
-    tick_cycles: float  # front end, mean over the ticks of a bin
-    last_tick_cycles: float  # front end, the tick that ends a bin
+    frontend_cycles: float  # a bin
+    last_block_cycles: float  # of these, the block that ends a bin
     decoder_cycles: float  # one decoder step, sending included
     loop_cycles: float  # main loop, a bin
     output_bits: int  # payload of one packet; a packet a bin
@@ -72,15 +73,10 @@ class RawStreaming(Form):
     text: str
 
 
-def ticks_per_block(workload: Workload) -> int:
-    """Ticks of one DMA block: a quarter of a bin where that is a whole number of ticks, else a whole bin."""
-    return workload.ticks_per_bin // 4 if workload.ticks_per_bin % 4 == 0 else workload.ticks_per_bin
-
-
 def buffer_bytes(workload: Workload) -> int:
     """RAM of the DMA's ring: one bin of blocks and the block that is being filled, so that a decoder step may last up to a bin."""
-    blocks = workload.ticks_per_bin // ticks_per_block(workload) + 1
-    return blocks * ticks_per_block(workload) * workload.channels * SAMPLE_BITS // 8
+    ticks = workload.ticks_per_bin + workload.ticks_per_bin // workload.blocks_per_bin
+    return ticks * workload.channels * SAMPLE_BITS // 8
 
 
 def run_timeline(workload: Workload, target: Target, components: Components, ram_bytes: int, seconds: float = 1.0) -> Timeline:
@@ -88,9 +84,7 @@ def run_timeline(workload: Workload, target: Target, components: Components, ram
     clock = float(target.clock_hz)
     interrupt = components.value(target.components.interrupt, "cycles")
     wakeup_s = components.value(target.components.wakeup, "us") * 1e-6
-    block_ticks = ticks_per_block(workload)
-    blocks_per_bin = workload.ticks_per_bin // block_ticks
-    bin_cycles = workload.ticks_per_bin * workload.tick_cycles + workload.decoder_cycles + workload.loop_cycles + blocks_per_bin * interrupt
+    bin_cycles = workload.frontend_cycles + workload.decoder_cycles + workload.loop_cycles + workload.blocks_per_bin * interrupt
     required = bin_cycles / workload.bin_s
     on_air_s, on_air_bps = _packets(workload.output_bits, workload.bin_s, components)
     raw_bps = _raw_bps(workload)
@@ -115,7 +109,7 @@ def run_timeline(workload: Workload, target: Target, components: Components, ram
             bandwidth_bps=bandwidth,
             latency_ms=dict.fromkeys(("bin_wait", "compute", "radio", "output_delay", "resampling", "total")),
         )
-    active_s, wakeups, delay_s = _play(workload, clock, interrupt, wakeup_s, block_ticks, seconds)
+    active_s, wakeups, delay_s = _play(workload, clock, interrupt, wakeup_s, seconds)
     power = _power(workload, target, components, active_s / seconds, on_air_s)
     parts = {"bin_wait": workload.bin_s, "compute": delay_s, "radio": on_air_s, "output_delay": workload.output_delay_s}
     parts["resampling"] = workload.resampling_s
@@ -134,15 +128,14 @@ def run_timeline(workload: Workload, target: Target, components: Components, ram
     )
 
 
-def _play(w: Workload, clock: float, interrupt: float, wakeup_s: float, block_ticks: int, seconds: float) -> tuple[float, int, float]:
+def _play(w: Workload, clock: float, interrupt: float, wakeup_s: float, seconds: float) -> tuple[float, int, float]:
     """Serve the DMA blocks one after another; the core sleeps whenever none waits.
 
     Returns:
         Seconds awake (waking up included), number of wake-ups, and the longest time from the last sample of a bin to its output.
     """
-    blocks_per_bin = w.ticks_per_bin // block_ticks
-    block_s = w.bin_s / blocks_per_bin
-    plain_tick = w.tick_cycles if w.ticks_per_bin == 1 else (w.ticks_per_bin * w.tick_cycles - w.last_tick_cycles) / (w.ticks_per_bin - 1)
+    block_s = w.bin_s / w.blocks_per_bin
+    plain_block = (w.frontend_cycles - w.last_block_cycles) / max(1, w.blocks_per_bin - 1)
     busy_until, active, wakeups, longest = 0.0, 0.0, 0, 0.0
     for k in range(round(seconds / block_s)):
         arrival = (k + 1) * block_s
@@ -153,10 +146,9 @@ def _play(w: Workload, clock: float, interrupt: float, wakeup_s: float, block_ti
             wakeups += 1
             start += wakeup_s
             active += wakeup_s
-        ends_bin = (k + 1) % blocks_per_bin == 0
-        cycles = interrupt + block_ticks * plain_tick + w.loop_cycles / blocks_per_bin
-        if ends_bin:
-            cycles += w.last_tick_cycles - plain_tick + w.decoder_cycles
+        ends_bin = (k + 1) % w.blocks_per_bin == 0
+        cycles = interrupt + w.loop_cycles / w.blocks_per_bin
+        cycles += w.last_block_cycles + w.decoder_cycles if ends_bin else plain_block
         busy_until = start + cycles / clock
         active += cycles / clock
         if ends_bin:

@@ -1,6 +1,7 @@
 """Runs firmware in QEMU with the counting plugin: samples in, dump and profile out."""
 
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from firmware_sim.emulator import PROFILE, Emulator, find_emulator, last_words, 
 from firmware_sim.profile import VISITS
 from firmware_sim.targets import Target
 from realm_edge.errors import UserError
-from realm_edge.segments import Starts
+
 
 EXIT_TEXT = {
     2: "could not open samples.bin, pauses.bin or dump.bin",
@@ -32,14 +33,14 @@ class Run:
 
 
 def run_firmware(
-    elf: Path, target: Target, samples: NDArray[np.int16], folder: Path, timeout_s: float = 900.0, starts: Starts = (0,)
+    elf: Path, target: Target, samples: NDArray[np.int16], folder: Path, timeout_s: float = 900.0, pauses: Sequence[int] = ()
 ) -> Run:
     """Execute ``elf`` on ``samples`` until they end.
 
     Args:
         samples: (ticks, values per tick).
         folder: working folder of the emulator; receives profile.txt and visits.bin, and while it runs samples.bin, pauses.bin and dump.bin.
-        starts: bins at which segments start, the first at 0; before the others the board tells of a pause.
+        pauses: blocks before which the board tells of a pause.
 
     Raises:
         UserError: QEMU is missing or cannot run the plugin, the run took longer than ``timeout_s``, or the firmware ended with an error.
@@ -48,7 +49,7 @@ def run_firmware(
     dump, profile = folder / "dump.bin", folder / PROFILE
     for stale in (dump, profile, folder / VISITS):
         stale.unlink(missing_ok=True)
-    inputs = {"samples.bin": np.ascontiguousarray(samples, dtype="<i2"), "pauses.bin": np.asarray(starts[1:], dtype="<u4")}
+    inputs = {"samples.bin": np.ascontiguousarray(samples, dtype="<i2"), "pauses.bin": np.asarray(pauses, dtype="<u4")}
     for name, values in inputs.items():
         values.tofile(folder / name)
     emulator = execute(elf, target, folder, timeout_s)

@@ -22,12 +22,12 @@ from realm_edge.documents import Number
 from realm_edge.errors import UserError
 from realm_edge.segments import Starts
 
-MAIN_LOOP = frozenset({"main", "start_anew", "tick", "decode"})  # functions of firmware/main.c
+MAIN_LOOP = frozenset({"main", "start_anew", "take", "decode"})  # functions of firmware/main.c
 
 
 @dataclass(frozen=True)
 class KernelRow:
-    """What a function costs in one decoder step (a front end's: in the ticks of one bin)."""
+    """What a function costs in one decoder step (a front end's: in the blocks of one bin)."""
 
     stage: str  # "frontend" or "decoder"
     symbol: str
@@ -67,7 +67,7 @@ class RegionStep:
 
 @dataclass(frozen=True)
 class StreamResult:
-    """One stream on one target. 'Step' is one bin: the front end's ticks and one decoder step."""
+    """One stream on one target. 'Step' is one bin: the front end's blocks and one decoder step."""
 
     bundle: Bundle
     target: Target
@@ -123,13 +123,14 @@ def simulate_stream(
     elf = build_firmware(bundle, target, folder / "build")
     memory = check_fit(elf, target, bundle_dir)
     symbols = read_symbols(elf)
-    tick_values = symbols["realm_sim_block"].size // 2 // bundle.ticks_per_bin
+    tick_values = symbols["realm_sim_block"].size // 2 // bundle.ticks_per_block
     if samples.ndim != 2 or samples.dtype != np.int16 or samples.shape[1] != tick_values or samples.shape[0] % bundle.ticks_per_bin:
         needed = f"int16 (a multiple of {bundle.ticks_per_bin}, {tick_values})"
         raise UserError(f"{bundle_dir}: samples are {samples.dtype}{samples.shape}: the firmware reads {needed}")
     if samples.shape[0] == 0:
         raise UserError(f"{bundle_dir}: no samples to simulate: the held-out part is shorter than one bin")
-    run = run_firmware(elf, target, samples, folder / "run", timeout_s, starts)
+    pauses = [start * bundle.blocks_per_bin for start in starts[1:]]
+    run = run_firmware(elf, target, samples, folder / "run", timeout_s, pauses)
     mismatch = first_mismatch(split_dump(run.dump, bundle, symbols), expected)
     core = load_core(target.core)
     constants = {kernel.symbol: kernel.constant_bytes for stage in bundle.stages for kernel in stage.kernels}

@@ -72,7 +72,7 @@ class MemoryReport(Form):
 
 
 class StreamReport(Timeline):
-    """Everything that is reported of one stream on one target. A step is a bin: the front end's ticks and one decoder step."""
+    """Everything that is reported of one stream on one target. A step is a bin: the front end's blocks and one decoder step."""
 
     stream: str
     target: str
@@ -219,9 +219,8 @@ def workload(
         bound: 'cycles', 'low' or 'high' of the core table's range.
     """
     per_step = {name: getattr(region.cycles, bound) for name, region in result.regions.items()}
-    frontend, ticks = result.regions["frontend"], result.bundle.ticks_per_bin
-    tick_cycles = per_step["frontend"] / ticks
-    # The tick that ends a bin is the longest.
+    frontend = result.regions["frontend"]
+    # The block that ends a bin is the longest.
     longest = getattr(frontend.visits.longest, bound) if frontend.visits else 0.0
     source = _source(result.bundle)
     electrodes = {"samples": result.tick_values, "detector": spike_electrodes, "features": None}
@@ -229,10 +228,11 @@ def workload(
         channels=result.tick_values,
         electrodes=electrodes[source],
         sample_rate_hz=adc_rate_hz,
-        ticks_per_bin=ticks,
+        ticks_per_bin=result.bundle.ticks_per_bin,
+        blocks_per_bin=result.bundle.blocks_per_bin,
         bin_s=1.0 / result.bundle.decoder.rate_hz,
-        tick_cycles=tick_cycles,
-        last_tick_cycles=longest,
+        frontend_cycles=per_step["frontend"],
+        last_block_cycles=longest,
         decoder_cycles=per_step["decoder"] + per_step["send"],
         loop_cycles=per_step["loop"],
         output_bits=16 * result.output_values,
@@ -249,7 +249,7 @@ def _source(bundle: Bundle) -> Literal["samples", "detector", "features"]:
 
 
 def _behind_detector(work: Workload) -> Workload:
-    return replace(work, ticks_per_bin=1, tick_cycles=0.0, last_tick_cycles=0.0, source="detector")
+    return replace(work, ticks_per_bin=1, blocks_per_bin=1, frontend_cycles=0.0, last_block_cycles=0.0, source="detector")
 
 
 def _region(region: RegionStep, steps: int) -> RegionReport:

@@ -14,11 +14,11 @@ from elftools.elf.sections import SymbolTableSection
 
 from firmware_sim import bundle_metadata
 from firmware_sim.bundle_metadata import FORMAT, BundleMetadata, Kernel, Reset, Scratch, Stage, StateTensor, Tensor
-from firmware_sim.compiler.driver import DECODER, FRONTEND, check_abi, header, source, weights, weights_header
+from firmware_sim.compiler.driver import check_abi, header, source, weights, weights_header
 from firmware_sim.compiler.graph import read_graph
 from firmware_sim.compiler.kernels.interface import Value
 from firmware_sim.compiler.lower import Machine, build_object, machine_of
-from firmware_sim.compiler.plan import Constant, Plan, make_plan
+from firmware_sim.compiler.plan import DECODER, FRONTEND, Constant, Plan, make_plan
 from realm_edge import documents
 from realm_edge.errors import UserError
 from realm_edge.files import replacing_directory, sha256_file, write_json, write_text

@@ -2,12 +2,14 @@
 
 import math
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from export.stepgraph import DOMAIN
+from firmware_sim.compiler.frontend import CHUNK, BlockKernel, Chain, block_kernels, check_behind, read_chain
 from firmware_sim.compiler.graph import GraphNode, StepGraph, next_name
 from firmware_sim.compiler.kernels import builder
 from firmware_sim.compiler.kernels.interface import Kernel, Node, Value
@@ -15,10 +17,15 @@ from firmware_sim.compiler.memory import ALIGNMENT, Lifetime, sequential, share_
 from quantization.operators import MODULES
 from realm_edge.errors import UserError
 
+FRONTEND, DECODER = "realm_frontend", "realm_decoder"  # prefixes of C symbols
+
 
 @dataclass(frozen=True)
 class Place:
-    """Where a tensor lies: ``offset`` bytes into "state", "scratch", or the caller's buffer for a data tensor (its name)."""
+    """Where a tensor lies: ``offset`` bytes into "state", "scratch", or the caller's buffer for a data tensor (its name).
+
+    The block of :data:`firmware_sim.compiler.frontend.COUNT` is a variable of the driver.
+    """
 
     block: str
     offset: int
@@ -44,13 +51,23 @@ class Argument:
 
 @dataclass(frozen=True)
 class Call:
-    """One kernel call."""
+    """One kernel call; of a front end, for each chunk of a block or at a bin's edge."""
 
     symbol: str
     node: str
     op: str
     kernel: Kernel
     arguments: tuple[Argument, ...]
+    at_edge: bool = False
+
+
+@dataclass(frozen=True)
+class Bins:
+    """How a front end's driver divides blocks: samples of a bin, samples of a chunk at most, and where those of this bin are counted."""
+
+    ticks: int
+    chunk: int
+    phase: Place
 
 
 @dataclass(frozen=True)
@@ -66,6 +83,7 @@ class Plan:
     scratch: dict[str, tuple[int, int]]  # intermediate tensor, or a kernel's own: offset and bytes; those never alive together share bytes
     scratch_bytes: int
     copies: tuple[tuple[Value, Place], ...]  # data outputs that no kernel writes directly, and where they lie
+    bins: Bins | None  # of a front end
 
     @property
     def weight_bytes(self) -> int:
@@ -85,7 +103,7 @@ def make_plan(graph: StepGraph, prefix: str, family: str) -> Plan:
     """Build the kernels of ``graph`` and lay out its memory.
 
     Args:
-        prefix: begins every C symbol.
+        prefix: begins every C symbol; that of a front end makes kernels for blocks of samples.
         family: of instruction sets, one of :data:`firmware_sim.compiler.kernels.FAMILIES`.
 
     Raises:
@@ -93,30 +111,43 @@ def make_plan(graph: StepGraph, prefix: str, family: str) -> Plan:
     """
     roots = {v.name: v for v in graph.inputs} | {v.name: replace(v, alignment=ALIGNMENT) for v in graph.states}
     tensors = _Tensors(dict(roots), {name: (name, 0) for name in roots})
-    outputs = {v.name for v in graph.outputs}
-    named = {*roots, *graph.constants, *(name for node in graph.nodes for name in node.outputs)}
-    kernels: list[tuple[GraphNode, Kernel]] = []
-    for node in graph.nodes:
+    chain = read_chain(graph) if prefix == FRONTEND else None
+    kernels = block_kernels(chain, family) if chain else []
+    for made in kernels:
+        _add_kernel(graph, made, tensors)
+    for node in graph.nodes[len(chain.nodes) if chain else 0 :]:
         if _is_view(node):
             _add_views(graph, node, tensors)
             continue
         kernel = _build(graph, node, tensors, family)
-        kernels.append((node, kernel))
-        for value in kernel.outputs:
-            root = kernel.in_place.get(value.name, value.name)
-            callers = root in outputs
-            tensors.values[value.name] = value if callers else replace(value, alignment=ALIGNMENT)
-            tensors.buffer[value.name] = (root, 0)
-            if root == value.name and not callers:
-                tensors.scratch[value.name] = value
-        for value in kernel.scratch:
-            if value.name in named:
-                raise UserError(f"{node.where}: its kernel needs the name '{value.name}', which the graph uses; rename that tensor")
-            tensors.values[value.name] = tensors.scratch[value.name] = replace(value, alignment=ALIGNMENT)
-            tensors.buffer[value.name] = (value.name, 0)
+        if chain:
+            check_behind(chain, node, kernel)
+        kernels.append(BlockKernel(node, kernel, at_edge=chain is not None))
+        _add_kernel(graph, kernels[-1], tensors)
     _check_outputs(graph, tensors)
-    _check_states(graph, kernels, tensors)
-    return _lay_out(graph, prefix, kernels, tensors)
+    of_chain = chain.updates if chain else ()
+    behind = [(made.node, made.kernel.in_place) for made in kernels if not chain or made.node not in chain.nodes]
+    _check_states(graph, [*of_chain, *behind])
+    return _lay_out(graph, prefix, kernels, tensors, chain)
+
+
+def _add_kernel(graph: StepGraph, made: BlockKernel, tensors: _Tensors) -> None:
+    """Note what a kernel writes, and what it needs besides the graph's tensors."""
+    outputs = {v.name for v in graph.outputs}
+    for value in made.kernel.outputs:
+        root = made.kernel.in_place.get(value.name, value.name)
+        callers = root in outputs
+        tensors.values[value.name] = value if callers else replace(value, alignment=ALIGNMENT)
+        tensors.buffer[value.name] = (root, 0)
+        if root == value.name and not callers:
+            tensors.scratch[value.name] = value
+    named = {*(v.name for v in (*graph.inputs, *graph.states)), *graph.constants, *(name for node in graph.nodes for name in node.outputs)}
+    for value in (*made.kernel.scratch, *made.kernel.given):
+        if value.name in named:
+            raise UserError(f"{made.node.where}: its kernel needs the name '{value.name}', which the graph uses; rename that tensor")
+        tensors.values[value.name] = replace(value, alignment=ALIGNMENT)
+        tensors.buffer[value.name] = (value.name, 0)
+    tensors.scratch |= {value.name: value for value in made.kernel.scratch}
 
 
 def _build(graph: StepGraph, node: GraphNode, tensors: _Tensors, family: str) -> Kernel:
@@ -169,9 +200,12 @@ def _check_outputs(graph: StepGraph, tensors: _Tensors) -> None:
             raise UserError(f"{graph.source}: output '{declared.name}' {what}, declared as {declared.dtype}{list(declared.shape)}")
 
 
-def _check_states(graph: StepGraph, kernels: list[tuple[GraphNode, Kernel]], tensors: _Tensors) -> None:
-    """Whatever reads a state must have done so when the node that writes its next value overwrites it."""
-    writers = {state: node for node, kernel in kernels for out, state in kernel.in_place.items() if out == next_name(state)}
+def _check_states(graph: StepGraph, updates: Sequence[tuple[GraphNode, Mapping[str, str]]]) -> None:
+    """Whatever reads a state must have done so when the node that writes its next value overwrites it.
+
+    ``updates``: of each node the outputs that overwrite a state, and which one.
+    """
+    writers = {state: node for node, in_place in updates for out, state in in_place.items() if out == next_name(state)}
     for state in graph.states:
         readers = [node for node in graph.nodes for name in node.inputs if name == state.name]
         mine = [node is writers.get(state.name) for node in readers]
@@ -181,13 +215,13 @@ def _check_states(graph: StepGraph, kernels: list[tuple[GraphNode, Kernel]], ten
                 f"{graph.source}: state '{state.name}' cannot be updated in place (read by {who}): the last node that reads it "
                 f"must write '{next_name(state.name)}', and none may split or rename it; export the graph so"
             )
-    for node, kernel in kernels:
-        for out, overwritten in kernel.in_place.items():
+    for node, in_place in updates:
+        for out, overwritten in in_place.items():
             if out != next_name(overwritten):
                 raise UserError(f"{node.where}: would overwrite '{overwritten}' with '{out}', which is not its next value; export it again")
 
 
-def _lay_out(graph: StepGraph, prefix: str, kernels: list[tuple[GraphNode, Kernel]], tensors: _Tensors) -> Plan:
+def _lay_out(graph: StepGraph, prefix: str, kernels: Sequence[BlockKernel], tensors: _Tensors, chain: Chain | None) -> Plan:
     state_offsets, state_bytes = sequential((s.name, s.nbytes) for s in graph.states)
     lifetimes = _lifetimes(graph, kernels, tensors)
     arena, scratch_bytes = share_arena(lifetimes)
@@ -202,7 +236,8 @@ def _lay_out(graph: StepGraph, prefix: str, kernels: list[tuple[GraphNode, Kerne
 
     pool = _ConstantPool(prefix)
     calls = []
-    for i, (node, kernel) in enumerate(kernels):
+    for i, made in enumerate(kernels):
+        node, kernel = made.node, made.kernel
         written = {v.name for v in (*kernel.outputs, *kernel.scratch)} | set(kernel.in_place.values())
         arguments = tuple(
             Argument(name, place(p), tensors.values[p].dtype, p in written)
@@ -210,17 +245,18 @@ def _lay_out(graph: StepGraph, prefix: str, kernels: list[tuple[GraphNode, Kerne
             else Argument(name, pool.add(f"{node.name}.{name}", p), p.dtype.name, False)
             for name, p in zip((p.name for p in kernel.function.params), kernel.pointers, strict=True)
         )
-        calls.append(Call(f"{prefix}_k{i:02d}_{node.op.lower()}", node.name, node.op, kernel, arguments))
+        calls.append(Call(f"{prefix}_k{i:02d}_{node.op.lower()}", node.name, node.op, kernel, arguments, made.at_edge))
     copies = tuple((v, place(v.name)) for v in graph.outputs if tensors.buffer[v.name] != (v.name, 0))
     scratch = {lifetime.name: (arena[lifetime.name], lifetime.nbytes) for lifetime in lifetimes}
-    return Plan(graph, prefix, tuple(calls), tuple(pool.constants), state_offsets, state_bytes, scratch, scratch_bytes, copies)
+    bins = Bins(chain.bins.ticks, CHUNK, place(chain.bins.phase.name)) if chain else None
+    return Plan(graph, prefix, tuple(calls), tuple(pool.constants), state_offsets, state_bytes, scratch, scratch_bytes, copies, bins)
 
 
-def _lifetimes(graph: StepGraph, kernels: list[tuple[GraphNode, Kernel]], tensors: _Tensors) -> list[Lifetime]:
+def _lifetimes(graph: StepGraph, kernels: Sequence[BlockKernel], tensors: _Tensors) -> list[Lifetime]:
     first: dict[str, int] = {}
     last: dict[str, int] = {}
-    for i, (_, kernel) in enumerate(kernels):
-        for name in [*(p for p in kernel.pointers if isinstance(p, str)), *(v.name for v in kernel.outputs)]:
+    for i, made in enumerate(kernels):
+        for name in [*(p for p in made.kernel.pointers if isinstance(p, str)), *(v.name for v in made.kernel.outputs)]:
             root = tensors.buffer[name][0]
             first.setdefault(root, i)
             last[root] = i

@@ -12,7 +12,7 @@
 #endif
 
 #ifndef REALM_BLOCK_TICKS
-#error "REALM_BLOCK_TICKS, the ticks of one bin, comes from the build"
+#error "REALM_BLOCK_TICKS, the ticks of one block, comes from the build"
 #endif
 
 enum { EXIT_DONE = 0, EXIT_NO_FILE = 2, EXIT_FAULT = 3, EXIT_PARTIAL_BLOCK = 4, EXIT_WRITE = 5 };

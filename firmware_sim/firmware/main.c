@@ -1,4 +1,4 @@
-/* The implant's main loop: wait for a block of samples, front-end step per tick, decoder step per bin, send, sleep; start anew after a pause.
+/* The implant's main loop: wait for a block of samples, front end per block, decoder step per bin, send, sleep; start anew after a pause.
  * State and scratch are static: there is no heap, and the stack holds only call frames. What is traced at each bin edge is, in this order:
  * output, then with a front end its features and state, then the decoder's state. */
 #include "board.h"
@@ -22,16 +22,14 @@ static void decode(const int16_t *features) {
 
 #include "realm_frontend.h"
 
-#define TICK_LEN REALM_FRONTEND_SAMPLE_LEN
-
 uint8_t realm_frontend_state[REALM_FRONTEND_STATE_BYTES] __attribute__((aligned(8)));
 static uint8_t frontend_scratch[REALM_FRONTEND_SCRATCH_BYTES + 8] __attribute__((aligned(8)));
 int16_t realm_features[REALM_FRONTEND_FEATURES_LEN];
 
-static void tick(const int16_t *sample) {
+static void take(const int16_t *samples, uint32_t count) {
     int32_t valid = 0;
     realm_region_frontend();
-    realm_frontend_step(realm_frontend_state, frontend_scratch, sample, realm_features, &valid);
+    realm_frontend_block(realm_frontend_state, frontend_scratch, samples, (int32_t)count, realm_features, &valid);
     realm_region_outside();
     if (!valid) return;
     decode(realm_features);
@@ -42,11 +40,11 @@ static void tick(const int16_t *sample) {
 
 #else /* spike counts or features come in by the board, one bin a tick */
 
-#define TICK_LEN REALM_DECODER_FEATURES_LEN
-
-static void tick(const int16_t *features) {
-    decode(features);
-    board_trace(realm_decoder_state, sizeof realm_decoder_state);
+static void take(const int16_t *features, uint32_t count) {
+    for (uint32_t t = 0; t < count; t++) {
+        decode(features + t * REALM_DECODER_FEATURES_LEN);
+        board_trace(realm_decoder_state, sizeof realm_decoder_state);
+    }
 }
 
 #endif
@@ -67,8 +65,6 @@ int main(void) {
         start_anew();
         const int16_t *block;
         uint32_t ticks;
-        while ((ticks = board_fetch(&block)) != 0) {
-            for (uint32_t t = 0; t < ticks; t++) tick(block + t * TICK_LEN);
-        }
+        while ((ticks = board_fetch(&block)) != 0) take(block, ticks);
     }
 }

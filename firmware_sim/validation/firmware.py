@@ -76,7 +76,8 @@ def build_reference(name: str, target: Target, folder: Path) -> tuple[Bundle, Pa
     bundle = load_bundle(folder / "bundle")
     samples = graphs.samples[: RUN_BINS * bundle.ticks_per_bin]
     text = f"#include <stdint.h>\nconst int16_t realm_bench_samples[] = {{{','.join(map(str, samples.ravel()))}}};\n"
-    text += f"const uint32_t realm_bench_blocks = {RUN_BINS}, realm_bench_block_len = {samples.size // RUN_BINS};\n"
+    blocks = RUN_BINS * bundle.blocks_per_bin
+    text += f"const uint32_t realm_bench_blocks = {blocks}, realm_bench_block_len = {samples.size // blocks};\n"
     (folder / "bench_samples.c").write_text(text, encoding="ascii")
     with as_file(files("firmware_sim").joinpath("validation/programs")) as programs:
         board = [*(programs / source for source in BOARD), folder / "bench_samples.c"]

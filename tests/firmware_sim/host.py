@@ -3,7 +3,7 @@
 import ctypes
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +20,17 @@ from realm_edge.files import read_json, write_json
 # Must run on any x86-64, QEMU's included. vector-width only silences a warning.
 HOST = Machine({"kind": "llvm", "mtriple": "x86_64-unknown-linux-gnu", "mcpu": "x86-64", "vector-width": 128}, SCALAR)
 
-_BLOCK_LOOP = """#include "realm_frontend.h"
-/* Runs the front end over a block; returns how many rows of features it wrote. */
-int32_t realm_frontend_block(void *state, void *scratch, const int16_t *samples, int32_t ticks, int16_t *features) {
+_ALL_BLOCKS = """#include "realm_frontend.h"
+/* Runs the front end over samples, in blocks of the given lengths in turn; returns how many rows of features it wrote. */
+int32_t all_blocks(void *state, void *scratch, const int16_t *samples, int32_t ticks, const int32_t *lengths, int32_t n, int16_t *features) {
     int32_t rows = 0;
-    for (int32_t t = 0; t < ticks; t++) {
+    for (int32_t i = 0; ticks > 0; i++) {
+        const int32_t length = lengths[i % n] < ticks ? lengths[i % n] : ticks;
         int32_t valid;
-        realm_frontend_step(state, scratch, samples + t * REALM_FRONTEND_SAMPLE_LEN, features + rows * REALM_FRONTEND_FEATURES_LEN, &valid);
+        realm_frontend_block(state, scratch, samples, length, features + rows * REALM_FRONTEND_FEATURES_LEN, &valid);
         rows += valid;
+        samples += length * REALM_FRONTEND_SAMPLE_LEN;
+        ticks -= length;
     }
     return rows;
 }
@@ -46,8 +49,8 @@ def build_host_model(onnx_path: Path, prefix: str, folder: Path) -> "HostModel":
         (folder / name).write_bytes(content)
     sources = [f"src/{prefix}.c", f"src/{prefix}_weights.c"]
     if prefix == FRONTEND:
-        (folder / "src" / "block.c").write_text(_BLOCK_LOOP, encoding="utf-8")
-        sources.append("src/block.c")
+        (folder / "src" / "all_blocks.c").write_text(_ALL_BLOCKS, encoding="utf-8")
+        sources.append("src/all_blocks.c")
     library = folder / f"lib{prefix}.so"
     flags = ["-shared", "-fPIC", "-O2", "-fno-sanitize=all", "-Iinclude"]
     command = [sys.executable, "-m", "ziglang", "cc", *flags, *sources, *model.objects, "-o", library.name]
@@ -82,19 +85,22 @@ class HostModel:
         getattr(self._library, f"{self._prefix}_init")(_pointer(self._state))
 
     def step(self, inputs: Mapping[str, NDArray]) -> dict[str, NDArray]:
-        """One tick; returns the data outputs."""
+        """Decoders: one bin; returns the data outputs."""
         given = [np.ascontiguousarray(inputs[i["name"]], i["dtype"]).reshape(i["shape"]) for i in self._inputs]
         made = {o["name"]: np.zeros(o["shape"], o["dtype"]) for o in self._outputs}
         pointers = [_pointer(a) for a in (self._state, self._scratch, *given, *made.values())]
         getattr(self._library, f"{self._prefix}_step")(*pointers)
         return made
 
-    def run_block(self, samples: NDArray[np.int16]) -> NDArray[np.int16]:
-        """Front ends: run over samples (ticks, channels); returns the features of the bins that ended, (bins, n_features)."""
-        samples = np.ascontiguousarray(samples, np.int16)
+    def run_blocks(self, samples: NDArray[np.int16], lengths: Sequence[int] = (1,)) -> NDArray[np.int16]:
+        """Front ends: run over samples (ticks, channels) in blocks of these lengths, again and again.
+
+        Returns the features of the bins that ended, (bins, n_features).
+        """
+        samples, sizes = np.ascontiguousarray(samples, np.int16), np.array(lengths, np.int32)
         features = np.zeros((len(samples) + 1, self._outputs[0]["shape"][0]), np.int16)
-        run = self._library.realm_frontend_block
-        rows = run(_pointer(self._state), _pointer(self._scratch), _pointer(samples), ctypes.c_int32(len(samples)), _pointer(features))
+        given = (_pointer(samples), ctypes.c_int32(len(samples)), _pointer(sizes), ctypes.c_int32(len(sizes)))
+        rows = self._library.all_blocks(_pointer(self._state), _pointer(self._scratch), *given, _pointer(features))
         return features[:rows].copy()
 
     def state(self, name: str) -> NDArray:

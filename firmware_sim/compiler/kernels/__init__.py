@@ -2,7 +2,8 @@
 
 A module has one function a family of instruction sets: it makes a TIR function of a checked node, specialised by shapes, constants and
 proven bounds. ``scalar`` is plain integer code, which every core runs; a family without a function of its own in a module takes that
-of a simpler one.
+of a simpler one. What works on every sample has ``checked`` instead, and pieces of which :mod:`firmware_sim.compiler.frontend` makes one
+kernel; families differ in their :class:`~firmware_sim.compiler.kernels.words.Words` there.
 """
 
 from collections.abc import Callable
@@ -21,6 +22,12 @@ _WITHOUT_ITS_OWN = {"dual": "dsp", "dsp": SCALAR}
 def builder(op: str, family: str) -> Callable[[Node], Kernel]:
     """What makes the kernel of a node of this operator, a key of :data:`quantization.operators.MODULES`."""
     module = import_module(f"{__name__}.{MODULES[op]}")
+    if hasattr(module, "checked"):
+        return _misplaced
     while not hasattr(module, family):
         family = _WITHOUT_ITS_OWN[family]
     return getattr(module, family)
+
+
+def _misplaced(node: Node) -> Kernel:
+    raise node.refuse("works on every sample of a front end, behind its common average", "export the front end by itself")

@@ -1,18 +1,20 @@
-"""Second-order filter sections, one channel over a block of samples."""
+"""Second-order filter sections of a front end, which runs over blocks of samples, channel by channel (:mod:`firmware_sim.compiler.frontend`)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tvm import tirx
 from tvm.script import tirx as T
 
 from firmware_sim.compiler.kernels import emit
 from firmware_sim.compiler.kernels.interface import Node, Value, full_range
-from firmware_sim.compiler.kernels.words import Words
+from firmware_sim.compiler.kernels.words import Words, unsigned, upper
 from quantization.operators.biquad import STEP, SUM_LIMIT, WORD_BITS
+
+Term = tuple[Any, Any]  # of a sum: an int32 coefficient and what it multiplies
 
 
 @dataclass(frozen=True)
@@ -23,26 +25,33 @@ class Bank:
         coef: (sections, 5) int32, times 2^30.
         feedback: of errors, one or two factors.
         limit: outputs are clipped to [-limit, limit - 1].
-        x_bound: largest absolute input.
-        history, state: (channels, 2) and (channels, sections, 2 + errors), updated in place by the outputs of the next names.
+        history, state: (channels, 2) and (channels, sections, 2 + errors), int32.
+        next_history, next_state: the outputs that overwrite them.
+        x: name of the input.
+        y: the outputs of a sample, (channels, sections) int32.
     """
 
     coef: NDArray[np.int32]
     feedback: tuple[int, ...]
     limit: int
-    x_bound: int
     history: Value
     state: Value
+    next_history: Value
+    next_state: Value
+    x: str
     y: Value
-    outputs: tuple[Value, Value]
 
     @property
-    def differences(self) -> bool:
-        """Whether all sections are band-passes: b0 (x - x2), which is formed once for all of them."""
+    def in_place(self) -> dict[str, str]:
+        return {self.next_history.name: self.history.name, self.next_state.name: self.state.name}
+
+    @property
+    def by_differences(self) -> bool:
+        """Whether all sections are band-passes: b0 (x - x2), where the difference is formed once for all of them."""
         return bool((self.coef[:, 1] == 0).all() and (self.coef[:, 2] == -self.coef[:, 0]).all())
 
 
-def bank(node: Node) -> Bank:
+def checked(node: Node) -> Bank:
     """Check a node.
 
     Raises:
@@ -60,70 +69,20 @@ def bank(node: Node) -> Bank:
     history, state, limit = node.tensor(2, "int32", n, 2), node.tensor(3, "int32", n, sections, 2 + order), node.scalar(4, 1)
     taps = np.abs(coef.astype(np.int64))
     bound = int((taps[:, :3].sum(axis=1) * x.bound + taps[:, 3:].sum(axis=1) * limit).max()) + (sum(map(abs, feedback)) << WORD_BITS)
-    if limit > 2**30 or bound >= SUM_LIMIT or x.bound > 2**29:
-        raise node.refuse(f"its sums may reach 2^{bound.bit_length() - 1}, beyond 2^{SUM_LIMIT.bit_length() - 1}")
-    y = node.output(0, "int32", (n, sections), limit)
-    entered = node.output(1, "int32", history.shape, x.bound)
-    after = node.output(2, "int32", state.shape, full_range("int32"))
-    return Bank(coef, feedback, limit, x.bound, history, state, y, (entered, after))
-
-
-@dataclass
-class Section:
-    """One section of one channel: its coefficients, outputs and errors in registers, loaded where it is made.
-
-    Attributes:
-        taps: the five coefficients of it.
-        y: the last two outputs.
-        errors: the last error, or the last two, as one turn.
-    """
-
-    words: Words
-    bank: Bank
-    taps: list[emit.Register]
-    y: emit.Turn
-    errors: emit.Turn
-
-    @property
-    def turns(self) -> list[emit.Turn]:
-        return [self.y, self.errors] if len(self.bank.feedback) == 2 else [self.y]
-
-    def advance(self, entering: Any) -> Any:
-        """The next output; ``entering`` is what the inputs add to the sum, an int64."""
-        e1, e2 = self.errors.last, self.errors.before
-        acc = emit.Register("int64", _unsigned(e1.get()) * self.bank.feedback[0] + entering if self.bank.feedback[0] != 1 else entering + _unsigned(e1.get()))
-        if len(self.bank.feedback) == 2:
-            acc.set(acc.get() + _unsigned(e2.get()) * self.bank.feedback[1])
-        acc.set(self.words.kept(acc.get() + product(self.taps[4].get(), self.y.before.get())))
-        acc.set(acc.get() + product(self.taps[3].get(), self.y.last.get()))
-        error = e2 if len(self.bank.feedback) == 2 else e1
-        error.set(T.cast(acc.get(), "int32"))
-        self.y.before.set(self.words.stepped(T.cast(acc.get() >> T.int64(WORD_BITS), "int32"), STEP, self.bank.limit))
-        for turn in self.turns:
-            turn.swap()
-        return self.y.last.get()
-
-
-def product(a: Any, b: Any) -> Any:
-    """Of two int32, an int64."""
-    return T.cast(a, "int64") * T.cast(b, "int64")
-
-
-def entering(bank: Bank, s: int, taps: list[emit.Register], x: Any, past: emit.Turn) -> Any:
-    """b0 x + b1 x1 + b2 x2, with as few products as the coefficients of section ``s`` allow; int64."""
-    b0, b1, b2 = (int(tap) for tap in bank.coef[s, :3])
-    x1, x2 = past.last.get(), past.before.get()
-    if (b1, b2) == (-2 * b0, b0):
-        return product(taps[0].get(), x + x2 - (x1 + x1))
-    if (b1, b2) == (0, -b0):
-        return product(taps[0].get(), x - x2)
-    if b2 == b0:
-        return product(taps[0].get(), x + x2) + product(taps[1].get(), x1)
-    return product(taps[0].get(), x) + product(taps[1].get(), x1) + product(taps[2].get(), x2)
-
-
-def _unsigned(word: Any) -> Any:
-    return T.cast(T.reinterpret("uint32", word), "int64")
+    # Four inputs are added up in 32 bits (_entering), two outputs are subtracted.
+    if limit > 2**30 or x.bound >= 2**29 or bound >= SUM_LIMIT:
+        raise node.refuse(f"its sums may reach 2^{bound.bit_length() - 1}, beyond 2^{SUM_LIMIT.bit_length() - 1}", "use fewer guard bits")
+    return Bank(
+        coef,
+        feedback,
+        limit,
+        history,
+        state,
+        node.output(1, "int32", history.shape, x.bound),
+        node.output(2, "int32", state.shape, full_range("int32")),
+        x.name,
+        node.output(0, "int32", (n, sections), limit),
+    )
 
 
 @dataclass(frozen=True)
@@ -136,7 +95,7 @@ class Buffers:
 
 
 def buffers(bank: Bank, name: str) -> Buffers:
-    """Declare them, in this order: coefficients, history, state."""
+    """Declare them in the order of :func:`pointers`."""
     return Buffers(
         emit.parameter(f"{name}_coef", "int32", *bank.coef.shape),
         emit.parameter(f"{name}_history", "int32", *bank.history.shape),
@@ -144,50 +103,116 @@ def buffers(bank: Bank, name: str) -> Buffers:
     )
 
 
-def load(words: Words, bank: Bank, memory: Buffers, c: Any, s: Any) -> Section:
-    """Section ``s`` of channel ``c``, into registers."""
-    taps = [emit.Register("int32", memory.coef[s, tap]) for tap in range(5)]
+def pointers(bank: Bank) -> tuple[NDArray, str, str]:
+    return bank.coef, bank.history.name, bank.state.name
+
+
+@dataclass
+class Section:
+    """One section of one channel: its coefficients, last two outputs and errors, in registers."""
+
+    words: Words
+    bank: Bank
+    taps: dict[int, emit.Register]
+    y: emit.Turn
+    errors: list[emit.Register]
+
+    def advance(self, entering: Iterable[Term]) -> tuple[Any, Any]:
+        """The next output and the one of two samples before; ``entering`` is what the inputs add to the sum."""
+        first, *second = self.errors
+        error = unsigned(first.get())
+        if second:
+            error = error * emit.const(self.bank.feedback[0], "int64") + unsigned(second[0].get()) * emit.const(self.bank.feedback[1], "int64")
+        *terms, (tap, value) = [*entering, (self.taps[4].get(), self.y.before.get()), (self.taps[3].get(), self.y.last.get())]
+        acc = emit.Register("int64", error)
+        for earlier in terms:
+            acc.set(self.words.pair(acc.get() + self.words.product(*earlier)))
+        acc.set(acc.get() + self.words.product(tap, value))
+        if second:
+            second[0].set(first.get())
+        first.set(T.cast(acc.get(), "int32"))
+        older = emit.Register("int32", self.y.before.get())
+        self.y.push(self.words.stepped(upper(acc.get()), STEP, self.bank.limit))
+        return self.y.last.get(), older.get()
+
+
+def load(words: Words, bank: Bank, memory: Buffers, c: Any, s: Any, taps: tuple[int, ...]) -> Section:
+    """Section ``s`` of channel ``c``; of its coefficients for the inputs only those with the numbers ``taps``."""
+    coefficients = {tap: emit.Register("int32", memory.coef[s, tap]) for tap in (*taps, 3, 4)}
     last, before, *errors = (emit.Register("int32", memory.state[c, s, row]) for row in range(2 + len(bank.feedback)))
-    return Section(words, bank, taps, emit.Turn(last, before), emit.Turn(errors[0], errors[-1]))
+    return Section(words, bank, coefficients, emit.Turn(last, before), errors)
 
 
 def save(section: Section, memory: Buffers, c: Any, s: Any) -> None:
     """Back into the state."""
-    rows = [section.y.last, section.y.before, section.errors.last, section.errors.before][: 2 + len(section.bank.feedback)]
-    for row, register in enumerate(rows):
+    for row, register in enumerate([section.y.last, section.y.before, *section.errors]):
         emit.store(memory.state, (c, s, row), register.get())
 
 
-def past_inputs(memory: Buffers, c: Any) -> emit.Turn:
-    """The last two inputs of channel ``c``, in registers."""
-    return emit.Turn(emit.Register("int32", memory.history[c, 0]), emit.Register("int32", memory.history[c, 1]))
+def run_section(
+    words: Words, bank: Bank, memory: Buffers, c: Any, count: Any, read: Callable[[Any], Any], use: Callable[[Any, Any, Any], None]
+) -> Section:
+    """A bank of one section over a block: ``read(t)`` enters, ``use(t, y, y2)`` gets what leaves and what left two samples before."""
+    past = emit.Turn(*(emit.Register("int32", memory.history[c, row]) for row in range(2)))
+    section = load(words, bank, memory, c, 0, taps=(0, 1, 2)[: _products(bank)])
+
+    def advance(t: Any, x: Any) -> None:
+        y, y2 = section.advance(_entering(words, bank, section, x, past))
+        past.push(x)
+        use(t, y, y2)
+
+    emit.by_twos(count, [section.y, past], read, words.run, advance)
+    save(section, memory, c, 0)
+    save_inputs(past, memory, c)
+    return section
 
 
 def save_inputs(past: emit.Turn, memory: Buffers, c: Any) -> None:
-    emit.store(memory.history, (c, 0), past.last.get())
-    emit.store(memory.history, (c, 1), past.before.get())
+    """The last two inputs of channel ``c``."""
+    for row, register in enumerate((past.last, past.before)):
+        emit.store(memory.history, (c, row), register.get())
 
 
-def one_section(
-    words: Words, bank: Bank, memory: Buffers, c: Any, count: Any, x: Callable[[Any], Any], use: Callable[[Any, Any], None]
+def _products(bank: Bank) -> int:
+    """How many coefficients the inputs of a section need: those of a high-pass are b0 (1, -2, 1), of a notch b0 (1, ., 1)."""
+    b0, b1, b2 = (int(tap) for tap in bank.coef[0, :3])
+    return 1 if (b1, b2) in ((-2 * b0, b0), (0, -b0)) else 2 if b2 == b0 else 3
+
+
+def _entering(words: Words, bank: Bank, section: Section, x: Any, past: emit.Turn) -> Iterator[Term]:
+    """b0 x + b1 x1 + b2 x2, by as few products as the coefficients allow."""
+    x1, x2, taps, products = past.last.get(), past.before.get(), section.taps, _products(bank)
+    if products == 1:
+        straight = x - x2 if bank.coef[0, 1] == 0 else x + x2 - (x1 + x1)
+        yield taps[0].get(), words.word(straight)
+    elif products == 2:
+        yield taps[0].get(), words.word(x + x2)
+        yield taps[1].get(), x1
+    else:
+        yield from zip((taps[tap].get() for tap in range(3)), (x, x1, x2), strict=True)
+
+
+def run_bank(
+    words: Words,
+    bank: Bank,
+    memory: Buffers,
+    c: Any,
+    count: Any,
+    differences: emit.Buffer,
+    using: Callable[[Any], AbstractContextManager[Callable[[Any], None]]],
 ) -> None:
-    """A bank of one section over a block: ``x(t)`` enters, ``use(t, y)`` gets what leaves."""
-    section, past = load(words, bank, memory, c, 0), past_inputs(memory, c)
+    """Band-passes over a block of ``differences`` x - x2; ``using(s)`` gives what sees each output of section ``s``.
 
-    def advance(t: Any) -> None:
-        value = emit.Register("int32", x(t))
-        y = section.advance(entering(bank, 0, section.taps, value.get(), past))
-        past.before.set(value.get())
-        past.swap()
-        use(t, y)
-
-    emit.by_twos(count, [*section.turns, past], advance)
-    save(section, memory, c, 0)
-    save_inputs(past, memory, c)
-
-
-def scalar(node: Node) -> Any:
-    raise node.refuse("it belongs to a front end, which is compiled as a whole (firmware_sim/compiler/frontend.py)")
-
-
-__all__ = ["Bank", "Buffers", "Section", "bank", "buffers", "entering", "load", "one_section", "past_inputs", "product", "save", "save_inputs", "scalar", "tirx"]
+    The last two inputs are not written here: they are outputs of the filter before.
+    """
+    with emit.loop(len(bank.coef)) as s:
+        section = load(words, bank, memory, c, s, taps=(0,))
+        with using(s) as use:
+            emit.by_twos(
+                count,
+                [section.y],
+                lambda t: differences[t],
+                words.run,
+                lambda _, x: use(section.advance([(section.taps[0].get(), x)])[0]),
+            )
+        save(section, memory, c, s)

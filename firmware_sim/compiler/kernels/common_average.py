@@ -1,63 +1,92 @@
-"""The common average reference: it runs on every sample."""
+"""The common average reference of a front end, over a block of samples (:mod:`firmware_sim.compiler.frontend`)."""
 
-# mypy: disable-error-code="valid-type, index, assignment"
-# (annotations inside kernels are TVMScript types)
-
-from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from tvm import tirx
+from numpy.typing import NDArray
 from tvm.script import tirx as T
 
+from firmware_sim.compiler.kernels import emit
 from firmware_sim.compiler.kernels.exact import Exact
-from firmware_sim.compiler.kernels.interface import Kernel, Node
+from firmware_sim.compiler.kernels.interface import Kernel, Node, Value
+
+RUN = 8  # channels that are added up between two branches
 
 
-def scalar(node: Node) -> Kernel:
-    """((x * guard) - round_shift(sum(x * good) * reciprocal, k)) * good; bad channels are few and known, so they cost only a store."""
+@dataclass(frozen=True)
+class Reference:
+    """A checked QCommonAverage.
+
+    Attributes:
+        x: (channels,) int16, one sample.
+        good: (channels,) bool.
+        reciprocal, k: mean = round_shift(sum * reciprocal, k); ``reciprocal`` is 0 where nothing is subtracted.
+        guard: what a sample is multiplied by.
+        y: the output of a sample, (channels, 1) int32.
+    """
+
+    x: Value
+    good: NDArray[np.bool_]
+    reciprocal: int
+    k: int
+    guard: int
+    y: Value
+
+    @property
+    def channels(self) -> int:
+        return len(self.good)
+
+    @property
+    def averaged(self) -> bool:
+        return self.reciprocal > 0 and bool(self.good.any())
+
+    def mean(self, total: Any) -> Exact:
+        return (Exact(total, self.channels * self.x.bound) * self.reciprocal).round_shift(self.k)
+
+
+def checked(node: Node) -> Reference:
+    """Check a node.
+
+    Raises:
+        UserError: a result that leaves int32, or marks of good channels that are neither 0 nor 1.
+    """
     node.expect(5, 1)
     x = node.tensor(0, "int16", None)
-    n = x.shape[0]
-    good = node.constant(1, "int8", n)
+    good = node.constant(1, "int8", x.shape[0])
     if not np.isin(good, (0, 1)).all():
         raise node.refuse("input 1 holds something other than 0 and 1")
-    reciprocal, k, guard = node.scalar(2, 0), node.shift(3), node.scalar(4, 1)
-    bad = [int(i) for i in np.flatnonzero(good == 0)]
-    n_bad = len(bad)
-    referenced = reciprocal > 0 and n_bad < n
-    mean_bound = (Exact(T.int32(0), n * x.bound) * reciprocal).round_shift(k).bound if referenced else 0
-    bound = x.bound * guard + mean_bound
+    unbounded = Reference(x, good == 1, node.scalar(2, 0), node.shift(3), node.scalar(4, 1), node.output(0, "int32", (x.shape[0], 1), 0))
+    bound = x.bound * unbounded.guard + (unbounded.mean(T.int32(0)).bound if unbounded.averaged else 0)
     if bound >= 2**31:
         raise node.refuse(f"its result may reach 2^{bound.bit_length() - 1}, beyond int32", "use fewer guard bits")
-
-    def average(total: Any) -> Any:
-        return (Exact(total, n * x.bound) * reciprocal).round_shift(k).to("int32")
-
-    @T.prim_func(s_tir=True)
-    def kernel(x: T.Buffer((n,), "int16"), y: T.Buffer((n,), "int32")):
-        mean = T.alloc_scalar("int32")
-        mean = 0
-        if referenced:
-            for i in range(n):
-                mean = mean + T.cast(x[i], "int32")
-            if n_bad > 0:
-                for j in T.unroll(n_bad):
-                    mean = mean - T.cast(x[choose(bad, j)], "int32")
-            mean = average(mean)
-        for i in range(n):
-            y[i] = T.cast(x[i], "int32") * guard - mean
-        if n_bad > 0:
-            for j in T.unroll(n_bad):
-                y[choose(bad, j)] = 0
-
-    y = node.output(0, "int32", (n, 1), bound)
-    return Kernel(kernel, (x.name, y.name), (y,))
+    return Reference(
+        x, unbounded.good, unbounded.reciprocal, unbounded.k, unbounded.guard, node.output(0, "int32", (x.shape[0], 1), bound)
+    )
 
 
-def choose(values: Sequence[int], index: Any) -> Any:
-    """``values[index]`` for the index of an unrolled loop: folds to one immediate."""
-    chosen = tirx.const(values[-1], "int32")
-    for i in reversed(range(len(values) - 1)):
-        chosen = T.Select(index == i, tirx.const(values[i], "int32"), chosen)
-    return chosen
+def means(reference: Reference, mean: Value, count: Value) -> Kernel:
+    """The mean of each sample of a block: ``mean`` (chunk,) int32 of the first ``count`` (1,) of (chunk, channels) samples.
+
+    Bad channels are few and known: they are added like the others and taken away.
+    """
+    (chunk,), n = mean.shape, reference.channels
+    with emit.kernel() as built:
+        x = emit.parameter("x", "int16", chunk, n)
+        means_of = emit.parameter("mean", "int32", chunk)
+        samples = emit.parameter("count", "int32", 1)
+        with emit.loop(samples[0]) as t:
+            total = emit.Register("int32", T.int32(0))
+
+            def add(channel: Any) -> None:
+                total.set(total.get() + T.cast(x[t, channel], "int32"))
+
+            with emit.loop(n // RUN) as run:
+                for i in range(RUN):
+                    add(run * RUN + i)
+            for channel in range(n - n % RUN, n):
+                add(channel)
+            for channel in np.flatnonzero(~reference.good):
+                total.set(total.get() - T.cast(x[t, int(channel)], "int32"))
+            emit.store(means_of, (t,), reference.mean(total.get()).to("int32"))
+    return Kernel(built.function, (reference.x.name, mean.name, count.name), (), scratch=(mean,), given=(count,))

@@ -1,6 +1,6 @@
-"""TIR that is put together statement by statement, by Python that knows what a front end has: registers, loops over samples, two a turn.
+"""TIR that is put together statement by statement: what a fused kernel consists of depends on the graph, and TVMScript is a fixed text.
 
-TVMScript needs a function's text; a fused kernel's text depends on the graph. Used inside ``with kernel():`` only.
+Used inside ``with kernel() as built:`` only.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -11,6 +11,7 @@ from typing import Any
 from tvm import tirx
 from tvm.script.ir_builder import IRBuilder
 from tvm.script.ir_builder import tirx as I
+from tvm.script import tirx as T
 
 Buffer = Any  # of TIR
 
@@ -41,10 +42,9 @@ def parameter(name: str, dtype: str, *shape: int) -> Buffer:
 class Register:
     """A local variable. LLVM keeps it in a register where there is one left."""
 
-    def __init__(self, dtype: str, value: Any = None) -> None:
+    def __init__(self, dtype: str, value: Any) -> None:
         self._buffer = I.sblock_alloc_buffer((1,), dtype)
-        if value is not None:
-            self.set(value)
+        self.set(value)
 
     def get(self) -> Any:
         return self._buffer[0]
@@ -62,11 +62,6 @@ def loop(extent: Any) -> Any:
     return I.serial(0, extent)
 
 
-def when(condition: Any, body: Callable[[], None]) -> None:
-    with I.If(condition), I.Then():
-        body()
-
-
 @dataclass
 class Turn:
     """Two registers that change places with every sample: what was the last value becomes the one before it without being moved."""
@@ -74,26 +69,35 @@ class Turn:
     last: Register
     before: Register
 
+    def push(self, value: Any) -> None:
+        """A new last value."""
+        self.before.set(value)
+        self.swap()
+
     def swap(self) -> None:
         self.last, self.before = self.before, self.last
 
 
-def by_twos(count: Any, turns: Sequence[Turn], body: Callable[[Any], None]) -> None:
-    """``body(t)`` for each t below ``count``, written out for two samples; it has to swap each of ``turns`` once.
+def by_twos(count: Any, turns: Sequence[Turn], read: Callable[[Any], Any], run: Callable[[Any], Any], body: Callable[[Any, Any], None]) -> None:
+    """``body(t, read(t))`` for each t below ``count``, written out for two samples; it has to swap each of ``turns`` once.
 
-    After an odd number, the registers' contents change places, so that names mean the same behind the loop.
+    ``read`` gives an int32; ``run`` keeps the loads of both samples together. After an odd number, the registers' contents change places,
+    so that the names mean the same behind the loop.
     """
     with loop(count >> 1) as half:
-        body(half * 2)
-        body(half * 2 + 1)
-
-    def last() -> None:
-        body(count - 1)
+        first, second = half * 2, half * 2 + 1
+        values = [Register("int32", read(first)), Register("int32", read(second))]
+        values[0].set(run(values[0].get()))
+        body(first, values[0].get())
+        body(second, values[1].get())
+    with I.If((count & 1) == 1), I.Then():
+        body(count - 1, Register("int32", read(count - 1)).get())
         for turn in turns:
-            kept = turn.last.get()
-            spare = Register("int32", kept)
+            kept = Register("int32", turn.last.get())
             turn.last.set(turn.before.get())
-            turn.before.set(spare.get())
+            turn.before.set(kept.get())
             turn.swap()
 
-    when((count & 1) == 1, last)
+
+def const(value: int, dtype: str = "int32") -> Any:
+    return T.cast(T.int64(value), dtype) if dtype == "int64" else T.int32(value)

@@ -32,6 +32,19 @@ define internal i32 @realm_pin(i32 %v) alwaysinline nounwind {
   %r = call i32 asm "", "=r,0"(i32 %v)
   ret i32 %r
 }
+define internal i64 @realm_pin64(i64 %v) alwaysinline nounwind {
+  %low = trunc i64 %v to i32
+  %shifted = lshr i64 %v, 32
+  %high = trunc i64 %shifted to i32
+  %pair = call {i32, i32} asm "", "=r,=r,0,1"(i32 %low, i32 %high)
+  %l = extractvalue {i32, i32} %pair, 0
+  %h = extractvalue {i32, i32} %pair, 1
+  %l64 = zext i32 %l to i64
+  %h64 = zext i32 %h to i64
+  %up = shl i64 %h64, 32
+  %r = or i64 %l64, %up
+  ret i64 %r
+}
 """
 
 
@@ -48,6 +61,11 @@ def fence64(value: Any) -> Any:
 def pin(value: Any) -> Any:
     """The int32 ``value``, of which LLVM knows nothing any more: it stays in a register and is not widened, folded or formed again."""
     return T.call_extern("int32", "realm_pin", value)
+
+
+def pin64(value: Any) -> Any:
+    """The same of an int64: sums that it ends are one chain of multiply-accumulates."""
+    return T.call_extern("int64", "realm_pin64", value)
 
 
 def with_fences(function: tirx.PrimFunc) -> tirx.PrimFunc:

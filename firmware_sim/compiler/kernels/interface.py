@@ -43,6 +43,7 @@ class Kernel:
         in_place: output name to the name of the state that it overwrites.
         macs: multiply-accumulates per call, as the project counts them.
         scratch: memory of its own during a call, by names that no tensor of the graph has; it holds anything when the call begins.
+        given: what the driver tells it, by such names.
         flags: of LLVM, for this kernel alone, as TVM's targets take them: "cl-opt" and "mattr".
     """
 
@@ -52,6 +53,7 @@ class Kernel:
     in_place: Mapping[str, str] = field(default_factory=dict)
     macs: int = 0
     scratch: tuple[Value, ...] = ()
+    given: tuple[Value, ...] = ()
     flags: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 

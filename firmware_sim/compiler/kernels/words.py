@@ -1,23 +1,67 @@
-"""How a family of instruction sets does what filters need on 32-bit words."""
+"""What filters do with 32-bit words, as a family of instruction sets does it best."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from tvm import tirx
 from tvm.script import tirx as T
+
+from firmware_sim.compiler.kernels import dsp, fence
+
+WORD_BITS = 32
 
 
 @dataclass(frozen=True)
 class Words:
-    """``kept`` keeps a 64-bit sum as it is, where LLVM would form it in another order; ``stepped(upper, step, limit)`` is
-    clip(step upper, -limit, limit - 1) of an int32."""
+    """Each is a function of TIR expressions.
 
-    kept: Callable[[Any], Any]
+    Attributes:
+        product: of two int32, an int64.
+        word, pair: an int32, an int64 that LLVM is to form as it stands there, without merging it into what uses it.
+        run: an int32 that was loaded last of several: the loads stay together.
+        stepped: clip(step v, -limit, limit - 1) of an int32 v; it takes v, step and limit.
+        finished: the function with what the others need.
+    """
+
+    product: Callable[[Any, Any], Any]
+    word: Callable[[Any], Any]
+    pair: Callable[[Any], Any]
+    run: Callable[[Any], Any]
     stepped: Callable[[Any, int, int], Any]
+    finished: Callable[[tirx.PrimFunc], tirx.PrimFunc]
 
 
-def _clipped(upper: Any, step: int, limit: int) -> Any:
-    return T.max(T.min(upper * T.int32(step), T.int32(limit - 1)), T.int32(-limit))
+def upper(value: Any) -> Any:
+    """floor(value / 2^32) of an int64."""
+    return T.cast(value >> T.int64(WORD_BITS), "int32")
 
 
-SCALAR = Words(kept=lambda acc: acc, stepped=_clipped)
+def unsigned(word: Any) -> Any:
+    """The int64 in [0, 2^32) with the bits of an int32."""
+    return T.cast(T.reinterpret("uint32", word), "int64")
+
+
+def _product(a: Any, b: Any) -> Any:
+    return T.cast(a, "int64") * T.cast(b, "int64")
+
+
+def _clipped(value: Any, step: int, limit: int) -> Any:
+    return T.max(T.min(value * T.int32(step), T.int32(limit - 1)), T.int32(-limit))
+
+
+def _saturated(value: Any, step: int, limit: int) -> Any:
+    """One instruction, SSAT with a shift, where the range is that of a signed number."""
+    if step & (step - 1) or limit & (limit - 1):
+        return _clipped(value, step, limit)
+    shifted = T.shift_left(value, T.int32(step.bit_length() - 1))
+    return T.call_llvm_pure_intrin("int32", "llvm.arm.ssat", shifted, T.int32(limit.bit_length()))
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+SCALAR = Words(_product, _same, _same, _same, _clipped, _same)
+DSP = Words(_product, fence.pin, fence.pin64, fence.fence, _saturated, fence.with_fences)
+FAMILIES = {"scalar": SCALAR, "dsp": DSP, "dual": DSP}

@@ -3,7 +3,7 @@
 #include "board.h"
 
 extern const int16_t realm_bench_samples[];
-extern const uint32_t realm_bench_blocks, realm_bench_block_len; /* in int16 counts; a block is one bin */
+extern const uint32_t realm_bench_blocks, realm_bench_block_len; /* in int16 counts */
 
 static uint32_t block, checksum = 2166136261u;
 static volatile int16_t radio_fifo[64];
