@@ -11,6 +11,7 @@ from realm_edge.errors import UserError
 from realm_edge.files import read_json, sha256_file
 
 MANIFEST = "SHA256SUMS"
+SHORTEST_BLOCK = 16  # ticks
 
 
 @dataclass(frozen=True)
@@ -34,11 +35,11 @@ class Bundle:
 
     @property
     def blocks_per_bin(self) -> int:
-        """In how many blocks samples are taken: four where that makes whole numbers of ticks, else one.
+        """In how many blocks of whole ticks samples are taken: four, or fewer where these would be short.
 
-        Shorter blocks need less memory and leave less work behind the last sample of a bin; each has a price of its own.
+        Shorter blocks need less memory and leave less work behind the last sample of a bin, but each has a price of its own.
         """
-        return 4 if self.ticks_per_bin % 4 == 0 else 1
+        return next((n for n in (4, 2) if self.ticks_per_bin % n == 0 and self.ticks_per_bin // n >= SHORTEST_BLOCK), 1)
 
     @property
     def ticks_per_block(self) -> int:

@@ -63,6 +63,7 @@ class FrontendContext:
     fmt: SignalFormat
     channels: int
     ticks: int  # a bin
+    gain: float  # of the filtered samples that the filters leave out
     scale: list[float] = field(default_factory=list)  # of the features: set by what makes them
 
     def const(self, name: str, value: ArrayLike, dtype: type) -> str:

@@ -27,7 +27,7 @@ def lfp_format(ticks: int) -> SignalFormat:
         raise UserError(
             f"front end: a bin of {ticks} samples is too long for 32 bits: use shorter bins (bin_ms) or a lower rate (lfp.rate_hz)"
         )
-    return SignalFormat(guard, 2 ** (INPUT_BITS + guard + 2), rounding=0.25)
+    return SignalFormat(guard, 2 ** (INPUT_BITS + guard + 2), rounding=0.5)
 
 
 def spike_format(threshold: NDArray[np.float64]) -> SignalFormat:
@@ -54,13 +54,10 @@ def quantize_frontend(model: onnx.ModelProto, features: NDArray[np.float32], mad
     constants = {i.name: numpy_helper.to_array(i) for i in model.graph.initializer}
     ticks = int(constants["bins.ticks"])
     is_lfp = any(node.op_type == "BinFeatures" for node in model.graph.node)
-    if is_lfp:
-        fmt = lfp_format(ticks)
-    else:
-        constants = _gain_in_threshold(constants)
-        fmt = spike_format(constants["bins.threshold"])
+    gain, constants = _gain_left_out(constants)
+    fmt = lfp_format(ticks) if is_lfp else spike_format(constants["bins.threshold"])
     channels = len(constants["reference.good"])
-    context = FrontendContext(GraphBuilder(model.graph.name, functions()), constants, features, fmt, channels, ticks)
+    context = FrontendContext(GraphBuilder(model.graph.name, functions()), constants, features, fmt, channels, ticks, gain)
     context.graph.input("sample", np.int16, (channels,), unit="ADC counts", scale=1.0, offset=0.0)
     for node in model.graph.node:
         if node.op_type == "Identity":
@@ -74,8 +71,17 @@ def quantize_frontend(model: onnx.ModelProto, features: NDArray[np.float32], mad
     return context.graph.build(kind="frontend", rate_hz=metadata(model)["rate_hz"], made_from=made_from)
 
 
-def _gain_in_threshold(constants: dict[str, NDArray]) -> dict[str, NDArray]:
-    """High-pass and thresholds of the spike front end, both over b0: the same crossings, and only the poles' taps are no integers."""
+def _gain_left_out(constants: dict[str, NDArray]) -> tuple[float, dict[str, NDArray]]:
+    """The high-pass over its b0, and what reads filtered samples times it: the taps for the inputs are 1, -2 and 1 then.
+
+    What the bands make is as large as before, and the same samples cross thresholds. The mean of a bin is still to be multiplied by the
+    gain, which is returned.
+    """
     coef = constants["pre0.coef"]
     gain = float(coef[0, 0])
-    return {**constants, "pre0.coef": coef / [gain, gain, gain, 1.0, 1.0], "bins.threshold": constants["bins.threshold"] / gain}
+    changed = {"pre0.coef": coef / [gain, gain, gain, 1.0, 1.0]}
+    if "bands.coef" in constants:
+        changed["bands.coef"] = constants["bands.coef"] * [gain, gain, gain, 1.0, 1.0]
+    else:
+        changed["bins.threshold"] = constants["bins.threshold"] / gain
+    return gain, {**constants, **changed}

@@ -10,7 +10,7 @@ from scipy import signal
 
 from export.stepgraph import metadata
 from quantization.frontend import quantize_frontend
-from quantization.operators.biquad import q_biquad
+from quantization.operators.biquad import STEP, q_biquad
 
 AMPLITUDE = 8192  # of the sines that the response is measured with, ADC counts; half of where the filters saturate, if that is less
 NOISE_SD = 100  # of the broadband input, ADC counts
@@ -57,9 +57,9 @@ def responses(frontend: onnx.ModelProto, ticks: int = 40_000) -> list[Response]:
     rate = float(metadata(frontend)["rate_hz"])
     exact = _constants(frontend)
     frequencies = _frequencies(exact, rate, ticks)
-    unit = _unit(frontend, model)
+    units = _units(frontend, model)
     limit = min(int(_constants(model)[n.input[4]]) for n in model.graph.node if n.op_type == "QBiquad")
-    samples = _stimuli(frequencies / rate, ticks, min(AMPLITUDE, limit * unit / 2))
+    samples = _stimuli(frequencies / rate, ticks, min(AMPLITUDE, limit * min(units.values()) / 2))
     integer = _run_integer(model, samples)
     found = []
     values = {next(n for n in frontend.graph.node if n.op_type == "Biquad").input[0]: samples.astype(np.float64)}
@@ -71,7 +71,7 @@ def responses(frontend: onnx.ModelProto, ticks: int = 40_000) -> list[Response]:
             name = node.name if len(sections) == 1 else f"{node.name} {i}"
             values[node.output[0]] = signal.sosfilt(section[None], values[node.input[0]], axis=0)
             y = values[node.output[0]][ticks // 2 :]
-            found.append(_compare(name, frequencies, rate, samples[ticks // 2 :], y, integer[node.output[0]][:, i] * unit))
+            found.append(_compare(name, frequencies, rate, samples[ticks // 2 :], y, integer[node.output[0]][:, i] * units[node.output[0]]))
     return found
 
 
@@ -84,11 +84,12 @@ def _sos(coef: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.insert(coef * [1.0, 1.0, 1.0, -1.0, -1.0], 3, 1.0, axis=1)
 
 
-def _unit(frontend: onnx.ModelProto, model: onnx.ModelProto) -> float:
-    """ADC counts a stored unit; the spike filter has left its gain to the threshold."""
+def _units(frontend: onnx.ModelProto, model: onnx.ModelProto) -> dict[str, float]:
+    """ADC counts a stored unit, by filter: the high-pass leaves its gain to the bands or to the thresholds."""
     guard = next(int(_constants(model)[n.input[4]]) for n in model.graph.node if n.op_type == "QCommonAverage")
-    spikes = any(n.op_type == "SpikeCount" for n in frontend.graph.node)
-    return (float(_constants(frontend)["pre0.coef"][0, 0]) if spikes else 1.0) / guard
+    gain = float(_constants(frontend)["pre0.coef"][0, 0])
+    filters = [n.output[0] for n in frontend.graph.node if n.op_type == "Biquad"]
+    return {name: (1.0 if name == "bands" else gain) / (guard * STEP) for name in filters}
 
 
 def _frequencies(constants: dict[str, NDArray], rate: float, ticks: int) -> NDArray[np.float64]:
@@ -119,7 +120,7 @@ def _run_integer(model: onnx.ModelProto, samples: NDArray[np.int64]) -> dict[str
     states = {name: np.zeros((n, len(coef), coef.shape[1] - 3), np.int32) for name, coef in coefs.items()}
     kept = {name: np.empty((ticks - ticks // 2, len(coef), n), np.int32) for name, coef in coefs.items()}
     for t in range(ticks):
-        values = {filters[0].input[0]: (samples[t][:, None] * guard).astype(np.int32)}
+        values = {filters[0].input[0]: (samples[t][:, None] * guard * STEP).astype(np.int32)}
         for node in filters:
             name, x, limit = node.output[0], values[node.input[0]], constants[node.input[4]]
             values[name], histories[name], states[name] = q_biquad(x, coefs[name], histories[name], states[name], limit)

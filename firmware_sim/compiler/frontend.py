@@ -138,12 +138,12 @@ def _other(graph: StepGraph, node: GraphNode | None) -> UserError:
 def block_kernels(chain: Chain, family: str) -> list[BlockKernel]:
     """The kernels of a front end, in the order of their calls, without what comes behind its features."""
     words, n = FAMILIES[family], chain.reference.channels
-    mean = Value("means of the samples", "int32", (CHUNK,), chain.reference.y.bound)
+    # One array: the loops go through both halves with one pointer.
+    rows = Value("means of samples, and a channel between two filters", "int32", (2, CHUNK), full_range("int32"))
     found = []
     if chain.reference.averaged:
-        found.append(BlockKernel(chain.nodes[0], common_average.means(chain.reference, mean, COUNT), False))
-    filters = _filters(chain, words, mean)
-    found.append(BlockKernel(chain.nodes[-2], filters, False))
+        found.append(BlockKernel(chain.nodes[0], common_average.means(chain.reference, rows, COUNT), False))
+    found.append(BlockKernel(chain.nodes[-2], _filters(chain, words, rows), False))
     edge = spike_count.at_edge(chain.bins) if isinstance(chain.bins, Counts) else bin_features.at_edge(chain.bins)
     return [*found, BlockKernel(chain.nodes[-1], edge, True)]
 
@@ -168,18 +168,16 @@ class _Parameters:
         return biquad.buffers(bank, name)
 
 
-def _filters(chain: Chain, words: Words, mean: Value) -> Kernel:
+def _filters(chain: Chain, words: Words, rows: Value) -> Kernel:
     """From samples to the bin's sums or counts, channel by channel."""
     reference, bins = chain.reference, chain.bins
-    work = Value("a channel's samples between two filters", "int32", (CHUNK,), full_range("int32"))
-    scratch = (work,) if len(chain.banks) > 1 else ()
+    scratch = (rows,) if len(chain.banks) > 1 or reference.averaged else ()
     given = _Parameters()
     with emit.kernel() as built:
         samples = given.tensor("samples", reference.x, CHUNK, reference.channels)
         count = given.tensor("count", COUNT)[0]
-        means = given.tensor("means", mean) if reference.averaged else None
         mask = None if reference.good.all() else given.constant("mask", np.where(reference.good, -1, 0).astype(np.int8))
-        between = given.tensor("between", work) if scratch else None
+        between = given.tensor("rows", rows) if scratch else None
         *memory, last = (given.bank(f"filter{i}", bank) for i, bank in enumerate(chain.filters))
         bank = given.bank("bank", chain.bank) if chain.bank else None
         sums = {value.name: given.tensor(f"sums{i}", value) for i, value in enumerate(bins.kept)}
@@ -189,30 +187,30 @@ def _filters(chain: Chain, words: Words, mean: Value) -> Kernel:
 
             def referenced(t: Any) -> Any:
                 x = T.cast(samples[t, c], "int32") * T.int32(reference.guard)
-                x = x if means is None else x - means[t]
+                x = x - between[0, t] if reference.averaged else x
                 return x if mask is None else T.bitwise_and(x, T.cast(mask[c], "int32"))
 
             def filtered(t: Any) -> Any:
-                return between[t]
+                return between[1, t]
 
-            read = referenced
+            read, whole = referenced, True
             for each, buffers in zip(chain.filters, memory, strict=False):
-                biquad.run_section(words, each, buffers, c, count, read, lambda t, y, _: emit.store(between, (t,), y))
-                read = filtered
+                biquad.run_section(words, each, buffers, c, count, read, lambda t, y, _: emit.store(between, (1, t), y), whole)
+                read, whole = filtered, False
             if isinstance(bins, Counts):
                 counter = Counter(threshold, sums[bins.below.name], sums[bins.count.name], c)
-                biquad.run_section(words, chain.filters[-1], last, c, count, read, lambda t, y, _: counter.add(y))
+                biquad.run_section(words, chain.filters[-1], last, c, count, read, lambda t, y, _: counter.add(y), whole)
                 counter.save()
             else:
                 total = bin_features.Total(bins, sums[bins.total.name], c)
 
                 def leave(t: Any, y: Any, y2: Any) -> None:
-                    emit.store(between, (t,), y - y2)
+                    emit.store(between, (1, t), y - y2)
                     total.add(y)
 
-                section = biquad.run_section(words, chain.filters[-1], last, c, count, read, leave)
+                section = biquad.run_section(words, chain.filters[-1], last, c, count, read, leave, whole)
                 total.save()
                 biquad.save_inputs(section.y, bank, c)
                 power = sums[bins.power.name]
-                biquad.run_bank(words, chain.bank, bank, c, count, between, lambda s: bin_features.power_of(words, bins, power, c, s))
+                biquad.run_bank(words, chain.bank, bank, c, count, filtered, lambda s: bin_features.power_of(words, bins, power, c, s))
     return Kernel(words.finished(built.function), tuple(given.pointers), chain.values, chain.in_place, scratch=scratch, given=(COUNT,))

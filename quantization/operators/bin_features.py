@@ -125,7 +125,7 @@ def _bin_features(context: FrontendContext, node: onnx.NodeProto) -> None:
         power_bits += 1
     fraction = 2 * (fmt.fraction - z_bits) - power_bits  # of the power whose logarithm is taken
     lmp_scale = stored_scale(LMP_HEADROOM * float(np.max(np.abs(features[:, :channels]))))
-    mean_mult, k = fixed_point(1.0 / (ticks * 2**fmt.guard * lmp_scale), 24, node.name, max_shift=30)
+    mean_mult, k = fixed_point(context.gain / (ticks * 2**fmt.guard * lmp_scale), 24, node.name, max_shift=30)
     y, z = node.input[0], node.input[1]
     phase_in, phase_out = context.graph.state("bins.phase", np.int32, (1,))
     total_in, total_out = context.graph.state("bins.total", np.int32, (channels, 1))

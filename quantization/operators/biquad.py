@@ -133,12 +133,15 @@ def _feedback(real: NDArray[np.float64], fmt: SignalFormat) -> tuple[int, ...]:
 def _coefficients(real: NDArray[np.float64]) -> NDArray[np.int64]:
     """Sections (n, 5) times 2^30, each polynomial's sum rounded as one number.
 
-    The sums are the gains at 0 Hz. Taps rounded one by one can let what a high-pass has to stop leak.
+    The sums are the gains at 0 Hz. Taps rounded one by one can let what a high-pass has to stop leak. A notch g (1, c, 1) / (1, g c, 2 g - 1)
+    has one gain at 0 Hz and at half the rate; its poles' taps follow from the zeros', so that it is 1 exactly and one product serves both.
     """
     one = 2.0**COEFFICIENT_BITS
     coef = np.rint(real * one).astype(np.int64)
     for middle, rest in ((1, [0, 2]), (3, [4])):
         coef[:, middle] = np.rint(real[:, [middle, *rest]].sum(axis=1) * one).astype(np.int64) - coef[:, rest].sum(axis=1)
+    notches = np.isclose(real[:, 3], -real[:, 1], rtol=1e-12, atol=0) & np.isclose(real[:, 4], 1 - 2 * real[:, 0], rtol=1e-9, atol=1e-12)
+    coef[notches, 3], coef[notches, 4] = -coef[notches, 1], 2**COEFFICIENT_BITS - 2 * coef[notches, 0]
     return coef
 
 

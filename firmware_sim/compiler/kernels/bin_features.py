@@ -8,9 +8,9 @@ from typing import Any
 from tvm.script import tirx as T
 
 from firmware_sim.compiler.kernels import emit
-from firmware_sim.compiler.kernels.exact import Exact, floor_log2, interpolate, mantissa
+from firmware_sim.compiler.kernels.exact import Exact, interpolate
 from firmware_sim.compiler.kernels.interface import Kernel, Node, Value
-from firmware_sim.compiler.kernels.words import Words
+from firmware_sim.compiler.kernels.words import Words, upper
 from quantization.arithmetic import LOG2_FRACTION_BITS, SUM_OF_SQUARES_BITS, log2_table
 from quantization.operators.biquad import STEP
 
@@ -127,6 +127,19 @@ def power_of(words: Words, features: Features, power: emit.Buffer, c: Any, s: An
     emit.store(power, (c, s), total.get())
 
 
+def _floating(v: Any) -> tuple[Any, Any]:
+    """Exponent and mantissa of a positive int64 below 2^48, as :func:`quantization.arithmetic.floating`, without shifts of 64 bits.
+
+    The mantissa is what follows the highest set bit.
+    """
+    high, low = emit.Register("int32", upper(v)).get(), emit.Register("int32", T.cast(v, "int32")).get()
+    zeros = emit.Register("int32", T.clz(T.Select(high != 0, high, low))).get()
+    first = T.shift_left(T.reinterpret("uint32", T.Select(high != 0, high, low)), T.cast(zeros, "uint32"))
+    rest = T.shift_right(T.reinterpret("uint32", low), T.cast(32 - zeros, "uint32"))
+    top = T.bitwise_or(first, T.Select(high != 0, rest, T.uint32(0)))
+    return T.Select(high != 0, 63 - zeros, 31 - zeros), T.cast(T.shift_right(top, T.uint32(17)), "int32") - (1 << 14)
+
+
 def at_edge(features: Features) -> Kernel:
     """Means and logarithms of a bin that is complete."""
     n, bands = features.total.shape[0], features.bands
@@ -136,8 +149,7 @@ def at_edge(features: Features) -> Kernel:
 
     def log_feature(table: Any, mean: Any) -> Any:
         v = emit.Register("int64", Exact(mean, features.bin_bound).round_shift(features.k_p).to("int64") + T.int64(features.one)).get()
-        p = emit.Register("int32", floor_log2(v)).get()
-        m = emit.Register("int32", mantissa(v, p)).get()
+        p, m = (emit.Register("int32", value).get() for value in _floating(v))
         low = interpolate(table, 1 << 14, m >> 8, T.bitwise_and(m, 255), 8).round_shift(14 - LOG2_FRACTION_BITS)
         whole = Exact(p << LOG2_FRACTION_BITS, SUM_OF_SQUARES_BITS << LOG2_FRACTION_BITS)
         return (whole + low - features.log_offset).saturate(16)
@@ -150,10 +162,11 @@ def at_edge(features: Features) -> Kernel:
         with emit.loop(n) as c:
             emit.store(held, (c,), mean_feature(total[c, 0]))
             emit.store(total, (c, 0), T.int32(0))
-            with emit.loop(bands) as b:
-                bin_power = Exact(power[c, b], features.bin_bound << features.k_power).round_shift(features.k_power)
-                mean = emit.Register("int64", bin_power.to("int64"))
-                emit.store(held, (n + b * n + c,), log_feature(log2, mean.get()))
-                emit.store(power, (c, b), power[c, b] - mean.get())
+        with emit.loop(bands) as b, emit.loop(n) as c:  # in this order, so that LLVM does not write out the bands
+            kept = emit.Register("int64", power[c, b])
+            mean = Exact(kept.get(), features.bin_bound << features.k_power).round_shift(features.k_power)
+            mean = emit.Register("int64", mean.to("int64"))
+            emit.store(power, (c, b), kept.get() - mean.get())
+            emit.store(held, (n + b * n + c,), log_feature(log2, mean.get()))
     pointers = (features.total.name, features.power.name, features.held.name, log2_table())
     return Kernel(built.function, pointers, features.outputs, features.in_place)

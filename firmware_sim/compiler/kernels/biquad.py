@@ -14,6 +14,7 @@ from firmware_sim.compiler.kernels.interface import Node, Value, full_range
 from firmware_sim.compiler.kernels.words import Words, unsigned, upper
 from quantization.operators.biquad import STEP, SUM_LIMIT, WORD_BITS
 
+WORD = 2**WORD_BITS
 Term = tuple[Any, Any]  # of a sum: an int32 coefficient and what it multiplies
 
 
@@ -46,6 +47,11 @@ class Bank:
         return {self.next_history.name: self.history.name, self.next_state.name: self.state.name}
 
     @property
+    def notch(self) -> bool:
+        """Whether the section is one b0 (1, b1 / b0, 1) / (1, b1, .): one product serves the last input and the last output."""
+        return len(self.coef) == 1 and bool(self.coef[0, 2] == self.coef[0, 0] and self.coef[0, 1] == -self.coef[0, 3] != 0)
+
+    @property
     def by_differences(self) -> bool:
         """Whether all sections are band-passes: b0 (x - x2), where the difference is formed once for all of them."""
         return bool((self.coef[:, 1] == 0).all() and (self.coef[:, 2] == -self.coef[:, 0]).all())
@@ -69,7 +75,7 @@ def checked(node: Node) -> Bank:
     history, state, limit = node.tensor(2, "int32", n, 2), node.tensor(3, "int32", n, sections, 2 + order), node.scalar(4, 1)
     taps = np.abs(coef.astype(np.int64))
     bound = int((taps[:, :3].sum(axis=1) * x.bound + taps[:, 3:].sum(axis=1) * limit).max()) + (sum(map(abs, feedback)) << WORD_BITS)
-    # Four inputs are added up in 32 bits (_entering), two outputs are subtracted.
+    # Four inputs are added up in 32 bits, an input and an output (_entering), two outputs.
     if limit > 2**30 or x.bound >= 2**29 or bound >= SUM_LIMIT:
         raise node.refuse(f"its sums may reach 2^{bound.bit_length() - 1}, beyond 2^{SUM_LIMIT.bit_length() - 1}", "use fewer guard bits")
     return Bank(
@@ -117,13 +123,15 @@ class Section:
     y: emit.Turn
     errors: list[emit.Register]
 
-    def advance(self, entering: Iterable[Term]) -> tuple[Any, Any]:
-        """The next output and the one of two samples before; ``entering`` is what the inputs add to the sum."""
+    def advance(self, entering: Iterable[Term], above: Any = None) -> tuple[Any, Any]:
+        """The next output and the one of two samples before; ``entering`` and 2^32 ``above`` is what the inputs add to the sum."""
         first, *second = self.errors
         error = unsigned(first.get())
         if second:
             error = error * emit.const(self.bank.feedback[0], "int64") + unsigned(second[0].get()) * emit.const(self.bank.feedback[1], "int64")
-        *terms, (tap, value) = [*entering, (self.taps[4].get(), self.y.before.get()), (self.taps[3].get(), self.y.last.get())]
+        error = error if above is None else error + T.shift_left(T.cast(above, "int64"), T.int64(WORD_BITS))
+        recursive = [(self.taps[tap].get(), y.get()) for tap, y in ((4, self.y.before), (3, self.y.last)) if tap in self.taps]
+        *terms, (tap, value) = [*entering, *recursive]
         acc = emit.Register("int64", error)
         for earlier in terms:
             acc.set(self.words.pair(acc.get() + self.words.product(*earlier)))
@@ -138,7 +146,7 @@ class Section:
 
 def load(words: Words, bank: Bank, memory: Buffers, c: Any, s: Any, taps: tuple[int, ...]) -> Section:
     """Section ``s`` of channel ``c``; of its coefficients for the inputs only those with the numbers ``taps``."""
-    coefficients = {tap: emit.Register("int32", memory.coef[s, tap]) for tap in (*taps, 3, 4)}
+    coefficients = {tap: emit.Register("int32", memory.coef[s, tap]) for tap in (*taps, *(() if bank.notch else (3,)), 4)}
     last, before, *errors = (emit.Register("int32", memory.state[c, s, row]) for row in range(2 + len(bank.feedback)))
     return Section(words, bank, coefficients, emit.Turn(last, before), errors)
 
@@ -150,18 +158,32 @@ def save(section: Section, memory: Buffers, c: Any, s: Any) -> None:
 
 
 def run_section(
-    words: Words, bank: Bank, memory: Buffers, c: Any, count: Any, read: Callable[[Any], Any], use: Callable[[Any, Any, Any], None]
+    words: Words,
+    bank: Bank,
+    memory: Buffers,
+    c: Any,
+    count: Any,
+    read: Callable[[Any], Any],
+    use: Callable[[Any, Any, Any], None],
+    whole: bool = False,
 ) -> Section:
-    """A bank of one section over a block: ``read(t)`` enters, ``use(t, y, y2)`` gets what leaves and what left two samples before."""
+    """A bank of one section over a block: ``read(t)`` enters, ``use(t, y, y2)`` gets what leaves and what left two samples before.
+
+    ``whole``: all inputs are multiples of STEP; times 2^30, they have nothing in the lower word.
+    """
     past = emit.Turn(*(emit.Register("int32", memory.history[c, row]) for row in range(2)))
-    section = load(words, bank, memory, c, 0, taps=(0, 1, 2)[: _products(bank)])
+    upper_only = whole and _products(bank) == 1 and bank.coef[0, 0] == WORD // STEP
+    section = load(words, bank, memory, c, 0, taps=() if upper_only else (0, 1, 2)[: _products(bank)])
 
     def advance(t: Any, x: Any) -> None:
-        y, y2 = section.advance(_entering(words, bank, section, x, past))
+        if upper_only:
+            y, y2 = section.advance([], above=words.word(_combined(bank, x, past)) >> STEP.bit_length() - 1)
+        else:
+            y, y2 = section.advance(_entering(words, bank, section, x, past))
         past.push(x)
         use(t, y, y2)
 
-    emit.by_twos(count, [section.y, past], read, words.run, advance)
+    emit.by_twos(count, [section.y, past], read, advance, words.run)
     save(section, memory, c, 0)
     save_inputs(past, memory, c)
     return section
@@ -179,15 +201,20 @@ def _products(bank: Bank) -> int:
     return 1 if (b1, b2) in ((-2 * b0, b0), (0, -b0)) else 2 if b2 == b0 else 3
 
 
+def _combined(bank: Bank, x: Any, past: emit.Turn) -> Any:
+    """What b0 multiplies where it is the only product: x - x2 or x - 2 x1 + x2."""
+    x1, x2 = past.last.get(), past.before.get()
+    return x - x2 if bank.coef[0, 1] == 0 else x + x2 - (x1 + x1)
+
+
 def _entering(words: Words, bank: Bank, section: Section, x: Any, past: emit.Turn) -> Iterator[Term]:
     """b0 x + b1 x1 + b2 x2, by as few products as the coefficients allow."""
     x1, x2, taps, products = past.last.get(), past.before.get(), section.taps, _products(bank)
     if products == 1:
-        straight = x - x2 if bank.coef[0, 1] == 0 else x + x2 - (x1 + x1)
-        yield taps[0].get(), words.word(straight)
+        yield taps[0].get(), words.word(_combined(bank, x, past))
     elif products == 2:
         yield taps[0].get(), words.word(x + x2)
-        yield taps[1].get(), x1
+        yield taps[1].get(), words.word(x1 - section.y.last.get()) if bank.notch else x1
     else:
         yield from zip((taps[tap].get() for tap in range(3)), (x, x1, x2), strict=True)
 
@@ -198,10 +225,10 @@ def run_bank(
     memory: Buffers,
     c: Any,
     count: Any,
-    differences: emit.Buffer,
+    differences: Callable[[Any], Any],
     using: Callable[[Any], AbstractContextManager[Callable[[Any], None]]],
 ) -> None:
-    """Band-passes over a block of ``differences`` x - x2; ``using(s)`` gives what sees each output of section ``s``.
+    """Band-passes over a block; ``differences(t)`` is x - x2; ``using(s)`` gives what sees each output of section ``s``.
 
     The last two inputs are not written here: they are outputs of the filter before.
     """
@@ -211,8 +238,8 @@ def run_bank(
             emit.by_twos(
                 count,
                 [section.y],
-                lambda t: differences[t],
-                words.run,
+                differences,
                 lambda _, x: use(section.advance([(section.taps[0].get(), x)])[0]),
+                words.run,
             )
         save(section, memory, c, s)

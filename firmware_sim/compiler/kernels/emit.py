@@ -78,18 +78,28 @@ class Turn:
         self.last, self.before = self.before, self.last
 
 
-def by_twos(count: Any, turns: Sequence[Turn], read: Callable[[Any], Any], run: Callable[[Any], Any], body: Callable[[Any, Any], None]) -> None:
+def by_twos(
+    count: Any,
+    turns: Sequence[Turn],
+    read: Callable[[Any], Any],
+    body: Callable[[Any, Any], None],
+    run: Callable[[Any], Any] | None = None,
+) -> None:
     """``body(t, read(t))`` for each t below ``count``, written out for two samples; it has to swap each of ``turns`` once.
 
-    ``read`` gives an int32; ``run`` keeps the loads of both samples together. After an odd number, the registers' contents change places,
-    so that the names mean the same behind the loop.
+    ``read`` gives an int32; ``run`` keeps the loads of both samples together, which takes a register more. After an odd number, the
+    registers' contents change places, so that the names mean the same behind the loop.
     """
     with loop(count >> 1) as half:
         first, second = half * 2, half * 2 + 1
-        values = [Register("int32", read(first)), Register("int32", read(second))]
-        values[0].set(run(values[0].get()))
-        body(first, values[0].get())
-        body(second, values[1].get())
+        if run:
+            values = [Register("int32", read(first)), Register("int32", read(second))]
+            values[0].set(run(values[0].get()))
+            body(first, values[0].get())
+            body(second, values[1].get())
+        else:
+            body(first, Register("int32", read(first)).get())
+            body(second, Register("int32", read(second)).get())
     with I.If((count & 1) == 1), I.Then():
         body(count - 1, Register("int32", read(count - 1)).get())
         for turn in turns:
