@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from firmware_sim.compiler.bundle import compile_model, describe_states, write_sources
-from firmware_sim.compiler.driver import FRONTEND
 from firmware_sim.compiler.kernels import SCALAR
 from firmware_sim.compiler.lower import Machine
+from firmware_sim.compiler.plan import FRONTEND
 from realm_edge.errors import UserError
 from realm_edge.files import read_json, write_json
 
@@ -37,13 +37,13 @@ int32_t all_blocks(void *state, void *scratch, const int16_t *samples, int32_t t
 """
 
 
-def build_host_model(onnx_path: Path, prefix: str, folder: Path) -> "HostModel":
+def build_host_model(onnx_path: Path, prefix: str, folder: Path, machine: Machine = HOST) -> "HostModel":
     """Compile a step graph for this machine (x86-64 Linux) into ``folder`` and load it.
 
     Raises:
         UserError: the graph cannot be compiled, or the C compiler fails.
     """
-    model = compile_model(onnx_path, prefix, HOST)
+    model = compile_model(onnx_path, prefix, machine)
     write_sources(folder, model.plan)
     for name, content in model.objects.items():
         (folder / name).write_bytes(content)
