@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from firmware_sim.compiler.graph import StepGraph
 from firmware_sim.compiler.kernels.interface import Value
 from firmware_sim.compiler.frontend import COUNT
 from firmware_sim.compiler.plan import DECODER, FRONTEND, Argument, Bins, Call, Constant, Place, Plan
@@ -29,18 +30,18 @@ _COMMENT = {
 }
 
 
-def check_abi(plan: Plan) -> None:
+def check_abi(graph: StepGraph, prefix: str) -> None:
     """See that the graph has exactly the data tensors that the C functions have.
 
     Raises:
         UserError: it does not.
     """
-    inputs, outputs = _ABI[plan.prefix]
-    for have, want, what in ((plan.graph.inputs, inputs, "inputs"), (plan.graph.outputs, outputs, "outputs")):
+    inputs, outputs = _ABI[prefix]
+    for have, want, what in ((graph.inputs, inputs, "inputs"), (graph.outputs, outputs, "outputs")):
         got = [(v.name, v.dtype, len(v.shape)) for v in have]
         if got != [(name, dtype, 1) for name, dtype, _, _ in want]:
             expected = ", ".join(f"{name} ({dtype} vector)" for name, dtype, _, _ in want)
-            raise UserError(f"{plan.graph.source}: {what} are {[v.name for v in have]}, a {plan.prefix} has {expected}; export it again")
+            raise UserError(f"{graph.source}: {what} are {[v.name for v in have]}, a {prefix} has {expected}; export it again")
 
 
 def header(plan: Plan) -> str:

@@ -1,16 +1,22 @@
 """A front end over blocks is equal to as many ticks of its step graph: wherever blocks end, on each family of kernels."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
+import onnx
 import pytest
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
+from onnx import numpy_helper
 
 from export.stepgraph import save_model
+from firmware_sim.compiler.bundle import compile_model
 from firmware_sim.compiler.frontend import CHUNK
-from firmware_sim.compiler.plan import FRONTEND
+from firmware_sim.compiler.graph import read_graph
+from firmware_sim.compiler.plan import DECODER, FRONTEND, make_plan
 from quantization.reference import ReferenceStepper
+from realm_edge.errors import UserError
 from tests.firmware_sim.frontends import BANDS, DIFFERENCE, HIGHPASS, LOWPASS, NOTCH, OTHER_NOTCH, SOFT_HIGHPASS, FrontEnd, draw
 from tests.firmware_sim.host import HOST, build_host_model
 
@@ -105,3 +111,57 @@ def test_any_front_end_over_any_blocks(front, lengths, tmp_path_factory):
     save_model(front.model(), folder / "f.onnx")
     host = build_host_model(folder / "f.onnx", FRONTEND, folder)
     check(front, host, np.random.default_rng(1), [min(n, front.ticks) for n in lengths])
+
+
+def changed(front: FrontEnd, name: str, values) -> onnx.ModelProto:
+    """With other values of one constant."""
+    model = front.model()
+    tensor = next(i for i in model.graph.initializer if i.name == name)
+    tensor.CopyFrom(numpy_helper.from_array(np.asarray(values, numpy_helper.to_array(tensor).dtype), name))
+    return model
+
+
+def rewired(front: FrontEnd, node: str, i: int, tensor: str) -> onnx.ModelProto:
+    """With another input of one node."""
+    model = front.model()
+    next(n for n in model.graph.node if n.name == node).input[i] = tensor
+    return model
+
+
+LFP, SPIKES = CASES["lfp"], CASES["spikes"]
+MIXED = np.concatenate([BANDS[:2], NOTCH[None]])
+REFUSED = {
+    "no filter": (FrontEnd(filters=(), feedback=((1,),), bands=BANDS).model(), "stands where a front end has something else"),
+    "bands of the reference": (rewired(LFP, "bands", 0, "referenced"), "node 'bands' (QBiquad): stands where"),
+    "mean of the reference": (rewired(LFP, "bins", 0, "referenced"), "node 'bins' (QBinFeatures): stands where"),
+    "counts of a bank": (rewired(SPIKES, "bins", 0, "referenced"), "node 'bins' (QSpikeCount): stands where"),
+    "z-scores of every sample": (rewired(CASES["lfp-z-scores"], "zscore", 1, "state.bins.phase"), "works on every sample behind the features"),
+    "no band-pass": (FrontEnd(bands=MIXED).model(), "a section is no band-pass"),
+    "feedback": (changed(LFP, "bands.coef", np.insert(BANDS, 5, [1, 2, 1], axis=1)), "its sections do not all feed back the same"),
+    "no feedback": (changed(LFP, "pre0.coef", HIGHPASS[None]), "its sections do not all feed back the same"),
+    "half good": (changed(LFP, "reference.good", [1, 2, 1]), "holds something other than 0 and 1"),
+    "guard": (changed(LFP, "reference.2", 2**20), "beyond int32"),
+    "sums of a section": (changed(LFP, "reference.2", 2**12), "its sums may reach 2^6"),
+    "sums of a bin": (FrontEnd(bands=BANDS, ticks=200).model(), "a bin's sum may reach 2^33, beyond int32"),
+    "powers of a bin": (FrontEnd(bands=BANDS, power_bits=1).model(), "a bin's power may reach"),
+    "thresholds": (changed(SPIKES, "bins.threshold", [-(2**31)] * 3), "too far from values up to"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_is_no_front_end_is_refused(name, tmp_path):
+    model, message = REFUSED[name]
+    save_model(model, tmp_path / "f.onnx")
+    with pytest.raises(UserError, match=re.escape(message)) as refused:
+        compile_model(tmp_path / "f.onnx", FRONTEND, HOST)
+    assert str(refused.value).startswith(str(tmp_path / "f.onnx"))
+
+
+def test_a_decoder_may_not_filter_samples(tmp_path):
+    with pytest.raises(UserError, match="works on every sample of a front end"):
+        make_plan(read_graph_of(LFP, tmp_path), DECODER, "scalar")
+
+
+def read_graph_of(front: FrontEnd, folder):
+    save_model(front.model(), folder / "f.onnx")
+    return read_graph(folder / "f.onnx")
