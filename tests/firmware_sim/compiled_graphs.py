@@ -13,7 +13,12 @@ from tests.firmware_sim import frontends
 
 CHANNELS, TICKS, BANDS = 6, 5, 2
 LFP = frontends.FrontEnd(
-    good=(1, 1, 0, 1, 1, 1), filters=(frontends.SOFT_HIGHPASS,), feedback=((2, -1), (1,)), bands=frontends.BANDS[:BANDS], ticks=TICKS, power_bins=4
+    good=(1, 1, 0, 1, 1, 1),
+    filters=(frontends.SOFT_HIGHPASS,),
+    feedback=((2, -1), (1,)),
+    bands=frontends.BANDS[:BANDS],
+    ticks=TICKS,
+    power_bins=4,
 )
 SPIKE = frontends.FrontEnd(
     good=(1,) * CHANNELS, averaged=False, filters=(frontends.HIGHPASS,), feedback=((1,),), ticks=TICKS, guard=5, limit=2**21

@@ -22,7 +22,8 @@ HOST = Machine({"kind": "llvm", "mtriple": "x86_64-unknown-linux-gnu", "mcpu": "
 
 _ALL_BLOCKS = """#include "realm_frontend.h"
 /* Runs the front end over samples, in blocks of the given lengths in turn; returns how many rows of features it wrote. */
-int32_t all_blocks(void *state, void *scratch, const int16_t *samples, int32_t ticks, const int32_t *lengths, int32_t n, int16_t *features) {
+int32_t all_blocks(
+    void *state, void *scratch, const int16_t *samples, int32_t ticks, const int32_t *lengths, int32_t n, int16_t *features) {
     int32_t rows = 0;
     for (int32_t i = 0; ticks > 0; i++) {
         const int32_t length = lengths[i % n] < ticks ? lengths[i % n] : ticks;

@@ -17,12 +17,11 @@ from numpy.typing import NDArray
 from export.stepgraph import GraphBuilder, save_model
 from firmware_sim.compiler import bundle
 from firmware_sim.compiler.bundle import write_bundle
-from firmware_sim.compiler.plan import DECODER, FRONTEND
 from firmware_sim.compiler.graph import read_graph
 from firmware_sim.compiler.kernels import SCALAR, builder
 from firmware_sim.compiler.kernels.interface import Kernel, Node, Value
 from firmware_sim.compiler.lower import build_object
-from firmware_sim.compiler.plan import Place, make_plan
+from firmware_sim.compiler.plan import DECODER, FRONTEND, Place, make_plan
 from quantization.functions import functions
 from quantization.reference import ReferenceStepper
 from realm_edge.errors import UserError

@@ -26,7 +26,11 @@ CASES = {
     "lfp-no-average": FrontEnd(good=(1, 0, 1), averaged=False, bands=BANDS[1:], z_bits=2, power_bits=11),
     "lfp-no-notch": FrontEnd(filters=(HIGHPASS,), feedback=((2, -1), (2, -1)), bands=BANDS),
     "lfp-other-filters": FrontEnd(
-        filters=(SOFT_HIGHPASS, OTHER_NOTCH, LOWPASS, DIFFERENCE), feedback=((1,), (2, -1), (1,), (1,), (1,)), bands=BANDS, limit=2**26, guard=8
+        filters=(SOFT_HIGHPASS, OTHER_NOTCH, LOWPASS, DIFFERENCE),
+        feedback=((1,), (2, -1), (1,), (1,), (1,)),
+        bands=BANDS,
+        limit=2**26,
+        guard=8,
     ),
     "lfp-z-scores": FrontEnd(bands=BANDS[:2], ticks=3, power_bins=2, window=8),
     "lfp-long-bins": FrontEnd(bands=BANDS[:2], ticks=150, guard=7, limit=2**25, z_bits=1, power_bits=12),
@@ -135,7 +139,10 @@ REFUSED = {
     "bands of the reference": (rewired(LFP, "bands", 0, "referenced"), "node 'bands' (QBiquad): stands where"),
     "mean of the reference": (rewired(LFP, "bins", 0, "referenced"), "node 'bins' (QBinFeatures): stands where"),
     "counts of a bank": (rewired(SPIKES, "bins", 0, "referenced"), "node 'bins' (QSpikeCount): stands where"),
-    "z-scores of every sample": (rewired(CASES["lfp-z-scores"], "zscore", 1, "state.bins.phase"), "works on every sample behind the features"),
+    "z-scores of every sample": (
+        rewired(CASES["lfp-z-scores"], "zscore", 1, "state.bins.phase"),
+        "works on every sample behind the features",
+    ),
     "no band-pass": (FrontEnd(bands=MIXED).model(), "a section is no band-pass"),
     "feedback": (changed(LFP, "bands.coef", np.insert(BANDS, 5, [1, 2, 1], axis=1)), "its sections do not all feed back the same"),
     "no feedback": (changed(LFP, "pre0.coef", HIGHPASS[None]), "its sections do not all feed back the same"),

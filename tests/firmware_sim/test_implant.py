@@ -138,7 +138,9 @@ def test_raw_streaming_of_lfp_is_carried_and_of_broadband_is_not():
 
 
 def test_a_spike_detector_of_its_own_is_priced_and_its_counts_come_once_a_bin():
-    work = replace(WORK, sample_rate_hz=30_000.0, ticks_per_bin=1, blocks_per_bin=1, frontend_cycles=0.0, last_block_cycles=0.0, source="detector")
+    work = replace(
+        WORK, sample_rate_hz=30_000.0, ticks_per_bin=1, blocks_per_bin=1, frontend_cycles=0.0, last_block_cycles=0.0, source="detector"
+    )
     timeline = run_timeline(work, TARGET, round_components(), 50_000)
     assert timeline.wakeups_per_s == 50
     assert timeline.power_uw["sensing"] == pytest.approx(32 + 32 * 30_000 * 100e-6 + 32 * 0.5)
@@ -175,7 +177,17 @@ def test_the_shipped_library_prices_every_target_and_lists_its_doubts(name):
 
 def test_sorted_units_cost_the_electrodes_that_they_come_from():
     """300 units of 96 electrodes; of an unknown number of electrodes nothing is made up."""
-    units = replace(WORK, channels=300, electrodes=96, sample_rate_hz=30_000.0, ticks_per_bin=1, blocks_per_bin=1, frontend_cycles=0.0, last_block_cycles=0.0, source="detector")
+    units = replace(
+        WORK,
+        channels=300,
+        electrodes=96,
+        sample_rate_hz=30_000.0,
+        ticks_per_bin=1,
+        blocks_per_bin=1,
+        frontend_cycles=0.0,
+        last_block_cycles=0.0,
+        source="detector",
+    )
     timeline = run_timeline(units, TARGET, round_components(), 50_000)
     assert timeline.power_uw["sensing"] == pytest.approx(96 * (1.0 + 30_000 * 100e-6 + 0.5))
     assert timeline.bandwidth_bps.raw == 96 * 30_000 * 16

@@ -13,8 +13,8 @@ from firmware_sim.compiler.kernels.interface import Kernel, Node
 from quantization.operators import MODULES
 
 SCALAR = "scalar"
-# thumb1: ARMv6-M, which has no product of 64 bits; dsp: 16-bit multiply-accumulate pairs of ARMv7E-M and of ARMv8-M with the DSP extension; dual: the same where two instructions start in a
-# cycle (Cortex-M7), so that LLVM's order of them pays more than loads in runs.
+# thumb1: ARMv6-M, which has no product of 64 bits; dsp: 16-bit multiply-accumulate pairs of ARMv7E-M and of ARMv8-M with the DSP
+# extension; dual: the same where two instructions start in a cycle (Cortex-M7), so that LLVM's order of them pays more than loads in runs.
 FAMILIES = (SCALAR, "thumb1", "dsp", "dual")
 _WITHOUT_ITS_OWN = {"dual": "dsp", "dsp": SCALAR, "thumb1": SCALAR}
 
