@@ -68,7 +68,7 @@ def count_cycles(
     table: CoreTable,
     symbols: SymbolMap,
     memory: Memory = no_stalls,
-    constant_bytes: Mapping[str, int] | None = None,
+    constant_bytes: Mapping[str, tuple[int, ...]] | None = None,
 ) -> dict[str, RegionCost]:
     """Price a profile.
 
@@ -76,7 +76,7 @@ def count_cycles(
 
     Args:
         memory: what it makes the core wait.
-        constant_bytes: by function, bytes of constants that one call reads.
+        constant_bytes: by function, bytes of constants that one call reads, for each node that calls it.
 
     Raises:
         UserError: an instruction has no entry in the table, or the blocks' instructions do not add up to the visits' (a damaged profile).
@@ -86,7 +86,7 @@ def count_cycles(
     except UnknownInstruction as error:
         raise UserError(f"core table '{table.name}': {error}") from error
     functions = [symbols.function_at(block.address) for block in profile.blocks]
-    bytes_of = {name: (constant_bytes or {}).get(name, 0) for name in functions}
+    bytes_of = {name: (constant_bytes or {}).get(name, ()) for name in functions}
     stalls = memory(Executed(table, profile, decoded, functions, bytes_of))
     prices = _prices(profile, decoded, table, functions, stalls)
     visits = _visit_costs(profile, prices)

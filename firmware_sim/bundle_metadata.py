@@ -50,7 +50,11 @@ class Constant(Form):
 
 
 class Kernel(Form):
-    """One compiled kernel; ``macs`` are multiply-accumulates per call, as the project counts them; ``constant_bytes`` lie in flash."""
+    """What one node calls; nodes of equal shape share a symbol.
+
+    ``macs`` are multiply-accumulates per call, as the project counts them; ``constant_bytes`` lie in flash, and so do ``code_bytes``, once
+    per symbol.
+    """
 
     symbol: str
     node: str

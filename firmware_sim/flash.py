@@ -50,7 +50,7 @@ def flash_stalls(flash: Flash, executed: Executed) -> Stalls:
     for function, indices in members.items():
         fetches = _fetch_stalls(flash, [codes[i] for i in indices], warm)
         nominal_loads, high_loads = _load_misses(
-            flash, [blocks[i] for i in indices], [decoded[i] for i in indices], constant_bytes[function]
+            flash, [blocks[i] for i in indices], [decoded[i] for i in indices], max(constant_bytes[function], default=0)
         )
         for i, fetch, load, high_load in zip(indices, fetches, nominal_loads, high_loads, strict=True):
             high = (len(codes[i].lines) + unused + high_load) * flash.wait_states
@@ -64,7 +64,7 @@ def constant_loads(flash: Flash, executed: Executed) -> list[float]:
     found = [0.0] * len(blocks)
     for function in {function for function, instructions in zip(functions, decoded, strict=True) if instructions}:
         own = [i for i, name in enumerate(functions) if name == function and decoded[i]]
-        loads, _ = _load_misses(flash, [blocks[i] for i in own], [decoded[i] for i in own], executed.constant_bytes[function])
+        loads, _ = _load_misses(flash, [blocks[i] for i in own], [decoded[i] for i in own], max(executed.constant_bytes[function], default=0))
         for i, count in zip(own, loads, strict=True):
             found[i] = count
     return found
@@ -115,7 +115,7 @@ def _warm_regions(
     blocks: Sequence[Block],
     decoded: Sequence[Sequence[Instruction]],
     functions: Sequence[str],
-    constant_bytes: Mapping[str, int],
+    constant_bytes: Mapping[str, tuple[int, ...]],
 ) -> frozenset[int]:
     """Regions whose code, and constants where they share the cache, stay in the instruction cache from visit to visit."""
     lines: defaultdict[int, set[int]] = defaultdict(set)
@@ -127,7 +127,7 @@ def _warm_regions(
                 called[region].add(function)
     size = {region: len(held) * flash.line_bytes for region, held in lines.items()}
     if flash.unified:
-        size = {region: code + sum(constant_bytes[name] for name in called[region]) for region, code in size.items()}
+        size = {region: code + sum(sum(constant_bytes[name]) for name in called[region]) for region, code in size.items()}
     return frozenset(region for region, needed in size.items() if needed <= flash.instruction_cache_bytes)
 
 

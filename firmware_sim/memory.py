@@ -17,7 +17,7 @@ class Executed:
     profile: Profile
     decoded: Sequence[Sequence[Instruction]]  # instructions of each block; none where it did not run
     functions: Sequence[str]  # that each block belongs to
-    constant_bytes: Mapping[str, int]  # by function, bytes of constants that one call reads
+    constant_bytes: Mapping[str, tuple[int, ...]]  # by function, bytes of constants that one call reads, for each node that calls it
 
 
 @dataclass(frozen=True)

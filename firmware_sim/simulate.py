@@ -1,5 +1,6 @@
 """Runs one stream's firmware on one target: equal to the reference or not, and what it costs."""
 
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,7 +28,7 @@ MAIN_LOOP = frozenset({"main", "start_anew", "take", "decode"})  # functions of 
 
 @dataclass(frozen=True)
 class KernelRow:
-    """What a function costs in one decoder step (a front end's: in the blocks of one bin)."""
+    """What a function costs in one decoder step (a front end's: in the blocks of one bin), divided evenly where nodes share it."""
 
     stage: str  # "frontend" or "decoder"
     symbol: str
@@ -133,7 +134,9 @@ def simulate_stream(
     run = run_firmware(elf, target, samples, folder / "run", timeout_s, pauses)
     mismatch = first_mismatch(split_dump(run.dump, bundle, symbols), expected)
     core = load_core(target.core)
-    constants = {kernel.symbol: kernel.constant_bytes for stage in bundle.stages for kernel in stage.kernels}
+    constants: defaultdict[str, tuple[int, ...]] = defaultdict(tuple)
+    for kernel in (kernel for stage in bundle.stages for kernel in stage.kernels):
+        constants[kernel.symbol] += (kernel.constant_bytes,)
     costs = count_cycles(read_profile(run.profile), core, SymbolMap(symbols), memory_of(target.flash, core), constants)
     steps = samples.shape[0] // bundle.ticks_per_bin
     return StreamResult(
@@ -184,9 +187,11 @@ def _kernel_rows(bundle: Bundle, costs: dict[str, RegionCost], steps: int) -> It
             continue
         functions = dict(costs[name].functions)
         per_step = bundle.ticks_per_bin if name == "frontend" else 1
+        shared = Counter(kernel.symbol for kernel in stage.kernels)  # nodes of equal shape, which take equal parts
         for kernel in stage.kernels:
-            cost = functions.pop(kernel.symbol, FunctionCost())
-            yield _row(name, kernel.symbol, kernel.node, kernel.op, kernel.macs * per_step, cost, steps)
+            cost = costs[name].functions.get(kernel.symbol, FunctionCost())
+            functions.pop(kernel.symbol, None)
+            yield _row(name, kernel.symbol, kernel.node, kernel.op, kernel.macs * per_step, cost, steps * shared[kernel.symbol])
         for symbol, cost in sorted(functions.items()):
             op = "driver" if symbol in MAIN_LOOP or symbol.startswith(stage.prefix) else "helper"
             yield _row(name, symbol, "", op, 0, cost, steps)

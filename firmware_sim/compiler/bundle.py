@@ -28,7 +28,7 @@ PACKAGES = ("onnx", "apache-tvm", "ziglang")  # that decide what is in a bundle
 
 @dataclass(frozen=True)
 class CompiledModel:
-    """One step graph, compiled: its plan and, by file name, one object per kernel."""
+    """One step graph, compiled: its plan and, by file name, one object per function."""
 
     plan: Plan
     objects: dict[str, bytes]
@@ -72,9 +72,9 @@ def _plan(file: _File, prefix: str, family: str) -> Plan:
 def _compiled(file: _File, prefix: str, machine: Machine) -> CompiledModel:
     plan, objects = _plan(file, prefix, machine.kernels), {}
     with tempfile.TemporaryDirectory() as folder:
-        for call in plan.calls:
-            path = Path(folder, f"{call.symbol}.o")
-            build_object(call.kernel, call.symbol, machine, path)
+        for symbol, kernel in {call.symbol: call.kernel for call in plan.calls}.items():
+            path = Path(folder, f"{symbol}.o")
+            build_object(kernel, symbol, machine, path)
             objects[path.name] = path.read_bytes()
     return CompiledModel(plan, objects)
 

@@ -103,7 +103,11 @@ def source(plan: Plan) -> str:
         "void *memcpy(void *to, const void *from, size_t bytes);",
         "",
     ]
-    lines += [f"void {call.symbol}({', '.join(_pointer_type(a) + a.name for a in call.arguments)});" for call in plan.calls]
+    functions = {call.symbol: call for call in reversed(plan.calls)}  # of several calls of one, the first
+    lines += [
+        f"void {symbol}({', '.join(_pointer_type(a) + a.name for a in functions[symbol].arguments)});"
+        for symbol in dict.fromkeys(call.symbol for call in plan.calls)
+    ]
     lines += ["", "/* State block: byte offset, type, name"]
     lines += [f" *   {plan.state_offsets[s.name]:6d}  {s.dtype}[{_shape(s.shape)}]  {_comment(s.name)}" for s in plan.graph.states]
     lines += [" */", f"void {plan.prefix}_init(void *state) {{", f"    memset(state, 0, {plan.prefix.upper()}_STATE_BYTES);", "}", ""]

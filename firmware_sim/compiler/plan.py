@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
+from tvm.ir import structural_equal
 
 from export.stepgraph import DOMAIN
 from firmware_sim.compiler.frontend import CHUNK, BlockKernel, Chain, block_kernels, check_behind, read_chain
@@ -51,7 +52,7 @@ class Argument:
 
 @dataclass(frozen=True)
 class Call:
-    """One kernel call; of a front end, for each chunk of a block or at a bin's edge."""
+    """One kernel call; of a front end, for each chunk of a block or at a bin's edge. Calls of equal functions have one symbol."""
 
     symbol: str
     node: str
@@ -235,7 +236,7 @@ def _lay_out(graph: StepGraph, prefix: str, kernels: Sequence[BlockKernel], tens
         return Place(root, offset)
 
     pool = _ConstantPool(prefix)
-    calls = []
+    calls: list[Call] = []
     for i, made in enumerate(kernels):
         node, kernel = made.node, made.kernel
         written = {v.name for v in (*kernel.outputs, *kernel.scratch)} | set(kernel.in_place.values())
@@ -245,11 +246,17 @@ def _lay_out(graph: StepGraph, prefix: str, kernels: Sequence[BlockKernel], tens
             else Argument(name, pool.add(f"{node.name}.{name}", p), p.dtype.name, False)
             for name, p in zip((p.name for p in kernel.function.params), kernel.pointers, strict=True)
         )
-        calls.append(Call(f"{prefix}_k{i:02d}_{node.op.lower()}", node.name, node.op, kernel, arguments, made.at_edge))
+        equal = next((call.symbol for call in calls if _equal(call.kernel, kernel)), None)
+        calls.append(Call(equal or f"{prefix}_k{i:02d}_{node.op.lower()}", node.name, node.op, kernel, arguments, made.at_edge))
     copies = tuple((v, place(v.name)) for v in graph.outputs if tensors.buffer[v.name] != (v.name, 0))
     scratch = {lifetime.name: (arena[lifetime.name], lifetime.nbytes) for lifetime in lifetimes}
     bins = Bins(chain.bins.ticks, CHUNK, place(chain.bins.phase.name)) if chain else None
     return Plan(graph, prefix, tuple(calls), tuple(pool.constants), state_offsets, state_bytes, scratch, scratch_bytes, copies, bins)
+
+
+def _equal(one: Kernel, other: Kernel) -> bool:
+    """Whether they are one function: what a layer's kernel reads comes by its pointers, so that layers of equal shape share it."""
+    return one.flags == other.flags and structural_equal(one.function, other.function)
 
 
 def _lifetimes(graph: StepGraph, kernels: Sequence[BlockKernel], tensors: _Tensors) -> list[Lifetime]:
