@@ -64,7 +64,9 @@ def constant_loads(flash: Flash, executed: Executed) -> list[float]:
     found = [0.0] * len(blocks)
     for function in {function for function, instructions in zip(functions, decoded, strict=True) if instructions}:
         own = [i for i, name in enumerate(functions) if name == function and decoded[i]]
-        loads, _ = _load_misses(flash, [blocks[i] for i in own], [decoded[i] for i in own], max(executed.constant_bytes[function], default=0))
+        loads, _ = _load_misses(
+            flash, [blocks[i] for i in own], [decoded[i] for i in own], max(executed.constant_bytes[function], default=0)
+        )
         for i, count in zip(own, loads, strict=True):
             found[i] = count
     return found

@@ -134,9 +134,7 @@ def simulate_stream(
     run = run_firmware(elf, target, samples, folder / "run", timeout_s, pauses)
     mismatch = first_mismatch(split_dump(run.dump, bundle, symbols), expected)
     core = load_core(target.core)
-    constants: defaultdict[str, tuple[int, ...]] = defaultdict(tuple)
-    for kernel in (kernel for stage in bundle.stages for kernel in stage.kernels):
-        constants[kernel.symbol] += (kernel.constant_bytes,)
+    constants = constants_of(bundle)
     costs = count_cycles(read_profile(run.profile), core, SymbolMap(symbols), memory_of(target.flash, core), constants)
     steps = samples.shape[0] // bundle.ticks_per_bin
     return StreamResult(
@@ -153,6 +151,14 @@ def simulate_stream(
         tick_values=tick_values,
         output_values=symbols["realm_output"].size // 2,
     )
+
+
+def constants_of(bundle: Bundle) -> dict[str, tuple[int, ...]]:
+    """By function, bytes of constants that a call of it reads, for each node that calls it."""
+    found: defaultdict[str, tuple[int, ...]] = defaultdict(tuple)
+    for kernel in (kernel for stage in bundle.stages for kernel in stage.kernels):
+        found[kernel.symbol] += (kernel.constant_bytes,)
+    return dict(found)
 
 
 def _regions(costs: dict[str, RegionCost], steps: int) -> dict[str, RegionStep]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from tvm.ir import structural_equal
+from tvm_ffi import structural_equal
 
 from export.stepgraph import DOMAIN
 from firmware_sim.compiler.frontend import CHUNK, BlockKernel, Chain, block_kernels, check_behind, read_chain

@@ -162,7 +162,8 @@ def _subjects(folder: Path) -> Iterator[Subject]:
         model = run_emulator(elf, target, folder / name)
         stages = {stage.prefix.removeprefix("realm_"): stage for stage in bundle.stages}
         parts = [(region, "") for region in (*stages, "send")]
-        parts += [(region, kernel.symbol) for region, stage in stages.items() for kernel in {kernel.symbol: kernel for kernel in stage.kernels}.values()]
+        functions = {kernel.symbol: region for region, stage in stages.items() for kernel in stage.kernels}
+        parts += [(region, symbol) for symbol, region in functions.items()]
         yield Subject(f"firmware {name}", f"firmware {name}", elf, model, tuple(parts), True)
 
 

@@ -24,6 +24,7 @@ from firmware_sim.cores import load_core
 from firmware_sim.elf import SymbolMap, read_symbols
 from firmware_sim.profile import VISITS, read_profile
 from firmware_sim.qemu import run_firmware
+from firmware_sim.simulate import constants_of
 from firmware_sim.targets import get_target
 from firmware_sim.wait_states import memory_of
 from quantization.calibrate import observe
@@ -74,7 +75,7 @@ def main(name: str, seconds: int) -> None:
         wall = time.perf_counter() - start
         start, visits = time.perf_counter(), (folder / "run" / VISITS).stat().st_size
         core = load_core(target.core)
-        constants = {kernel.symbol: kernel.constant_bytes for stage in bundle.stages for kernel in stage.kernels}
+        constants = constants_of(bundle)
         symbols = SymbolMap(read_symbols(elf))
         costs = count_cycles(read_profile(run.profile), core, symbols, memory_of(target.flash, core), constants)
         pricing = time.perf_counter() - start

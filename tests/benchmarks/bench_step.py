@@ -90,7 +90,7 @@ def figures(bare: StreamResult, waited: StreamResult, channel_samples: int) -> l
         found = [row for row in bare.kernels if row.op in ops]
         return sum(row.cycles for row in found) / sum(row.macs for row in found)
 
-    code = [sum(kernel.code_bytes for kernel in stage.kernels) for stage in bare.bundle.stages]
+    code = [sum({kernel.symbol: kernel.code_bytes for kernel in stage.kernels}.values()) for stage in bare.bundle.stages]
     decoder = bare.regions["decoder"].cycles.cycles / bare.macs_per_step
     return [
         f"{bare.regions['frontend'].cycles.cycles / channel_samples:.1f}",

@@ -44,7 +44,7 @@ def test_each_visit_is_priced_by_hand():
 
 def test_stalls_are_part_of_the_cycles():
     plain = count_cycles(loop_profile(), load_core("cortex-m4"), SYMBOLS)["decoder"]
-    slow = count_cycles(loop_profile(), load_core("cortex-m4"), SYMBOLS, partial(flash_stalls, FLASH), {"kernel": 16})["decoder"]
+    slow = count_cycles(loop_profile(), load_core("cortex-m4"), SYMBOLS, partial(flash_stalls, FLASH), {"kernel": (16,)})["decoder"]
     assert slow.stalls.cycles == pytest.approx(2 * 5 + 10 * 5 * 0.6)
     assert slow.cycles.cycles == pytest.approx(plain.cycles.cycles + slow.stalls.cycles)
     assert slow.visits.cycles[:, 0].sum() == pytest.approx(slow.cycles.cycles)

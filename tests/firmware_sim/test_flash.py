@@ -31,7 +31,7 @@ def profile_of(blocks: list[tuple[int, str, int]], edges: list[tuple[int, int, i
 def stalls(flash: Flash, profile: Profile, constant_bytes: int = 0) -> list[Cycles]:
     decoded = [decode_thumb(block.code, block.address, block.instructions) for block in profile.blocks]
     names = ["kernel"] * len(decoded)
-    return flash_stalls(flash, Executed(load_core("cortex-m0plus"), profile, decoded, names, {"kernel": constant_bytes})).blocks
+    return flash_stalls(flash, Executed(load_core("cortex-m0plus"), profile, decoded, names, {"kernel": (constant_bytes,)})).blocks
 
 
 # Two calls: a line of four instructions, then a loop within one line, ten times round in all

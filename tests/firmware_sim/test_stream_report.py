@@ -18,7 +18,7 @@ from firmware_sim.cores import load_core
 from firmware_sim.elf import MemoryUse
 from firmware_sim.implant import Timeline, buffer_bytes, run_timeline
 from firmware_sim.profile import Region
-from firmware_sim.simulate import KernelRow, RegionStep, StreamResult, Visits, _kernel_rows, _region, _regions, _visits
+from firmware_sim.simulate import KernelRow, RegionStep, StreamResult, Visits, _kernel_rows, _region, _regions, _visits, constants_of
 from firmware_sim.stream_report import stream_report, workload
 from firmware_sim.targets import get_target
 from firmware_sim.timing import ZERO, Cycles
@@ -282,3 +282,16 @@ def test_rows_are_of_a_step_and_count_a_front_ends_macs_once_a_tick():
     assert (first.instructions, first.cycles, first.cycles_low, first.cycles_high) == (50 / 4, 41 / 4, 38 / 4, 43 / 4)
     assert (first.stall_cycles, first.loaded_bytes) == (6 / 4, 121 / 4)
     assert found[2].cycles == 0
+
+
+def test_nodes_that_share_a_function_take_equal_parts_of_it():
+    nothing = {"state_bytes": 0, "scratch_bytes": 0, "weight_bytes": 0}
+    listed = [("dec_k", "blocks.0", 50, 7), ("other", "norm", 2, 1), ("dec_k", "blocks.1", 50, 7)]
+    nodes = tuple(Kernel(symbol=s, node=n, op="QLinear", macs=macs, code_bytes=0, constant_bytes=c) for s, n, macs, c in listed)
+    decoder = Stage(prefix="realm_decoder", rate_hz=RATE, kernels=nodes, **nothing)
+    bundle = Bundle(Path("bundle"), "lfp", "cortex-m4", None, decoder, 1)
+    rows = {row.node: row for row in _kernel_rows(bundle, {"decoder": costs(40.0, 2, "dec_k", "other")}, 4)}
+    assert set(rows) == {"blocks.0", "norm", "blocks.1"}
+    assert rows["blocks.0"].cycles == rows["blocks.1"].cycles == 41 / 8 and rows["norm"].cycles == 43 / 4
+    assert rows["blocks.0"].macs == rows["blocks.1"].macs == 50
+    assert constants_of(bundle) == {"dec_k": (7, 7), "other": (1,)}

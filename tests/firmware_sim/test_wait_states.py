@@ -129,7 +129,7 @@ def test_flash_without_a_cache_lies_between_no_access_and_every_access():
     table = load_core("ibex-small")
 
     def priced(memory, constant_bytes=0):
-        costs = count_cycles(loop(4 * CLW + BNE), table, SYMBOLS, memory, {"kernel": constant_bytes})
+        costs = count_cycles(loop(4 * CLW + BNE), table, SYMBOLS, memory, {"kernel": (constant_bytes,)})
         return costs["decoder"].cycles.cycles
 
     none, every = (priced(partial(wait_stalls, waits)) for waits in (Waits(fetch=2), Waits(fetch=2, data=2)))
