@@ -1,10 +1,10 @@
 """Cycles of a whole bin on every core: python tests/benchmarks/bench_step.py [--stream lfp|spike] [--bins N] [TARGET[:CORE]]...
 
-An untrained student of preset implant-m with 96 channels and bins of 20 ms, its front end before it, is compiled for each target, run in QEMU
-on noise and held against onnxruntime, every bit. Printed as Markdown, by the core's table: cycles per channel and sample of the front end; cycles
-per multiply-accumulate of the matrix products, of the selective step and of the whole decoder, from memory without wait states; the bin in
-thousands of cycles, without wait states and with the part's; bytes of code; the most stack that was used. A target whose bits differ gets
-no figures and the status is 1.
+An untrained student of preset implant-m with 96 channels and bins of 20 ms, its front end before it, is compiled for each target, run in
+QEMU on noise and held against onnxruntime, every bit. Printed as Markdown, by the core's table: cycles per channel and sample of the front
+end; cycles per multiply-accumulate of the matrix products, of the selective step and of the whole decoder, from memory without wait
+states; the bin in thousands of cycles, without wait states and with the part's; bytes of code; the most stack that was used. A target
+whose bits differ gets no figures and the status is 1.
 """
 
 import tempfile
