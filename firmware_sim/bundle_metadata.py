@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from realm_edge.documents import Form
 
-FORMAT = "realm-edge bundle/1"
+FORMAT = "realm-edge bundle/2"
 
 Count = Annotated[int, Field(ge=0, le=1 << 40, strict=True)]
 Size = Annotated[int, Field(ge=1, le=1 << 24, strict=True)]
@@ -98,7 +98,7 @@ class Reset(Form):
 class BundleMetadata(Form):
     """The whole file; ``frontend`` is None where spike counts or features come in by the board."""
 
-    format: Literal["realm-edge bundle/1"]
+    format: Literal["realm-edge bundle/2"]
     made_by: dict[str, str]  # version by package
     stream: str
     target: str  # the build, an entry of firmware_sim/data/builds.toml
