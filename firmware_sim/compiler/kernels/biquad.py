@@ -14,7 +14,6 @@ from firmware_sim.compiler.kernels.interface import Node, Value, full_range
 from firmware_sim.compiler.kernels.words import Words, unsigned, upper
 from quantization.operators.biquad import STEP, SUM_LIMIT, WORD_BITS
 
-WORD = 2**WORD_BITS
 Term = tuple[Any, Any]  # of a sum: an int32 coefficient and what it multiplies
 
 
@@ -125,22 +124,19 @@ class Section:
 
     def advance(self, entering: Iterable[Term], above: Any = None) -> tuple[Any, Any]:
         """The next output and the one of two samples before; ``entering`` and 2^32 ``above`` is what the inputs add to the sum."""
-        first, *second = self.errors
-        error = unsigned(first.get())
-        if second:
-            error = error * emit.const(self.bank.feedback[0], "int64") + unsigned(second[0].get()) * emit.const(
-                self.bank.feedback[1], "int64"
-            )
-        error = error if above is None else error + T.shift_left(T.cast(above, "int64"), T.int64(WORD_BITS))
+        start = T.int64(0) if above is None else T.shift_left(T.cast(above, "int64"), T.int64(WORD_BITS))
+        for error, factor in zip(self.errors, self.bank.feedback, strict=True):
+            start = start + unsigned(error.get()) * T.int64(factor)
         recursive = [(self.taps[tap].get(), y.get()) for tap, y in ((4, self.y.before), (3, self.y.last)) if tap in self.taps]
         products = [self.words.product(tap, value) for tap, value in (*entering, *recursive)]
-        acc = emit.Register("int64", error)
+        acc = emit.Register("int64", start)
         for product in products[:-1]:
             acc.set(self.words.pair(acc.get() + product))
         acc.set(acc.get() + products[-1])
-        if second:
-            second[0].set(first.get())
-        first.set(T.cast(acc.get(), "int32"))
+        newest, *oldest = self.errors
+        for error in oldest:
+            error.set(newest.get())
+        newest.set(T.cast(acc.get(), "int32"))
         older = emit.Register("int32", self.y.before.get())
         self.y.push(self.words.stepped(upper(acc.get()), STEP, self.bank.limit))
         return self.y.last.get(), older.get()
@@ -174,7 +170,7 @@ def run_section(
     ``whole``: all inputs are multiples of STEP; times 2^30, they have nothing in the lower word.
     """
     past = emit.Turn(*(emit.Register("int32", memory.history[c, row]) for row in range(2)))
-    upper_only = whole and _products(bank) == 1 and bank.coef[0, 0] == WORD // STEP
+    upper_only = whole and _products(bank) == 1 and bank.coef[0, 0] == 2**WORD_BITS // STEP
     section = load(words, bank, memory, c, 0, taps=() if upper_only else (0, 1, 2)[: _products(bank)])
 
     def advance(t: Any, x: Any) -> None:

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from tvm import tirx
-from tvm.script import tirx as T
 from tvm.script.ir_builder import IRBuilder
 from tvm.script.ir_builder import tirx as I
 
@@ -107,7 +106,3 @@ def by_twos(
             turn.last.set(turn.before.get())
             turn.before.set(kept.get())
             turn.swap()
-
-
-def const(value: int, dtype: str = "int32") -> Any:
-    return T.cast(T.int64(value), dtype) if dtype == "int64" else T.int32(value)

@@ -47,7 +47,7 @@ def _product(a: Any, b: Any) -> Any:
 
 
 def _product_of_halves(a: Any, b: Any) -> Any:
-    r"""By four products of 32 bits, for cores without one of 64: no partial sum leaves int32 where \|a\| or \|b\| is below 2^31."""
+    """By four products of 32 bits, for cores without one of 64: none of the sums leaves int32."""
     lower = [T.bitwise_and(v, T.int32(0xFFFF)) for v in (a, b)]
     higher = [T.shift_right(v, T.int32(16)) for v in (a, b)]
     low = T.reinterpret("uint32", lower[0]) * T.reinterpret("uint32", lower[1])
