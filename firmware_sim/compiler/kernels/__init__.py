@@ -13,10 +13,11 @@ from firmware_sim.compiler.kernels.interface import Kernel, Node
 from quantization.operators import MODULES
 
 SCALAR = "scalar"
-# thumb1: ARMv6-M, which has no product of 64 bits; dsp: 16-bit multiply-accumulate pairs of ARMv7E-M and of ARMv8-M with the DSP extension; dual: the same where two instructions start in a
-# cycle (Cortex-M7), so that LLVM's order of them pays more than loads in runs.
-FAMILIES = (SCALAR, "thumb1", "dsp", "dual")
-_WITHOUT_ITS_OWN = {"dual": "dsp", "dsp": SCALAR, "thumb1": SCALAR}
+# rv32: RV32IM, whose multiplication takes longer than two additions on a small core; thumb1: ARMv6-M, which has no product of 64 bits and
+# eight registers; dsp: 16-bit multiply-accumulate pairs of ARMv7E-M and of ARMv8-M with the DSP extension; dual: the same where two
+# instructions start in a cycle (Cortex-M7), so that LLVM's order of them pays more than loads in runs.
+FAMILIES = (SCALAR, "rv32", "thumb1", "dsp", "dual")
+_WITHOUT_ITS_OWN = {"dual": "dsp", "dsp": SCALAR, "rv32": SCALAR, "thumb1": SCALAR}
 
 
 def builder(op: str, family: str) -> Callable[[Node], Kernel]:

@@ -11,6 +11,8 @@ from firmware_sim.compiler.kernels.exact import Exact, peak, stored, width
 from firmware_sim.compiler.kernels.interface import Kernel, Node
 from firmware_sim.compiler.kernels.products import ROWS, read_product
 from firmware_sim.compiler.kernels.row_pairs import DUAL, LONG_BODY, row_pair_product
+from firmware_sim.compiler.kernels.twin import twin_product
+from firmware_sim.compiler.kernels.unsigned_product import unsigned_product
 
 
 def scalar(node: Node) -> Kernel:
@@ -26,6 +28,16 @@ def dsp(node: Node) -> Kernel:
 def dual(node: Node) -> Kernel:
     """The same, in the order that suits a core of two instructions a cycle."""
     return row_pair_product(node, "int8", DUAL, LONG_BODY) or matrix_product(node, "int8")
+
+
+def rv32(node: Node) -> Kernel:
+    """The same with two products in one multiplication, where no sum of two of them leaves its half of a word."""
+    return twin_product(node) or matrix_product(node, "int8")
+
+
+def thumb1(node: Node) -> Kernel:
+    """The same of words without a sign, which ARMv6-M loads best."""
+    return unsigned_product(node, "int8") or matrix_product(node, "int8")
 
 
 def matrix_product(node: Node, dtype: str) -> Kernel:

@@ -46,16 +46,30 @@ def _product(a: Any, b: Any) -> Any:
     return T.cast(a, "int64") * T.cast(b, "int64")
 
 
-def _product_of_halves(a: Any, b: Any) -> Any:
-    """By four products of 32 bits, for cores without one of 64: no partial sum leaves int32 where \|a\| or \|b\| is below 2^31."""
+def _of_halves(a: Any, b: Any) -> tuple[Any, Any, Any]:
+    """A product of two int32 by four products of 32 bits, for cores without one of 64: no partial sum leaves int32.
+
+    Returns:
+        The upper word; a word whose lower half is the upper one of the lower word; a uint32 whose lower half is the lower one.
+    """
     lower = [T.bitwise_and(v, T.int32(0xFFFF)) for v in (a, b)]
     higher = [T.shift_right(v, T.int32(16)) for v in (a, b)]
     low = T.reinterpret("uint32", lower[0]) * T.reinterpret("uint32", lower[1])
     first = higher[0] * lower[1] + T.reinterpret("int32", T.shift_right(low, T.uint32(16)))
     second = lower[0] * higher[1] + T.bitwise_and(first, T.int32(0xFFFF))
-    high = higher[0] * higher[1] + T.shift_right(first, T.int32(16)) + T.shift_right(second, T.int32(16))
+    return higher[0] * higher[1] + T.shift_right(first, T.int32(16)) + T.shift_right(second, T.int32(16)), second, low
+
+
+def product_of_halves(a: Any, b: Any) -> Any:
+    """The int64 product of two int32, for cores without one of 64 bits."""
+    high, second, low = _of_halves(a, b)
     rest = T.bitwise_or(T.shift_left(T.reinterpret("uint32", second), T.uint32(16)), T.bitwise_and(low, T.uint32(0xFFFF)))
     return T.shift_left(T.cast(high, "int64"), T.int64(WORD_BITS)) + T.cast(rest, "int64")
+
+
+def upper_of_halves(a: Any, b: Any) -> Any:
+    """floor(a * b / 2^32) of two int32, for the same cores."""
+    return _of_halves(a, b)[0]
 
 
 def _clipped(value: Any, step: int, limit: int) -> Any:
@@ -76,5 +90,5 @@ def _same(value: Any) -> Any:
 
 SCALAR = Words(_product, _same, _same, _same, _clipped, _same)
 DSP = Words(_product, fence.pin, fence.pin64, fence.fence, _saturated, fence.with_fences)
-THUMB1 = replace(SCALAR, product=_product_of_halves)
-FAMILIES = {"scalar": SCALAR, "thumb1": THUMB1, "dsp": DSP, "dual": DSP}
+THUMB1 = replace(SCALAR, product=product_of_halves)
+FAMILIES = {"scalar": SCALAR, "rv32": SCALAR, "thumb1": THUMB1, "dsp": DSP, "dual": DSP}
