@@ -1,29 +1,22 @@
 """Products with a factor mult / 2^k, rounded and saturated to 16 bits, from the high words of 64-bit products."""
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from tvm.script import tirx as T
 
-from firmware_sim.compiler.kernels.clip import clipped
 from firmware_sim.compiler.kernels.dsp import high_word, rounded16
 from firmware_sim.compiler.kernels.exact import Exact, peak
 from firmware_sim.compiler.kernels.fence import pin
 
-_LEAST_SHIFT = 33  # from here on the low word of a product decides nothing
-
-
-def mulh(a: Any, b: Any) -> Any:
-    """floor(a * b / 2^32) of two int32."""
-    return high_word(T.cast(a, "int64") * T.cast(b, "int64"))
+LEAST_SHIFT = 33  # from here on the low word of a product decides nothing
 
 
 def lifted(k: int, *mults: NDArray) -> tuple[int, list[NDArray[np.int32]]]:
     """The same factors mult / 2^k with k raised towards 33 as far as the multipliers fit int32: k, multipliers."""
     room = min(max(0, 31 - peak(mult).bit_length()) for mult in mults)
-    up = min(room, max(0, _LEAST_SHIFT - k))
+    up = min(room, max(0, LEAST_SHIFT - k))
     return k + up, [(mult.astype(np.int64) << up).astype(np.int32) for mult in mults]
 
 
@@ -32,22 +25,8 @@ def requantised16(acc: Exact, mult: Any, k: int) -> Any:
 
     An accumulator with room is shifted up for the sake of the high word; one without it goes through 64 bits.
     """
-    up = max(0, _LEAST_SHIFT - k)
+    up = max(0, LEAST_SHIFT - k)
     if acc.bound << up >= 2**31:
         return (acc * Exact(mult, 2**31)).round_shift(k).clip(32767).to("int32")
     value = pin(T.shift_left(acc.to("int32"), T.int32(up))) if up else acc.to("int32")
     return rounded16(high_word(T.cast(value, "int64") * T.cast(mult, "int64")), k + up)
-
-
-def requantised(acc: Exact, mult: Any, k: int, upper: Callable[[Any, Any], Any] = mulh) -> Any:
-    """round_shift(acc * mult, k) in the symmetric range of int16, as int32, for cores without the DSP extension.
-
-    Args:
-        upper: of two int32, floor(a * b / 2^32).
-    """
-    up = max(0, _LEAST_SHIFT - k)
-    if acc.bound << up >= 2**31:
-        return (acc * Exact(mult, 2**31)).round_shift(k).clip(32767).to("int32")
-    value = T.shift_left(acc.to("int32"), T.int32(up)) if up else acc.to("int32")
-    shift = k + up - 32
-    return clipped((upper(value, mult) + T.int32((1 << shift) >> 1)) >> T.int32(shift), 32767)

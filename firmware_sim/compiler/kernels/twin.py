@@ -18,12 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 from tvm.script import tirx as T
 
-from firmware_sim.compiler.kernels.clip import with_clip
 from firmware_sim.compiler.kernels.exact import Exact
 from firmware_sim.compiler.kernels.fence import fence, with_fences
 from firmware_sim.compiler.kernels.interface import Kernel, Node, Value
+from firmware_sim.compiler.kernels.plain import RV32, with_plain
 from firmware_sim.compiler.kernels.products import Product, block_starts, read_product
-from firmware_sim.compiler.kernels.requantise import lifted, requantised
+from firmware_sim.compiler.kernels.requantise import lifted
 
 _ROWS = 8
 _BODY = 4  # pairs of columns in the loop's body, at most
@@ -80,7 +80,7 @@ def _kernel(node: Node, product: Product) -> Kernel:
         return T.bitwise_and(T.shift_right(word, T.uint32(8 * half)), T.uint32(_PAIR)) * x
 
     def finished(acc: Any, mult: Any) -> Any:
-        return T.cast(requantised(Exact(acc, bound), mult, k), "int16")
+        return T.cast(RV32.requantised16(Exact(acc, bound), mult, k), "int16")
 
     def lower_sum(low: Any, high: Any) -> Any:
         return T.reinterpret("int32", low - T.shift_left(u(high), T.uint32(16)))
@@ -127,4 +127,4 @@ def _kernel(node: Node, product: Product) -> Kernel:
     y = node.output(0, "int16", (n_out,), 32767)
     own = Value(f"{y.name}.qs", "int32", (pairs,), 2**31)
     pointers: tuple[str | NDArray, ...] = (x.name, words.reshape(-1), constants, y.name, own.name)
-    return Kernel(with_clip(with_fences(kernel)), pointers, (y,), macs=n_in * n_out, scratch=(own,))
+    return Kernel(with_plain(with_fences(kernel)), pointers, (y,), macs=n_in * n_out, scratch=(own,))

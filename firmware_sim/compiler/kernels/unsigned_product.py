@@ -16,13 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 from tvm.script import tirx as T
 
-from firmware_sim.compiler.kernels.clip import with_clip
 from firmware_sim.compiler.kernels.exact import Exact
 from firmware_sim.compiler.kernels.fence import fence, with_fences
 from firmware_sim.compiler.kernels.interface import Kernel, Node, Value, full_range
+from firmware_sim.compiler.kernels.plain import THUMB1, with_plain
 from firmware_sim.compiler.kernels.products import ROWS, Product, block_starts, read_product
-from firmware_sim.compiler.kernels.requantise import lifted, requantised
-from firmware_sim.compiler.kernels.words import upper_of_halves
+from firmware_sim.compiler.kernels.requantise import lifted
 
 _BODY = 8  # columns in the loop's body, at most: 32 weights, as far as an offset of 5 bits reaches
 
@@ -60,7 +59,7 @@ def _kernel(node: Node, product: Product) -> Kernel:
         return T.reinterpret("uint32", fence(T.reinterpret("int32", value)))
 
     def finished(acc: Any, mult: Any) -> Any:
-        return T.cast(requantised(Exact(T.reinterpret("int32", acc), bound), mult, k, upper_of_halves), "int16")
+        return T.cast(THUMB1.requantised16(Exact(T.reinterpret("int32", acc), bound), mult, k), "int16")
 
     @T.prim_func(s_tir=True)
     def kernel(
@@ -92,4 +91,4 @@ def _kernel(node: Node, product: Product) -> Kernel:
     y = node.output(0, "int16", (n_out,), 32767)
     own = Value(f"{y.name}.raised", dtype, (n_in,), half)
     pointers: tuple[str | NDArray, ...] = (x.name, weight, constants, y.name, own.name)
-    return Kernel(with_clip(with_fences(kernel)), pointers, (y,), macs=n_in * n_out, scratch=(own,))
+    return Kernel(with_plain(with_fences(kernel)), pointers, (y,), macs=n_in * n_out, scratch=(own,))

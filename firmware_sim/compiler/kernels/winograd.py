@@ -16,12 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 from tvm.script import tirx as T
 
-from firmware_sim.compiler.kernels.clip import with_clip
 from firmware_sim.compiler.kernels.exact import Exact
 from firmware_sim.compiler.kernels.fence import fence, with_fences
 from firmware_sim.compiler.kernels.interface import Kernel, Node
+from firmware_sim.compiler.kernels.plain import RV32, with_plain
 from firmware_sim.compiler.kernels.products import Product, block_starts, read_product
-from firmware_sim.compiler.kernels.requantise import lifted, requantised
+from firmware_sim.compiler.kernels.requantise import lifted
 
 _ROWS = 8
 _BODY = 4  # pairs of columns in the loop's body, at most
@@ -70,7 +70,7 @@ def _kernel(node: Node, product: Product) -> Kernel:
         return (xs[0] + word(weight[block, pair, r, 1])) * (xs[1] + word(weight[block, pair, r, 0]))
 
     def finished(acc: Any, mult: Any) -> Any:
-        return T.cast(requantised(Exact(T.reinterpret("int32", acc), bound), mult, k), "int16")
+        return T.cast(RV32.requantised16(Exact(T.reinterpret("int32", acc), bound), mult, k), "int16")
 
     @T.prim_func(s_tir=True)
     def kernel(
@@ -98,4 +98,4 @@ def _kernel(node: Node, product: Product) -> Kernel:
                 y[T.min(block * rows, last) + r] = finished(acc[r], constants[block, 1, r])
 
     y = node.output(0, "int16", (n_out,), 32767)
-    return Kernel(with_clip(with_fences(kernel)), (x.name, weight, constants, y.name), (y,), macs=n_in * n_out)
+    return Kernel(with_plain(with_fences(kernel)), (x.name, weight, constants, y.name), (y,), macs=n_in * n_out)

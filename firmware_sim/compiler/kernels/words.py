@@ -42,7 +42,8 @@ def unsigned(word: Any) -> Any:
     return T.cast(T.reinterpret("uint32", word), "int64")
 
 
-def _product(a: Any, b: Any) -> Any:
+def full_product(a: Any, b: Any) -> Any:
+    """The int64 product of two int32."""
     return T.cast(a, "int64") * T.cast(b, "int64")
 
 
@@ -88,7 +89,7 @@ def _same(value: Any) -> Any:
     return value
 
 
-SCALAR = Words(_product, _same, _same, _same, _clipped, _same)
-DSP = Words(_product, fence.pin, fence.pin64, fence.fence, _saturated, fence.with_fences)
+SCALAR = Words(full_product, _same, _same, _same, _clipped, _same)
+DSP = Words(full_product, fence.pin, fence.pin64, fence.fence, _saturated, fence.with_fences)
 THUMB1 = replace(SCALAR, product=product_of_halves)
 FAMILIES = {"scalar": SCALAR, "rv32": SCALAR, "thumb1": THUMB1, "dsp": DSP, "dual": DSP}
