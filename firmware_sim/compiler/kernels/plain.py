@@ -6,26 +6,29 @@ its weights tell LLVM.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import tvm
 from tvm import tirx
 from tvm.script import tirx as T
 
-from firmware_sim.compiler.kernels.exact import Exact, width
+from firmware_sim.compiler.kernels.exact import Arithmetic, Exact, computed_by, width
 from firmware_sim.compiler.kernels.fence import pin
+from firmware_sim.compiler.kernels.interface import Kernel, Node
 from firmware_sim.compiler.kernels.requantise import LEAST_SHIFT
 from firmware_sim.compiler.kernels.words import full_product, product_of_halves, upper, upper_of_halves
 
 _IR = """
-define internal i32 @realm_clip(i32 %v) alwaysinline nounwind {
-  %shifted = add i32 %v, 32767
-  %inside = icmp ule i32 %shifted, 65534
+define internal i32 @realm_clip(i32 %v, i32 %limit) alwaysinline nounwind {
+  %shifted = add i32 %v, %limit
+  %span = shl i32 %limit, 1
+  %inside = icmp ule i32 %shifted, %span
   br i1 %inside, label %done, label %outside, !prof !0
 outside:
   %below = icmp slt i32 %v, 0
-  %end = select i1 %below, i32 -32767, i32 32767
+  %least = sub i32 0, %limit
+  %end = select i1 %below, i32 %least, i32 %limit
   br label %done
 done:
   %r = phi i32 [%v, %0], [%end, %outside]
@@ -55,16 +58,14 @@ class Plain:
     """How plain code goes best on a core. Each is a function of TIR expressions.
 
     Attributes:
-        product: of two int32, an int64.
+        arithmetic: its products and saturation.
         upper: of two int32, the upper word of their product.
-        clipped: min(max(v, -32767), 32767) of any int32.
         shifted: floor((v + 2^(k - 1)) / 2^k) of an int32, for 1 <= k; the sum does not leave int32.
         signed: an int16 from memory as int32.
     """
 
-    product: Callable[[Any, Any], Any]
+    arithmetic: Arithmetic
     upper: Callable[[Any, Any], Any]
-    clipped: Callable[[Any], Any]
     shifted: Callable[[Any, int], Any]
     signed: Callable[[Any], Any]
 
@@ -76,7 +77,7 @@ class Plain:
             rounded = value.round_shift(k)
         if rounded.bound <= 32767 or width(rounded.bound) == "int64":
             return rounded.clip(32767).to("int32")
-        return self.clipped(rounded.to("int32"))
+        return self.arithmetic.clipped(rounded.to("int32"), 32767)
 
     def requantised16(self, acc: Exact, mult: Any, k: int) -> Any:
         """round_shift(acc * mult, k) in the symmetric range of int16, as int32. ``acc`` is below 2^31, ``mult`` any int32.
@@ -85,18 +86,18 @@ class Plain:
         """
         up = max(0, LEAST_SHIFT - k)
         if acc.bound << up >= 2**31:
-            return self.rounded16(Exact(self.product(acc.to("int32"), mult), acc.bound << 31), k)
+            return self.rounded16(Exact(self.arithmetic.product(acc.to("int32"), mult), acc.bound << 31), k)
         value = T.shift_left(acc.to("int32"), T.int32(up)) if up else acc.to("int32")
         return self.rounded16(Exact(self.upper(value, mult), (1 << 30) - 1), k + up - 32)
 
 
-def _clipped(value: Any) -> Any:
-    return T.call_extern("int32", "realm_clip", value)
+def _clipped(value: Any, limit: int) -> Any:
+    return T.call_extern("int32", "realm_clip", value, T.int32(limit))
 
 
-def _clipped_by_bytes(value: Any) -> Any:
-    """Without a constant that does not fit an instruction; the last bytes before the limits take longer."""
-    return T.call_extern("int32", "realm_clip_by_bytes", value)
+def _clipped_by_bytes(value: Any, limit: int) -> Any:
+    """Of int16 without a constant that does not fit an instruction; what is next to the limits takes longer."""
+    return T.call_extern("int32", "realm_clip_by_bytes", value) if limit == 32767 else _clipped(value, limit)
 
 
 def _shifted(value: Any, k: int) -> Any:
@@ -121,8 +122,20 @@ def _upper(a: Any, b: Any) -> Any:
     return upper(full_product(a, b))
 
 
-RV32 = Plain(full_product, _upper, _clipped, _shifted, _signed)
-THUMB1 = Plain(product_of_halves, upper_of_halves, _clipped_by_bytes, _shifted_twice, _signed_later)
+RV32 = Plain(Arithmetic(full_product, _clipped), _upper, _shifted, _signed)
+THUMB1 = Plain(Arithmetic(product_of_halves, _clipped_by_bytes), upper_of_halves, _shifted_twice, _signed_later)
+CORES = {"rv32": RV32, "thumb1": THUMB1}
+
+
+def computed_plainly(build: Callable[[Node], Kernel], core: Plain) -> Callable[[Node], Kernel]:
+    """What makes the kernel that ``build`` makes, in the core's arithmetic."""
+
+    def built(node: Node) -> Kernel:
+        with computed_by(core.arithmetic):
+            kernel = build(node)
+        return replace(kernel, function=with_plain(kernel.function))
+
+    return built
 
 
 def with_plain(function: tirx.PrimFunc) -> tirx.PrimFunc:

@@ -181,11 +181,11 @@ def _by_rows(node: Node, style: _Rows) -> Kernel:
     def mixed(decay_value: Any, h_value: Any, u: Any, b_value: Any) -> Any:
         # Of int16 factors with |u| <= 32767 this never leaves 32 bits, rounding included.
         acc = decay_value * core.signed(h_value) + u * b_value
-        return fence(core.clipped(core.shifted(acc, DECAY_SHIFT)))
+        return fence(core.arithmetic.clipped(core.shifted(acc, DECAY_SHIFT), 32767))
 
     def read_out(acc: Any, state_gain: Any, x_value: Any, input_gain: Any) -> Any:
-        from_state = Exact(core.product(acc, state_gain), step.sum_bound * peak(step.y_mult))
-        from_input = Exact(core.product(T.cast(x_value, "int32"), input_gain), step.x.bound * peak(step.d_mult))
+        from_state = Exact(core.arithmetic.product(acc, state_gain), step.sum_bound * peak(step.y_mult))
+        from_input = Exact(core.arithmetic.product(T.cast(x_value, "int32"), input_gain), step.x.bound * peak(step.d_mult))
         return T.cast(fence(core.rounded16(from_state + from_input, step.k_y)), "int16")
 
     @T.prim_func(s_tir=True)
