@@ -14,7 +14,7 @@ from tvm import tirx
 from tvm.script import tirx as T
 
 from firmware_sim.compiler.kernels.exact import Arithmetic, Exact, computed_by, width
-from firmware_sim.compiler.kernels.fence import pin
+from firmware_sim.compiler.kernels.fence import pin, with_fences
 from firmware_sim.compiler.kernels.interface import Kernel, Node
 from firmware_sim.compiler.kernels.requantise import LEAST_SHIFT
 from firmware_sim.compiler.kernels.words import full_product, product_of_halves, upper, upper_of_halves
@@ -118,11 +118,16 @@ def _signed_later(value: Any) -> Any:
     return T.cast(T.cast(pin(T.cast(T.reinterpret("uint16", value), "int32")), "int16"), "int32")
 
 
+def _pinned_product(a: Any, b: Any) -> Any:
+    """Of words: LLVM would form the sums that enter it in 64 bits, as those of TIR do not wrap."""
+    return full_product(pin(a), pin(b))
+
+
 def _upper(a: Any, b: Any) -> Any:
-    return upper(full_product(a, b))
+    return upper(_pinned_product(a, b))
 
 
-RV32 = Plain(Arithmetic(full_product, _clipped), _upper, _shifted, _signed)
+RV32 = Plain(Arithmetic(_pinned_product, _clipped), _upper, _shifted, _signed)
 THUMB1 = Plain(Arithmetic(product_of_halves, _clipped_by_bytes), upper_of_halves, _shifted_twice, _signed_later)
 CORES = {"rv32": RV32, "thumb1": THUMB1}
 
@@ -133,7 +138,7 @@ def computed_plainly(build: Callable[[Node], Kernel], core: Plain) -> Callable[[
     def built(node: Node) -> Kernel:
         with computed_by(core.arithmetic):
             kernel = build(node)
-        return replace(kernel, function=with_plain(kernel.function))
+        return replace(kernel, function=with_plain(with_fences(kernel.function)))
 
     return built
 
