@@ -62,12 +62,14 @@ class Plain:
         upper: of two int32, the upper word of their product.
         shifted: floor((v + 2^(k - 1)) / 2^k) of an int32, for 1 <= k; the sum does not leave int32.
         signed: an int16 from memory as int32.
+        wide: whether there is an instruction for the upper word of a product.
     """
 
     arithmetic: Arithmetic
     upper: Callable[[Any, Any], Any]
     shifted: Callable[[Any, int], Any]
     signed: Callable[[Any], Any]
+    wide: bool
 
     def rounded16(self, value: Exact, k: int) -> Any:
         """round_shift(v, k) in the symmetric range of int16, as int32."""
@@ -127,8 +129,8 @@ def _upper(a: Any, b: Any) -> Any:
     return upper(_pinned_product(a, b))
 
 
-RV32 = Plain(Arithmetic(_pinned_product, _clipped), _upper, _shifted, _signed)
-THUMB1 = Plain(Arithmetic(product_of_halves, _clipped_by_bytes), upper_of_halves, _shifted_twice, _signed_later)
+RV32 = Plain(Arithmetic(_pinned_product, _clipped), _upper, _shifted, _signed, True)
+THUMB1 = Plain(Arithmetic(product_of_halves, _clipped_by_bytes), upper_of_halves, _shifted_twice, _signed_later, False)
 CORES = {"rv32": RV32, "thumb1": THUMB1}
 
 

@@ -34,6 +34,7 @@ from firmware_sim.compiler.kernels.fence import fence, pin, with_fences
 from firmware_sim.compiler.kernels.interface import Kernel, Node, Value
 from firmware_sim.compiler.kernels.plain import RV32, THUMB1, Plain, with_plain
 from firmware_sim.compiler.kernels.requantise import lifted
+from firmware_sim.compiler.kernels.words import sum_of_halves
 from quantization.arithmetic import DECAY_SHIFT
 
 _FLAGS = {"cl-opt": ("-arm-load-store-opt:bool=false",)}  # pairs of loads save nothing, and their addresses cost
@@ -183,9 +184,15 @@ def _by_rows(node: Node, style: _Rows) -> Kernel:
         acc = decay_value * core.signed(h_value) + u * b_value
         return fence(core.arithmetic.clipped(core.shifted(acc, DECAY_SHIFT), 32767))
 
+    y_bound = step.sum_bound * peak(step.y_mult) + step.x.bound * peak(step.d_mult)
+    by_halves = not core.wide and step.k_y > 16 and 0 <= step.y_mult.min() and peak(step.y_mult) < 2**16 and y_bound < 2**47 - 2**34
+
     def read_out(acc: Any, state_gain: Any, x_value: Any, input_gain: Any) -> Any:
+        if by_halves:
+            total = Exact(sum_of_halves(acc, state_gain, core.signed(x_value), input_gain), y_bound + 2**16 >> 16)
+            return T.cast(fence(core.rounded16(total, step.k_y - 16)), "int16")
         from_state = Exact(core.arithmetic.product(acc, state_gain), step.sum_bound * peak(step.y_mult))
-        from_input = Exact(core.arithmetic.product(T.cast(x_value, "int32"), input_gain), step.x.bound * peak(step.d_mult))
+        from_input = Exact(core.arithmetic.product(core.signed(x_value), input_gain), step.x.bound * peak(step.d_mult))
         return T.cast(fence(core.rounded16(from_state + from_input, step.k_y)), "int16")
 
     @T.prim_func(s_tir=True)
@@ -204,11 +211,13 @@ def _by_rows(node: Node, style: _Rows) -> Kernel:
         us = T.alloc_buffer((rows,), "int32")
         acc = T.alloc_buffer((rows,), "int32")
         new = T.alloc_buffer((rows,), "int32")
+        of_head = T.alloc_scalar("int32")
         of_state = T.alloc_scalar("int32")
         for n in range(d_state):  # one address in place of two, and no sign to extend
             bc[n, 0] = T.cast(b[n], "int32")
             bc[n, 1] = fence(T.cast(c[n], "int32"))
         for head in range(heads):
+            of_head = T.cast(decay[head], "int32")
             for block in range(headdim // rows):
                 for r in T.unroll(rows):
                     us[r] = fence(entering(dt[head], x[head, block, r]))
@@ -217,7 +226,7 @@ def _by_rows(node: Node, style: _Rows) -> Kernel:
                     for n in T.unroll(batch):
                         of_state = bc[i * batch + n, 0]
                         for r in T.unroll(rows):
-                            new[r] = mixed(T.cast(decay[head], "int32"), h[head, block, r, i * batch + n], us[r], of_state)
+                            new[r] = mixed(of_head, h[head, block, r, i * batch + n], us[r], of_state)
                             h[head, block, r, i * batch + n] = T.cast(new[r], "int16")
                         of_state = bc[i * batch + n, 1]
                         for r in T.unroll(rows):

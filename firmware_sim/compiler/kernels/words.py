@@ -73,6 +73,18 @@ def upper_of_halves(a: Any, b: Any) -> Any:
     return _of_halves(a, b)[0]
 
 
+def sum_of_halves(a: Any, m: Any, b: Any, d: Any) -> Any:
+    """floor((a m + b d) / 2^16) of an int32 a, an m in [0, 2^16), an int16 b and an int32 d, all of type int32, for the same cores.
+
+    |a m + b d| has to be less than 2^47 - 2^34.
+    """
+    low = T.reinterpret("uint32", T.bitwise_and(a, T.int32(0xFFFF))) * T.reinterpret("uint32", m)
+    other = b * T.bitwise_and(d, T.int32(0xFFFF))
+    carried = (T.bitwise_and(T.reinterpret("int32", low), T.int32(0xFFFF)) + T.bitwise_and(other, T.int32(0xFFFF))) >> T.int32(16)
+    low = T.reinterpret("int32", T.shift_right(low, T.uint32(16))) + (other >> T.int32(16)) + carried
+    return (a >> T.int32(16)) * m + b * (d >> T.int32(16)) + low
+
+
 def _clipped(value: Any, step: int, limit: int) -> Any:
     return T.max(T.min(value * T.int32(step), T.int32(limit - 1)), T.int32(-limit))
 
