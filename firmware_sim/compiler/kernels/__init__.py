@@ -2,8 +2,9 @@
 
 A module has one function a family of instruction sets: it makes a TIR function of a checked node, specialised by shapes, constants and
 proven bounds. ``scalar`` is plain integer code, which every core runs; a family without a function of its own in a module takes that
-of a simpler one, which on cores without saturation and wide products is computed as :mod:`~firmware_sim.compiler.kernels.plain` says. What works on every sample has ``checked`` instead, and pieces of which :mod:`firmware_sim.compiler.frontend` makes one
-kernel; families differ in their :class:`~firmware_sim.compiler.kernels.words.Words` there.
+of a simpler one, which cores without saturation compute as :mod:`~firmware_sim.compiler.kernels.plain` says. What works on every sample
+has ``checked`` instead, and pieces of which :mod:`firmware_sim.compiler.frontend` makes one kernel; families differ in their
+:class:`~firmware_sim.compiler.kernels.words.Words` there.
 """
 
 from collections.abc import Callable

@@ -79,7 +79,7 @@ def _finished(node: Node, conv: _Operands, kernel: PrimFunc, constants: tuple[ND
     """The kernel of a function of x, the state, constants and y."""
     y = node.output(0, "int16", conv.x.shape, 32767)
     after = node.output(1, "int16", conv.state.shape, conv.x.bound)
-    pointers = (conv.x.name, conv.state.name, *constants, y.name)
+    pointers: tuple[str | NDArray, ...] = (conv.x.name, conv.state.name, *constants, y.name)
     return Kernel(kernel, pointers, (y, after), {after.name: conv.state.name}, macs=conv.weight.size)
 
 

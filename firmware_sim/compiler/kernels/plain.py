@@ -90,7 +90,7 @@ class Plain:
         if acc.bound << up >= 2**31:
             return self.rounded16(Exact(self.arithmetic.product(acc.to("int32"), mult), acc.bound << 31), k)
         value = T.shift_left(acc.to("int32"), T.int32(up)) if up else acc.to("int32")
-        return self.rounded16(Exact(self.upper(value, mult), (1 << 30) - 1), k + up - 32)
+        return self.rounded16(Exact(self.upper(value, mult), 1 << 30), k + up - 32)
 
 
 def _clipped(value: Any, limit: int) -> Any:

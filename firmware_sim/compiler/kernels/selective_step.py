@@ -185,10 +185,10 @@ def _by_rows(node: Node, style: _Rows) -> Kernel:
         return fence(core.arithmetic.clipped(core.shifted(acc, DECAY_SHIFT), 32767))
 
     y_bound = step.sum_bound * peak(step.y_mult) + step.x.bound * peak(step.d_mult)
-    by_halves = not core.wide and step.k_y > 16 and 0 <= step.y_mult.min() and peak(step.y_mult) < 2**16 and y_bound < 2**47 - 2**34
+    halves_fit = step.k_y > 16 and step.y_mult.min() >= 0 and peak(step.y_mult) < 2**16 and y_bound < 2**47 - 2**34
 
     def read_out(acc: Any, state_gain: Any, x_value: Any, input_gain: Any) -> Any:
-        if by_halves:
+        if halves_fit and not core.wide:
             total = Exact(sum_of_halves(acc, state_gain, core.signed(x_value), input_gain), y_bound + 2**16 >> 16)
             return T.cast(fence(core.rounded16(total, step.k_y - 16)), "int16")
         from_state = Exact(core.arithmetic.product(acc, state_gain), step.sum_bound * peak(step.y_mult))

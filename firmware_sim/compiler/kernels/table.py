@@ -41,7 +41,9 @@ def _operands(node: Node) -> _Operands:
     one_row = getattr(node.inputs[2], "shape", None) == ()
     base = node.constant(2, "int64") if one_row else node.constant(2, "int64", *x.shape)
     if base.min() < 0 or base.max() + TABLE_SEGMENTS >= len(table):
-        raise node.refuse(f"rows begin at {base.min()} to {base.max()} in a table of {len(table)} points and need {TABLE_SEGMENTS + 1} each")
+        raise node.refuse(
+            f"rows begin at {base.min()} to {base.max()} in a table of {len(table)} points and need {TABLE_SEGMENTS + 1} each"
+        )
     return _Operands(x, table, base)
 
 

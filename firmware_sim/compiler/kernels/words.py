@@ -7,7 +7,7 @@ from typing import Any
 from tvm import tirx
 from tvm.script import tirx as T
 
-from firmware_sim.compiler.kernels import dsp, fence
+from firmware_sim.compiler.kernels import fence
 
 WORD_BITS = 32
 
