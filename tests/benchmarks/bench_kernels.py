@@ -4,7 +4,7 @@ The matrix products of an untrained 96-channel LFP implant, preset implant-m, an
 selective step, with twice the state as well; random constants and inputs. Each runs in QEMU alone, once as plain code and once as the
 family of the target's build has it, and is priced by the core's table, from memory without wait states and with the part's flash: plain ->
 own (plain -> own). Weights are not taken to miss a cache. Every output is compared with the reference, so a figure of a wrong kernel is not
-printed. A core in place of the target's own, such as ``rv32imc:ibex-maxperf``, stands behind a colon. With ``--body N`` the loops of the own
+printed. A core in place of the target's, such as ``rv32imc:ibex-maxperf``, stands behind a colon. With ``--body N`` the loops of the own
 kernels of the DSP extension hold up to N batches of four columns, or N words of the state, in place of the constants of their modules.
 """
 
