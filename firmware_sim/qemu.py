@@ -13,7 +13,6 @@ from firmware_sim.profile import VISITS
 from firmware_sim.targets import Target
 from realm_edge.errors import UserError
 
-
 EXIT_TEXT = {
     2: "could not open samples.bin, pauses.bin or dump.bin",
     3: "met a processor fault",

@@ -63,9 +63,9 @@ def _file(path: Path) -> _File:
 
 @lru_cache(maxsize=8)  # parts of one family, or of one build, have these in common
 def _plan(file: _File, prefix: str, family: str) -> Plan:
-    plan = make_plan(read_graph(file.path), prefix, family)
-    check_abi(plan)
-    return plan
+    graph = read_graph(file.path)
+    check_abi(graph, prefix)
+    return make_plan(graph, prefix, family)
 
 
 @lru_cache(maxsize=8)

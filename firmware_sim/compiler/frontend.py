@@ -6,7 +6,9 @@ sample stays in registers. What happens at a bin's edge is called by the driver 
 bounds the scratch; the driver divides longer ones.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -27,7 +29,9 @@ from realm_edge.errors import UserError
 CHUNK = 64  # samples that a kernel call takes at most
 COUNT = Value("samples of this call", "int32", (1,), CHUNK)  # given by the driver
 VALID = "valid"  # the output that the driver sets
-_SHAPE = "a front end is a common average, filters one behind the other, then spike counts, or a bank of band-passes and the features of bins"
+_SHAPE = (
+    "a front end is a common average, filters one behind the other, then spike counts, or a bank of band-passes and the features of bins"
+)
 
 
 @dataclass(frozen=True)
@@ -137,7 +141,7 @@ def _other(graph: StepGraph, node: GraphNode | None) -> UserError:
 
 def block_kernels(chain: Chain, family: str) -> list[BlockKernel]:
     """The kernels of a front end, in the order of their calls, without what comes behind its features."""
-    words, n = FAMILIES[family], chain.reference.channels
+    words = FAMILIES[family]
     # One array: the loops go through both halves with one pointer.
     rows = Value("means of samples, and a channel between two filters", "int32", (2, CHUNK), full_range("int32"))
     found = []
@@ -168,49 +172,92 @@ class _Parameters:
         return biquad.buffers(bank, name)
 
 
+@dataclass(frozen=True)
+class _Channel:
+    """One channel in the loop over all of them: what its filters are written from.
+
+    Attributes:
+        count: samples of the block.
+        rows: means of the samples, and the channel between two filters; None where there is neither.
+    """
+
+    chain: Chain
+    words: Words
+    c: Any
+    count: Any
+    samples: emit.Buffer
+    mask: emit.Buffer | None
+    rows: emit.Buffer
+
+    def referenced(self, t: Any) -> Any:
+        """Sample ``t`` less the mean of all channels."""
+        reference = self.chain.reference
+        x = T.cast(self.samples[t, self.c], "int32") * T.int32(reference.guard)
+        x = x - self.rows[0, t] if reference.averaged else x
+        return x if self.mask is None else T.bitwise_and(x, T.cast(self.mask[self.c], "int32"))
+
+    def between(self, t: Any) -> Any:
+        return self.rows[1, t]
+
+    def store(self, t: Any, value: Any) -> None:
+        emit.store(self.rows, (1, t), value)
+
+    def run(self, i: int, memory: biquad.Buffers, use: Callable[[Any, Any, Any], None]) -> biquad.Section:
+        """Filter ``i``; the first reads the reference, whose values are multiples of STEP, the others what was stored."""
+        read = self.between if i else self.referenced
+        return biquad.run_section(self.words, self.chain.filters[i], memory, self.c, self.count, read, use, whole=i == 0)
+
+
 def _filters(chain: Chain, words: Words, rows: Value) -> Kernel:
     """From samples to the bin's sums or counts, channel by channel."""
-    reference, bins = chain.reference, chain.bins
+    reference, given = chain.reference, _Parameters()
     scratch = (rows,) if len(chain.banks) > 1 or reference.averaged else ()
-    given = _Parameters()
     with emit.kernel() as built:
         samples = given.tensor("samples", reference.x, CHUNK, reference.channels)
         count = given.tensor("count", COUNT)[0]
         mask = None if reference.good.all() else given.constant("mask", np.where(reference.good, -1, 0).astype(np.int8))
-        between = given.tensor("rows", rows) if scratch else None
-        *memory, last = (given.bank(f"filter{i}", bank) for i, bank in enumerate(chain.filters))
-        bank = given.bank("bank", chain.bank) if chain.bank else None
-        sums = {value.name: given.tensor(f"sums{i}", value) for i, value in enumerate(bins.kept)}
-        threshold = given.constant("threshold", bins.threshold) if isinstance(bins, Counts) else None
-
+        row = given.tensor("rows", rows) if scratch else None
+        memory = [given.bank(f"filter{i}", bank) for i, bank in enumerate(chain.banks)]
+        finish = _counting(chain.bins, given) if isinstance(chain.bins, Counts) else _adding_up(chain, chain.bins, memory, given)
         with emit.loop(reference.channels) as c:
-
-            def referenced(t: Any) -> Any:
-                x = T.cast(samples[t, c], "int32") * T.int32(reference.guard)
-                x = x - between[0, t] if reference.averaged else x
-                return x if mask is None else T.bitwise_and(x, T.cast(mask[c], "int32"))
-
-            def filtered(t: Any) -> Any:
-                return between[1, t]
-
-            read, whole = referenced, True
-            for each, buffers in zip(chain.filters, memory, strict=False):
-                biquad.run_section(words, each, buffers, c, count, read, lambda t, y, _: emit.store(between, (1, t), y), whole)
-                read, whole = filtered, False
-            if isinstance(bins, Counts):
-                counter = Counter(threshold, sums[bins.below.name], sums[bins.count.name], c)
-                biquad.run_section(words, chain.filters[-1], last, c, count, read, lambda t, y, _: counter.add(y), whole)
-                counter.save()
-            else:
-                total = bin_features.Total(bins, sums[bins.total.name], c)
-
-                def leave(t: Any, y: Any, y2: Any) -> None:
-                    emit.store(between, (1, t), y - y2)
-                    total.add(y)
-
-                section = biquad.run_section(words, chain.filters[-1], last, c, count, read, leave, whole)
-                total.save()
-                biquad.save_inputs(section.y, bank, c)
-                power = sums[bins.power.name]
-                biquad.run_bank(words, chain.bank, bank, c, count, filtered, lambda s: bin_features.power_of(words, bins, power, c, s))
+            channel = _Channel(chain, words, c, count, samples, mask, row)
+            *before, last = range(len(chain.filters))
+            for i in before:
+                channel.run(i, memory[i], lambda t, y, _: channel.store(t, y))
+            finish(channel, last, memory[last])
     return Kernel(words.finished(built.function), tuple(given.pointers), chain.values, chain.in_place, scratch=scratch, given=(COUNT,))
+
+
+_Finish = Callable[[_Channel, int, biquad.Buffers], None]  # runs the last filter and what sees its output
+
+
+def _counting(counts: Counts, given: _Parameters) -> _Finish:
+    below, count = given.tensor("below", counts.below), given.tensor("crossings", counts.count)
+    threshold = given.constant("threshold", counts.threshold)
+
+    def finish(channel: _Channel, last: int, memory: biquad.Buffers) -> None:
+        counter = Counter(threshold, below, count, channel.c)
+        channel.run(last, memory, lambda t, y, _: counter.add(y))
+        counter.save()
+
+    return finish
+
+
+def _adding_up(chain: Chain, features: Features, memory: Sequence[biquad.Buffers], given: _Parameters) -> _Finish:
+    total, power = given.tensor("total", features.total), given.tensor("power", features.power)
+    bank, of_bank = chain.banks[-1], memory[-1]
+
+    def finish(channel: _Channel, last: int, memory: biquad.Buffers) -> None:
+        added = bin_features.Total(features, total, channel.c)
+
+        def leave(t: Any, y: Any, y2: Any) -> None:
+            channel.store(t, y - y2)
+            added.add(y)
+
+        section = channel.run(last, memory, leave)
+        added.save()
+        biquad.save_inputs(section.y, of_bank, channel.c)
+        squares = partial(bin_features.power_of, channel.words, features, power, channel.c)
+        biquad.run_bank(channel.words, bank, of_bank, channel.c, channel.count, channel.between, squares)
+
+    return finish

@@ -133,8 +133,9 @@ def _feedback(real: NDArray[np.float64], fmt: SignalFormat) -> tuple[int, ...]:
 def _coefficients(real: NDArray[np.float64]) -> NDArray[np.int64]:
     """Sections (n, 5) times 2^30, each polynomial's sum rounded as one number.
 
-    The sums are the gains at 0 Hz. Taps rounded one by one can let what a high-pass has to stop leak. A notch g (1, c, 1) / (1, g c, 2 g - 1)
-    has one gain at 0 Hz and at half the rate; its poles' taps follow from the zeros', so that it is 1 exactly and one product serves both.
+    The sums are the gains at 0 Hz. Taps rounded one by one can let what a high-pass has to stop leak. A notch
+    g (1, c, 1) / (1, g c, 2 g - 1) has a gain of 1 at 0 Hz: its poles' taps follow from its zeros', so that it stays 1 and one product
+    serves both.
     """
     one = 2.0**COEFFICIENT_BITS
     coef = np.rint(real * one).astype(np.int64)

@@ -9,8 +9,20 @@ from numpy.typing import NDArray
 from export.functions import INT8, INT16
 from export.stepgraph import GraphBuilder
 from quantization.functions import functions
+from tests.firmware_sim import frontends
 
 CHANNELS, TICKS, BANDS = 6, 5, 2
+LFP = frontends.FrontEnd(
+    good=(1, 1, 0, 1, 1, 1),
+    filters=(frontends.SOFT_HIGHPASS,),
+    feedback=((2, -1), (1,)),
+    bands=frontends.BANDS[:BANDS],
+    ticks=TICKS,
+    power_bins=4,
+)
+SPIKE = frontends.FrontEnd(
+    good=(1,) * CHANNELS, averaged=False, filters=(frontends.HIGHPASS,), feedback=((1,),), ticks=TICKS, guard=5, limit=2**21
+)
 FEATURES, D_MODEL, HEADS, HEADDIM, D_STATE, TAPS, DIMS = CHANNELS * (1 + BANDS), 12, 3, 8, 16, 4, 2
 D_INNER = HEADS * HEADDIM
 CONV = D_INNER + 2 * D_STATE
@@ -131,82 +143,9 @@ def block(s: Sketch, name: str, x: str, y: str) -> None:
     s.add("QAdd", tensor("residual"), [x, tensor("mixed")], [y])
 
 
-def bandpass(k: int) -> NDArray:
-    """[b0, b1, b2, -a1, -a2] of two resonators, poles well inside the unit circle."""
-    return np.rint(np.array([[0.2, 0, -0.2, 1.2, -0.6], [0.4, 0, -0.4, -0.3, -0.2]]) * 2**k).astype(np.int32)
-
-
-def highpass(k: int) -> NDArray:
-    return np.rint(np.array([[0.9, -1.8, 0.9, 1.8, -0.82]]) * 2**k).astype(np.int32)
-
-
-def filtered(s: Sketch, name: str, x: str, coef: NDArray, k: int, limit: int) -> None:
-    coef = np.concatenate([coef, np.tile([2, -1], (len(coef), 1))], axis=1)
-    before, after = s.state(f"{name}.history", np.int32, len(coef), 6, CHANNELS)
-    names = [
-        s.graph.constant(f"{name}.{what}", value, dtype)
-        for what, value, dtype in (("coef", coef, np.int32), ("two_k", 2**k, np.int64), ("limit", limit, np.int64))
-    ]
-    s.graph.node("QBiquad", [x, names[0], before, *names[1:]], [name, after], name)
-
-
-def reference(s: Sketch, good: list[int], reciprocal: int, guard: int) -> None:
-    s.graph.input("sample", np.int16, (CHANNELS,), unit="ADC counts", scale=1.0, offset=0.0)
-    s.add("QCommonAverage", "reference", ["sample"], ["referenced"], np.array(good, np.int8), reciprocal, 2**20, guard)
-
-
-def hand_over(s: Sketch, n: int) -> onnx.ModelProto:
-    s.graph.node("Identity", ["next.bins.held"], ["features"], "features", domain="")
-    s.graph.output("features", np.int16, (n,), unit="front-end features", scale=[0.5] * n, offset=0.0)
-    s.graph.output("valid", np.int32, (1,), unit="1 on a bin's last tick")
-    return s.graph.build(rate_hz=50.0 * TICKS, kind="frontend")
-
-
 def lfp_frontend() -> onnx.ModelProto:
-    s = Sketch(GraphBuilder("frontend", functions()))
-    reference(s, [1, 1, 0, 1, 1, 1], 256 * 2**20 // 5, 256)
-    filtered(s, "pre", "referenced", highpass(29), 29, 2**25)
-    filtered(s, "bands", "pre", bandpass(29), 29, 2**25)
-    states = [
-        s.state(f"bins.{name}", dtype, *shape)
-        for name, dtype, shape in (
-            ("phase", np.int32, (1,)),
-            ("total", np.int32, (1, CHANNELS)),
-            ("power", np.int64, (BANDS, CHANNELS)),
-            ("held", np.int16, (FEATURES,)),
-        )
-    ]
-    outputs = [states[3][1], "valid", *(after for _, after in states[:3])]
-    s.add(
-        "QBinFeatures",
-        "bins",
-        ["pre", "bands", *(before for before, _ in states)],
-        outputs,
-        TICKS,
-        2**20 // TICKS,
-        2**28,
-        2**5,
-        64,
-        3072,
-        4,
-    )
-    return hand_over(s, FEATURES)
+    return LFP.model()
 
 
 def spike_frontend() -> onnx.ModelProto:
-    s = Sketch(GraphBuilder("frontend", functions()))
-    reference(s, [1] * CHANNELS, 0, 1)
-    filtered(s, "pre", "referenced", highpass(13), 13, 32767)
-    threshold = s.graph.constant("bins.threshold", [-3000] * CHANNELS, np.int32)
-    states = [
-        s.state(f"bins.{name}", dtype, n)
-        for name, dtype, n in (
-            ("phase", np.int32, 1),
-            ("below", np.int8, CHANNELS),
-            ("count", np.int16, CHANNELS),
-            ("held", np.int16, CHANNELS),
-        )
-    ]
-    outputs = [states[3][1], "valid", *(after for _, after in states[:3])]
-    s.add("QSpikeCount", "bins", ["pre", threshold, *(before for before, _ in states)], outputs, TICKS)
-    return hand_over(s, CHANNELS)
+    return SPIKE.model()

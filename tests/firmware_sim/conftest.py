@@ -44,12 +44,14 @@ struct state { int32_t leaky[3], sum[3], phase; };
 void realm_frontend_k00_filter(int32_t *leaky, int32_t *sum, const int16_t *x);
 void realm_frontend_k01_features(int32_t *sum, int16_t *features);
 void realm_frontend_init(void *state) { __builtin_memset(state, 0, REALM_FRONTEND_STATE_BYTES); }
-void realm_frontend_step(void *state, void *scratch, const int16_t *sample, int16_t *features, int32_t *valid) {
+void realm_frontend_block(void *state, void *scratch, const int16_t *samples, int32_t count, int16_t *features, int32_t *valid) {
     struct state *s = state;
     (void)scratch;
-    realm_frontend_k00_filter(s->leaky, s->sum, sample);
-    *valid = ++s->phase == 5;
-    if (*valid) { s->phase = 0; realm_frontend_k01_features(s->sum, features); }
+    *valid = 0;
+    for (; count > 0; count--, samples += 3) {
+        realm_frontend_k00_filter(s->leaky, s->sum, samples);
+        if (++s->phase == 5) { s->phase = 0; *valid = 1; realm_frontend_k01_features(s->sum, features); }
+    }
 }
 """
 DECODER_DRIVER = """
@@ -68,7 +70,7 @@ FRONTEND_HEADER = """
 #define REALM_FRONTEND_STATE_BYTES 28
 #define REALM_FRONTEND_SCRATCH_BYTES 0
 void realm_frontend_init(void *state);
-void realm_frontend_step(void *state, void *scratch, const int16_t *sample, int16_t *features, int32_t *valid);
+void realm_frontend_block(void *state, void *scratch, const int16_t *samples, int32_t count, int16_t *features, int32_t *valid);
 """
 DECODER_HEADER = """
 #include <stdint.h>

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from firmware_sim.compiler.bundle import compile_model, describe_states, write_sources
-from firmware_sim.compiler.driver import FRONTEND
 from firmware_sim.compiler.kernels import SCALAR
 from firmware_sim.compiler.lower import Machine
+from firmware_sim.compiler.plan import FRONTEND
 from realm_edge.errors import UserError
 from realm_edge.files import read_json, write_json
 
@@ -22,7 +22,8 @@ HOST = Machine({"kind": "llvm", "mtriple": "x86_64-unknown-linux-gnu", "mcpu": "
 
 _ALL_BLOCKS = """#include "realm_frontend.h"
 /* Runs the front end over samples, in blocks of the given lengths in turn; returns how many rows of features it wrote. */
-int32_t all_blocks(void *state, void *scratch, const int16_t *samples, int32_t ticks, const int32_t *lengths, int32_t n, int16_t *features) {
+int32_t all_blocks(
+    void *state, void *scratch, const int16_t *samples, int32_t ticks, const int32_t *lengths, int32_t n, int16_t *features) {
     int32_t rows = 0;
     for (int32_t i = 0; ticks > 0; i++) {
         const int32_t length = lengths[i % n] < ticks ? lengths[i % n] : ticks;
@@ -37,13 +38,13 @@ int32_t all_blocks(void *state, void *scratch, const int16_t *samples, int32_t t
 """
 
 
-def build_host_model(onnx_path: Path, prefix: str, folder: Path) -> "HostModel":
+def build_host_model(onnx_path: Path, prefix: str, folder: Path, machine: Machine = HOST) -> "HostModel":
     """Compile a step graph for this machine (x86-64 Linux) into ``folder`` and load it.
 
     Raises:
         UserError: the graph cannot be compiled, or the C compiler fails.
     """
-    model = compile_model(onnx_path, prefix, HOST)
+    model = compile_model(onnx_path, prefix, machine)
     write_sources(folder, model.plan)
     for name, content in model.objects.items():
         (folder / name).write_bytes(content)

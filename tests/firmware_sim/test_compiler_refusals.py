@@ -9,10 +9,10 @@ from onnx import TensorProto, helper, numpy_helper
 
 from export.stepgraph import save_model
 from firmware_sim.compiler.bundle import compile_model, write_bundle
-from firmware_sim.compiler.driver import DECODER, FRONTEND, header, source, weights, weights_header
+from firmware_sim.compiler.driver import header, source, weights, weights_header
 from firmware_sim.compiler.graph import read_graph
 from firmware_sim.compiler.kernels import SCALAR
-from firmware_sim.compiler.plan import make_plan
+from firmware_sim.compiler.plan import DECODER, FRONTEND, make_plan
 from realm_edge.errors import UserError
 from tests.firmware_sim.compiled_graphs import CHANNELS, CONV, D_INNER, D_MODEL, DIMS, FEATURES, HEADS, decoder, gru_decoder, spike_frontend
 from tests.firmware_sim.host import HOST

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from firmware_sim.components import Components, load_components, parse_components
-from firmware_sim.implant import Workload, buffer_bytes, raw_streaming, run_timeline, ticks_per_block
+from firmware_sim.implant import Workload, buffer_bytes, raw_streaming, run_timeline
 from firmware_sim.targets import get_target
 from realm_edge.documents import jsonable
 
@@ -14,9 +14,10 @@ WORK = Workload(
     electrodes=32,
     sample_rate_hz=1000.0,
     ticks_per_bin=20,
+    blocks_per_bin=4,
     bin_s=0.020,
-    tick_cycles=10_000.0,
-    last_tick_cycles=30_000.0,
+    frontend_cycles=200_000.0,
+    last_block_cycles=70_000.0,
     decoder_cycles=400_000.0,
     loop_cycles=2_000.0,
     output_bits=32,
@@ -50,7 +51,7 @@ def round_components() -> Components:
 def test_one_second_by_hand():
     timeline = run_timeline(WORK, TARGET, round_components(), 50_000)
     assert timeline.fits
-    cycles_per_bin = 20 * 10_000 + 400_000 + 2_000 + 4 * 25  # four DMA blocks of five ticks
+    cycles_per_bin = 200_000 + 400_000 + 2_000 + 4 * 25  # four DMA blocks of five ticks
     assert timeline.required_clock_hz == pytest.approx(cycles_per_bin * 50)
     awake = cycles_per_bin * 50 / 120e6 + 200 * 5e-6  # 200 blocks a second, each wakes the core
     assert timeline.wakeups_per_s == 200
@@ -63,8 +64,7 @@ def test_one_second_by_hand():
     assert power["radio"] == pytest.approx(on_air * 50 * 20_000 + (1 - on_air * 50) * 4)
     assert power["total"] == pytest.approx(sum(v for k, v in power.items() if k != "total"))
     assert jsonable(timeline.bandwidth_bps) == {"decoded": 1600.0, "decoded_on_air": pytest.approx(14 * 8 * 50), "raw": 512_000.0}
-    plain = (200_000 - 30_000) / 19
-    compute = 5e-6 + (25 + 4 * plain + 30_000 + 400_000 + 500) / 120e6
+    compute = 5e-6 + (25 + 70_000 + 400_000 + 500) / 120e6  # the last block of a bin and what follows
     assert timeline.latency_ms["bin_wait"] == 20.0
     assert timeline.latency_ms["compute"] == pytest.approx(compute * 1e3)
     assert timeline.latency_ms["radio"] == pytest.approx(on_air * 1e3)
@@ -95,7 +95,7 @@ def test_more_cycles_cost_more_power_and_more_latency():
 
 
 def test_a_work_that_needs_more_clock_gets_no_power_figure():
-    timeline = run_timeline(replace(WORK, tick_cycles=200_000.0), TARGET, round_components(), 50_000)
+    timeline = run_timeline(replace(WORK, frontend_cycles=4_000_000.0), TARGET, round_components(), 50_000)
     assert not timeline.fits
     assert timeline.fit_text == "does not fit: needs a clock of 220.1 MHz, STM32L4R5 has 120 MHz"
     assert set(timeline.power_uw.values()) == {None}
@@ -138,7 +138,9 @@ def test_raw_streaming_of_lfp_is_carried_and_of_broadband_is_not():
 
 
 def test_a_spike_detector_of_its_own_is_priced_and_its_counts_come_once_a_bin():
-    work = replace(WORK, sample_rate_hz=30_000.0, ticks_per_bin=1, tick_cycles=0.0, last_tick_cycles=0.0, source="detector")
+    work = replace(
+        WORK, sample_rate_hz=30_000.0, ticks_per_bin=1, blocks_per_bin=1, frontend_cycles=0.0, last_block_cycles=0.0, source="detector"
+    )
     timeline = run_timeline(work, TARGET, round_components(), 50_000)
     assert timeline.wakeups_per_s == 50
     assert timeline.power_uw["sensing"] == pytest.approx(32 + 32 * 30_000 * 100e-6 + 32 * 0.5)
@@ -146,7 +148,7 @@ def test_a_spike_detector_of_its_own_is_priced_and_its_counts_come_once_a_bin():
 
 
 def test_where_features_come_in_sensing_and_samples_are_unknown_and_not_zero():
-    work = replace(WORK, electrodes=None, ticks_per_bin=1, tick_cycles=0.0, last_tick_cycles=0.0, source="features")
+    work = replace(WORK, electrodes=None, ticks_per_bin=1, blocks_per_bin=1, frontend_cycles=0.0, last_block_cycles=0.0, source="features")
     components = round_components()
     timeline = run_timeline(work, TARGET, components, 50_000)
     power = timeline.power_uw
@@ -158,10 +160,8 @@ def test_where_features_come_in_sensing_and_samples_are_unknown_and_not_zero():
 
 
 def test_the_adc_buffer_holds_a_bin_and_the_block_in_flight():
-    assert ticks_per_block(WORK) == 5
     assert buffer_bytes(WORK) == 25 * 32 * 2
-    assert ticks_per_block(replace(WORK, ticks_per_bin=5)) == 5
-    assert buffer_bytes(replace(WORK, ticks_per_bin=5)) == 10 * 32 * 2
+    assert buffer_bytes(replace(WORK, ticks_per_bin=5, blocks_per_bin=1)) == 10 * 32 * 2
 
 
 @pytest.mark.parametrize("name", ["cortex-m4", "rv32imc"])
@@ -177,7 +177,17 @@ def test_the_shipped_library_prices_every_target_and_lists_its_doubts(name):
 
 def test_sorted_units_cost_the_electrodes_that_they_come_from():
     """300 units of 96 electrodes; of an unknown number of electrodes nothing is made up."""
-    units = replace(WORK, channels=300, electrodes=96, sample_rate_hz=30_000.0, ticks_per_bin=1, tick_cycles=0.0, source="detector")
+    units = replace(
+        WORK,
+        channels=300,
+        electrodes=96,
+        sample_rate_hz=30_000.0,
+        ticks_per_bin=1,
+        blocks_per_bin=1,
+        frontend_cycles=0.0,
+        last_block_cycles=0.0,
+        source="detector",
+    )
     timeline = run_timeline(units, TARGET, round_components(), 50_000)
     assert timeline.power_uw["sensing"] == pytest.approx(96 * (1.0 + 30_000 * 100e-6 + 0.5))
     assert timeline.bandwidth_bps.raw == 96 * 30_000 * 16

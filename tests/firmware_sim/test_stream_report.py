@@ -46,7 +46,7 @@ def kernel(stage: str, node: str, macs: int, base: float) -> KernelRow:
 
 KERNELS = (kernel("frontend", "bands.0", 0, 10), kernel("decoder", "tokenizer", 700, 20), kernel("decoder", "head", 34, 30))
 REGIONS = {
-    "frontend": region(90_000, 61_000, visits(TICKS * 600, 4_000), 1_500, 2_100),
+    "frontend": region(90_000, 61_000, visits(600, 40_000), 1_500, 2_100),
     "decoder": region(310_000, 205_000, visits(600, 310_300), 4_200, 99_000),
     "send": region(610, 333, visits(600, 620), 71, 12),
     "reset": region(41, 27, visits(4, 2_500), 3, 5),
@@ -81,23 +81,25 @@ def report(of: StreamResult, budgets=(), rate: float = 1_000.0, **late):
 def test_the_workload_is_that_of_a_bin():
     work = workload(result(), 1_000.0, (0.12, 0.007))
     assert work == dataclasses.replace(
-        work, channels=31, sample_rate_hz=1_000.0, ticks_per_bin=20, bin_s=0.025, tick_cycles=4_500.0, last_tick_cycles=4_050.0,
+        work, channels=31, sample_rate_hz=1_000.0, ticks_per_bin=20, blocks_per_bin=1, bin_s=0.025, frontend_cycles=90_000.0,
+        last_block_cycles=40_050.0,
         decoder_cycles=310_610.0, loop_cycles=820.0, output_bits=48, source="samples", output_delay_s=0.12, resampling_s=0.007,
     )  # fmt: skip
 
 
-@pytest.mark.parametrize(("bound", "factor", "last"), [("low", 0.9, 4_006.0), ("high", 1.2, 4_061.0)])
+@pytest.mark.parametrize(("bound", "factor", "last"), [("low", 0.9, 40_006.0), ("high", 1.2, 40_061.0)])
 def test_the_ends_of_the_range_are_those_of_every_part(bound, factor, last):
     work = workload(result(), 1_000.0, (0.0, 0.0), bound=bound)
-    assert (work.tick_cycles, work.decoder_cycles, work.loop_cycles) == pytest.approx((4_500 * factor, 310_610 * factor, 820 * factor))
-    assert work.last_tick_cycles == last
+    assert (work.frontend_cycles, work.decoder_cycles, work.loop_cycles) == pytest.approx((90_000 * factor, 310_610 * factor, 820 * factor))
+    assert work.last_block_cycles == last
 
 
 def test_without_a_front_end_there_is_one_tick_a_bin_and_none_of_it_costs():
     regions = REGIONS | {"frontend": RegionStep(ZERO, 0.0, None)}
     for stream, source in (("spike", "detector"), ("lfp", "features")):
         work = workload(result(stream, frontend=False, regions=regions), 24_000.0, (0.0, 0.0))
-        assert (work.source, work.ticks_per_bin, work.tick_cycles, work.last_tick_cycles) == (source, 1, 0.0, 0.0)
+        assert (work.source, work.ticks_per_bin, work.blocks_per_bin) == (source, 1, 1)
+        assert work.frontend_cycles == work.last_block_cycles == 0.0
 
 
 def test_every_figure_stands_where_it_belongs():
@@ -124,7 +126,7 @@ def test_every_figure_stands_where_it_belongs():
 
 def test_memory_is_that_of_the_firmware_and_of_the_ring():
     found = report(result())
-    ring = 25 * 31 * 2  # a bin of 20 ticks and the block of five in flight
+    ring = 40 * 31 * 2  # a bin of 20 ticks, which is one block, and the one in flight
     assert found["flash_bytes"] == 64 + 22_001 + 19_002 + 17
     assert found["ram_bytes"] == 17 + 8_003 + 8_192 + ring
     assert found["memory"] == {
@@ -156,7 +158,7 @@ def test_each_region_has_its_own_cycles_and_visits():
         "longest_visit_cycles": 310_350,
         "longest_visit_cycles_high": 310_361,
     }
-    assert found["frontend"]["visits_per_step"] == TICKS
+    assert found["frontend"]["visits_per_step"] == 1
     assert found["loop"]["cycles"] == 820 and found["loop"]["p99_cycles_of_a_visit"] is None
     assert report(result())["reset"] == {
         "count": 3,  # the first visit is the start
@@ -211,7 +213,8 @@ def test_spikes_are_priced_behind_a_detector_too():
     found = report(spikes, rate=24_000.0)
     detector = found["with_spike_detector"]
     work = module._behind_detector(workload(spikes, 24_000.0, (0.0, 0.0)))
-    assert (work.source, work.ticks_per_bin, work.tick_cycles, work.last_tick_cycles) == ("detector", 1, 0.0, 0.0)
+    assert (work.source, work.ticks_per_bin, work.blocks_per_bin) == ("detector", 1, 1)
+    assert work.frontend_cycles == work.last_block_cycles == 0.0
     timeline = run_timeline(work, TARGET, load_components(), MemoryUse(SECTIONS).ram + buffer_bytes(work))
     assert detector["power_uw"] == timeline.power_uw and detector["power_uw"]["total"] != found["power_uw"]["total"]
     assert any(row["name"] == "sensing.spike-detector" for row in found["components"])

@@ -7,13 +7,13 @@ from scipy import signal
 
 from export.frontend_graph import lfp_frontend_graph, spike_frontend_graph
 from quantization.frontend import quantize_frontend, spike_format
-from quantization.operators.biquad import q_biquad
+from quantization.operators.biquad import COEFFICIENT_BITS, STEP, SUM_LIMIT, WORD_BITS, q_biquad
 from quantization.response import responses
 from realm_edge.frontend import design, design_spike
 from realm_edge.settings import LfpSettings, Settings, SpikeSettings
 
 TICKS = 10_000
-ORDINARY, LONG_BINS = Settings(), Settings(bin_ms=100, lfp=LfpSettings(rate_hz=2000))  # 8 and 7 guard bits
+ORDINARY, LONG_BINS = Settings(), Settings(bin_ms=100, lfp=LfpSettings(rate_hz=2000))  # 10 and 7 guard bits
 
 
 def lfp_graph(settings):
@@ -30,11 +30,10 @@ def highpass_gain(highpass_hz, rate_hz):
 
 
 def coefficients(graph, features):
-    """(coef, k) by filter of the integer front end."""
+    """By filter of the integer front end."""
     model = quantize_frontend(graph, np.zeros((1, features), np.float32), {})
     constants = {i.name: numpy_helper.to_array(i) for i in model.graph.initializer}
-    filters = [node for node in model.graph.node if node.op_type == "QBiquad"]
-    return {node.name: (constants[node.input[1]], int(np.log2(constants[node.input[3]]))) for node in filters}
+    return {node.name: constants[node.input[1]] for node in model.graph.node if node.op_type == "QBiquad"}
 
 
 @pytest.mark.parametrize("settings", [ORDINARY, LONG_BINS], ids=["20 ms", "100 ms at 2 kHz"])
@@ -44,7 +43,7 @@ def test_lfp_filters_keep_their_response(settings):
     for r in found:
         assert r.ripple_db < 0.002, r
         assert r.leak_db is None or r.leak_db < -80, r
-        assert r.noise < 0.02 and r.small_noise < 0.02, r
+        assert r.noise < 0.006 and r.small_noise < 0.05, r
         assert r.silence < 1 / 16 and r.constant < 1 / 16, r  # what the band power rounds to 0
     assert sum(r.leak_db is not None for r in found) >= 7
 
@@ -59,44 +58,52 @@ def test_spike_filter_keeps_its_response(highpass_hz, rate_hz, threshold):
 
 
 def test_second_order_feedback_is_where_first_order_adds_up():
-    by_filter = {name: coef[:, 5:].tolist() for name, (coef, _) in coefficients(lfp_graph(ORDINARY), 28).items()}
-    assert by_filter == {"pre0": [[2, -1]], "pre1": [[2, -1]], "bands": [[1]] * 6}
-    assert coefficients(lfp_graph(LONG_BINS), 28)["bands"][0][:, 5:].tolist() == [[2, -1]] * 6
-    assert coefficients(spike_graph(300.0, 30000), 4)["pre0"][0][0, 5:].tolist() == [1]
+    by_filter = {name: coef[:, 5:].tolist() for name, coef in coefficients(lfp_graph(ORDINARY), 28).items()}
+    assert by_filter == {"pre0": [[1]], "pre1": [[1]], "bands": [[1]] * 6}
+    by_filter = {name: coef[:, 5:].tolist() for name, coef in coefficients(lfp_graph(LONG_BINS), 28).items()}
+    assert by_filter == {"pre0": [[2, -1]], "pre1": [[2, -1]], "bands": [[2, -1]] * 6}
+    assert coefficients(spike_graph(300.0, 30000), 4)["pre0"][0, 5:].tolist() == [1]
 
 
+@pytest.mark.parametrize("settings", [ORDINARY, LONG_BINS], ids=["first order", "second order"])
 @pytest.mark.parametrize("seed", range(3))
-def test_rounding_errors_stay_within_their_bound(seed):
-    """The sum of the absolute impulse response of (1 - z^-1)^2 / A, in units of the last bit, whatever the input; a third of it is met."""
-    coef, k = coefficients(lfp_graph(ORDINARY), 28)["pre0"]
+def test_rounding_errors_stay_within_their_bound(settings, seed):
+    """The sum of the absolute impulse response of (1 - z^-1)^n / A, in steps, whatever the input; a part of it is met."""
+    coef = coefficients(lfp_graph(settings), 28)["pre0"]
     rng = np.random.default_rng(seed)
-    x = rng.integers(-(2 ** int(rng.integers(1, 23))), 2**22, (3000, 4)).astype(np.int32)
-    x[1000:2000] //= 2**16
+    x = STEP * rng.integers(-(2 ** int(rng.integers(1, 23))), 2**22, (3000, 4)).astype(np.int32)
+    x[1000:2000] //= 2**16 * STEP
+    x[1000:2000] *= STEP
     x[2000:] = 0
-    y, state = np.empty(x.shape, np.int64), np.zeros((1, 6, 4), np.int32)
+    y, history, state = np.empty(x.shape, np.int64), np.zeros((4, 2), np.int32), np.zeros((4, 1, coef.shape[1] - 3), np.int32)
     for t, row in enumerate(x):
-        y[t], state = q_biquad(row[None], coef, state, np.int64(2**k), np.int64(2**25))
-    assert np.abs(y).max() < 2**25
-    b, a = coef[0, :3] / 2**k, np.array([1.0, *(-coef[0, 3:5] / 2**k)])
-    error = np.abs(y - signal.lfilter(b, a, x, axis=0)).max()
-    bound = np.abs(signal.lfilter([1.0, -2.0, 1.0], a, np.eye(1, 20000)[0])).sum()
-    assert bound / 3 < error <= bound < 3
+        out, history, state = q_biquad(row[:, None], coef, history, state, np.int64(2**28))
+        y[t] = out[:, 0]
+    assert np.abs(y).max() < 2**28
+    b, a = coef[0, :3] / 2**COEFFICIENT_BITS, np.array([1.0, *(-coef[0, 3:5] / 2**COEFFICIENT_BITS)])
+    error = np.abs(y - signal.lfilter(b, a, x, axis=0)).max() / STEP
+    zeros = {1: [1.0, -1.0], 2: [1.0, -2.0, 1.0]}[coef.shape[1] - 5]
+    bound = np.abs(signal.lfilter(zeros, a, np.eye(1, 200_000)[0])).sum()
+    assert bound / 40 < error <= bound
+
+
+def test_a_notch_passes_what_is_constant_as_it_is():
+    """Its poles follow from its zeros, so that rounding leaves a gain of 1."""
+    coef = coefficients(lfp_graph(ORDINARY), 28)["pre1"][0]
+    assert coef[1] == -coef[3] and coef[0] == coef[2]
+    assert coef[:3].astype(np.int64).sum() == 2**COEFFICIENT_BITS - coef[3:5].astype(np.int64).sum() > 0
 
 
 @pytest.mark.parametrize("highpass_hz", [100.0, 250.0, 300.0, 350.0, 700.0, 3000.0])
 @pytest.mark.parametrize("rate_hz", [12000, 20000, 30000])
 @pytest.mark.parametrize("threshold", [-1, -100, -32767])
-def test_spike_filter_fits_32_bits(highpass_hz, rate_hz, threshold):
+def test_spike_filter_fits_its_words(highpass_hz, rate_hz, threshold):
     """For every input: rails of both signs in the worst order, after a common average that doubles them."""
-    (coef, k), limit = coefficients(spike_graph(highpass_hz, rate_hz, threshold), 4)["pre0"], 2**19 - 1
-    guard = spike_format(np.array([threshold / highpass_gain(highpass_hz, rate_hz)])).guard
-    taps, sample = [int(c) for c in coef[0, :5]], 2 ** (16 + guard)
-    whole = [(c + 2 ** (k - 1)) >> k for c in taps]
-    x, x1, x2, r1, r2 = (c - (w << k) for c, w in zip(taps, whole, strict=True))
-    assert whole[:3] == [1, -2, 1] and (x, x1, x2) == (0, 0, 0)
-    assert 4 * sample + sum(map(abs, whole[3:])) * limit < 2**31
-    lowest, low = (r2 & -r2) or 2**k, abs(r1 + r2) * limit + 2**k
-    apart = max(low, abs(r2) // lowest * 2 * limit + low // lowest + 1)
-    assert min(apart, (abs(r1) + abs(r2)) * limit + 2**k) < 2**31
-    finer = abs(r1 + r2) * 2 * limit + 2 ** (k + 1)
-    assert k == 28 or finer >= 2**30  # and no bit of the sum, which is the gain at 0 Hz, is left unused
+    coef = [int(c) for c in coefficients(spike_graph(highpass_hz, rate_hz, threshold), 4)["pre0"][0]]
+    fmt = spike_format(np.array([threshold / highpass_gain(highpass_hz, rate_hz)]))
+    sample = STEP * 2 ** (16 + fmt.guard)
+    assert coef[:3] == [2**COEFFICIENT_BITS, -(2 ** (COEFFICIENT_BITS + 1)), 2**COEFFICIENT_BITS]
+    assert 4 * sample < 2**31  # x - 2 x1 + x2
+    errors = sum(map(abs, coef[5:])) << WORD_BITS
+    assert sum(map(abs, coef[:3])) * sample + sum(map(abs, coef[3:5])) * fmt.limit + errors < SUM_LIMIT
+    assert fmt.limit <= 2**29  # a difference of two outputs

@@ -215,7 +215,7 @@ def _stream(name: str, target: str, mismatch: Mismatch | None) -> StreamReport:
     )
     kernels += (_kernel("frontend", "bands.0", 0),)
     regions = {
-        "frontend": _region(ticks * tick_cycles, ticks),
+        "frontend": _region(ticks * tick_cycles, 1 if name == "lfp" else 4),
         "decoder": _region(sum(kernel.cycles for kernel in kernels), 1),
         "send": _region(60, 1),
         "reset": RegionStep(Cycles(6, 6, 6), 3, Visits(len(STARTS), 1500, 1500, *[Cycles(2400.0, 2400.0, 2500.0)] * 3)),

@@ -51,11 +51,6 @@ class Features:
         return {held: self.held.name, phase: self.phase.name, total: self.total.name, power: self.power.name}
 
     @property
-    def kept(self) -> tuple[Value, ...]:
-        """The states that a sample changes, but for the phase."""
-        return self.total, self.power
-
-    @property
     def total_bound(self) -> int:
         return self.ticks * Exact(T.int32(0), self.y_bound).floor_shift(STEP_SHIFT).bound
 
@@ -164,8 +159,8 @@ def at_edge(features: Features) -> Kernel:
             emit.store(total, (c, 0), T.int32(0))
         with emit.loop(bands) as b, emit.loop(n) as c:  # in this order, so that LLVM does not write out the bands
             kept = emit.Register("int64", power[c, b])
-            mean = Exact(kept.get(), features.bin_bound << features.k_power).round_shift(features.k_power)
-            mean = emit.Register("int64", mean.to("int64"))
+            rounded = Exact(kept.get(), features.bin_bound << features.k_power).round_shift(features.k_power)
+            mean = emit.Register("int64", rounded.to("int64"))
             emit.store(power, (c, b), kept.get() - mean.get())
             emit.store(held, (n + b * n + c,), log_feature(log2, mean.get()))
     pointers = (features.total.name, features.power.name, features.held.name, log2_table())

@@ -1,4 +1,4 @@
-"""Second-order filter sections of a front end, which runs over blocks of samples, channel by channel (:mod:`firmware_sim.compiler.frontend`)."""
+"""Second-order filter sections over a block of samples, channel by channel (:mod:`firmware_sim.compiler.frontend`)."""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
@@ -128,14 +128,16 @@ class Section:
         first, *second = self.errors
         error = unsigned(first.get())
         if second:
-            error = error * emit.const(self.bank.feedback[0], "int64") + unsigned(second[0].get()) * emit.const(self.bank.feedback[1], "int64")
+            error = error * emit.const(self.bank.feedback[0], "int64") + unsigned(second[0].get()) * emit.const(
+                self.bank.feedback[1], "int64"
+            )
         error = error if above is None else error + T.shift_left(T.cast(above, "int64"), T.int64(WORD_BITS))
         recursive = [(self.taps[tap].get(), y.get()) for tap, y in ((4, self.y.before), (3, self.y.last)) if tap in self.taps]
-        *terms, (tap, value) = [*entering, *recursive]
+        products = [self.words.product(tap, value) for tap, value in (*entering, *recursive)]
         acc = emit.Register("int64", error)
-        for earlier in terms:
-            acc.set(self.words.pair(acc.get() + self.words.product(*earlier)))
-        acc.set(acc.get() + self.words.product(tap, value))
+        for product in products[:-1]:
+            acc.set(self.words.pair(acc.get() + product))
+        acc.set(acc.get() + products[-1])
         if second:
             second[0].set(first.get())
         first.set(T.cast(acc.get(), "int32"))

@@ -57,13 +57,13 @@ def checked(node: Node) -> Reference:
     good = node.constant(1, "int8", x.shape[0])
     if not np.isin(good, (0, 1)).all():
         raise node.refuse("input 1 holds something other than 0 and 1")
-    unbounded = Reference(x, good == 1, node.scalar(2, 0), node.shift(3), STEP * node.scalar(4, 1), node.output(0, "int32", (x.shape[0], 1), 0))
+    unbounded = Reference(
+        x, good == 1, node.scalar(2, 0), node.shift(3), STEP * node.scalar(4, 1), node.output(0, "int32", (x.shape[0], 1), 0)
+    )
     bound = x.bound * unbounded.guard + (unbounded.mean(T.int32(0)).bound if unbounded.averaged else 0)
     if bound >= 2**31:
         raise node.refuse(f"its result may reach 2^{bound.bit_length() - 1}, beyond int32", "use fewer guard bits")
-    return Reference(
-        x, unbounded.good, unbounded.reciprocal, unbounded.k, unbounded.guard, node.output(0, "int32", (x.shape[0], 1), bound)
-    )
+    return Reference(x, unbounded.good, unbounded.reciprocal, unbounded.k, unbounded.guard, node.output(0, "int32", (x.shape[0], 1), bound))
 
 
 def means(reference: Reference, rows: Value, count: Value) -> Kernel:
@@ -85,9 +85,9 @@ def means(reference: Reference, rows: Value, count: Value) -> Kernel:
             with emit.loop(n // RUN) as run:
                 for i in range(RUN):
                     add(run * RUN + i)
-            for channel in range(n - n % RUN, n):
-                add(channel)
-            for channel in np.flatnonzero(~reference.good):
-                total.set(total.get() - T.cast(x[t, int(channel)], "int32"))
+            for rest in range(n - n % RUN, n):
+                add(rest)
+            for bad in np.flatnonzero(~reference.good):
+                total.set(total.get() - T.cast(x[t, int(bad)], "int32"))
             emit.store(means_of, (0, t), reference.mean(total.get()).to("int32"))
     return Kernel(built.function, (reference.x.name, rows.name, count.name), (), scratch=(rows,), given=(count,))

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from tvm import tirx
+from tvm.script import tirx as T
 from tvm.script.ir_builder import IRBuilder
 from tvm.script.ir_builder import tirx as I
-from tvm.script import tirx as T
 
 Buffer = Any  # of TIR
 

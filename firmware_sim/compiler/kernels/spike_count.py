@@ -39,11 +39,6 @@ class Counts:
         held, _, phase, below, count = (value.name for value in self.outputs)
         return {held: self.held.name, phase: self.phase.name, below: self.below.name, count: self.count.name}
 
-    @property
-    def kept(self) -> tuple[Value, ...]:
-        """The states that a sample changes, but for the phase."""
-        return self.below, self.count
-
 
 def checked(node: Node) -> Counts:
     """Check a node.

@@ -1,0 +1,123 @@
+"""Cycles of a whole bin on every core: python tests/benchmarks/bench_step.py [--stream lfp|spike] [--bins N] [TARGET[:CORE]]...
+
+An untrained student of preset implant-m with 96 channels and bins of 20 ms, its front end before it, is compiled for each target, run in QEMU
+on noise and held against onnxruntime, every bit. Printed as Markdown, by the core's table: cycles per channel and sample of the front end; cycles
+per multiply-accumulate of the matrix products, of the selective step and of the whole decoder, from memory without wait states; the bin in
+thousands of cycles, without wait states and with the part's; bytes of code; the most stack that was used. A target whose bits differ gets
+no figures and the status is 1.
+"""
+
+import tempfile
+from argparse import ArgumentParser
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+
+from export.decoder_graph import decoder_graph
+from export.frontend_graph import lfp_frontend_graph, spike_frontend_graph
+from export.stepgraph import metadata, save_model
+from firmware_sim.compare import Expected
+from firmware_sim.compiler.bundle import write_bundle
+from firmware_sim.simulate import StreamResult, simulate_stream
+from firmware_sim.targets import Target, get_target
+from quantization.calibrate import observe
+from quantization.decoder import quantize_decoder
+from quantization.frontend import quantize_frontend
+from quantization.golden import run_decoder, run_frontend
+from realm_edge.frontend import design, design_spike, lfp_features, spike_counts
+from realm_edge.models.student import Student
+from realm_edge.settings import preset
+
+PRESET, CHANNELS, OUTPUTS = "implant-m", 96, 2
+WARM_UP, CALIBRATED = 50, 150  # bins
+TARGETS = ("cortex-m4", "nrf5340", "stm32h7a3", "cortex-m55", "stm32g0b1", "rv32imc", "rv32imc:ibex-maxperf")
+PRODUCTS = ("QLinear", "QLinear16")
+
+
+def graphs(stream: str) -> tuple[onnx.ModelProto, onnx.ModelProto, int]:
+    """Integer front end and decoder, and samples of a bin."""
+    settings, rng = preset(PRESET).model_copy(update={"bin_ms": 20}), np.random.default_rng(2)
+    if stream == "lfp":
+        lfp, ticks = design(settings, np.ones(CHANNELS, bool)), settings.lfp_samples_per_bin
+        features = lfp_features(lfp, noise(rng, CALIBRATED * ticks, 300))
+        exact = lfp_frontend_graph(lfp, {})
+    else:
+        spikes, ticks = design_spike(settings, np.full(CHANNELS, -235, np.int32)), settings.spike_samples_per_bin
+        features = spike_counts(spikes, [noise(rng, CALIBRATED * ticks, 60)])
+        exact = spike_frontend_graph(spikes, {})
+    torch.manual_seed(0)
+    student = Student(settings.student, features.shape[1], OUTPUTS).eval()
+    student.feature_mean.copy_(torch.from_numpy(features[WARM_UP:].mean(axis=0)))
+    student.feature_inv_std.copy_(torch.from_numpy(1 / np.maximum(features[WARM_UP:].std(axis=0), 0.1)))
+    frontend = quantize_frontend(exact, features[WARM_UP:], {})
+    decoder = decoder_graph(student, 1000 / settings.bin_ms, ("vx", "vy"), "cm/s", {})
+    scale = metadata(frontend)["io"]["features"]["scale"]
+    return frontend, quantize_decoder(decoder, observe(decoder, features, WARM_UP), scale, {}), ticks
+
+
+def noise(rng: np.random.Generator, ticks: int, sd: float) -> NDArray[np.int16]:
+    return rng.normal(0, sd, (ticks, CHANNELS)).astype(np.int16)
+
+
+def rows(stream: str, bins: int, targets: Sequence[str], folder: Path) -> Iterator[tuple[str, list[str] | None]]:
+    frontend, decoder, ticks = graphs(stream)
+    samples = noise(np.random.default_rng(5), bins * ticks, 300 if stream == "lfp" else 80)
+    features, states = run_frontend(frontend, samples)
+    outputs, decoder_states = run_decoder(decoder, features)
+    expected = Expected(outputs, states | decoder_states, features)
+    for name, model in (("frontend", frontend), ("decoder", decoder)):
+        save_model(model, folder / f"{name}.onnx")
+    for name in targets:
+        target, _, core = name.partition(":")
+        part = replace(get_target(target), core=core or get_target(target).core)
+        write_bundle(folder / "bundle", stream, part.build, folder / "frontend.onnx", folder / "decoder.onnx")
+
+        def run(target: Target) -> StreamResult:
+            return simulate_stream(folder / "bundle", target, samples, expected, folder / "run")
+
+        bare = run(replace(part, flash=replace(part.flash, wait_states=0)))
+        waited = run(part) if part.flash.wait_states else bare
+        yield name, figures(bare, waited, CHANNELS * ticks) if bare.bit_exact and waited.bit_exact else None
+
+
+def figures(bare: StreamResult, waited: StreamResult, channel_samples: int) -> list[str]:
+    def per_mac(*ops: str) -> float:
+        found = [row for row in bare.kernels if row.op in ops]
+        return sum(row.cycles for row in found) / sum(row.macs for row in found)
+
+    code = [sum(kernel.code_bytes for kernel in stage.kernels) for stage in bare.bundle.stages]
+    decoder = bare.regions["decoder"].cycles.cycles / bare.macs_per_step
+    return [
+        f"{bare.regions['frontend'].cycles.cycles / channel_samples:.1f}",
+        *(f"{value:.2f}" for value in (per_mac(*PRODUCTS), per_mac("QSelectiveStep"), decoder)),
+        *(f"{result.cycles_per_step.cycles / 1e3:.0f}" for result in (bare, waited)),
+        *(f"{size:,}" for size in code),
+        f"{bare.stack_used:,}",
+    ]
+
+
+def main() -> None:
+    parser = ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("targets", nargs="*", default=TARGETS)
+    parser.add_argument("--stream", choices=("lfp", "spike"), default="lfp")
+    parser.add_argument("--bins", type=int, default=20)
+    asked = parser.parse_args()
+    heads = (
+        "front end | products | selective step | decoder | bin, k | with wait states, k | front end, bytes | decoder, bytes | stack, bytes"
+    )
+    print(f"| target | {heads} |\n|---|{'---:|' * 9}")
+    wrong = []
+    with tempfile.TemporaryDirectory() as folder:
+        for name, row in rows(asked.stream, asked.bins, asked.targets, Path(folder)):
+            print(f"| {name} | {' | '.join(row or ['bits differ'])} |", flush=True)
+            wrong += [] if row else [name]
+    raise SystemExit(1 if wrong else 0)
+
+
+if __name__ == "__main__":
+    main()
