@@ -1,16 +1,16 @@
-"""Cycles a multiply-accumulate, kernel by kernel: python tests/benchmarks/bench_kernels.py [--body N] [TARGET]...
+"""Cycles a multiply-accumulate, kernel by kernel: python tests/benchmarks/bench_kernels.py [--body N] [TARGET[:CORE]]...
 
 The matrix products of an untrained 96-channel LFP implant, preset implant-m, and three larger ones, of int8 and of int16 inputs, and its
 selective step, with twice the state as well; random constants and inputs. Each runs in QEMU alone, once as plain code and once as the
 family of the target's build has it, and is priced by the core's table, from memory without wait states and with the part's flash: plain ->
 own (plain -> own). Weights are not taken to miss a cache. Every output is compared with the reference, so a figure of a wrong kernel is not
-printed. With ``--body N`` the loops of the own kernels hold up to N batches of four columns, or N words of the state, in place of the
-constants of their modules.
+printed. A core in place of the target's, such as ``rv32imc:ibex-maxperf``, stands behind a colon. With ``--body N`` the loops of the own
+kernels of the DSP extension hold up to N batches of four columns, or N words of the state, in place of the constants of their modules.
 """
 
 import tempfile
 from argparse import ArgumentParser
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -25,13 +25,13 @@ from firmware_sim.compiler.memory import ALIGNMENT
 from firmware_sim.cores import load_core
 from firmware_sim.kernel_run import run_kernels
 from firmware_sim.memory import no_stalls
-from firmware_sim.targets import get_target
+from firmware_sim.targets import Target, get_target
 from firmware_sim.wait_states import memory_of
 from quantization.operators import OPERATORS
 from realm_edge.app.preset_sizes import preset_size
 from realm_edge.settings import preset
 
-TARGETS = ("cortex-m4", "stm32u575", "stm32h7a3")  # Cortex-M4, M33 and M7
+TARGETS = ("cortex-m4", "stm32u575", "stm32h7a3", "rv32imc", "rv32imc:ibex-maxperf", "stm32g0b1")  # Cortex-M4, M33, M7, Ibex, M0+
 PRESET = "implant-m"
 LARGER = ((672, 64), (128, 256), (256, 128))  # more features; in and out of a block of a student of twice the width
 
@@ -53,7 +53,7 @@ class Work:
         )
         outputs = ("y", "next") if self.op == "QSelectiveStep" else ("y",)
         node = Node(self.label, inputs, outputs, {})
-        if body is None or family == SCALAR:
+        if body is None or family not in ("dsp", "dual"):
             return builder(self.op, family)(node)
         if self.op == "QSelectiveStep":
             return step_by_words(node, runs=family != "dual", body=body)
@@ -95,9 +95,15 @@ def all_work(rng: np.random.Generator) -> list[Work]:
     return products + [step(rng, student.nheads, student.headdim, states) for states in (student.d_state, 2 * student.d_state)]
 
 
+def part(name: str) -> Target:
+    """A target, or a target on another core."""
+    target, _, core = name.partition(":")
+    return replace(get_target(target), core=core) if core else get_target(target)
+
+
 def cycles_per_mac(work: list[Work], name: str, family: str, body: int | None, folder: Path) -> list[tuple[float, float]]:
     """From memory without wait states, and with the part's flash."""
-    target = get_target(name)
+    target = part(name)
     core = load_core(target.core)
     kernels = {f"bench_{i}": one.kernel(family, body) for i, one in enumerate(work)}
     inputs = {f"bench_{i}": [{f"in{j}": one.operands[j] for j in sorted(one.variable)}] for i, one in enumerate(work)}
@@ -113,10 +119,12 @@ def main(names: list[str], body: int | None) -> None:
     columns = []
     with tempfile.TemporaryDirectory() as path:
         for name in names:
-            family = machine_of(get_target(name).build).kernels
-            plain, own = (cycles_per_mac(work, name, each, body, Path(path, f"{name}-{each}")) for each in (SCALAR, family))
+            family = machine_of(part(name).build).kernels
+            plain, own = (
+                cycles_per_mac(work, name, each, body, Path(path, f"{name}-{each}".replace(":", "-"))) for each in (SCALAR, family)
+            )
             columns.append([f"{a:.2f} -> {b:.2f} ({c:.2f} -> {d:.2f})" for (a, c), (b, d) in zip(plain, own, strict=True)])
-    print(f"| kernel | {' | '.join(f'{name} ({get_target(name).core})' for name in names)} |")
+    print(f"| kernel | {' | '.join(f'{name} ({part(name).core})' for name in names)} |")
     print("|---" * (len(names) + 1) + "|")
     for one, *cells in zip(work, *columns, strict=True):
         print(f"| {one.label} | {' | '.join(cells)} |")

@@ -2,21 +2,24 @@
 
 A module has one function a family of instruction sets: it makes a TIR function of a checked node, specialised by shapes, constants and
 proven bounds. ``scalar`` is plain integer code, which every core runs; a family without a function of its own in a module takes that
-of a simpler one. What works on every sample has ``checked`` instead, and pieces of which :mod:`firmware_sim.compiler.frontend` makes one
-kernel; families differ in their :class:`~firmware_sim.compiler.kernels.words.Words` there.
+of a simpler one, which cores without saturation compute as :mod:`~firmware_sim.compiler.kernels.plain` says. What works on every sample
+has ``checked`` instead, and pieces of which :mod:`firmware_sim.compiler.frontend` makes one kernel; families differ in their
+:class:`~firmware_sim.compiler.kernels.words.Words` there.
 """
 
 from collections.abc import Callable
 from importlib import import_module
 
 from firmware_sim.compiler.kernels.interface import Kernel, Node
+from firmware_sim.compiler.kernels.plain import CORES, computed_plainly
 from quantization.operators import MODULES
 
 SCALAR = "scalar"
-# thumb1: ARMv6-M, which has no product of 64 bits; dsp: 16-bit multiply-accumulate pairs of ARMv7E-M and of ARMv8-M with the DSP
-# extension; dual: the same where two instructions start in a cycle (Cortex-M7), so that LLVM's order of them pays more than loads in runs.
-FAMILIES = (SCALAR, "thumb1", "dsp", "dual")
-_WITHOUT_ITS_OWN = {"dual": "dsp", "dsp": SCALAR, "thumb1": SCALAR}
+# rv32: RV32IM, whose multiplication takes longer than two additions on a small core; thumb1: ARMv6-M, which has no product of 64 bits and
+# eight registers; dsp: 16-bit multiply-accumulate pairs of ARMv7E-M and of ARMv8-M with the DSP extension; dual: the same where two
+# instructions start in a cycle (Cortex-M7), so that LLVM's order of them pays more than loads in runs.
+FAMILIES = (SCALAR, "rv32", "thumb1", "dsp", "dual")
+_WITHOUT_ITS_OWN = {"dual": "dsp", "dsp": SCALAR}
 
 
 def builder(op: str, family: str) -> Callable[[Node], Kernel]:
@@ -24,6 +27,8 @@ def builder(op: str, family: str) -> Callable[[Node], Kernel]:
     module = import_module(f"{__name__}.{MODULES[op]}")
     if hasattr(module, "checked"):
         return _misplaced
+    if family in CORES and not hasattr(module, family):
+        return computed_plainly(module.scalar, CORES[family])
     while not hasattr(module, family):
         family = _WITHOUT_ITS_OWN[family]
     return getattr(module, family)

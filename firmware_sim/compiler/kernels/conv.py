@@ -3,26 +3,52 @@
 # mypy: disable-error-code="valid-type, index, assignment"
 # (annotations inside kernels are TVMScript types)
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from tvm.script import tirx as T
+from tvm.tirx import PrimFunc
 
 from firmware_sim.compiler.kernels.exact import Exact, peak, stored, width
-from firmware_sim.compiler.kernels.interface import Kernel, Node
+from firmware_sim.compiler.kernels.fence import fence, with_fences
+from firmware_sim.compiler.kernels.interface import Kernel, Node, Value
+from firmware_sim.compiler.kernels.plain import RV32, THUMB1, Plain, computed_plainly, with_plain
 from firmware_sim.compiler.kernels.products import sum_bound
+from firmware_sim.compiler.kernels.requantise import lifted
 
 
-def scalar(node: Node) -> Kernel:
-    """sat16(round_shift((sum_k w_k v_k + b) * mult, k)), v = [state, x]; the state moves up by one in place."""
+@dataclass(frozen=True)
+class _Operands:
+    """The checked operands; weight is (d, taps), bound that of the sums."""
+
+    x: Value
+    state: Value
+    weight: NDArray
+    bias: NDArray
+    mult: NDArray
+    k: int
+    bound: int
+
+
+def _operands(node: Node) -> _Operands:
     node.expect(6, 2)
     x = node.tensor(0, "int16", None)
     d = x.shape[0]
     state = node.tensor(1, "int16", None, d)
-    taps = state.shape[0] + 1
-    weight = np.ascontiguousarray(node.constant(2, "int8", taps, d).T)  # (d, taps)
-    bias, mult, k = stored(node.constant(3, "int32", d)), stored(node.constant(4, "int32", d)), node.shift(5)
-    bound, mult_peak = sum_bound(weight, x.bound, bias), peak(mult)
+    weight = np.ascontiguousarray(node.constant(2, "int8", state.shape[0] + 1, d).T)
+    bias, mult = node.constant(3, "int32", d), node.constant(4, "int32", d)
+    return _Operands(x, state, weight, bias, mult, node.shift(5), sum_bound(weight, x.bound, bias))
+
+
+def scalar(node: Node) -> Kernel:
+    """sat16(round_shift((sum_k w_k v_k + b) * mult, k)), v = [state, x]; the state moves up by one in place."""
+    conv = _operands(node)
+    weight, k, bound = conv.weight, conv.k, conv.bound
+    d, taps = weight.shape
+    bias, mult = stored(conv.bias), stored(conv.mult)
+    mult_peak = peak(mult)
 
     def filtered(x: Any, state: Any, weight: Any, bias: Any, mult: Any, i: Any) -> Any:
         window = [*(state[t, i] for t in range(taps - 1)), x[i]]
@@ -46,6 +72,62 @@ def scalar(node: Node) -> Kernel:
                 state[t, i] = state[t + 1, i]
             state[taps - 2, i] = x[i]
 
-    y = node.output(0, "int16", (d,), 32767)
-    after = node.output(1, "int16", state.shape, x.bound)
-    return Kernel(kernel, (x.name, state.name, weight, bias, mult, y.name), (y, after), {after.name: state.name}, macs=weight.size)
+    return _finished(node, conv, kernel, (weight, bias, mult))
+
+
+def _finished(node: Node, conv: _Operands, kernel: PrimFunc, constants: tuple[NDArray, ...]) -> Kernel:
+    """The kernel of a function of x, the state, constants and y."""
+    y = node.output(0, "int16", conv.x.shape, 32767)
+    after = node.output(1, "int16", conv.state.shape, conv.x.bound)
+    pointers: tuple[str | NDArray, ...] = (conv.x.name, conv.state.name, *constants, y.name)
+    return Kernel(kernel, pointers, (y, after), {after.name: conv.state.name}, macs=conv.weight.size)
+
+
+def rv32(node: Node) -> Kernel:
+    """The same, with the weights of four taps in a word; plain code where a sum leaves 32 bits."""
+    return _by_channels(node, RV32)
+
+
+def thumb1(node: Node) -> Kernel:
+    """The same."""
+    return _by_channels(node, THUMB1)
+
+
+def _by_channels(node: Node, core: Plain) -> Kernel:
+    conv = _operands(node)
+    if conv.bound >= 2**31:
+        return computed_plainly(scalar, core)(node)
+    d, taps = conv.weight.shape
+    words = -(-taps // 4)
+    k, (mult,) = lifted(conv.k, conv.mult)
+    weights = np.ascontiguousarray(np.pad(conv.weight, ((0, 0), (0, 4 * words - taps)))).view(np.int32)
+    constants = np.concatenate([weights, conv.bias[:, None], mult[:, None]], axis=1)
+
+    def weight(word: Any, t: int) -> Any:
+        return T.shift_right(T.shift_left(word, T.int32(24 - 8 * (t % 4))), T.int32(24))
+
+    @T.prim_func(s_tir=True)
+    def kernel(
+        x: T.Buffer((d,), "int16"),
+        state: T.Buffer((taps - 1, d), "int16"),
+        constants: T.Buffer((d, words + 2), "int32"),
+        y: T.Buffer((d,), "int16"),
+    ):
+        word = T.alloc_buffer((words,), "int32")
+        value = T.alloc_scalar("int32")
+        acc = T.alloc_scalar("int32")
+        for i in range(d):
+            acc = constants[i, words]
+            for t in T.unroll(words):
+                word[t] = constants[i, t]
+            for t in T.unroll(taps - 1):
+                value = core.signed(state[t, i])
+                acc = fence(acc + value * weight(word[t // 4], t))
+                if t > 0:
+                    state[t - 1, i] = T.cast(value, "int16")
+            value = core.signed(x[i])
+            state[taps - 2, i] = T.cast(value, "int16")
+            acc = fence(acc + value * weight(word[(taps - 1) // 4], taps - 1))
+            y[i] = T.cast(core.requantised16(Exact(acc, conv.bound), constants[i, words + 1], k), "int16")
+
+    return _finished(node, conv, with_plain(with_fences(kernel)), (constants,))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,6 +42,32 @@ def stored(array: NDArray) -> NDArray:
 
 
 @dataclass(frozen=True)
+class Arithmetic:
+    """How a core computes what it has no instruction for; each is a function of TIR expressions.
+
+    Attributes:
+        product: of two int32, an int64.
+        clipped: min(max(v, -limit), limit) of an int32; it takes v and limit.
+    """
+
+    product: Callable[[Any, Any], Any]
+    clipped: Callable[[Any, int], Any]
+
+
+_arithmetic: ContextVar[Arithmetic | None] = ContextVar("arithmetic", default=None)
+
+
+@contextmanager
+def computed_by(arithmetic: Arithmetic) -> Iterator[None]:
+    """Expressions that are formed inside the ``with`` are those of a core; otherwise they are TIR's own."""
+    token = _arithmetic.set(arithmetic)
+    try:
+        yield
+    finally:
+        _arithmetic.reset(token)
+
+
+@dataclass(frozen=True)
 class Exact:
     """A TIR integer expression whose absolute value never exceeds ``bound``."""
 
@@ -53,6 +81,9 @@ class Exact:
         return self._combine(other, operator.sub, lambda a, b: a + b)
 
     def __mul__(self, other: Exact | int) -> Exact:
+        arithmetic = _arithmetic.get()
+        if arithmetic and isinstance(other, Exact) and max(self.bound, other.bound) < 2**31 <= self.bound * other.bound:
+            return Exact(arithmetic.product(self.to("int32"), other.to("int32")), self.bound * other.bound)
         return self._combine(other, operator.mul, lambda a, b: a * b)
 
     def _combine(self, other: Exact | int, function: Callable, bound: Callable[[int, int], int]) -> Exact:
@@ -79,7 +110,9 @@ class Exact:
         """min(max(v, -limit), limit)."""
         if self.bound <= limit:
             return self
-        dtype = width(max(self.bound, limit))
+        dtype, arithmetic = width(max(self.bound, limit)), _arithmetic.get()
+        if arithmetic and dtype == "int32":
+            return Exact(arithmetic.clipped(self.to(dtype), limit), limit)
         clipped = T.max(T.min(self.to(dtype), tirx.const(limit, dtype)), tirx.const(-limit, dtype))
         return Exact(T.cast(clipped, width(limit)), limit)
 

@@ -9,8 +9,12 @@ from tvm.script import tirx as T
 
 from firmware_sim.compiler.kernels.exact import Exact, peak, stored, width
 from firmware_sim.compiler.kernels.interface import Kernel, Node
+from firmware_sim.compiler.kernels.plain import RV32, THUMB1, computed_plainly
 from firmware_sim.compiler.kernels.products import ROWS, read_product
 from firmware_sim.compiler.kernels.row_pairs import DUAL, LONG_BODY, row_pair_product
+from firmware_sim.compiler.kernels.twin import twin_product
+from firmware_sim.compiler.kernels.unsigned_product import unsigned_product
+from firmware_sim.compiler.kernels.winograd import paired_product
 
 
 def scalar(node: Node) -> Kernel:
@@ -26,6 +30,16 @@ def dsp(node: Node) -> Kernel:
 def dual(node: Node) -> Kernel:
     """The same, in the order that suits a core of two instructions a cycle."""
     return row_pair_product(node, "int8", DUAL, LONG_BODY) or matrix_product(node, "int8")
+
+
+def rv32(node: Node) -> Kernel:
+    """The same with two products in one multiplication, where no sum of two leaves its half of a word, or else one for two terms."""
+    return twin_product(node) or paired_product(node, "int8") or computed_plainly(scalar, RV32)(node)
+
+
+def thumb1(node: Node) -> Kernel:
+    """The same of words without a sign, which ARMv6-M loads best."""
+    return unsigned_product(node, "int8") or computed_plainly(scalar, THUMB1)(node)
 
 
 def matrix_product(node: Node, dtype: str) -> Kernel:

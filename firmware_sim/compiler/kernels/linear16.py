@@ -2,7 +2,10 @@
 
 from firmware_sim.compiler.kernels.interface import Kernel, Node
 from firmware_sim.compiler.kernels.linear import matrix_product
+from firmware_sim.compiler.kernels.plain import RV32, THUMB1, computed_plainly
 from firmware_sim.compiler.kernels.row_pairs import DUAL, LONG_BODY, row_pair_product
+from firmware_sim.compiler.kernels.unsigned_product import unsigned_product
+from firmware_sim.compiler.kernels.winograd import paired_product
 
 
 def scalar(node: Node) -> Kernel:
@@ -18,3 +21,13 @@ def dsp(node: Node) -> Kernel:
 def dual(node: Node) -> Kernel:
     """The same, in the order that suits a core of two instructions a cycle."""
     return row_pair_product(node, "int16", DUAL, LONG_BODY) or matrix_product(node, "int16")
+
+
+def rv32(node: Node) -> Kernel:
+    """One multiplication for two terms."""
+    return paired_product(node, "int16") or computed_plainly(scalar, RV32)(node)
+
+
+def thumb1(node: Node) -> Kernel:
+    """The same of words without a sign, which ARMv6-M loads best."""
+    return unsigned_product(node, "int16") or computed_plainly(scalar, THUMB1)(node)

@@ -3,21 +3,47 @@
 # mypy: disable-error-code="valid-type, index, assignment"
 # (annotations inside kernels are TVMScript types)
 
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from tvm.script import tirx as T
 
-from firmware_sim.compiler.kernels.exact import Exact, peak, stored
-from firmware_sim.compiler.kernels.interface import Kernel, Node
+from firmware_sim.compiler.kernels.exact import Exact, computed_by, peak, stored
+from firmware_sim.compiler.kernels.fence import fence, with_fences
+from firmware_sim.compiler.kernels.interface import Kernel, Node, Value
+from firmware_sim.compiler.kernels.plain import RV32, THUMB1, Plain, computed_plainly, with_plain
+
+_HALF = 16  # bits
+_BODY = 4  # elements in the body of the loop by halves, at most
+
+
+@dataclass(frozen=True)
+class _Operands:
+    """The checked operands and the result, of so many bits."""
+
+    x: Value
+    mult: NDArray
+    bias: NDArray
+    k: int
+    bits: int
+    y: Value
+
+
+def _operands(node: Node) -> _Operands:
+    node.expect(4, 1)
+    x = node.tensor(0, "int16", None)
+    bits = node.element_bits()
+    y = node.output(0, f"int{bits}", x.shape, (1 << (bits - 1)) - 1)
+    return _Operands(x, node.constant(1, "int32", *x.shape), node.constant(2, "int64", *x.shape), node.shift(3), bits, y)
 
 
 def scalar(node: Node) -> Kernel:
     """sat(round_shift(x * mult + bias, k))."""
-    node.expect(4, 1)
-    x = node.tensor(0, "int16", None)
-    n = x.shape[0]
-    mult, bias, k = stored(node.constant(1, "int32", n)), stored(node.constant(2, "int64", n)), node.shift(3)
-    bits = node.element_bits()
+    scale = _operands(node)
+    x, k, bits = scale.x, scale.k, scale.bits
+    n, mult, bias = x.shape[0], stored(scale.mult), stored(scale.bias)
 
     def normalised(value: Any, factor: Any, offset: Any) -> Any:
         return (Exact(value, x.bound) * Exact(factor, peak(mult)) + Exact(offset, peak(bias))).round_shift(k).saturate(bits)
@@ -32,5 +58,46 @@ def scalar(node: Node) -> Kernel:
         for i in range(n):
             y[i] = normalised(x[i], mult[i], bias[i])
 
-    y = node.output(0, f"int{bits}", (n,), (1 << (bits - 1)) - 1)
-    return Kernel(kernel, (x.name, mult, bias, y.name), (y,))
+    return Kernel(kernel, (x.name, mult, bias, scale.y.name), (scale.y,))
+
+
+def rv32(node: Node) -> Kernel:
+    """The same without sums of 64 bits, where what is left of them after 16 bits were shifted out fits a word."""
+    return _by_halves(node, RV32)
+
+
+def thumb1(node: Node) -> Kernel:
+    """The same, which is two products of 32 bits in place of four."""
+    return _by_halves(node, THUMB1)
+
+
+def _by_halves(node: Node, core: Plain) -> Kernel:
+    """x * mult + bias, of halves m1, m0 and b1, b0 with rounding: floor of it / 2^16 is x m1 + b1 + floor((x m0 + b0) / 2^16)."""
+    scale = _operands(node)
+    x, bits = scale.x, scale.bits
+    n, step, left = x.shape[0], max(i for i in range(1, _BODY + 1) if x.shape[0] % i == 0), scale.k - _HALF
+    bias = scale.bias.astype(object) + (1 << scale.k >> 1)
+    bound = (x.bound * peak(scale.mult) + int(max(bias.max(), -bias.min())) >> _HALF) + 2
+    if left < 0 or bound + 2**16 >= 2**31:
+        return computed_plainly(scalar, core)(node)
+    halves = np.stack([scale.mult, (bias >> _HALF).astype(np.int32), (bias & 0xFFFF).astype(np.int32)], axis=1)
+
+    def normalised(value: Any, halves: Any, i: Any) -> Any:
+        mult, upper, lower = (halves[i, part] for part in range(3))
+        low = (value * T.bitwise_and(mult, T.int32(0xFFFF)) + lower) >> T.int32(_HALF)
+        return Exact(fence(value * (mult >> T.int32(_HALF)) + upper + low), bound).floor_shift(left).saturate(bits)
+
+    with computed_by(core.arithmetic):
+
+        @T.prim_func(s_tir=True)
+        def kernel(
+            x: T.Buffer((n,), "int16"),
+            halves: T.Buffer((n, 3), "int32"),
+            y: T.Buffer((n,), f"int{bits}"),
+        ):
+            for i in range(n // step):
+                for j in T.unroll(step):
+                    value: T.let = core.signed(x[i * step + j])
+                    y[i * step + j] = normalised(value, halves, i * step + j)
+
+    return Kernel(with_plain(with_fences(kernel)), (x.name, halves, scale.y.name), (scale.y,))

@@ -45,3 +45,8 @@ def read_product(node: Node, dtype: str) -> Product:
 def sum_bound(weight: NDArray, x_bound: int, bias: NDArray) -> int:
     """Largest absolute accumulator of any output: weight is (out, terms)."""
     return int(np.max(np.sum(np.abs(weight.astype(np.int64)), axis=1) * x_bound + np.abs(bias.astype(np.int64))))
+
+
+def block_starts(n_out: int, rows: int) -> NDArray[np.int64]:
+    """The first row of each block of ``rows``: the last block begins earlier where they do not divide those of the matrix."""
+    return np.minimum(np.arange(0, n_out, rows), n_out - rows)

@@ -32,7 +32,9 @@ from firmware_sim.compiler.kernels.dsp import (
 from firmware_sim.compiler.kernels.exact import Exact, peak, stored
 from firmware_sim.compiler.kernels.fence import fence, pin, with_fences
 from firmware_sim.compiler.kernels.interface import Kernel, Node, Value
+from firmware_sim.compiler.kernels.plain import RV32, THUMB1, Plain, with_plain
 from firmware_sim.compiler.kernels.requantise import lifted
+from firmware_sim.compiler.kernels.words import sum_of_halves
 from quantization.arithmetic import DECAY_SHIFT
 
 _FLAGS = {"cl-opt": ("-arm-load-store-opt:bool=false",)}  # pairs of loads save nothing, and their addresses cost
@@ -137,6 +139,104 @@ def dsp(node: Node) -> Kernel:
 def dual(node: Node) -> Kernel:
     """The same, in the order that LLVM finds for a core of two instructions a cycle."""
     return step_by_words(node, runs=False, body=LONG_BODY)
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """How rows are put to LLVM where there are no instructions for pairs of int16.
+
+    Attributes:
+        together: rows that share what is loaded of B and C, at most.
+        body: states in the loop's body, at most.
+        core: its plain code.
+    """
+
+    together: int
+    body: int
+    core: Plain
+
+
+# ARMv6-M has registers for one row; offsets that reach 16 states save it another.
+RV32_ROWS, THUMB1_ROWS = _Rows(4, 4, RV32), _Rows(1, 16, THUMB1)
+
+
+def rv32(node: Node) -> Kernel:
+    """The same as the plain kernel, several rows at a time, with one branch to saturate."""
+    return _by_rows(node, RV32_ROWS)
+
+
+def thumb1(node: Node) -> Kernel:
+    """The same, a row at a time and without products of 64 bits."""
+    return _by_rows(node, THUMB1_ROWS)
+
+
+def _by_rows(node: Node, style: _Rows) -> Kernel:
+    step, core = _operands(node), style.core
+    heads, headdim, d_state = step.h.shape
+    rows = max(n for n in range(1, style.together + 1) if headdim % n == 0)
+    batch = max(n for n in range(1, style.body + 1) if d_state % n == 0)
+
+    def entering(dt_value: Any, x_value: Any) -> Any:
+        return core.rounded16(Exact(dt_value, step.dt.bound) * Exact(x_value, step.x.bound), step.k_u)
+
+    def mixed(decay_value: Any, h_value: Any, u: Any, b_value: Any) -> Any:
+        # Of int16 factors with |u| <= 32767 this never leaves 32 bits, rounding included.
+        acc = decay_value * core.signed(h_value) + u * b_value
+        return fence(core.arithmetic.clipped(core.shifted(acc, DECAY_SHIFT), 32767))
+
+    y_bound = step.sum_bound * peak(step.y_mult) + step.x.bound * peak(step.d_mult)
+    halves_fit = step.k_y > 16 and step.y_mult.min() >= 0 and peak(step.y_mult) < 2**16 and y_bound < 2**47 - 2**34
+
+    def read_out(acc: Any, state_gain: Any, x_value: Any, input_gain: Any) -> Any:
+        if halves_fit and not core.wide:
+            total = Exact(sum_of_halves(acc, state_gain, core.signed(x_value), input_gain), y_bound + 2**16 >> 16)
+            return T.cast(fence(core.rounded16(total, step.k_y - 16)), "int16")
+        from_state = Exact(core.arithmetic.product(acc, state_gain), step.sum_bound * peak(step.y_mult))
+        from_input = Exact(core.arithmetic.product(core.signed(x_value), input_gain), step.x.bound * peak(step.d_mult))
+        return T.cast(fence(core.rounded16(from_state + from_input, step.k_y)), "int16")
+
+    @T.prim_func(s_tir=True)
+    def kernel(
+        x: T.Buffer((heads, headdim // rows, rows), "int16"),
+        b: T.Buffer((d_state,), "int16"),
+        c: T.Buffer((d_state,), "int16"),
+        decay: T.Buffer((heads,), "int16"),
+        dt: T.Buffer((heads,), "int16"),
+        h: T.Buffer((heads, headdim // rows, rows, d_state), "int16"),
+        y_mult: T.Buffer((heads,), "int32"),
+        d_mult: T.Buffer((heads,), "int32"),
+        y: T.Buffer((heads, headdim // rows, rows), "int16"),
+        bc: T.Buffer((d_state, 2), "int32"),
+    ):
+        us = T.alloc_buffer((rows,), "int32")
+        acc = T.alloc_buffer((rows,), "int32")
+        new = T.alloc_buffer((rows,), "int32")
+        of_head = T.alloc_scalar("int32")
+        of_state = T.alloc_scalar("int32")
+        for n in range(d_state):  # one address in place of two, and no sign to extend
+            bc[n, 0] = T.cast(b[n], "int32")
+            bc[n, 1] = fence(T.cast(c[n], "int32"))
+        for head in range(heads):
+            of_head = T.cast(decay[head], "int32")
+            for block in range(headdim // rows):
+                for r in T.unroll(rows):
+                    us[r] = fence(entering(dt[head], x[head, block, r]))
+                    acc[r] = 0
+                for i in range(d_state // batch):
+                    for n in T.unroll(batch):
+                        of_state = bc[i * batch + n, 0]
+                        for r in T.unroll(rows):
+                            new[r] = mixed(of_head, h[head, block, r, i * batch + n], us[r], of_state)
+                            h[head, block, r, i * batch + n] = T.cast(new[r], "int16")
+                        of_state = bc[i * batch + n, 1]
+                        for r in T.unroll(rows):
+                            acc[r] = fence(acc[r] + new[r] * of_state)
+                for r in T.unroll(rows):
+                    y[head, block, r] = read_out(acc[r], y_mult[head], x[head, block, r], d_mult[head])
+
+    own = Value(f"{node.outputs[0]}.bc", "int32", (d_state, 2), 32768)
+    finished = _finished(node, step, with_plain(with_fences(kernel)), step.y_mult, step.d_mult)
+    return replace(finished, pointers=(*finished.pointers, own.name), scratch=(own,))
 
 
 def step_by_words(node: Node, runs: bool, body: int) -> Kernel:

@@ -3,15 +3,21 @@
 # mypy: disable-error-code="valid-type, index, assignment"
 # (annotations inside kernels are TVMScript types)
 
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from tvm.script import tirx as T
 
 from firmware_sim.compiler.kernels.exact import Exact, interpolate, peak
-from firmware_sim.compiler.kernels.interface import Kernel, Node
+from firmware_sim.compiler.kernels.fence import fence, with_fences
+from firmware_sim.compiler.kernels.interface import Kernel, Node, Value
+from firmware_sim.compiler.kernels.plain import RV32, THUMB1, Plain, computed_plainly
 from quantization.arithmetic import TABLE_SEGMENTS
 
 SEGMENT_BITS = (2**16 // TABLE_SEGMENTS).bit_length() - 1  # of codes
+_BODY = 2  # elements in the body of the loop by slopes, at most
 
 
 def look_up(value: Any, table: Any, highest: int, row: Any = 0) -> Exact:
@@ -20,21 +26,38 @@ def look_up(value: Any, table: Any, highest: int, row: Any = 0) -> Exact:
     return interpolate(table, highest, row + (u >> SEGMENT_BITS), u & ((1 << SEGMENT_BITS) - 1), SEGMENT_BITS)
 
 
-def scalar(node: Node) -> Kernel:
-    """Linear interpolation in a table of 257 points, or in one of several that lie one after another."""
+@dataclass(frozen=True)
+class _Operands:
+    """The checked operands; ``base`` () or (n,) is where an element's points begin."""
+
+    x: Value
+    table: NDArray
+    base: NDArray
+
+
+def _operands(node: Node) -> _Operands:
     node.expect(3, 1)
     x, table = node.tensor(0, "int16", None), node.constant(1, "int16", None)
-    n, points, highest = x.shape[0], len(table), peak(table)
     one_row = getattr(node.inputs[2], "shape", None) == ()
-    base = node.constant(2, "int64") if one_row else node.constant(2, "int64", n)
-    if base.min() < 0 or base.max() + TABLE_SEGMENTS >= points:
-        raise node.refuse(f"rows begin at {base.min()} to {base.max()} in a table of {points} points and need {TABLE_SEGMENTS + 1} each")
+    base = node.constant(2, "int64") if one_row else node.constant(2, "int64", *x.shape)
+    if base.min() < 0 or base.max() + TABLE_SEGMENTS >= len(table):
+        raise node.refuse(
+            f"rows begin at {base.min()} to {base.max()} in a table of {len(table)} points and need {TABLE_SEGMENTS + 1} each"
+        )
+    return _Operands(x, table, base)
+
+
+def scalar(node: Node) -> Kernel:
+    """Linear interpolation in a table of 257 points, or in one of several that lie one after another."""
+    operands = _operands(node)
+    x, table, base = operands.x, operands.table, operands.base
+    n, points, highest = x.shape[0], len(table), peak(table)
 
     def looked_up(value: Any, table: Any, row: Any) -> Any:
         return look_up(value, table, highest, row).to("int16")
 
     y = node.output(0, "int16", (n,), highest)
-    if one_row:
+    if base.shape == ():
         row = int(base)
 
         @T.prim_func(s_tir=True)
@@ -54,3 +77,39 @@ def scalar(node: Node) -> Kernel:
             y[i] = looked_up(x[i], table, rows[i])
 
     return Kernel(kernel_by_row, (x.name, table, rows, y.name), (y,))
+
+
+def rv32(node: Node) -> Kernel:
+    """The same of one row with one product: T[i] 2^bits + (T[i + 1] - T[i]) f."""
+    return _by_slopes(node, RV32)
+
+
+def thumb1(node: Node) -> Kernel:
+    """The same."""
+    return _by_slopes(node, THUMB1)
+
+
+def _by_slopes(node: Node, core: Plain) -> Kernel:
+    operands = _operands(node)
+    if operands.base.shape != ():
+        return computed_plainly(scalar, core)(node)
+    x, n = operands.x, operands.x.shape[0]
+    table = np.ascontiguousarray(operands.table[int(operands.base) :][: TABLE_SEGMENTS + 1])
+    step = max(i for i in range(1, _BODY + 1) if n % i == 0)
+
+    def looked_up(value: Any, table: Any) -> Any:
+        segment: Any = (value >> SEGMENT_BITS) + TABLE_SEGMENTS // 2
+        left, right = (T.cast(table[segment + side], "int32") for side in range(2))
+        rise = (right - left) * T.bitwise_and(value, T.int32((1 << SEGMENT_BITS) - 1))
+        return T.cast(fence((T.shift_left(left, T.int32(SEGMENT_BITS)) + rise + (1 << SEGMENT_BITS >> 1)) >> SEGMENT_BITS), "int16")
+
+    @T.prim_func(s_tir=True)
+    def kernel(x: T.Buffer((n,), "int16"), table: T.Buffer((TABLE_SEGMENTS + 1,), "int16"), y: T.Buffer((n,), "int16")):
+        value = T.alloc_scalar("int32")
+        for i in range(n // step):
+            for j in T.unroll(step):
+                value = core.signed(x[i * step + j])
+                y[i * step + j] = looked_up(value, table)
+
+    y = node.output(0, "int16", (n,), peak(operands.table))
+    return Kernel(with_fences(kernel), (x.name, table, y.name), (y,))
