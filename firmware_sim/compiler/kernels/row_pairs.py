@@ -147,6 +147,11 @@ def _kernel(node: Node, product: Product, layout: _Layout, words: NDArray[np.int
     def lower(q: Any, mult: Any, half: Any) -> Any:
         return requantised16(Exact(q, bound), mult, k, half)
 
+    def half_of(k: int) -> Any:
+        """In a register from behind the sums on, where some are free again; LLVM's own order gains by it where sums are long."""
+        half = T.int32(rounding(k))
+        return fence(half) if style.in_order or wide else half
+
     def begin(constants: Any, block: Any, r: Any) -> Any:
         low = constants[block, begins * r + 1]
         return joined(low, constants[block, begins * r + 2]) if wide else low
@@ -191,8 +196,8 @@ def _kernel(node: Node, product: Product, layout: _Layout, words: NDArray[np.int
                 ms[r] = constants[block, begins * pairs + r]
             for r in T.unroll(pairs):
                 q[r] = fence(q[r])
-            halves[0] = fence(T.int32(rounding(k)))  # here, where registers are free again
-            halves[1] = fence(T.int32(rounding(k_upper)))
+            halves[0] = half_of(k)
+            halves[1] = half_of(k_upper)
             for r in T.unroll(pairs):
                 two = symmetric(packed(lower(q[r], ms[2 * r], halves[0]), upper(p[r], q[r], ms[2 * r + 1], halves[1])))
                 y[first_row(block) + 2 * r] = T.cast(two, "int16")
