@@ -91,9 +91,17 @@ def linear(n_in: int, n_out: int, mult: int, k: int, bias: int = 2**30, wide: bo
     return Case("QLinear16" if wide else "QLinear", (int16(n_in) if wide else int8(n_in), *constants, *scalars(2**k)))
 
 
-def conv(taps: int, mult: int, k: int, bias: int = 2**30) -> Case:
-    constants = (const("int8", 127, taps, 5), const("int32", bias, 5), const("int32", mult, 5))
-    return Case("QConv", (int16(5), int16(taps - 1, 5), *constants, *scalars(2**k)))
+def conv(taps: int, mult: int, k: int, bias: int = 2**30, channels: int = 5) -> Case:
+    constants = (const("int8", 127, taps, channels), const("int32", bias, channels), const("int32", mult, channels))
+    return Case("QConv", (int16(channels), int16(taps - 1, channels), *constants, *scalars(2**k)))
+
+
+def add(n: int) -> Case:
+    return Case("QAdd", (int16(n), int16(n)))
+
+
+def table(n: int, limit: int, rows: int = 1, row: int = 0) -> Case:
+    return Case("QTable", (int16(n), const("int16", limit, 257 * rows), *scalars(257 * row)))
 
 
 def channel_conv(taps: int, kinds: int, channels: int, maps: int, mult: int, k: int, bias: int = 2**30) -> Case:
@@ -178,12 +186,12 @@ CASES = {
     "gated-norm-int16": gated_norm(48, 15, 2**15 - 1, 1, 15, INT16),
     "gated-norm-saturating": gated_norm(5, 0, 2**15 - 1, 77, 20),
     "gated-norm-large-eps": gated_norm(24, 12, 2**29, 2**46, 30),
-    "add": Case("QAdd", (int16(9), int16(9))),
+    "add": add(9),
     "relu": relu(9, 2**15 - 1, 22, INT8),
     "relu-int16": relu(33, 2**15 - 1, 13, INT16),
     "relu-64-bit": relu(5, 2**30, 30, INT16),
     "relu-no-shift": relu(1, 1, 0, INT8),
-    "table": Case("QTable", (int16(50), const("int16", 32767, 514), *scalars(257))),
+    "table": table(50, 32767, 2, 1),
     "table-rows": Case("QTable", (int16(3), const("int16", 32767, 771), np.array([0, 514, 257]))),
     "conv": conv(4, 2**30 - 1, 46),
     "conv-two-taps": conv(2, 2**30 - 1, 38, bias=100),

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
+from export.functions import INT8, INT16
 from firmware_sim.compiler.kernels import FAMILIES, SCALAR, builder
 from firmware_sim.compiler.kernels.interface import Kernel
 from firmware_sim.compiler.lower import machine_of
@@ -14,11 +15,27 @@ from firmware_sim.cores import load_core
 from firmware_sim.kernel_run import run_kernels
 from firmware_sim.targets import get_target
 from quantization.operators import OPERATORS
-from tests.firmware_sim.test_compiler_kernels import CASES, Case, Input, build, linear, scalars, selective, symbol
+from tests.firmware_sim.test_compiler_kernels import (
+    CASES,
+    Case,
+    Input,
+    add,
+    build,
+    conv,
+    gated_norm,
+    int16,
+    layer_norm,
+    linear,
+    normalise,
+    scalars,
+    selective,
+    symbol,
+    table,
+)
 from tests.small_run import needs_emulator
 
 DRAWS = 12  # of inputs a case
-SHAPES = 18  # that hypothesis makes
+SHAPES = 36  # that hypothesis makes
 # One a build; parts with the DSP extension run only what a family of their own computes, but for the first.
 TARGETS = ("cortex-m4", "rv32imc", "stm32g0b1", "stm32u575", "stm32h7a3")
 
@@ -85,22 +102,75 @@ MORE = {
     "state-by-halves": Aligned(read_out([34072, 0, 65535, 1], [2**29, -(2**29), 0, 2**31 - 1], 29)),
     "state-by-halves-largest": Aligned(read_out([65535, 65534], [-(2**12), 2**12 - 1], 31)),
     "state-beyond-halves": Aligned(read_out([65536, 65535], [2**29, -(2**31)], 31)),
+    "shift-of-60": Aligned(extreme(16, 4, 3, 5, 2**30, 60)),
+    "conv-pairs": Aligned(conv(4, 2**29, 36, bias=2**22, channels=10)),
+    "conv-three-taps": Aligned(conv(3, 2**31 - 1, 40, channels=6)),
+    "conv-two-taps-one-pair": Aligned(conv(2, 2**20, 20, bias=100, channels=2)),
+    "conv-six-taps": Aligned(conv(6, 2**31 - 1, 62, bias=4000, channels=4)),
+    "conv-no-shift": Aligned(conv(4, 3, 0, bias=5, channels=2)),
+    "conv-odd": Aligned(conv(4, 2**29, 36, channels=7)),
+    "conv-beyond-32-bits": Aligned(conv(4, 2**29, 46, bias=2**31 - 1, channels=4)),
+    "conv-of-parts": Aligned(conv(4, 2**29, 36, channels=6), 2),
+    "add-words": Aligned(add(12)),
+    "add-one-word": Aligned(add(2)),
+    "add-of-parts": Aligned(add(8), 2),
+    "table-words": Aligned(table(14, 2**14 - 1, 2, 1)),
+    "table-one-word": Aligned(table(2, 300)),
+    "table-end-to-end": Aligned(Case("QTable", (int16(8), np.linspace(-32767, 32767, 257).astype(np.int16), *scalars(0)))),
+    "table-flat": Aligned(Case("QTable", (int16(8), np.full(257, -32767, np.int16), *scalars(0)))),
+    "table-steepest": Aligned(Case("QTable", (int16(8), np.where(np.arange(257) % 2, 32767, 0).astype(np.int16), *scalars(0)))),
+    "table-too-steep": Aligned(Case("QTable", (int16(8), np.where(np.arange(257) % 2, 32767, -1).astype(np.int16), *scalars(0)))),
+    "table-odd": Aligned(table(7, 2**14 - 1)),
+    "table-of-parts": Aligned(table(8, 2**14 - 1), 2),
+    "normalise-pairs": Aligned(normalise(10, 2**29, 2**42, 24, INT16), 2),
+    "normalise-pair-of-bytes": Aligned(normalise(2, 2**29, 2**44, 47)),
+    "normalise-least-shift": Aligned(normalise(4, 9, 2**20, 16, INT16)),
+    "normalise-shift-of-15": Aligned(normalise(4, 9, 2**20, 15, INT16)),
+    "normalise-shift-of-48": Aligned(normalise(4, 2**30, 2**44, 48, INT16)),
+    "normalise-beyond-2-46": Aligned(normalise(4, 2**31 - 1, 2**46, 40, INT16)),
+    "normalise-odd": Aligned(normalise(7, 2**29, 2**42, 24, INT16)),
+    "layer-norm-pairs": Aligned(layer_norm(10, 2**14, 2**28, 1000, 15, INT16)),
+    "layer-norm-one-pair": Aligned(layer_norm(2, 2**14, 2**20, 1, 20, INT8)),
+    "layer-norm-one-element": Aligned(layer_norm(1, 2**14, 2**20, 1, 20, INT8)),
+    "layer-norm-no-shift": Aligned(layer_norm(6, 100, 5, 1, 0, INT8)),
+    "layer-norm-long": Aligned(layer_norm(300, 2**14, 2**28, 2739, 20, INT8)),
+    "layer-norm-odd": Aligned(layer_norm(9, 2**14, 2**28, 1000, 15, INT16)),
+    "layer-norm-of-parts": Aligned(layer_norm(8, 2**14, 2**28, 1000, 15, INT16), 2),
+    "layer-norm-beyond-32-bits": Aligned(layer_norm(8, 2**14, 2**31 - 1, 1000, 20, INT16)),
+    "gated-norm-pairs": Aligned(gated_norm(10, 13, 2**14, 100, 21)),
+    "gated-norm-one-pair": Aligned(gated_norm(2, 0, 2**15 - 1, 1, 16, INT16)),
+    "gated-norm-largest-shifts": Aligned(gated_norm(4, 30, 2**14, 1, 31, INT16)),
+    "gated-norm-shift-of-31": Aligned(gated_norm(4, 31, 2**14, 1, 20)),
+    "gated-norm-no-shift": Aligned(gated_norm(6, 15, 3, 2**40, 0)),
+    "gated-norm-odd": Aligned(gated_norm(9, 13, 2**14, 100, 21)),
+    "gated-norm-of-parts": Aligned(gated_norm(8, 13, 2**14, 100, 21), 2),
     "state-of-parts": Aligned(selective(2, 4, 8, 12, 2**19, 36), 2),
 }
 
 
 def made_up() -> dict[str, Aligned]:
-    """Matrix products and selective steps of any small shape, shift and size of the constants, the same ones each time."""
+    """Nodes of any small shape, shift and size of the constants, the same ones each time."""
     found: list[Aligned] = []
     power = st.integers(0, 30).map(lambda n: 2**n)
     alignments = st.sampled_from((1, 8, 8))
     products = st.builds(linear, st.integers(1, 70), st.integers(1, 13), power, st.integers(0, 46), power, st.booleans())
     evens = st.one_of(st.integers(1, 20), st.integers(1, 24).map(lambda n: 2 * n))
     steps = st.builds(selective, st.integers(1, 3), evens, evens, st.integers(0, 32), power, st.integers(0, 46))
+    sizes = st.one_of(st.integers(1, 40), st.integers(1, 20).map(lambda n: 2 * n))
+    kinds, shifts = st.sampled_from((INT8, INT16)), st.integers(0, 30)
+    weights, epsilons = st.integers(0, 15).map(lambda n: 2**n), st.integers(0, 40).map(lambda n: 2**n)
+    rest = (
+        st.builds(conv, st.integers(2, 7), power, st.integers(0, 46), power, sizes),
+        st.builds(add, sizes),
+        st.builds(table, sizes, st.integers(1, 32767), st.just(2), st.integers(0, 1)),
+        st.builds(normalise, sizes, power, power, st.integers(10, 46), kinds),
+        st.builds(layer_norm, sizes, weights, power, epsilons, shifts, kinds),
+        st.builds(gated_norm, sizes, shifts, weights, epsilons, shifts, kinds),
+    )
 
     @seed(29)
     @settings(max_examples=SHAPES, phases=[Phase.generate], database=None, deadline=None, suppress_health_check=list(HealthCheck))
-    @given(st.builds(Aligned, st.one_of(products, products, steps), alignments))
+    @given(st.builds(Aligned, st.one_of(products, products, steps, *rest), alignments))
     def collect(one: Aligned) -> None:
         found.append(one)
 
@@ -159,14 +229,41 @@ def family_function(kernel: Kernel) -> bool:
 
 
 def test_a_family_takes_what_a_simpler_one_has():
-    assert builder("QTable", "dual") is builder("QTable", "dsp") is builder("QTable", SCALAR)
-    assert len({builder("QLinear", family) for family in FAMILIES}) == len(FAMILIES)
+    assert builder("QRelu", "dual") is builder("QRelu", "dsp") is builder("QRelu", SCALAR)
+    assert builder("QAdd", "dual") is builder("QAdd", "dsp") is not builder("QAdd", SCALAR)
+    assert builder("QLinear", "thumb1") is builder("QLinear", SCALAR)
+    assert len({builder("QLinear", family) for family in FAMILIES}) == len(FAMILIES) - 1
+
+
+HAS_ROOM = (
+    *("linear", "linear-many-rows", "linear-two-rows", "linear-no-shift", "linear-int16", "selective-long", "shift-of-60"),
+    *("conv-pairs", "conv-three-taps", "conv-two-taps-one-pair", "conv-six-taps", "conv-no-shift", "add-words", "add-one-word"),
+    *("table-words", "table-one-word", "table-end-to-end", "table-flat", "table-steepest"),
+    *("normalise-pairs", "normalise-pair-of-bytes", "normalise-least-shift"),
+    *("layer-norm-16", "layer-norm-pairs", "layer-norm-one-pair", "layer-norm-no-shift", "layer-norm-long"),
+    *("gated-norm", "gated-norm-int16", "gated-norm-pairs", "gated-norm-one-pair", "gated-norm-largest-shifts", "gated-norm-no-shift"),
+)
+HAS_NONE = (
+    *("linear-int16-64-bit", "layer-norm-8", "layer-norm-wide-weight"),  # a sum leaves int32
+    "weights-of-minus-128",  # a pair of weights leaves int16
+    *(f"state-{name}" for name in ("odd", "odd-rows", "beyond-32-bits", "of-parts")),
+    *(f"conv-{name}" for name in ("odd", "beyond-32-bits", "of-parts")),
+    *("add", "add-of-parts", "table-too-steep", "table-odd", "table-of-parts", "table-rows"),
+    *(f"normalise-{name}" for name in ("shift-of-15", "shift-of-48", "beyond-2-46", "odd")),
+    *(f"layer-norm-{name}" for name in ("one-element", "odd", "of-parts", "beyond-32-bits")),
+    *(f"gated-norm-{name}" for name in ("shift-of-31", "odd", "of-parts")),
+)
+
+
+def found(name: str) -> Aligned:
+    return MORE[name] if name in MORE else Aligned(CASES[name])
 
 
 @pytest.mark.parametrize("family", ["dsp", "dual"])
-@pytest.mark.parametrize("name", ["linear", "linear-many-rows", "linear-two-rows", "linear-no-shift", "linear-int16", "selective-long"])
+@pytest.mark.parametrize("name", HAS_ROOM)
 def test_what_a_family_has_room_for_is_its_own(name, family):
-    assert family_function(build(CASES[name], family, 8))
+    one = found(name)
+    assert family_function(build(one.case, family, one.alignment))
 
 
 def weight_axes(one: Case, family: str) -> int:
@@ -194,13 +291,7 @@ def test_where_a_sum_leaves_32_bits_or_columns_make_no_pairs_they_have_not(name,
     assert weight_axes(CASES[name], family) == 2
 
 
-@pytest.mark.parametrize(
-    "one",
-    [
-        Aligned(CASES["linear-int16-64-bit"]),  # a sum leaves int32
-        MORE["weights-of-minus-128"],  # a pair of weights leaves int16
-        *(MORE[f"state-{name}"] for name in ("odd", "odd-rows", "beyond-32-bits", "of-parts")),
-    ],
-)
-def test_where_it_has_none_the_plain_kernel_stands_in(one):
+@pytest.mark.parametrize("name", HAS_NONE)
+def test_where_it_has_none_the_plain_kernel_stands_in(name):
+    one = found(name)
     assert not family_function(build(one.case, "dsp", one.alignment))

@@ -20,13 +20,19 @@ def lifted(k: int, *mults: NDArray) -> tuple[int, list[NDArray[np.int32]]]:
     return k + up, [(mult.astype(np.int64) << up).astype(np.int32) for mult in mults]
 
 
-def requantised16(acc: Exact, mult: Any, k: int) -> Any:
+def rounding(k: int) -> int:
+    """What :func:`requantised16` adds to high words."""
+    return 1 << (max(k, _LEAST_SHIFT) - _LEAST_SHIFT)
+
+
+def requantised16(acc: Exact, mult: Any, k: int, half: Any = None) -> Any:
     """round_shift(acc * mult, k) in the range of int16, -32768 included, as int32. ``acc`` is below 2^31, ``mult`` any int32.
 
-    An accumulator with room is shifted up for the sake of the high word; one without it goes through 64 bits.
+    An accumulator with room is shifted up for the sake of the high word; one without it goes through 64 bits. ``half`` is
+    :func:`rounding` of k, which the caller may keep in a register: the product and the rounding are then one instruction (SMMLA).
     """
     up = max(0, LEAST_SHIFT - k)
     if acc.bound << up >= 2**31:
         return (acc * Exact(mult, 2**31)).round_shift(k).clip(32767).to("int32")
     value = pin(T.shift_left(acc.to("int32"), T.int32(up))) if up else acc.to("int32")
-    return rounded16(high_word(T.cast(value, "int64") * T.cast(mult, "int64")), k + up)
+    return rounded16(high_word(T.cast(value, "int64") * T.cast(mult, "int64")), k + up, half)

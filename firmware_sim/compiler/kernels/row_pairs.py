@@ -5,7 +5,7 @@ A halfword of the stored weights holds 256 w[r1, k] + w[r0, k] of two rows, a wo
     P = sum of SMLAD(word, x) = 256 Y1 + Y0        Q = sum of SMLAD(SXTB16(word), x) = Y0
 
 as the lower byte of a halfword, sign-extended, is w[r0, k]. Y1 = (P - Q) / 256 exactly. Where |Y1| < 2^23, P may wrap around in 32 bits;
-elsewhere SMLALD keeps it in 64. Flash holds as many bytes as there are weights.
+elsewhere, and for shifts near 62, SMLALD keeps it in 64. Flash holds as many bytes as there are weights.
 """
 
 # mypy: disable-error-code="valid-type, index, assignment"
@@ -19,18 +19,18 @@ import numpy as np
 from numpy.typing import NDArray
 from tvm.script import tirx as T
 
-from firmware_sim.compiler.kernels.dsp import joined, packed, smlad, smlald, sxtb16, symmetric, wrapping_difference
+from firmware_sim.compiler.kernels.dsp import FLAGS, joined, packed, smlad, smlald, sxtb16, symmetric, wrapping_difference
 from firmware_sim.compiler.kernels.exact import Exact
 from firmware_sim.compiler.kernels.fence import fence, fence64, pin, with_fences
 from firmware_sim.compiler.kernels.interface import Kernel, Node, Value
 from firmware_sim.compiler.kernels.products import ROWS, Product, read_product
-from firmware_sim.compiler.kernels.requantise import lifted, requantised16
+from firmware_sim.compiler.kernels.requantise import lifted, requantised16, rounding
 
 # Batches of 4 columns that the loop's body holds at most. 8 fit the smallest instruction cache of a part (1 KiB, STM32L4R5). 32 are a tenth
 # faster from memory without wait states, but more than twice as slow on that part (tests/benchmarks/bench_kernels.py --body 32).
 BODY, LONG_BODY = 8, 32
+_MOST_SHIFT = 62  # that high words are shifted by
 _BATCH = 2  # words of x; with those of the weights, as many neighbouring loads as there are registers
-_NO_PAIRS = "-arm-load-store-opt:bool=false"  # of loads: their addresses cost more than they save
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,8 @@ class Style:
 
 
 # Reduction of induction variables would move loads out of their runs; so would a second scheduling.
-SINGLE = Style(True, {"cl-opt": ("-disable-lsr:bool=true", _NO_PAIRS), "mattr": ("+disable-postra-scheduler",)})
-DUAL = Style(False, {"cl-opt": (_NO_PAIRS,)})  # for cores that start a load and a product in one cycle
+SINGLE = Style(True, {"cl-opt": ("-disable-lsr:bool=true", *FLAGS["cl-opt"]), "mattr": ("+disable-postra-scheduler",)})
+DUAL = Style(False, FLAGS)  # for cores that start a load and a product in one cycle
 
 
 def row_pair_product(node: Node, dtype: str, style: Style = SINGLE, body: int = BODY) -> Kernel | None:
@@ -130,10 +130,11 @@ def _constants(product: Product, layout: _Layout, mult: NDArray, wide: bool) -> 
 def _kernel(node: Node, product: Product, layout: _Layout, words: NDArray[np.int32], style: Style) -> Kernel:
     x, dtype, bound = product.x, product.x.dtype, product.bound
     n_out, n_in = product.weight.shape
-    wide = bound >= 2**23
+    wide = bound >= 2**23 or product.k > _MOST_SHIFT - 8  # of P - Q = 256 Y1 the shift is larger by 8
     k, (mult,) = lifted(product.k, product.mult)
     constants = _constants(product, layout, mult, wide)
     blocks, rows, pairs, n = len(layout.starts), layout.rows, layout.rows // 2, layout.words
+    k_upper = k if wide else k + 8
     loops, batches, step = layout.loops, layout.batches, layout.batches * _BATCH
     begins = 3 if wide else 2  # words of constants for each pair
     runs = style.in_order or not wide  # without them LLVM finds a better order for two cycles' worth, unless all registers are taken
@@ -143,18 +144,23 @@ def _kernel(node: Node, product: Product, layout: _Layout, words: NDArray[np.int
     def first_row(block: Any) -> Any:
         return block * rows if n_out % rows == 0 else T.min(block * rows, last)
 
-    def lower(q: Any, mult: Any) -> Any:
-        return requantised16(Exact(q, bound), mult, k)
+    def lower(q: Any, mult: Any, half: Any) -> Any:
+        return requantised16(Exact(q, bound), mult, k, half)
+
+    def half_of(k: int) -> Any:
+        """In a register from behind the sums on, where some are free again; LLVM's own order gains by it where sums are long."""
+        half = T.int32(rounding(k))
+        return fence(half) if style.in_order or wide else half
 
     def begin(constants: Any, block: Any, r: Any) -> Any:
         low = constants[block, begins * r + 1]
         return joined(low, constants[block, begins * r + 2]) if wide else low
 
-    def upper(p: Any, q: Any, mult: Any) -> Any:
+    def upper(p: Any, q: Any, mult: Any, half: Any) -> Any:
         if wide:  # floor(P / 256) = Y1 + floor(Y0 / 256)
             y1 = wrapping_difference(T.cast(p >> T.int64(8), "int32"), q >> 8)
-            return requantised16(Exact(pin(y1), bound), mult, k)
-        return requantised16(Exact(pin(wrapping_difference(p, q)), bound << 8), mult, k + 8)
+            return requantised16(Exact(pin(y1), bound), mult, k, half)
+        return requantised16(Exact(pin(wrapping_difference(p, q)), bound << 8), mult, k_upper, half)
 
     @T.inline
     def multiply(x, weight, constants, y):
@@ -164,6 +170,7 @@ def _kernel(node: Node, product: Product, layout: _Layout, words: NDArray[np.int
         xs = T.alloc_buffer((_BATCH,), "int32")
         ws = T.alloc_buffer((_BATCH * pairs,), "int32")
         ms = T.alloc_buffer((rows,), "int32")
+        halves = T.alloc_buffer((2,), "int32")
         for block in range(blocks):
             for r in T.unroll(pairs):
                 q[r] = constants[block, begins * r]
@@ -189,8 +196,10 @@ def _kernel(node: Node, product: Product, layout: _Layout, words: NDArray[np.int
                 ms[r] = constants[block, begins * pairs + r]
             for r in T.unroll(pairs):
                 q[r] = fence(q[r])
+            halves[0] = half_of(k)
+            halves[1] = half_of(k_upper)
             for r in T.unroll(pairs):
-                two = symmetric(packed(lower(q[r], ms[2 * r]), upper(p[r], q[r], ms[2 * r + 1])))
+                two = symmetric(packed(lower(q[r], ms[2 * r], halves[0]), upper(p[r], q[r], ms[2 * r + 1], halves[1])))
                 y[first_row(block) + 2 * r] = T.cast(two, "int16")
                 if n_out > 1:
                     y[first_row(block) + 2 * r + 1] = T.cast(two >> 16, "int16")
@@ -218,7 +227,7 @@ def _kernel(node: Node, product: Product, layout: _Layout, words: NDArray[np.int
         ):
             for i in range(n_in // 4):
                 pairs[2 * i] = sxtb16(x[i])
-                pairs[2 * i + 1] = sxtb16(x[i] >> 8)
+                pairs[2 * i + 1] = sxtb16(x[i], 8)
             multiply(pairs, weight, constants, y)
 
     else:

@@ -12,6 +12,7 @@ from tvm.script import tirx as T
 from tvm.tirx import PrimFunc
 
 from firmware_sim.compiler.kernels.dsp import (
+    FLAGS,
     ONES,
     high_word,
     packed,
@@ -37,7 +38,6 @@ from firmware_sim.compiler.kernels.requantise import lifted
 from firmware_sim.compiler.kernels.words import sum_of_halves
 from quantization.arithmetic import DECAY_SHIFT
 
-_FLAGS = {"cl-opt": ("-arm-load-store-opt:bool=false",)}  # pairs of loads save nothing, and their addresses cost
 # Words of the state, of two rows each, that the loop's body holds at most; as in firmware_sim/compiler/kernels/row_pairs.py.
 BODY, LONG_BODY = 8, 16
 
@@ -347,4 +347,4 @@ def _of_word_pairs(node: Node, step: _Operands, runs: bool, body: int) -> Kernel
 
     own = Value(f"{node.outputs[0]}.bc", "int16", (2 * d_state,), 32768)
     finished = _finished(node, step, with_fences(kernel), y_mult, d_mult)
-    return replace(finished, pointers=(*finished.pointers, own.name), scratch=(own,), flags=_FLAGS)
+    return replace(finished, pointers=(*finished.pointers, own.name), scratch=(own,), flags=FLAGS)

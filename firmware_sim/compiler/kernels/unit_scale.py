@@ -1,11 +1,18 @@
 """A norm without a division: an inverse square root by table, as :func:`quantization.arithmetic.unit_scale`."""
 
+# mypy: disable-error-code="valid-type, index, assignment"
+# (annotations inside kernels are TVMScript types)
+
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from tvm.script import tirx as T
 
-from firmware_sim.compiler.kernels.exact import Exact, interpolate
+from firmware_sim.compiler.kernels.dsp import smlabb, smlatb, ssat, symmetric_pair
+from firmware_sim.compiler.kernels.exact import Exact, interpolate, peak
+from firmware_sim.compiler.kernels.fence import fence
 from firmware_sim.compiler.kernels.interface import Node
 from quantization.arithmetic import SUM_OF_SQUARES_BITS, rsqrt_table
 
@@ -30,6 +37,45 @@ def unit(c: Exact, p: Any, r: Any) -> Exact:
     product = c * Exact(r, 32767) + half
     shifted = product.value >> T.cast(p, product.value.ty.dtype)
     return Exact(T.cast(shifted, "int32"), unit_scale_bound())
+
+
+def unit_pairs_fit(k: int, weight: NDArray, offset: int) -> bool:
+    """Whether :func:`unit_pairs` is exact: of offsets up to ``offset``, rounding included, no sum leaves 32 bits."""
+    return k <= 31 and unit_scale_bound() * peak(weight) + offset < 2**31
+
+
+def unit_pairs(n: int, bits: int, k: int, offset: Callable[[Any, Any], Any], runs: bool) -> Any:
+    """The last pass of a norm: floor((round_shift(c r, p) weight + offset) / 2^k) in the symmetric range of ``bits``, by pairs.
+
+    Returns what a kernel calls with c (words of two), the weights, the offsets, y, p and r.
+
+    Args:
+        offset: of an index, given the offsets.
+        runs: loads stay together.
+    """
+
+    @T.inline
+    def scale(c, weight, offsets, y, p, r):
+        word = T.alloc_scalar("int32")
+        factors = T.alloc_buffer((2,), "int32")
+        values = T.alloc_buffer((2,), "int32")
+        half = T.alloc_scalar("int32")
+        half = T.shift_left(T.int32(1), p) >> 1
+        for i in range(n // 2):
+            word = c[i]
+            for h in T.unroll(2):
+                factors[h] = T.cast(weight[2 * i + h], "int32")
+            for h in T.unroll(2):
+                values[h] = offset(offsets, 2 * i + h)
+            if runs:
+                word = fence(word)
+            values[0] = ssat((factors[0] * (smlabb(word, r, half) >> p) + values[0]) >> k, bits)
+            values[1] = ssat((factors[1] * (smlatb(word, r, half) >> p) + values[1]) >> k, bits)
+            word = symmetric_pair(values[0], values[1], bits)
+            for h in T.unroll(2):
+                y[2 * i + h] = T.cast(word >> (16 * h), f"int{bits}")
+
+    return scale
 
 
 def check_squares(node: Node, n: int, c_bound: int, eps: int) -> None:
