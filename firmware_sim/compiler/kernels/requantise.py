@@ -22,7 +22,7 @@ def lifted(k: int, *mults: NDArray) -> tuple[int, list[NDArray[np.int32]]]:
 
 def rounding(k: int) -> int:
     """What :func:`requantised16` adds to high words."""
-    return 1 << (max(k, _LEAST_SHIFT) - _LEAST_SHIFT)
+    return 1 << (max(k, LEAST_SHIFT) - LEAST_SHIFT)
 
 
 def requantised16(acc: Exact, mult: Any, k: int, half: Any = None) -> Any:
