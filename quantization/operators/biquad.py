@@ -63,7 +63,7 @@ ONNX = f"""QBiquad (x, coef, history, state, limit) => (y, next_history, next) {
     rows = Unsqueeze (past, two)
     columns = Unsqueeze (back_coef, last)
     back_wide = MatMul (rows, columns)
-    square = Concat <axis: int = 0> (two, three)
+    square = Constant <value_ints: ints = [2, 3]> ()
     back = Squeeze (back_wide, square)
     acc = Add (forward, back)
     error = Mod (acc, word)

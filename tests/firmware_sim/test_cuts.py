@@ -50,7 +50,7 @@ def test_cycles_do_not_depend_on_the_cut(target: str) -> None:
     part = get_target(target)
     profiles = [replace(profile, crossings=()) for profile in (whole(), cut())]
     costs = [
-        count_cycles(p, load_core(part.core), SYMBOLS, memory_of(part.flash, load_core(part.core)), {"kernel": 16})["decoder"]
+        count_cycles(p, load_core(part.core), SYMBOLS, memory_of(part.flash, load_core(part.core)), {"kernel": (16,)})["decoder"]
         for p in profiles
     ]
     assert (costs[0].cycles, costs[0].stalls, costs[0].functions) == (costs[1].cycles, costs[1].stalls, costs[1].functions)
