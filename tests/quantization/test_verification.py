@@ -8,7 +8,6 @@ import pytest
 from onnx import numpy_helper
 
 from export.stepgraph import Stepper, metadata
-from quantization.adversarial import adversarial
 from quantization.drive import Int8Chain, feature_rows
 from quantization.endurance import MOST_GROWTH, endurance
 from quantization.golden import run_frontend
