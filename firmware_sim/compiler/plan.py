@@ -112,8 +112,7 @@ def make_plan(graph: StepGraph, prefix: str, family: str) -> Plan:
     """
     roots = {v.name: v for v in graph.inputs} | {v.name: replace(v, alignment=ALIGNMENT) for v in graph.states}
     tensors = _Tensors(dict(roots), {name: (name, 0) for name in roots})
-    chain = read_chain(graph) if prefix == FRONTEND else None
-    kernels = block_kernels(chain, family) if chain else []
+    chain, kernels = _front_end(graph, family) if prefix == FRONTEND else (None, [])
     for made in kernels:
         _add_kernel(graph, made, tensors)
     for node in graph.nodes[len(chain.nodes) if chain else 0 :]:
@@ -130,6 +129,14 @@ def make_plan(graph: StepGraph, prefix: str, family: str) -> Plan:
     behind = [(made.node, made.kernel.in_place) for made in kernels if not chain or made.node not in chain.nodes]
     _check_states(graph, [*of_chain, *behind])
     return _lay_out(graph, prefix, kernels, tensors, chain)
+
+
+def _front_end(graph: StepGraph, family: str) -> tuple[Chain, list[BlockKernel]]:
+    try:
+        chain = read_chain(graph)
+        return chain, block_kernels(chain, family)
+    except OverflowError as error:
+        raise UserError(f"{graph.source}: {error}; quantise with smaller multipliers or shifts") from error
 
 
 def _add_kernel(graph: StepGraph, made: BlockKernel, tensors: _Tensors) -> None:

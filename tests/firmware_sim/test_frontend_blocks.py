@@ -151,6 +151,10 @@ REFUSED = {
     "sums of a section": (changed(LFP, "reference.2", 2**12), "its sums may reach 2^6"),
     "sums of a bin": (FrontEnd(bands=BANDS, ticks=200).model(), "a bin's sum may reach 2^33, beyond int32"),
     "powers of a bin": (FrontEnd(bands=BANDS, power_bits=1).model(), "a bin's power may reach"),
+    "multiplier of a mean": (changed(LFP, "bins.1", 2**60), "beyond 64 bits; quantise with smaller multipliers"),
+    "reciprocal": (changed(LFP, "reference.0", 2**60), "beyond 64 bits; quantise with smaller multipliers"),
+    "bits of a band": (FrontEnd(bands=BANDS, z_bits=31, power_bits=0).model(), "of which nothing of an int32 is left"),
+    "samples of a bin": (changed(SPIKES, "bins.0", 2**31), "more than 31 bits count"),
     "thresholds": (changed(SPIKES, "bins.threshold", [-(2**31)] * 3), "too far from values up to"),
 }
 

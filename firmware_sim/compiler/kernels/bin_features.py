@@ -78,6 +78,8 @@ def checked(node: Node) -> Features:
     found = Features(
         y.name, z.name, y.bound, z.bound, bands, ticks, mean_mult, k_mean, k_z, k_p, one, log_offset, k_power, phase, total, power, held, ()
     )
+    if k_z > 30:
+        raise node.refuse(f"input 9 is 2^{k_z}, of which nothing of an int32 is left")
     if found.total_bound >= 2**31:
         reach = found.total_bound.bit_length() - 1
         raise node.refuse(f"a bin's sum may reach 2^{reach}, beyond int32", "quantise with fewer guard bits")

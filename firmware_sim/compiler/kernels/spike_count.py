@@ -51,6 +51,8 @@ def checked(node: Node) -> Counts:
     n = y.shape[0]
     threshold, phase, below = node.constant(1, "int32", n), node.tensor(2, "int32", 1), node.tensor(3, "int8", n)
     count, held, ticks = node.tensor(4, "int16", n), node.tensor(5, "int16", n), node.scalar(6, 1)
+    if ticks >= 2**31:
+        raise node.refuse(f"a bin has {ticks} samples, more than 31 bits count")
     if y.bound + peak(threshold) >= 2**31:
         raise node.refuse(f"input 1 holds {threshold.min()} to {threshold.max()}, too far from values up to {y.bound}")
     outputs = (
