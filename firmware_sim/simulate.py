@@ -192,12 +192,11 @@ def _kernel_rows(bundle: Bundle, costs: dict[str, RegionCost], steps: int) -> It
         if stage is None:
             continue
         functions = dict(costs[name].functions)
-        per_step = bundle.ticks_per_bin if name == "frontend" else 1
         shared = Counter(kernel.symbol for kernel in stage.kernels)  # nodes of equal shape, which take equal parts
         for kernel in stage.kernels:
             cost = costs[name].functions.get(kernel.symbol, FunctionCost())
             functions.pop(kernel.symbol, None)
-            yield _row(name, kernel.symbol, kernel.node, kernel.op, kernel.macs * per_step, cost, steps * shared[kernel.symbol])
+            yield _row(name, kernel.symbol, kernel.node, kernel.op, kernel.macs, cost, steps * shared[kernel.symbol])
         for symbol, cost in sorted(functions.items()):
             op = "driver" if symbol in MAIN_LOOP or symbol.startswith(stage.prefix) else "helper"
             yield _row(name, symbol, "", op, 0, cost, steps)

@@ -261,7 +261,7 @@ def test_the_loop_is_the_main_loops_own_functions_and_nothing_of_the_board():
     assert found["frontend"] == RegionStep(ZERO, 0.0, None)
 
 
-def test_rows_are_of_a_step_and_count_a_front_ends_macs_once_a_tick():
+def test_rows_are_of_a_step_and_what_works_at_a_bins_edge_counts_its_macs_once():
     nothing = {"state_bytes": 0, "scratch_bytes": 0, "weight_bytes": 0}
     listed = [("front_k", "bands.0", "Biquad", 3), ("dec_k", "head", "QLinear", 50), ("unused", "norm", "Norm", 2)]
     first, *others = (Kernel(symbol=s, node=n, op=op, macs=macs, code_bytes=0, constant_bytes=0) for s, n, op, macs in listed)
@@ -272,7 +272,7 @@ def test_rows_are_of_a_step_and_count_a_front_ends_macs_once_a_tick():
         _kernel_rows(bundle, {"frontend": costs(80.0, 2, "front_k"), "decoder": costs(40.0, 2, "dec_k", "realm_decoder_step", "memset")}, 4)
     )
     assert [(row.stage, row.symbol, row.node, row.op, row.macs) for row in found] == [
-        ("frontend", "front_k", "bands.0", "Biquad", 3 * TICKS),
+        ("frontend", "front_k", "bands.0", "Biquad", 3),
         ("decoder", "dec_k", "head", "QLinear", 50),
         ("decoder", "unused", "norm", "Norm", 2),
         ("decoder", "memset", "", "helper", 0),

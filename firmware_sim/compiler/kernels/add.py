@@ -7,10 +7,10 @@ from typing import Any
 
 from tvm.script import tirx as T
 
-from firmware_sim.compiler.kernels.dsp import FLAGS, batch, qadd16, symmetric, whole_words
+from firmware_sim.compiler.kernels.dsp import FLAGS, qadd16, symmetric, whole_words
 from firmware_sim.compiler.kernels.exact import Exact
 from firmware_sim.compiler.kernels.fence import fence, pin, with_fences
-from firmware_sim.compiler.kernels.interface import Kernel, Node, Value
+from firmware_sim.compiler.kernels.interface import Kernel, Node, Value, divisor
 
 _WORDS = 2  # of each summand that the loop's body adds, at most: their loads are one run
 
@@ -38,7 +38,7 @@ def dsp(node: Node) -> Kernel:
         return scalar(node)
     n = a.shape[0]
     words = n // 2
-    step = batch(words, _WORDS)
+    step = divisor(words, _WORDS)
 
     @T.prim_func(s_tir=True)
     def kernel(a: T.Buffer((words,), "int32"), b: T.Buffer((words,), "int32"), y: T.Buffer((n,), "int16")):

@@ -20,11 +20,6 @@ def whole_words(*values: Value) -> bool:
     return all(value.alignment % 4 == 0 and value.nbytes % 4 == 0 for value in values)
 
 
-def batch(count: int, most: int) -> int:
-    """How many of ``count`` things the body of a loop does, so that it does ``most`` at most and none is left over."""
-    return max(n for n in range(1, most + 1) if count % n == 0)
-
-
 def smlad(a: Any, b: Any, acc: Any) -> Any:
     """acc + a.low * b.low + a.high * b.high, in 32 bits."""
     return _call("int32", "smlad", a, b, acc)

@@ -15,28 +15,17 @@ define internal i32 @realm_fence(i32 %v) alwaysinline nounwind {
   %r = call i32 asm sideeffect "", "=r,0,~{memory}"(i32 %v)
   ret i32 %r
 }
-define internal i64 @realm_fence64(i64 %v) alwaysinline nounwind {
-  %low = trunc i64 %v to i32
-  %shifted = lshr i64 %v, 32
-  %high = trunc i64 %shifted to i32
-  %pair = call {i32, i32} asm sideeffect "", "=r,=r,0,1,~{memory}"(i32 %low, i32 %high)
-  %l = extractvalue {i32, i32} %pair, 0
-  %h = extractvalue {i32, i32} %pair, 1
-  %l64 = zext i32 %l to i64
-  %h64 = zext i32 %h to i64
-  %up = shl i64 %h64, 32
-  %r = or i64 %l64, %up
-  ret i64 %r
-}
 define internal i32 @realm_pin(i32 %v) alwaysinline nounwind {
   %r = call i32 asm "", "=r,0"(i32 %v)
   ret i32 %r
 }
-define internal i64 @realm_pin64(i64 %v) alwaysinline nounwind {
+"""
+_PAIR = """
+define internal i64 @NAME(i64 %v) alwaysinline nounwind {
   %low = trunc i64 %v to i32
   %shifted = lshr i64 %v, 32
   %high = trunc i64 %shifted to i32
-  %pair = call {i32, i32} asm "", "=r,=r,0,1"(i32 %low, i32 %high)
+  %pair = call {i32, i32} ASSEMBLY(i32 %low, i32 %high)
   %l = extractvalue {i32, i32} %pair, 0
   %h = extractvalue {i32, i32} %pair, 1
   %l64 = zext i32 %l to i64
@@ -46,6 +35,8 @@ define internal i64 @realm_pin64(i64 %v) alwaysinline nounwind {
   ret i64 %r
 }
 """
+_IR += _PAIR.replace("NAME", "realm_fence64").replace("ASSEMBLY", 'asm sideeffect "", "=r,=r,0,1,~{memory}"')
+_IR += _PAIR.replace("NAME", "realm_pin64").replace("ASSEMBLY", 'asm "", "=r,=r,0,1"')
 
 
 def fence(value: Any) -> Any:

@@ -9,10 +9,10 @@ from typing import Any
 from numpy.typing import NDArray
 from tvm.script import tirx as T
 
-from firmware_sim.compiler.kernels.dsp import FLAGS, batch, packed, smlabb, smlald, smlatt, ssat16, symmetric, whole_words
+from firmware_sim.compiler.kernels.dsp import FLAGS, packed, smlabb, smlald, smlatt, ssat16, symmetric, whole_words
 from firmware_sim.compiler.kernels.exact import Exact, floor_log2, peak, stored
 from firmware_sim.compiler.kernels.fence import fence, pin, with_fences
-from firmware_sim.compiler.kernels.interface import Kernel, Node, Value
+from firmware_sim.compiler.kernels.interface import Kernel, Node, Value, divisor
 from firmware_sim.compiler.kernels.unit_scale import check_squares, inverse_root, unit, unit_pairs, unit_pairs_fit
 from quantization.arithmetic import rsqrt_table
 
@@ -101,7 +101,7 @@ def _by_words(norm: _Operands, runs: bool) -> Kernel:
     """Of int16 factors and k_v <= 30 no product leaves 32 bits, rounding included."""
     n, k_v, eps, bits, weight = norm.x.shape[0], norm.k_v, norm.eps, norm.bits, norm.weight
     words = n // 2
-    step = batch(words, _WORDS)
+    step = divisor(words, _WORDS)
 
     def gated(ys: Any, gates: Any, half: Any) -> Any:
         return symmetric(packed(*(ssat16(mac(ys, gates, half) >> T.int32(k_v)) for mac in (smlabb, smlatt))))

@@ -147,3 +147,8 @@ class Node:
 def full_range(dtype: str) -> int:
     """The largest absolute value of a signed integer type."""
     return 1 << (np.dtype(dtype).itemsize * 8 - 1)
+
+
+def divisor(count: int, most: int) -> int:
+    """How many of ``count`` things the body of a loop does, so that it does ``most`` at most and none is left over."""
+    return max(n for n in range(1, most + 1) if count % n == 0)

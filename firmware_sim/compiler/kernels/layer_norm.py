@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from tvm.script import tirx as T
 
-from firmware_sim.compiler.kernels.dsp import FLAGS, ONES, batch, packed, smlabb, smlad, smlald, smlatb, whole_words
+from firmware_sim.compiler.kernels.dsp import FLAGS, ONES, packed, smlabb, smlad, smlald, smlatb, whole_words
 from firmware_sim.compiler.kernels.exact import Exact, floor_log2, peak, stored
 from firmware_sim.compiler.kernels.fence import fence, pin, with_fences
-from firmware_sim.compiler.kernels.interface import Kernel, Node, Value
+from firmware_sim.compiler.kernels.interface import Kernel, Node, Value, divisor
 from firmware_sim.compiler.kernels.unit_scale import check_squares, inverse_root, unit, unit_pairs, unit_pairs_fit
 from quantization.arithmetic import rsqrt_table
 
@@ -114,7 +114,7 @@ def _by_words(norm: _Operands, bias: NDArray[np.int32], runs: bool) -> Kernel:
     size, eps, g, bits = norm.x.shape[0], norm.eps, norm.g, norm.bits
     weight = stored(norm.weight)
     words = size // 2
-    step = batch(words, _WORDS)
+    step = divisor(words, _WORDS)
     scale = unit_pairs(size, bits, norm.k, lambda bias, i: bias[i], runs)
 
     @T.prim_func(s_tir=True)

@@ -13,7 +13,7 @@ from tvm.script import tirx as T
 from firmware_sim.compiler.kernels.dsp import FLAGS, high_word, joined, ssat, symmetric_pair
 from firmware_sim.compiler.kernels.exact import Exact, computed_by, peak, stored
 from firmware_sim.compiler.kernels.fence import fence, with_fences
-from firmware_sim.compiler.kernels.interface import Kernel, Node, Value
+from firmware_sim.compiler.kernels.interface import Kernel, Node, Value, divisor
 from firmware_sim.compiler.kernels.plain import RV32, THUMB1, Plain, computed_plainly, with_plain
 
 _HALF = 16  # bits
@@ -77,7 +77,7 @@ def _by_halves(node: Node, core: Plain) -> Kernel:
     """x * mult + bias, of halves m1, m0 and b1, b0 with rounding: floor of it / 2^16 is x m1 + b1 + floor((x m0 + b0) / 2^16)."""
     scale = _operands(node)
     x, bits = scale.x, scale.bits
-    n, step, left = x.shape[0], max(i for i in range(1, _BODY + 1) if x.shape[0] % i == 0), scale.k - _HALF
+    n, step, left = x.shape[0], divisor(x.shape[0], _BODY), scale.k - _HALF
     bias = scale.bias.astype(object) + (1 << scale.k >> 1)
     bound = (x.bound * peak(scale.mult) + int(max(bias.max(), -bias.min())) >> _HALF) + 2
     if left < 0 or bound + 2**16 >= 2**31:

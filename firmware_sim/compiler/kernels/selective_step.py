@@ -32,7 +32,7 @@ from firmware_sim.compiler.kernels.dsp import (
 )
 from firmware_sim.compiler.kernels.exact import Exact, peak, stored
 from firmware_sim.compiler.kernels.fence import fence, pin, with_fences
-from firmware_sim.compiler.kernels.interface import Kernel, Node, Value
+from firmware_sim.compiler.kernels.interface import Kernel, Node, Value, divisor
 from firmware_sim.compiler.kernels.plain import RV32, THUMB1, Plain, with_plain
 from firmware_sim.compiler.kernels.requantise import lifted
 from firmware_sim.compiler.kernels.words import sum_of_halves
@@ -173,8 +173,8 @@ def thumb1(node: Node) -> Kernel:
 def _by_rows(node: Node, style: _Rows) -> Kernel:
     step, core = _operands(node), style.core
     heads, headdim, d_state = step.h.shape
-    rows = max(n for n in range(1, style.together + 1) if headdim % n == 0)
-    batch = max(n for n in range(1, style.body + 1) if d_state % n == 0)
+    rows = divisor(headdim, style.together)
+    batch = divisor(d_state, style.body)
 
     def entering(dt_value: Any, x_value: Any) -> Any:
         return core.rounded16(Exact(dt_value, step.dt.bound) * Exact(x_value, step.x.bound), step.k_u)
@@ -258,7 +258,7 @@ def _of_word_pairs(node: Node, step: _Operands, runs: bool, body: int) -> Kernel
     """Two rows at a time share the words of B and C."""
     heads, headdim, d_state = step.h.shape
     rows, words = headdim // 2, d_state // 2
-    batch = max(n for n in range(1, body + 1) if words % n == 0)
+    batch = divisor(words, body)
     k_u = step.k_u
     k_y, (y_mult, d_mult) = lifted(step.k_y, step.y_mult, step.d_mult)
 

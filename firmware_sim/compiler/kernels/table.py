@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from tvm.script import tirx as T
 
-from firmware_sim.compiler.kernels.dsp import FLAGS, batch, packed, sadd16, smlabb, smlabt, tops, uxtb16, whole_words
+from firmware_sim.compiler.kernels.dsp import FLAGS, packed, sadd16, smlabb, smlabt, tops, uxtb16, whole_words
 from firmware_sim.compiler.kernels.exact import Exact, interpolate, peak
 from firmware_sim.compiler.kernels.fence import fence, pin, with_fences
-from firmware_sim.compiler.kernels.interface import Kernel, Node, Value
+from firmware_sim.compiler.kernels.interface import Kernel, Node, Value, divisor
 from firmware_sim.compiler.kernels.plain import RV32, THUMB1, Plain, computed_plainly
 from quantization.arithmetic import TABLE_SEGMENTS
 
@@ -97,7 +97,7 @@ def _by_slopes(node: Node, core: Plain) -> Kernel:
         return computed_plainly(scalar, core)(node)
     x, n = operands.x, operands.x.shape[0]
     table = np.ascontiguousarray(operands.table[int(operands.base) :][: TABLE_SEGMENTS + 1])
-    step = max(i for i in range(1, _BODY + 1) if n % i == 0)
+    step = divisor(n, _BODY)
 
     def looked_up(value: Any, table: Any) -> Any:
         segment: Any = (value >> SEGMENT_BITS) + TABLE_SEGMENTS // 2
@@ -140,7 +140,7 @@ def _by_words(node: Node, x: Value, points: NDArray, runs: bool) -> Kernel:
     """A segment is one word: where it begins in the upper half, by how much it rises in the lower one."""
     n, highest = x.shape[0], peak(points)
     words = n // 2
-    step = batch(words, _WORDS)
+    step = divisor(words, _WORDS)
     wide = points.astype(np.int32)
     segments = (wide[:-1] << 16) + (np.diff(wide) & 0xFFFF)
 

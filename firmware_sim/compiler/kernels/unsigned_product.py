@@ -18,7 +18,7 @@ from tvm.script import tirx as T
 
 from firmware_sim.compiler.kernels.exact import Exact
 from firmware_sim.compiler.kernels.fence import fence, with_fences
-from firmware_sim.compiler.kernels.interface import Kernel, Node, Value, full_range
+from firmware_sim.compiler.kernels.interface import Kernel, Node, Value, divisor, full_range
 from firmware_sim.compiler.kernels.plain import THUMB1, with_plain
 from firmware_sim.compiler.kernels.products import ROWS, Product, block_starts, read_product
 from firmware_sim.compiler.kernels.requantise import lifted
@@ -50,7 +50,7 @@ def _kernel(node: Node, product: Product) -> Kernel:
     k, (mult,) = lifted(product.k, product.mult)
     constants = _constants(product, raised, half, mult, starts, rows)
     blocks, last = len(starts), n_out - rows
-    batch = max(n for n in range(1, _BODY + 1) if n_in % n == 0)
+    batch = divisor(n_in, _BODY)
 
     def word(value: Any) -> Any:
         return T.cast(T.reinterpret(f"u{value.ty.dtype}", value), "uint32")

@@ -18,7 +18,7 @@ from tvm.script import tirx as T
 
 from firmware_sim.compiler.kernels.exact import Exact
 from firmware_sim.compiler.kernels.fence import fence, with_fences
-from firmware_sim.compiler.kernels.interface import Kernel, Node
+from firmware_sim.compiler.kernels.interface import Kernel, Node, divisor
 from firmware_sim.compiler.kernels.plain import RV32, with_plain
 from firmware_sim.compiler.kernels.products import Product, block_starts, read_product
 from firmware_sim.compiler.kernels.requantise import lifted
@@ -58,7 +58,7 @@ def _kernel(node: Node, product: Product) -> Kernel:
     k, (mult,) = lifted(product.k, product.mult)
     constants = _constants(product, mult, starts, rows)
     blocks, pairs, last = len(starts), n_in // 2, n_out - rows
-    batch = max(n for n in range(1, _BODY + 1) if pairs % n == 0)
+    batch = divisor(pairs, _BODY)
 
     def word(value: Any) -> Any:
         return T.reinterpret("uint32", T.cast(value, "int32"))
