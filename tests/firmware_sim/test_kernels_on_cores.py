@@ -37,6 +37,12 @@ def extreme(n_in: int, n_out: int, weight: int, bias: int, mult: int, k: int, wi
     return Case(case.op, (case.operands[0], *constants, *scalars(2**k)))
 
 
+def unlike_gains() -> Case:
+    """As quantised students have them: the gain of the state far below that of x, and a shift below 33."""
+    case = selective(2, 4, 16, 12, 2**29 - 1, 29)
+    return Case(case.op, (*case.operands[:7], case.operands[7] >> 13, *case.operands[8:]))
+
+
 MORE = {
     "one-row": Aligned(linear(31, 1, 2**30 - 1, 40, bias=4000)),
     "one-column": Aligned(linear(1, 9, 2**20, 20, bias=4000)),
@@ -66,6 +72,7 @@ MORE = {
     "state-largest-shift": Aligned(selective(2, 2, 4, 30, 2**19, 62)),
     "state-no-shift": Aligned(selective(2, 2, 4, 20, 3, 0)),
     "state-wide-no-shift": Aligned(selective(2, 2, 4, 20, 2**31 - 1, 1)),
+    "state-unlike-gains": Aligned(unlike_gains()),
     "state-odd": Aligned(selective(2, 2, 7, 12, 2**19, 36)),
     "state-odd-rows": Aligned(selective(2, 5, 8, 12, 2**19, 36)),
     "state-beyond-32-bits": Aligned(selective(2, 2, 4, 33, 2**19, 36)),

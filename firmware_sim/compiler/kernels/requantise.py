@@ -10,13 +10,13 @@ from firmware_sim.compiler.kernels.dsp import high_word, rounded16
 from firmware_sim.compiler.kernels.exact import Exact, peak
 from firmware_sim.compiler.kernels.fence import pin
 
-_LEAST_SHIFT = 33  # from here on the low word of a product decides nothing
+LEAST_SHIFT = 33  # from here on the low word of a product decides nothing
 
 
 def lifted(k: int, *mults: NDArray) -> tuple[int, list[NDArray[np.int32]]]:
     """The same factors mult / 2^k with k raised towards 33 as far as the multipliers fit int32: k, multipliers."""
     room = min(max(0, 31 - peak(mult).bit_length()) for mult in mults)
-    up = min(room, max(0, _LEAST_SHIFT - k))
+    up = min(room, max(0, LEAST_SHIFT - k))
     return k + up, [(mult.astype(np.int64) << up).astype(np.int32) for mult in mults]
 
 
@@ -25,7 +25,7 @@ def requantised16(acc: Exact, mult: Any, k: int) -> Any:
 
     An accumulator with room is shifted up for the sake of the high word; one without it goes through 64 bits.
     """
-    up = max(0, _LEAST_SHIFT - k)
+    up = max(0, LEAST_SHIFT - k)
     if acc.bound << up >= 2**31:
         return (acc * Exact(mult, 2**31)).round_shift(k).clip(32767).to("int32")
     value = pin(T.shift_left(acc.to("int32"), T.int32(up))) if up else acc.to("int32")
