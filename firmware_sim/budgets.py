@@ -132,6 +132,8 @@ _PARTS = {
     "bin_wait": "shorter bins",
     "output_delay": "a lower output_delay_ms",
     "resampling": "a recording that was sensed at the front end's rate",
+    "filters": "no narrow bands at low frequencies (lfp.bands_hz)",
+    "averaging": "a lower lfp.power_bins",
     "compute": "a faster clock, a smaller student or faster kernels",
 }
 _FIXED = {

@@ -1,7 +1,7 @@
 """Event timeline of one implant second: ADC blocks, wake-up, front end, decoder, radio, sleep."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Literal
 
 from firmware_sim.components import Components
@@ -9,6 +9,26 @@ from firmware_sim.targets import Target
 from realm_edge.documents import Form, Number
 
 SAMPLE_BITS = 16
+
+
+@dataclass(frozen=True)
+class Delays:
+    """By what an answer is late before anything is computed, seconds. The decoder is trained on signals that are late alike.
+
+    Attributes:
+        output_delay: by which the decoder answers late, by design (``settings.output_delay_ms``).
+        resampling: how far the resampled recording that the decoder was trained on looks ahead.
+        filters: group delay of the latest of the front end's bands.
+        averaging: mean age of what the leaky mean of a band's power holds.
+    """
+
+    output_delay: float = 0.0
+    resampling: float = 0.0
+    filters: float = 0.0
+    averaging: float = 0.0
+
+
+LATENCY = ("bin_wait", "compute", "radio", *(each.name for each in fields(Delays)))  # its parts
 
 
 @dataclass(frozen=True)
@@ -32,8 +52,7 @@ class Workload:
     loop_cycles: float  # main loop, a bin
     output_bits: int  # payload of one packet; a packet a bin
     source: Literal["samples", "detector", "features"] = "samples"  # of what comes in
-    output_delay_s: float = 0.0  # by which the decoder answers late, by design (settings.output_delay_ms)
-    resampling_s: float = 0.0  # how far the resampled recording that the decoder was trained on looks ahead
+    delays: Delays = Delays()
 
 
 class Bandwidth(Form):
@@ -49,8 +68,8 @@ class Timeline(Form):
     sensing and raw bandwidth are where nobody knows how many electrodes there are.
 
     ``latency_ms`` runs from a change at the start of a bin to the end of the packet that shows it: ``bin_wait`` (the whole bin, the
-    worst case; half of it is the mean), ``compute`` (from the last sample to the output), ``radio``, ``output_delay``, by which
-    the decoder was trained to answer late, and ``resampling``, by which the recording that it was trained on looks ahead.
+    worst case; half of it is the mean), ``compute`` (from the last sample to the output), ``radio``, and what :class:`Delays` has:
+    ``output_delay``, ``resampling``, ``filters`` and ``averaging``. Of several bands the latest counts, though others answer sooner.
     """
 
     fits: bool
@@ -61,7 +80,7 @@ class Timeline(Form):
     wakeups_per_s: Number
     power_uw: dict[str, Number | None]  # sensing, mcu_active, mcu_sleep, radio, total
     bandwidth_bps: Bandwidth
-    latency_ms: dict[str, Number | None]  # bin_wait, compute, radio, output_delay, resampling, total
+    latency_ms: dict[str, Number | None]  # the parts of LATENCY, and "total"
 
 
 class RawStreaming(Form):
@@ -107,13 +126,12 @@ def run_timeline(workload: Workload, target: Target, components: Components, ram
             wakeups_per_s=0.0,
             power_uw=dict.fromkeys(("sensing", "mcu_active", "mcu_sleep", "radio", "total")),
             bandwidth_bps=bandwidth,
-            latency_ms=dict.fromkeys(("bin_wait", "compute", "radio", "output_delay", "resampling", "total")),
+            latency_ms=dict.fromkeys((*LATENCY, "total")),
         )
     active_s, wakeups, delay_s = _play(workload, clock, interrupt, wakeup_s, seconds)
     power = _power(workload, target, components, active_s / seconds, on_air_s)
-    parts = {"bin_wait": workload.bin_s, "compute": delay_s, "radio": on_air_s, "output_delay": workload.output_delay_s}
-    parts["resampling"] = workload.resampling_s
-    delays = {name: 1e3 * part for name, part in parts.items()}
+    parts = (workload.bin_s, delay_s, on_air_s, *asdict(workload.delays).values())
+    latency = {name: 1e3 * part for name, part in zip(LATENCY, parts, strict=True)}
     unpriced = f"; no power figure for {target.part}" if power["total"] is None else ""
     return Timeline(
         fits=True,
@@ -124,7 +142,7 @@ def run_timeline(workload: Workload, target: Target, components: Components, ram
         wakeups_per_s=wakeups / seconds,
         power_uw=power,
         bandwidth_bps=bandwidth,
-        latency_ms={**delays, "total": math.fsum(delays.values())},
+        latency_ms={**latency, "total": math.fsum(latency.values())},
     )
 
 

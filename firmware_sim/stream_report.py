@@ -7,7 +7,7 @@ from firmware_sim.budgets import Budget, Measured, Row, evaluate
 from firmware_sim.bundle import Bundle
 from firmware_sim.compare import Mismatch
 from firmware_sim.components import Components, Figure
-from firmware_sim.implant import RawStreaming, Timeline, Workload, buffer_bytes, raw_streaming, run_timeline
+from firmware_sim.implant import Delays, RawStreaming, Timeline, Workload, buffer_bytes, raw_streaming, run_timeline
 from firmware_sim.simulate import KernelRow, RegionStep, StreamResult
 from firmware_sim.targets import Flash
 from quantization.summaries import R2
@@ -116,8 +116,7 @@ def stream_report(
     components: Components,
     r2: R2,
     adc_rate_hz: float,
-    output_delay_s: float = 0.0,
-    resampling_s: float = 0.0,
+    delays: Delays,
     spike_electrodes: int | None = None,
 ) -> StreamReport:
     """Price one stream on one target, and hold it against budgets.
@@ -125,21 +124,19 @@ def stream_report(
     Args:
         r2: of the decoders on the held-out part.
         adc_rate_hz: sensing rate of one channel; differs from the firmware's own rate where a circuit of its own detects spikes.
-        output_delay_s: by which the decoder was trained to answer late.
-        resampling_s: how far the resampled recording that it was trained on looks ahead.
+        delays: by what the answer is late before anything is computed.
         spike_electrodes: that sorted units come from; None: nobody knows.
 
     Raises:
         UserError: the component library lacks a figure of the target.
     """
     target, memory = result.target, result.memory
-    late = output_delay_s, resampling_s
-    work = workload(result, adc_rate_hz, late, spike_electrodes)
+    work = workload(result, adc_rate_hz, delays, spike_electrodes)
     ring = buffer_bytes(work)
     ram = memory.ram + ring
     timeline = run_timeline(work, target, components, ram)
     low, high = (
-        run_timeline(workload(result, adc_rate_hz, late, spike_electrodes, bound), target, components, ram) for bound in ("low", "high")
+        run_timeline(workload(result, adc_rate_hz, delays, spike_electrodes, bound), target, components, ram) for bound in ("low", "high")
     )
     measured = Measured(
         timeline.power_uw,
@@ -209,12 +206,12 @@ def stream_report(
 
 
 def workload(
-    result: StreamResult, adc_rate_hz: float, late: tuple[float, float], spike_electrodes: int | None = None, bound: str = "cycles"
+    result: StreamResult, adc_rate_hz: float, delays: Delays, spike_electrodes: int | None = None, bound: str = "cycles"
 ) -> Workload:
     """The implant's workload from counted cycles.
 
     Args:
-        late: output delay and look-ahead of the resampling, s.
+        delays: by what the answer is late before anything is computed.
         spike_electrodes: that sorted units come from; None: nobody knows.
         bound: 'cycles', 'low' or 'high' of the core table's range.
     """
@@ -237,8 +234,7 @@ def workload(
         loop_cycles=per_step["loop"],
         output_bits=16 * result.output_values,
         source=source,
-        output_delay_s=late[0],
-        resampling_s=late[1],
+        delays=delays,
     )
 
 

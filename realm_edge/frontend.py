@@ -78,6 +78,27 @@ def design(settings: Settings, good_channels: NDArray[np.bool_]) -> LfpFrontend:
     )
 
 
+def filter_delay_s(settings: Settings) -> float:
+    """Group delay of the latest band at its geometric centre, with the high-pass before it, s; 0 without bands.
+
+    A band is late by about 1 / (pi width). The notch is left out, as it delays the line and little else; so is the high-pass of spikes,
+    0.1 ms at 1 kHz.
+    """
+    lfp = settings.lfp
+    sections = design(settings, np.ones(1, bool))
+    late = 0.0
+    for (low, high), band in zip(lfp.bands_hz, sections.bands, strict=True):
+        chain = sos(np.vstack([sections.pre[:1], band]))
+        samples = sum(signal.group_delay((one[:3], one[3:]), [np.sqrt(low * high)], fs=lfp.rate_hz)[1][0] for one in chain)
+        late = max(late, float(samples) / lfp.rate_hz)
+    return late
+
+
+def averaging_s(settings: Settings) -> float:
+    """Mean age of what the leaky mean of a band's power holds, beyond the bin itself; 0 without bands."""
+    return (settings.lfp.power_bins - 1) * settings.bin_ms / 1000 if settings.lfp.bands_hz else 0.0
+
+
 def lfp_features(frontend: LfpFrontend, lfp: Table, starts: Starts = (0,)) -> NDArray[np.float32]:
     """Compute the features of every whole bin, each segment from rest.
 

@@ -3,7 +3,7 @@
 Kinematics -> latent -> spikes and LFP. The velocity of minimum-jerk reaches, 100 ms ahead, and three slow latents that
 have nothing to do with the movement drive everything else. All parameters are the constants below. They were set so that
 amplitudes and spectra look like an intracortical array's and ridge regression with 10 lags of 20 ms is neither trivial nor
-saturated (R2 of the default held-out session, seeds 0 to 2: 0.56 to 0.66 from LFP features, 0.65 to 0.68 from threshold
+saturated (R2 of the default held-out session, seeds 0 to 2: 0.56 to 0.66 from LFP features of six bands, 0.65 to 0.68 from threshold
 crossings). With ``synthetic.days_apart`` units give way to others and electrodes age between sessions. What is measured on
 these recordings says nothing about brains.
 """

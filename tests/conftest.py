@@ -24,7 +24,7 @@ from realm_edge import prepared
 from realm_edge.baselines.recurrent import Recurrent
 from realm_edge.frontend import design, design_spike, lfp_features
 from realm_edge.models.student import Student
-from realm_edge.settings import LfpSettings, ModelSettings, Settings, SpikeSettings
+from realm_edge.settings import SIX_BANDS, LfpSettings, ModelSettings, Settings, SpikeSettings
 from realm_edge.training.segments import Statistics
 from realm_edge.wiener import fit_windows
 
@@ -62,19 +62,19 @@ class Chain:
 
 @pytest.fixture(scope="session")
 def chain() -> Chain:
-    return _chain(LfpSettings(), "linear")
+    return _chain(SIX_BANDS, "linear")
 
 
 @pytest.fixture(scope="session")
 def scored_chain() -> Chain:
     """With a running z-score and a longer mean power."""
-    return _chain(LfpSettings(power_bins=8, zscore_bins=64), "linear")
+    return _chain(SIX_BANDS.model_copy(update={"power_bins": 8, "zscore_bins": 64}), "linear")
 
 
 @pytest.fixture(scope="session")
 def channel_chain() -> Chain:
     """The same recording and sizes with the channel tokenizer."""
-    return _chain(LfpSettings(), "channel")
+    return _chain(SIX_BANDS, "channel")
 
 
 @pytest.fixture(scope="session")

@@ -70,7 +70,8 @@ def study(name: str, out: Path | None, as_json: bool, **given: Any) -> None:
 
     NAME is noise (how strongly movement modulates the synthetic recordings), delay (of the output), pretraining (which, on how many
     sessions), causality (what it costs), losses (of the distillation, one left out at a time), rate (of learning; judged on the
-    validation part) or stability (over days, of synthetic arrays that age; --seeds counts arrays).
+    validation part), features (bands and rates of the LFP), front-end (the presets' against one of more bands), spiking-band (power of
+    300 to 1,000 Hz), spike-rate (of the ADC) or stability (over days, of synthetic arrays that age; --seeds counts arrays).
     """
     from realm_edge.documents import Form, jsonable
     from realm_edge.evaluation import stability, stability_output, study_output

@@ -10,7 +10,7 @@ from typing import Any
 
 from realm_edge.evaluation.tasks import CAUSAL, Chain
 from realm_edge.evaluation.zero_phase import WHOLE_SESSION, ZERO_PHASE
-from realm_edge.settings import Settings
+from realm_edge.settings import SIX_BANDS, Settings
 
 
 @dataclass(frozen=True)
@@ -76,6 +76,46 @@ def _rate(settings: Settings, others: int) -> tuple[Variant, ...]:
     return tuple(Variant(f"lr {rate:g}", {"finetune": {"lr": rate}}, rate) for rate in (0.001, 0.002, 0.004, 0.008, 0.016, 0.032))
 
 
+_BETA, _LOW_GAMMA, _HIGH_GAMMA = (15.0, 35.0), (35.0, 70.0), (70.0, 200.0)
+_SIX = SIX_BANDS.bands_hz
+_FEWER = {
+    "four bands": ((6.0, 15.0), _BETA, _LOW_GAMMA, _HIGH_GAMMA),  # the presets'
+    "three bands": (_BETA, _LOW_GAMMA, _HIGH_GAMMA),
+    "two bands": (_BETA, _HIGH_GAMMA),
+    "one band": (_HIGH_GAMMA,),
+}
+
+
+def _front_end(name: str, rate_hz: int, bands: tuple[tuple[float, float], ...]) -> Variant:
+    return Variant(name, {"lfp": {"rate_hz": rate_hz, "bands_hz": bands}})
+
+
+def _features(settings: Settings, others: int) -> tuple[Variant, ...]:
+    return (
+        _front_end("six bands, 1 kHz", 1000, _SIX),
+        _front_end("six bands, 500 Hz", 500, _SIX),
+        _front_end("six bands to 150 Hz, 400 Hz", 400, (*_SIX[:-1], (70.0, 150.0))),
+        *(_front_end(f"{name}, 500 Hz", 500, bands) for name, bands in _FEWER.items()),
+    )
+
+
+def _presets(settings: Settings, others: int) -> tuple[Variant, ...]:
+    return tuple(variant for variant in _features(settings, others) if variant.name in ("six bands, 1 kHz", "four bands, 500 Hz"))
+
+
+def _spiking_band(settings: Settings, others: int) -> tuple[Variant, ...]:
+    bands, spiking = _FEWER["four bands"], (300.0, 1000.0)
+    return (
+        _front_end("four bands, 500 Hz", 500, bands),
+        _front_end("four bands and 300-1000 Hz, 3 kHz", 3000, (*bands, spiking)),
+        Variant("300-1000 Hz, 3 kHz", {"lfp": {"rate_hz": 3000, "highpass_hz": 100.0, "line_hz": 0.0, "bands_hz": (spiking,)}}),
+    )
+
+
+def _spike_rate(settings: Settings, others: int) -> tuple[Variant, ...]:
+    return tuple(Variant(f"{rate // 1000} kHz", {"spike": {"rate_hz": rate}}, rate / 1000) for rate in (30000, 15000, 10000))
+
+
 CLAIMED = ("student", "student_half", "supervised", "scratch", "gru", "gru_pretrained", "wiener", "teacher")
 
 STUDIES: dict[str, Study] = {
@@ -113,6 +153,12 @@ STUDIES: dict[str, Study] = {
         _losses,
         ("student",),
         labels=(0.1, 1.0),
+    ),
+    "features": Study("What do cheaper features of the LFP cost?", "front end", _features, ("wiener",)),
+    "front-end": Study("What does the presets' front end cost, against one of more bands?", "front end", _presets, ("student", "wiener")),
+    "spiking-band": Study("What does the power of 300 to 1,000 Hz tell?", "front end", _spiking_band, ("scratch", "wiener")),
+    "spike-rate": Study(
+        "What does it cost to sample spikes more slowly?", "rate of the ADC, kHz", _spike_rate, ("spike_scratch", "spike_wiener")
     ),
     "rate": Study(
         "Which learning rate of the training on the decoded session suits all arms?",

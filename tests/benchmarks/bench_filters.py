@@ -9,7 +9,7 @@ import onnx
 from export.frontend_graph import lfp_frontend_graph, spike_frontend_graph
 from quantization.response import responses
 from realm_edge.frontend import design, design_spike
-from realm_edge.settings import LfpSettings, Settings, SpikeSettings
+from realm_edge.settings import SIX_BANDS, Settings, SpikeSettings
 
 CHANNELS = 4
 
@@ -23,8 +23,9 @@ def spikes(settings: Settings) -> onnx.ModelProto:
 
 
 FRONTENDS = {
-    "LFP, 1 kHz, 20 ms": lfp(Settings()),
-    "LFP, 2 kHz, 100 ms": lfp(Settings(bin_ms=100, lfp=LfpSettings(rate_hz=2000))),
+    "LFP, 500 Hz, 20 ms": lfp(Settings()),
+    "LFP, 1 kHz, 20 ms": lfp(Settings(lfp=SIX_BANDS)),
+    "LFP, 2 kHz, 100 ms": lfp(Settings(bin_ms=100, lfp=SIX_BANDS.model_copy(update={"rate_hz": 2000}))),
     "spikes, 30 kHz, 300 Hz": spikes(Settings()),
     "spikes, 30 kHz, 250 Hz": spikes(Settings(spike=SpikeSettings(highpass_hz=250.0))),
     "spikes, 20 kHz, 500 Hz": spikes(Settings(spike=SpikeSettings(highpass_hz=500.0, rate_hz=20000))),

@@ -1,7 +1,8 @@
 """Cycles of a whole bin on every core: python tests/benchmarks/bench_step.py [--stream lfp|spike] [--bins N] [TARGET[:CORE]]...
 
 An untrained student of preset implant-m with 96 channels and bins of 20 ms, its front end before it, is compiled for each target, run in
-QEMU on noise and held against onnxruntime, every bit. Printed as Markdown, by the core's table: cycles per channel and sample of the front
+QEMU on noise and held against onnxruntime, every bit. The LFP front end is the largest that is common, six bands of samples at 1 kHz;
+bench_features.py has cheaper ones. Printed as Markdown, by the core's table: cycles per channel and sample of the front
 end; cycles per multiply-accumulate of the matrix products, of the selective step and of the whole decoder, from memory without wait
 states; the bin in thousands of cycles, without wait states and with the part's; bytes of code; the most stack that was used. A target
 whose bits differ gets no figures and the status is 1.
@@ -10,7 +11,7 @@ whose bits differ gets no figures and the status is 1.
 import tempfile
 from argparse import ArgumentParser
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -31,17 +32,18 @@ from quantization.frontend import quantize_frontend
 from quantization.golden import run_decoder, run_frontend
 from realm_edge.frontend import design, design_spike, lfp_features, spike_counts
 from realm_edge.models.student import Student
-from realm_edge.settings import preset
+from realm_edge.settings import SIX_BANDS, Settings, preset
 
 PRESET, CHANNELS, OUTPUTS = "implant-m", 96, 2
 WARM_UP, CALIBRATED = 50, 150  # bins
 TARGETS = ("cortex-m4", "nrf5340", "stm32h7a3", "cortex-m55", "stm32g0b1", "rv32imc", "rv32imc:ibex-maxperf")
 PRODUCTS = ("QLinear", "QLinear16")
+SETTINGS = preset(PRESET).model_copy(update={"bin_ms": 20, "lfp": SIX_BANDS})
 
 
-def graphs(stream: str) -> tuple[onnx.ModelProto, onnx.ModelProto, int]:
+def graphs(stream: str, settings: Settings = SETTINGS) -> tuple[onnx.ModelProto, onnx.ModelProto, int]:
     """Integer front end and decoder, and samples of a bin."""
-    settings, rng = preset(PRESET).model_copy(update={"bin_ms": 20}), np.random.default_rng(2)
+    rng = np.random.default_rng(2)
     if stream == "lfp":
         lfp, ticks = design(settings, np.ones(CHANNELS, bool)), settings.lfp_samples_per_bin
         features = lfp_features(lfp, noise(rng, CALIBRATED * ticks, 300))
@@ -64,8 +66,18 @@ def noise(rng: np.random.Generator, ticks: int, sd: float) -> NDArray[np.int16]:
     return rng.normal(0, sd, (ticks, CHANNELS)).astype(np.int16)
 
 
-def rows(stream: str, bins: int, targets: Sequence[str], folder: Path) -> Iterator[tuple[str, list[str] | None]]:
-    frontend, decoder, ticks = graphs(stream)
+@dataclass(frozen=True)
+class Measured:
+    """A target's results without wait states and with the part's, and how many samples of a channel they took."""
+
+    bare: StreamResult
+    waited: StreamResult
+    channel_samples: int
+
+
+def measured(stream: str, bins: int, targets: Sequence[str], folder: Path, settings: Settings = SETTINGS) -> Iterator[Measured | None]:
+    """Of each target; None where a bit differs."""
+    frontend, decoder, ticks = graphs(stream, settings)
     samples = noise(np.random.default_rng(5), bins * ticks, 300 if stream == "lfp" else 80)
     features, states = run_frontend(frontend, samples)
     outputs, decoder_states = run_decoder(decoder, features)
@@ -82,10 +94,12 @@ def rows(stream: str, bins: int, targets: Sequence[str], folder: Path) -> Iterat
 
         bare = run(replace(part, flash=replace(part.flash, wait_states=0)))
         waited = run(part) if part.flash.wait_states else bare
-        yield name, figures(bare, waited, CHANNELS * ticks) if bare.bit_exact and waited.bit_exact else None
+        yield Measured(bare, waited, CHANNELS * ticks) if bare.bit_exact and waited.bit_exact else None
 
 
-def figures(bare: StreamResult, waited: StreamResult, channel_samples: int) -> list[str]:
+def figures(found: Measured) -> list[str]:
+    bare = found.bare
+
     def per_mac(*ops: str) -> float:
         found = [row for row in bare.kernels if row.op in ops]
         return sum(row.cycles for row in found) / sum(row.macs for row in found)
@@ -93,9 +107,9 @@ def figures(bare: StreamResult, waited: StreamResult, channel_samples: int) -> l
     code = [sum({kernel.symbol: kernel.code_bytes for kernel in stage.kernels}.values()) for stage in bare.bundle.stages]
     decoder = bare.regions["decoder"].cycles.cycles / bare.macs_per_step
     return [
-        f"{bare.regions['frontend'].cycles.cycles / channel_samples:.1f}",
+        f"{bare.regions['frontend'].cycles.cycles / found.channel_samples:.1f}",
         *(f"{value:.2f}" for value in (per_mac(*PRODUCTS), per_mac("QSelectiveStep"), decoder)),
-        *(f"{result.cycles_per_step.cycles / 1e3:.0f}" for result in (bare, waited)),
+        *(f"{result.cycles_per_step.cycles / 1e3:.0f}" for result in (bare, found.waited)),
         *(f"{size:,}" for size in code),
         f"{bare.stack_used:,}",
     ]
@@ -113,9 +127,10 @@ def main() -> None:
     print(f"| target | {heads} |\n|---|{'---:|' * 9}")
     wrong = []
     with tempfile.TemporaryDirectory() as folder:
-        for name, row in rows(asked.stream, asked.bins, asked.targets, Path(folder)):
-            print(f"| {name} | {' | '.join(row or ['bits differ'])} |", flush=True)
-            wrong += [] if row else [name]
+        results = measured(asked.stream, asked.bins, asked.targets, Path(folder))
+        for name, found in zip(asked.targets, results, strict=True):
+            print(f"| {name} | {' | '.join(figures(found) if found else ['bits differ'])} |", flush=True)
+            wrong += [] if found else [name]
     raise SystemExit(1 if wrong else 0)
 
 

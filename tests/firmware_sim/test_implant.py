@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from firmware_sim.components import Components, load_components, parse_components
-from firmware_sim.implant import Workload, buffer_bytes, raw_streaming, run_timeline
+from firmware_sim.implant import Delays, Workload, buffer_bytes, raw_streaming, run_timeline
 from firmware_sim.targets import get_target
 from realm_edge.documents import jsonable
 
@@ -81,8 +81,10 @@ def test_a_decoder_longer_than_a_block_delays_the_next_and_saves_wake_ups():
 
 def test_a_late_answer_adds_to_the_latency_and_to_nothing_else():
     plain = run_timeline(WORK, TARGET, round_components(), 50_000)
-    late = run_timeline(replace(WORK, output_delay_s=0.3), TARGET, round_components(), 50_000)
-    assert late.latency_ms == plain.latency_ms | {"output_delay": 300.0, "total": pytest.approx(plain.latency_ms["total"] + 300)}
+    delays = Delays(output_delay=0.3, resampling=0.012, filters=0.0163, averaging=0.02)
+    late = run_timeline(replace(WORK, delays=delays), TARGET, round_components(), 50_000)
+    parts = {"output_delay": 300.0, "resampling": 12.0, "filters": 16.3, "averaging": 20.0}
+    assert late.latency_ms == pytest.approx(plain.latency_ms | parts | {"total": plain.latency_ms["total"] + 348.3})
     assert late.power_uw == plain.power_uw
 
 

@@ -1,9 +1,12 @@
 """MLPerf Tiny's 'ad' network through this project's kernels: what docs/cycles-cortex-m.md holds beside the boards."""
 
+import pytest
+
 from firmware_sim.targets import get_target
 from tests.benchmarks.bench_mlperf_ad import MACS, autoencoder, simulate
 
 
+@pytest.mark.slow
 def test_the_network_runs_on_the_cortex_m0plus_near_what_the_doc_says(tmp_path):
     result = simulate("stm32g0b1", autoencoder(), tmp_path)
     step = result.regions["decoder"]

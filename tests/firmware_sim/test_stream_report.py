@@ -16,7 +16,7 @@ from firmware_sim.compare import Mismatch
 from firmware_sim.components import load_components
 from firmware_sim.cores import load_core
 from firmware_sim.elf import MemoryUse
-from firmware_sim.implant import Timeline, buffer_bytes, run_timeline
+from firmware_sim.implant import Delays, Timeline, buffer_bytes, run_timeline
 from firmware_sim.profile import Region
 from firmware_sim.simulate import KernelRow, RegionStep, StreamResult, Visits, _kernel_rows, _region, _regions, _visits, constants_of
 from firmware_sim.stream_report import stream_report, workload
@@ -74,22 +74,25 @@ def result(stream: str = "lfp", frontend: bool = True, **changes) -> StreamResul
     return dataclasses.replace(made, **changes)
 
 
-def report(of: StreamResult, budgets=(), rate: float = 1_000.0, **late):
-    return jsonable(stream_report(of, list(budgets), load_components(), R2(float=0.71, int8=0.62, wiener=0.53), rate, **late))
+NONE, LATE = Delays(), Delays(output_delay=0.12, resampling=0.007, filters=0.0165, averaging=0.04)
+
+
+def report(of: StreamResult, budgets=(), rate: float = 1_000.0, delays: Delays = NONE):
+    return jsonable(stream_report(of, list(budgets), load_components(), R2(float=0.71, int8=0.62, wiener=0.53), rate, delays))
 
 
 def test_the_workload_is_that_of_a_bin():
-    work = workload(result(), 1_000.0, (0.12, 0.007))
+    work = workload(result(), 1_000.0, LATE)
     assert work == dataclasses.replace(
         work, channels=31, sample_rate_hz=1_000.0, ticks_per_bin=20, blocks_per_bin=1, bin_s=0.025, frontend_cycles=90_000.0,
         last_block_cycles=40_050.0,
-        decoder_cycles=310_610.0, loop_cycles=820.0, output_bits=48, source="samples", output_delay_s=0.12, resampling_s=0.007,
+        decoder_cycles=310_610.0, loop_cycles=820.0, output_bits=48, source="samples", delays=LATE,
     )  # fmt: skip
 
 
 @pytest.mark.parametrize(("bound", "factor", "last"), [("low", 0.9, 40_006.0), ("high", 1.2, 40_061.0)])
 def test_the_ends_of_the_range_are_those_of_every_part(bound, factor, last):
-    work = workload(result(), 1_000.0, (0.0, 0.0), bound=bound)
+    work = workload(result(), 1_000.0, Delays(), bound=bound)
     assert (work.frontend_cycles, work.decoder_cycles, work.loop_cycles) == pytest.approx((90_000 * factor, 310_610 * factor, 820 * factor))
     assert work.last_block_cycles == last
 
@@ -97,7 +100,7 @@ def test_the_ends_of_the_range_are_those_of_every_part(bound, factor, last):
 def test_without_a_front_end_there_is_one_tick_a_bin_and_none_of_it_costs():
     regions = REGIONS | {"frontend": RegionStep(ZERO, 0.0, None)}
     for stream, source in (("spike", "detector"), ("lfp", "features")):
-        work = workload(result(stream, frontend=False, regions=regions), 24_000.0, (0.0, 0.0))
+        work = workload(result(stream, frontend=False, regions=regions), 24_000.0, Delays())
         assert (work.source, work.ticks_per_bin, work.blocks_per_bin) == (source, 1, 1)
         assert work.frontend_cycles == work.last_block_cycles == 0.0
 
@@ -170,15 +173,16 @@ def test_each_region_has_its_own_cycles_and_visits():
 
 
 def test_power_is_given_over_the_range_of_the_cycles():
-    found = report(result(), output_delay_s=0.12, resampling_s=0.007)
+    found = report(result(), delays=LATE)
     low, nominal, high = (
         run_timeline(work, TARGET, load_components(), found["ram_bytes"])
-        for work in (workload(result(), 1_000.0, (0.12, 0.007), bound=bound) for bound in ("low", "cycles", "high"))
+        for work in (workload(result(), 1_000.0, LATE, bound=bound) for bound in ("low", "cycles", "high"))
     )
     assert found["power_uw"] == nominal.power_uw
     assert found["power_uw_range"] == [low.power_uw["total"], high.power_uw["total"]]
     assert low.power_uw["total"] < nominal.power_uw["total"] < high.power_uw["total"]
-    assert found["latency_ms"]["output_delay"] == pytest.approx(120.0) and found["latency_ms"]["resampling"] == pytest.approx(7.0)
+    late = {"output_delay": 120.0, "resampling": 7.0, "filters": 16.5, "averaging": 40.0}
+    assert {name: found["latency_ms"][name] for name in late} == pytest.approx(late)
     assert found["latency_ms"] == nominal.latency_ms
     assert {key: found[key] for key in Timeline.model_fields} == jsonable(nominal)
     assert len({found["required_clock_hz"], found["clock_hz"], found["wakeups_per_s"], found["duty_cycle"]}) == 4
@@ -212,7 +216,7 @@ def test_spikes_are_priced_behind_a_detector_too():
     spikes = result("spike")
     found = report(spikes, rate=24_000.0)
     detector = found["with_spike_detector"]
-    work = module._behind_detector(workload(spikes, 24_000.0, (0.0, 0.0)))
+    work = module._behind_detector(workload(spikes, 24_000.0, Delays()))
     assert (work.source, work.ticks_per_bin, work.blocks_per_bin) == ("detector", 1, 1)
     assert work.frontend_cycles == work.last_block_cycles == 0.0
     timeline = run_timeline(work, TARGET, load_components(), MemoryUse(SECTIONS).ram + buffer_bytes(work))

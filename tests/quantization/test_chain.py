@@ -20,7 +20,7 @@ from quantization.ladder import compare
 from realm_edge.errors import UserError
 from realm_edge.frontend import design_spike, spike_counts
 from realm_edge.metrics import nrmse
-from realm_edge.settings import Settings, preset
+from realm_edge.settings import SIX_BANDS, Settings, preset
 
 WARM_UP = 50  # bins; the front end settles
 
@@ -180,7 +180,7 @@ def test_integer_crossings_are_close_to_float():
 
     With 4 and 14, 0.03 %.
     """
-    frontend = design_spike(Settings(), np.full(6, -120, np.int32))
+    frontend = design_spike(Settings(lfp=SIX_BANDS), np.full(6, -120, np.int32))
     ticks = 40 * frontend.samples_per_bin
     samples = np.random.default_rng(5).normal(0, 60, (ticks, 6)).astype(np.int16)
     exact = spike_counts(frontend, [samples])

@@ -56,6 +56,7 @@ def test_ten_thousand_steps_of_the_rodent_recording():
     assert len(np.unique(decoded)) > 100
 
 
+@pytest.mark.slow
 def test_all_steps_of_the_human_recording():
     """It holds features: they enter at the decoder."""
     path = real_recording("human_grip_force_features.nwb")

@@ -20,10 +20,10 @@ from realm_edge.metrics import accuracy
 from realm_edge.progress import Silent
 from realm_edge.segments import bounds, with_history
 from realm_edge.session import Session
-from realm_edge.settings import LfpSettings, Settings
+from realm_edge.settings import SIX_BANDS, Settings
 from realm_edge.streams import LFP
 
-SETTINGS = Settings(lfp=LfpSettings(power_bins=8, zscore_bins=64))  # of scored_chain
+SETTINGS = Settings(lfp=SIX_BANDS.model_copy(update={"power_bins": 8, "zscore_bins": 64}))  # of scored_chain
 STARTS = (0, 120, 380, 401, 402, 470, 520, 560, 599)  # of 600 bins; the test part begins at 500
 VALIDATION_END, WARM_UP = 500, 150
 

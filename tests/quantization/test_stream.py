@@ -21,11 +21,11 @@ from realm_edge.metrics import accuracy
 from realm_edge.progress import Silent
 from realm_edge.segments import with_history
 from realm_edge.session import Session
-from realm_edge.settings import LfpSettings, Settings
+from realm_edge.settings import SIX_BANDS, Settings
 from realm_edge.streams import LFP, SPIKE
 
 GOOD = np.array([True, True, False, True, True, True])
-PLAIN, SCORED = Settings(), Settings(lfp=LfpSettings(power_bins=8, zscore_bins=64))
+PLAIN, SCORED = Settings(lfp=SIX_BANDS), Settings(lfp=SIX_BANDS.model_copy(update={"power_bins": 8, "zscore_bins": 64}))
 TRAIN, VALIDATION = 400, 450
 
 

@@ -21,7 +21,7 @@ from realm_edge.documents import jsonable
 from realm_edge.errors import UserError
 from realm_edge.progress import Silent
 from realm_edge.session import Session
-from realm_edge.settings import Settings
+from realm_edge.settings import SIX_BANDS, Settings
 from realm_edge.streams import LFP
 
 TICKS = 20  # a bin
@@ -40,7 +40,7 @@ def subject(chain) -> Subject:
         features=chain.features, counts=None, spike_source="none", spike_threshold=None, broadband=None,
     )  # fmt: skip
     scale = np.asarray(metadata(chain.decoder_int8)["io"]["features"]["scale"])
-    recorded = Recorded(LFP, session, Settings(), scale)
+    recorded = Recorded(LFP, session, Settings(lfp=SIX_BANDS), scale)
     return Subject(Int8Chain(chain.frontend_int8, chain.decoder_int8), chain.decoder, recorded, SHORT, Silent())
 
 
@@ -239,7 +239,7 @@ def test_a_reset_takes_some_bins_in_int8_and_in_float(by_themselves):
 
 
 def test_a_run_that_was_not_quantised_names_the_command(tmp_path):
-    made = RunDir.create(tmp_path / "run", Settings())
+    made = RunDir.create(tmp_path / "run", Settings(lfp=SIX_BANDS))
     with pytest.raises(UserError, match="stage 'data' is missing: run 'realm-edge data"):
         run(made, Silent())
     with pytest.raises(UserError, match="--bins 0: use a positive number"):

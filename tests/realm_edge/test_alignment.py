@@ -10,12 +10,12 @@ from realm_edge.errors import UserError
 from realm_edge.preparation import prepare
 from realm_edge.readers.choices import Choices
 from realm_edge.readers.reading import read_recording
-from realm_edge.settings import Settings, changed
+from realm_edge.settings import SIX_BANDS, Settings, changed
 from tests.nwb_file import recording_file, velocity
 
 pytestmark = pytest.mark.filterwarnings("ignore:The linked table for DynamicTableRegion")
 
-SETTINGS = Settings(window_bins=26)
+SETTINGS = Settings(lfp=SIX_BANDS, window_bins=26)
 BIN_S = 0.02
 RATES = [250.0, 625.00213, 999.0, 1000.0, 1000.0001, 1000.02, 1001.0, 1017.252604, 1249.9978, 2500.0159, 4800.0, 24414.0625, 40_000.0]
 

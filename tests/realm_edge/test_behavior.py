@@ -12,13 +12,13 @@ from realm_edge.preparation import prepare
 from realm_edge.readers.choices import Choices
 from realm_edge.readers.reading import read_recording
 from realm_edge.recording import BehaviorSeries
-from realm_edge.settings import Settings
+from realm_edge.settings import SIX_BANDS, Settings
 from tests.nwb_file import recording_file, velocity
 
 pytestmark = pytest.mark.filterwarnings("ignore:The linked table for DynamicTableRegion")
 
-SETTINGS = Settings(window_bins=50)
-CIRCULAR = Settings(window_bins=50, behavior_transform="circular")
+SETTINGS = Settings(lfp=SIX_BANDS, window_bins=50)
+CIRCULAR = Settings(lfp=SIX_BANDS, window_bins=50, behavior_transform="circular")
 LFP = np.random.default_rng(0).integers(-500, 500, (60_000, 2), dtype=np.int16)
 T = np.arange(1801) / 30
 TURNS = {"radians": 2 * np.pi, "rad": 2 * np.pi, "degrees": 360.0, "deg": 360.0, "°": 360.0}

@@ -85,7 +85,7 @@ def test_channels_that_are_not_there(arrays, hand, take, leave, message):
 
 
 def test_the_command_line_takes_channels(arrays, hand, tmp_path):
-    (tmp_path / "short.toml").write_text("window_bins = 26")
+    (tmp_path / "short.toml").write_text("window_bins = 26\n[lfp]\nrate_hz = 1000")
     given = ["data", "--data", str(arrays), "--behavior-file", str(hand), "--config", str(tmp_path / "short.toml"), "--channels", "shank=1"]
     result = CliRunner().invoke(cli.main, [*given, "--without-channels", "ref", "--out", str(tmp_path / "run")])
     assert result.exit_code == 0, result.output
@@ -242,7 +242,7 @@ def test_calibrated_rates_are_decoded(tmp_path, rate):
     add_behavior(file, velocity(seconds=20.0))
     path = write(tmp_path / "rate.nwb", file)
     assert lfp_rate(path) == rate
-    (tmp_path / "short.toml").write_text("window_bins = 26")
+    (tmp_path / "short.toml").write_text("window_bins = 26\n[lfp]\nrate_hz = 1000")
     result = CliRunner().invoke(
         cli.main, ["data", "--data", str(path), "--config", str(tmp_path / "short.toml"), "--out", str(tmp_path / "run")]
     )
@@ -266,7 +266,7 @@ def test_bands_that_the_rate_cannot_hold_are_left_out_and_said(tmp_path):
     assert result.exit_code == 0, result.output
     said = " ".join(result.stderr.split())
     assert "LFP at 250 Hz has no 70 to 200 Hz: left out of the preset's bands; lfp.bands_hz in --config sets others" in said
-    assert load(tmp_path / "run" / "data" / "slow.npz").features.shape[1] == 2 * 6
+    assert load(tmp_path / "run" / "data" / "slow.npz").features.shape[1] == 2 * 4
     (tmp_path / "short.toml").write_text("window_bins = 26\n[lfp]\nbands_hz = [[2.0, 150.0]]")  # who asks for a band is told
     result = CliRunner().invoke(cli.main, [*given, "--out", str(tmp_path / "other")])
     assert result.exit_code == 2 and "LFP at 250 Hz is too slow for a band up to 150 Hz: lower lfp.bands_hz" in result.stderr

@@ -12,7 +12,7 @@ from realm_edge.preparation import prepare
 from realm_edge.readers import clock as clock_module
 from realm_edge.readers.clock import clock_of
 from realm_edge.readers.reading import read_recording
-from realm_edge.settings import Settings
+from realm_edge.settings import SIX_BANDS, Settings
 from tests.nwb_file import recording_file, velocity
 
 pytestmark = pytest.mark.filterwarnings("ignore:The linked table for DynamicTableRegion")
@@ -163,7 +163,7 @@ def test_inspect_tells_of_the_clock_and_decoding_takes_it(tmp_path, times, line)
     result = CliRunner().invoke(cli.main, ["data", "inspect", str(path)])
     assert result.exit_code == 0, result.output
     assert line in result.stdout.splitlines()
-    session = prepare(read_recording(path), Settings(window_bins=50), heldout=True)
+    session = prepare(read_recording(path), Settings(lfp=SIX_BANDS, window_bins=50), heldout=True)
     expected = (SECONDS - (2 if "pauses" in line else 0)) / 0.02
     assert expected - 3 <= session.bins <= expected
     assert ("resampled" in session.provenance) == ("999.98" in line)

@@ -179,6 +179,7 @@ def test_workers_give_the_scores_of_one_process_and_share_a_teacher(swept: Path,
     assert len(seconds) == 1  # trained by one worker while the other waited
 
 
+@pytest.mark.slow
 def test_what_ends_one_process_ends_the_workers_too(tmp_path: Path) -> None:
     plan = replace(PLAN, labels=(1.0,), decoders=("wiener", "kalman"), workers=2)
     with pytest.raises(KeyboardInterrupt):
@@ -326,7 +327,9 @@ def test_half_the_student_is_about_half(tmp_path: Path) -> None:
     session = tasks(Recordings(), SETTINGS, 1, Silent())[0].decoded
     material = gather([session], session, "features", 0.02)
     for name, preset in PRESETS.items():
-        wide = replace(material, inputs=np.zeros((1, 7 * preset.synthetic.channels), np.float32))
+        kinds = 1 + len(preset.lfp.bands_hz)
+        inputs = np.zeros((1, kinds * preset.synthetic.channels), np.float32)
+        wide = replace(material, inputs=inputs, decoded=replace(material.decoded, kinds=kinds))
         bench = Bench(preset, wide, 60, 0, tmp_path, {})
         half = pretrained.halved(bench)
         assert bench.parameters(half) / bench.student_parameters == pytest.approx(0.5, abs=0.08), name

@@ -6,10 +6,20 @@ import numpy as np
 import pytest
 from scipy import signal
 
-from realm_edge.frontend import design, design_spike, lfp_features, running_z, spike_counts, spike_threshold
-from realm_edge.settings import LfpSettings, Settings, SpikeSettings
+from realm_edge.frontend import (
+    averaging_s,
+    design,
+    design_spike,
+    filter_delay_s,
+    lfp_features,
+    running_z,
+    sos,
+    spike_counts,
+    spike_threshold,
+)
+from realm_edge.settings import SIX_BANDS, LfpSettings, Settings, SpikeSettings, changed
 
-SETTINGS = Settings()
+SETTINGS = Settings(lfp=SIX_BANDS)
 
 
 class Section:
@@ -63,7 +73,7 @@ def noise(samples, channels, seed=0, scale=300.0):
 def test_features_equal_the_loop(channels, bad, common_average, power_bins):
     good = np.ones(channels, bool)
     good[bad] = False
-    frontend = design(Settings(lfp=LfpSettings(power_bins=power_bins)), good)
+    frontend = design(Settings(lfp=SIX_BANDS.model_copy(update={"power_bins": power_bins})), good)
     lfp = noise(1010, channels)
     features = lfp_features(frontend, lfp)
     assert frontend.common_average is common_average
@@ -96,7 +106,7 @@ def test_common_average_removes_what_all_good_channels_share():
 
 
 def test_the_line_notch_can_be_left_out():
-    settings = Settings(lfp=LfpSettings(line_hz=0))
+    settings = Settings(lfp=SIX_BANDS.model_copy(update={"line_hz": 0}))
     assert len(design(settings, np.ones(1, bool)).pre) == 1
     t = np.arange(20_000) / 1000
     line = np.rint(1000 * np.sin(2 * np.pi * 60 * t)).astype(np.int16)[:, None]
@@ -136,7 +146,7 @@ def test_running_z_follows_gain_and_offset():
 
 
 def test_front_ends_end_with_the_running_z():
-    settings = Settings(lfp=LfpSettings(zscore_bins=8), spike=SpikeSettings(zscore_bins=8))
+    settings = Settings(lfp=SIX_BANDS.model_copy(update={"zscore_bins": 8}), spike=SpikeSettings(zscore_bins=8))
     lfp, broadband = noise(2000, 4), noise(12 * 600, 3)
     plain = lfp_features(design(SETTINGS, np.ones(4, bool)), lfp)
     np.testing.assert_array_equal(lfp_features(design(settings, np.ones(4, bool)), lfp), running_z(plain, 8))
@@ -181,3 +191,23 @@ def test_spike_threshold_is_a_multiple_of_the_noise_level():
     assert threshold[0] == pytest.approx(-4.5 * 50 * passed, rel=0.02)
     assert threshold[1] <= -1
     assert spike_counts(design_spike(SETTINGS, threshold), [x])[5:, 1].sum() == 0
+
+
+def test_a_band_is_as_late_as_the_envelope_that_passes_it():
+    settings = changed(Settings(lfp=SIX_BANDS), {"lfp": {"bands_hz": [(70.0, 200.0), (6.0, 10.0), (35.0, 70.0)]}})
+    rate, middle = settings.lfp.rate_hz, np.sqrt(60.0)
+    t = np.arange(8 * rate) / rate - 4.0
+    burst = 1000 * np.exp(-((t / 0.4) ** 2)) * np.sin(2 * np.pi * middle * t)
+    frontend = design(settings, np.ones(1, bool))
+    passed = signal.sosfilt(sos(np.vstack([frontend.pre, frontend.bands[1]])), burst)
+    power = np.square(passed)
+    late = float((power * t).sum() / power.sum())
+    assert filter_delay_s(settings) == pytest.approx(late, rel=0.05) and 0.07 < late < 0.09
+
+
+def test_without_bands_nothing_is_late_and_a_longer_mean_is_later():
+    bare = changed(Settings(lfp=SIX_BANDS), {"lfp": {"bands_hz": [], "power_bins": 8}})
+    assert filter_delay_s(bare) == averaging_s(bare) == 0.0
+    settings = changed(Settings(lfp=SIX_BANDS), {"bin_ms": 40, "lfp": {"power_bins": 8}})
+    weights = (7 / 8) ** np.arange(500) / 8  # of a leaky mean
+    assert averaging_s(settings) == pytest.approx(0.04 * float((weights * np.arange(500)).sum()))

@@ -18,7 +18,7 @@ from realm_edge.metrics import accuracy, score_test_part
 from realm_edge.preparation import prepare
 from realm_edge.recording import Recording
 from realm_edge.session import Session
-from realm_edge.settings import LfpSettings, Settings, SplitSettings
+from realm_edge.settings import SIX_BANDS, LfpSettings, Settings, SplitSettings
 from realm_edge.synthetic import generate
 from realm_edge.training.material import gather
 from realm_edge.training.segments import Series, standardise
@@ -141,7 +141,7 @@ def test_a_read_out_is_refitted_on_the_bins_that_it_is_given():
 @pytest.mark.parametrize(("train", "bins"), [(0.3, 300), (0.72, THRESHOLD_SECONDS * 50)])
 def test_the_spike_threshold_sees_the_start_of_the_training_part_alone(monkeypatch, train, bins):
     """In 20 s of recording: 6 s of them where the training part is shorter than the ten seconds that are wanted."""
-    settings = Settings(split=SplitSettings(train=train, validation=0.1), window_bins=50)
+    settings = Settings(lfp=SIX_BANDS, split=SplitSettings(train=train, validation=0.1), window_bins=50)
     settings = settings.model_copy(
         update={"synthetic": settings.synthetic.model_copy(update={"sessions": 2, "heldout_seconds": 20.0, "channels": 4, "units": 2})}
     )
@@ -177,7 +177,7 @@ def test_channels_are_judged_by_the_training_part_alone():
     lfp = rng.integers(-500, 500, (20_000, 3)).astype(np.int16)
     lfp[:, 1] = 17
     times = np.arange(1001) / 50
-    settings = Settings(lfp=LfpSettings(bands_hz=((40.0, 60.0),)), window_bins=50)
+    settings = Settings(lfp=LfpSettings(rate_hz=1000, bands_hz=((40.0, 60.0),)), window_bins=50)
 
     def made(lfp: np.ndarray) -> Session:
         recording = Recording(
@@ -215,4 +215,4 @@ def test_fewer_labels_are_those_of_the_training_parts_start():
     one = with_labels(session(), 0.25)
     known = np.isfinite(one.targets).all(axis=1)
     assert np.flatnonzero(~known).tolist() == list(range(150, TRAIN))
-    assert np.isfinite(session().targets).all() and split_ends(1000, Settings()) == (720, 800)
+    assert np.isfinite(session().targets).all() and split_ends(1000, Settings(lfp=SIX_BANDS)) == (720, 800)

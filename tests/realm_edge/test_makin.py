@@ -15,7 +15,7 @@ from realm_edge.preparation import prepare
 from realm_edge.readers.choices import Choices
 from realm_edge.readers.reading import fingerprint, read_recording
 from realm_edge.resample import Resampler, to_counts
-from realm_edge.settings import LfpSettings, Settings, changed
+from realm_edge.settings import SIX_BANDS, LfpSettings, Settings, changed
 from tests.realm_edge.test_links import unlisted
 
 RATE = 24414.0625
@@ -177,7 +177,7 @@ def test_short_gaps_are_filled_and_long_ones_are_pauses(tmp_path):
 
 
 def test_a_session_is_prepared_with_the_delay_told(session):
-    settings = changed(Settings(), {"window_bins": 20, "pretrain": {"block_bins": (2, 10)}})
+    settings = changed(Settings(lfp=SIX_BANDS), {"window_bins": 20, "pretrain": {"block_bins": (2, 10)}})
     recording = read_recording(session, Choices(("cursor_velocity",)), settings)
     made = prepare(recording, settings, heldout=True)
     assert made.resampling_delay_s == pytest.approx(Resampler(RATE, 1000).delay_s, rel=1e-6) and made.resampling_delay_s > 0
@@ -195,8 +195,11 @@ def test_the_fingerprint_is_of_both_files(session):
 
 
 def test_conversion_keeps_what_the_raw_signal_told(session, tmp_path):
-    convert(session, tmp_path / "one.realm", Settings())
-    settings, choices = changed(Settings(), {"window_bins": 20, "pretrain": {"block_bins": (2, 10)}}), Choices(("finger_velocity",))
+    convert(session, tmp_path / "one.realm", Settings(lfp=SIX_BANDS))
+    settings, choices = (
+        changed(Settings(lfp=SIX_BANDS), {"window_bins": 20, "pretrain": {"block_bins": (2, 10)}}),
+        Choices(("finger_velocity",)),
+    )
     direct, stored = (read_recording(path, choices) for path in (session, tmp_path / "one.realm"))
     np.testing.assert_array_equal(stored.behavior, direct.behavior)
     one, other = (prepare(recording, settings, heldout=True) for recording in (direct, stored))
@@ -216,7 +219,7 @@ def test_a_pause_is_shown_and_kept(tmp_path):
     path = write_nwb(tmp_path / "a.nwb", times=times)
     pause = {"start_s": pytest.approx(START + 100_000 / RATE), "length_s": pytest.approx(0.5, abs=1e-4)}
     assert inspect(path).summary["pauses"] == [pause]
-    convert(path, tmp_path / "a.realm", Settings())
+    convert(path, tmp_path / "a.realm", Settings(lfp=SIX_BANDS))
     stored = read_recording(tmp_path / "a.realm", Choices(("cursor_pos",)))
     (first, pausing, start), (again, _, restart) = stored.stretches
     assert (first, start, restart) == (0, START, pytest.approx(START + 100_000 / RATE + 0.5, abs=1e-6)) and pausing == again

@@ -15,13 +15,13 @@ from realm_edge.readers import cache
 from realm_edge.readers.choices import Choices
 from realm_edge.readers.reading import read_recording
 from realm_edge.session import load, save
-from realm_edge.settings import Settings
+from realm_edge.settings import SIX_BANDS, Settings
 from realm_edge.table import Rows, blocks, write_npy
 from tests.nwb_file import recording_file, velocity
 
 pytestmark = pytest.mark.filterwarnings("ignore:The linked table for DynamicTableRegion")
 
-SETTINGS = Settings(window_bins=26)
+SETTINGS = Settings(lfp=SIX_BANDS, window_bins=26)
 CHANNELS, RATE = 32, 2000.0
 
 

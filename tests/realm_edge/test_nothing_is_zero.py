@@ -18,7 +18,7 @@ from realm_edge.readers.contents import Request
 from realm_edge.readers.reading import read_recording
 from realm_edge.recording import Recording
 from realm_edge.session import describe, load, save
-from realm_edge.settings import LfpSettings, ModelSettings, Settings, SplitSettings
+from realm_edge.settings import SIX_BANDS, LfpSettings, ModelSettings, Settings, SplitSettings
 from tests.nwb_file import add_behavior, add_lfp, new_file, velocity, write
 
 pytestmark = pytest.mark.filterwarnings("ignore:The linked table for DynamicTableRegion")  # while a file is being put together
@@ -96,7 +96,7 @@ def test_features_and_their_behaviour_have_conversions_offsets_and_clocks_of_the
     made.add_acquisition(TimeSeries(name="power", data=rows, unit="a", starting_time=3.0, rate=50.0, conversion=4.0, offset=11.0))
     made.add_acquisition(TimeSeries(name="force", data=ramp, unit="N", starting_time=1.0, rate=100.0, conversion=2.0, offset=-5.0))
     path = write(tmp_path / "late.nwb", made)
-    settings = Settings(output_delay_ms=60)
+    settings = Settings(lfp=SIX_BANDS, output_delay_ms=60)
     session, bin_s = feature_table.read(path, "power", "force", settings, lambda bins: (bins // 2, bins * 3 // 4))
     assert bin_s == pytest.approx(0.02) and (session.bins, session.train_end, session.validation_end) == (600, 300, 450)
     np.testing.assert_allclose(session.features, rows * 4 + 11, rtol=1e-5)
@@ -128,7 +128,7 @@ def late_recording(**changes) -> Recording:
 
 
 def test_bins_of_a_recording_that_starts_late():
-    settings = Settings(window_bins=50, output_delay_ms=40, split=SplitSettings(train=0.6, validation=0.15))
+    settings = Settings(lfp=SIX_BANDS, window_bins=50, output_delay_ms=40, split=SplitSettings(train=0.6, validation=0.15))
     recording = late_recording()
     session = prepare(recording, settings, heldout=True)
     assert session.bins == 1600 and (session.train_end, session.validation_end) == (960, 1200)
@@ -150,7 +150,7 @@ def test_what_resampling_looks_ahead_adds_to_what_the_file_says():
 
 
 def test_a_session_that_is_saved_and_described_keeps_what_is_not_zero(tmp_path):
-    settings = Settings(window_bins=50)
+    settings = Settings(lfp=SIX_BANDS, window_bins=50)
     one = dataclasses.replace(prepare(late_recording(), settings, heldout=True), good_channels=np.array([True, False, True, True]))
     save(one, tmp_path / "one.npz")
     again = load(tmp_path / "one.npz", tables=())

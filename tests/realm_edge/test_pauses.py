@@ -16,13 +16,13 @@ from realm_edge.readers.reading import read_recording
 from realm_edge.recording import Recording
 from realm_edge.segments import bounds
 from realm_edge.session import load, save
-from realm_edge.settings import Settings
+from realm_edge.settings import SIX_BANDS, Settings
 from realm_edge.table import Rows
 from tests.nwb_file import add_behavior, electrical_series, electrodes, new_file, velocity, write
 
 pytestmark = pytest.mark.filterwarnings("ignore:The linked table for DynamicTableRegion")
 
-SETTINGS = Settings(window_bins=26)
+SETTINGS = Settings(lfp=SIX_BANDS, window_bins=26)
 COUNTS = np.random.default_rng(0).integers(-500, 500, (40_000, 3), dtype=np.int16)
 CLOCK = np.arange(8000) / 100  # s; the behaviour is the time itself, so that alignment shows
 
@@ -230,6 +230,6 @@ def test_a_late_answer_does_not_look_into_the_segment_before():
         lfp_rate=1000.0,
         lfp_stretches=((0, 15_000, 0.0), (15_000, 40_000, 25.0)),
     )
-    session = prepare(made, Settings(window_bins=26, output_delay_ms=300), heldout=True)
+    session = prepare(made, Settings(lfp=SIX_BANDS, window_bins=26, output_delay_ms=300), heldout=True)
     unknown = np.flatnonzero(np.isnan(session.targets[:, 0]))
     assert unknown.tolist() == [*range(14), *range(750, 764)]  # before the behaviour, and before the segment, starts

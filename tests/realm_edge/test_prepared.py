@@ -9,10 +9,10 @@ import pytest
 from realm_edge import prepared as module
 from realm_edge.prepared import prepared
 from realm_edge.session import load
-from realm_edge.settings import Settings
+from realm_edge.settings import SIX_BANDS, Settings
 from realm_edge.sources import Recordings
 
-SETTINGS = Settings(window_bins=30)
+SETTINGS = Settings(lfp=SIX_BANDS, window_bins=30)
 T = np.arange(1000) / 50
 
 

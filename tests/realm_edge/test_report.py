@@ -17,6 +17,7 @@ from firmware_sim.compare import Mismatch
 from firmware_sim.components import load_components
 from firmware_sim.cores import load_core
 from firmware_sim.elf import MemoryUse
+from firmware_sim.implant import Delays
 from firmware_sim.simulate import KernelRow, RegionStep, StreamResult, Visits
 from firmware_sim.stream_report import StreamReport, stream_report
 from firmware_sim.targets import get_target
@@ -236,7 +237,7 @@ def _stream(name: str, target: str, mismatch: Mismatch | None) -> StreamReport:
         output_values=DIMS,
     )
     rate = 1000.0 if name == "lfp" else 30000.0
-    return stream_report(result, load_budgets(), load_components(), summaries.R2(**R2[name]), rate)
+    return stream_report(result, load_budgets(), load_components(), summaries.R2(**R2[name]), rate, Delays())
 
 
 def _kernel(stage: str, node: str, macs: int) -> KernelRow:

@@ -11,7 +11,7 @@ from realm_edge.app import cli
 from realm_edge.preparation import prepare
 from realm_edge.readers.choices import Choices
 from realm_edge.readers.reading import read_recording
-from realm_edge.settings import Settings
+from realm_edge.settings import SIX_BANDS, Settings
 from tests.nwb_file import add_behavior, electrical_series, electrodes, new_file, recording_file, region, velocity, write
 
 pytestmark = [
@@ -144,7 +144,7 @@ def test_one_sample_decides_nothing(tmp_path, kind):
     assert recording.lfp_scale == pytest.approx(reference.lfp_scale, rel=0.02)
     away = np.arange(len(data)) != 30_000
     assert np.abs(volts(recording)[away] - WIDE[away]).max() <= 0.51 * recording.lfp_scale
-    settings = Settings(window_bins=50)
+    settings = Settings(lfp=SIX_BANDS, window_bins=50)
     one, other = (prepare(each, settings, heldout=True) for each in (recording, reference))
     after = slice(1800, None)  # six seconds later every filter has forgotten it
     for a, b in zip(one.features[after].T, other.features[after].T, strict=True):

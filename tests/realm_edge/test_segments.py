@@ -4,7 +4,7 @@ import numpy as np
 
 from realm_edge.frontend import design, design_spike, lfp_features, spike_counts
 from realm_edge.segments import bounds, history, learnt_from, with_history, within
-from realm_edge.settings import Settings, changed
+from realm_edge.settings import SIX_BANDS, Settings, changed
 
 STARTS = np.array([0, 3, 10])
 
@@ -23,7 +23,7 @@ def test_a_bin_has_history_once_a_second_of_its_segment_is_over():
 
 
 def test_every_segment_of_the_lfp_front_end_starts_at_rest():
-    settings = changed(Settings(), {"lfp": {"zscore_bins": 4}})
+    settings = changed(Settings(lfp=SIX_BANDS), {"lfp": {"zscore_bins": 4}})
     frontend = design(settings, np.ones(5, bool))
     lfp = np.random.default_rng(0).integers(-500, 500, (12 * settings.lfp_samples_per_bin, 5)).astype(np.int16)
     parts = [lfp_features(frontend, lfp[a * 20 : b * 20]) for a, b in bounds(STARTS, 12)]
@@ -32,7 +32,7 @@ def test_every_segment_of_the_lfp_front_end_starts_at_rest():
 
 
 def test_every_segment_of_the_spike_front_end_starts_at_rest_whatever_the_blocks():
-    settings = changed(Settings(), {"spike": {"zscore_bins": 4}})
+    settings = changed(Settings(lfp=SIX_BANDS), {"spike": {"zscore_bins": 4}})
     frontend = design_spike(settings, np.array([-80, -60], np.int32))
     samples = settings.spike_samples_per_bin
     x = np.random.default_rng(1).integers(-100, 100, (12 * samples, 2)).astype(np.int16)

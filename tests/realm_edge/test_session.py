@@ -13,14 +13,14 @@ from realm_edge.progress import Silent
 from realm_edge.readers.choices import Choices
 from realm_edge.recording import Recording
 from realm_edge.session import broadband_block, load, save
-from realm_edge.settings import Settings, SpikeSettings, SyntheticSettings
+from realm_edge.settings import SIX_BANDS, Settings, SpikeSettings, SyntheticSettings
 from realm_edge.sources import Recordings
 from realm_edge.synthetic import generate
 from realm_edge.table import Rows
 from tests.real_recordings import recording as real_recording
 
 SETTINGS = Settings(
-    window_bins=50, synthetic=SyntheticSettings(sessions=2, seconds=20.0, heldout_seconds=40.0, channels=6, units=3)
+    lfp=SIX_BANDS, window_bins=50, synthetic=SyntheticSettings(sessions=2, seconds=20.0, heldout_seconds=40.0, channels=6, units=3)
 )  # window: 1 s
 SECONDS = 30
 
@@ -99,18 +99,20 @@ def test_sessions_without_spikes_or_lfp():
 
 
 def test_the_log_transform():
-    session = prepare(recording(behavior=recording().behavior - 1), Settings(window_bins=50, behavior_transform="log"), heldout=True)
+    session = prepare(
+        recording(behavior=recording().behavior - 1), Settings(lfp=SIX_BANDS, window_bins=50, behavior_transform="log"), heldout=True
+    )
     np.testing.assert_allclose(session.targets[:, 0], np.log(np.maximum(0.02 * np.arange(1, 1501) - 1, 0) + 1), atol=1e-5)
     assert session.target_unit == "ln(s + 1)"
 
 
 def test_a_late_answer_is_the_behaviour_before():
-    session = prepare(recording(), Settings(window_bins=50, output_delay_ms=300), heldout=True)
+    session = prepare(recording(), Settings(lfp=SIX_BANDS, window_bins=50, output_delay_ms=300), heldout=True)
     assert np.isnan(session.targets[:14]).all()  # before the behaviour starts
     np.testing.assert_allclose(session.targets[15:, 0], 0.02 * np.arange(16, 1501) - 0.3, atol=1e-5)
     np.testing.assert_array_equal(session.features, prepare(recording(), SETTINGS, heldout=True).features)
     with pytest.raises(ValueError, match="output_delay_ms 50 is no multiple of bin_ms 20"):
-        Settings(output_delay_ms=50)
+        Settings(lfp=SIX_BANDS, output_delay_ms=50)
 
 
 def test_short_gaps_are_interpolated_and_long_ones_stay_unknown():
@@ -272,7 +274,7 @@ def test_stage_on_wrong_arguments(tmp_path):
 
 
 def test_stage_on_the_shared_rodent_recording(tmp_path):
-    run = RunDir.create(tmp_path / "run", Settings())
+    run = RunDir.create(tmp_path / "run", Settings(lfp=SIX_BANDS))
     (session,) = stage.run(run, Silent(), recordings(real_recording("rodent_running_a.nwb"), behavior="speed")).sessions
     assert (session.bins, session.channels, session.units, session.spike_source) == (29_999, 1, 15, "units")
     assert session.resampling_delay_ms == pytest.approx(6.25, abs=0.01)

@@ -1,6 +1,6 @@
 """What the stages hand from one package to the next, with made-up results in which every number is another: nothing is trained or run."""
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,6 +10,7 @@ import pytest
 from export.stepgraph import metadata
 from firmware_sim.bundle_metadata import BundleMetadata
 from firmware_sim.compare import Expected
+from firmware_sim.implant import Delays
 from firmware_sim.simulate import StreamResult
 from firmware_sim.stream_report import StreamReport
 from firmware_sim.targets import get_target
@@ -24,6 +25,7 @@ from realm_edge.app.stages import report as report_stage
 from realm_edge.app.summaries import ComparedDecoder
 from realm_edge.documents import jsonable, read_document
 from realm_edge.errors import UserError
+from realm_edge.frontend import averaging_s, filter_delay_s
 from realm_edge.progress import Silent
 from realm_edge.session import Session
 from realm_edge.settings import LfpSettings, Settings, SpikeSettings
@@ -131,8 +133,11 @@ def test_each_stream_is_reported_with_its_own_accuracy_rate_and_delays(simulated
     budgets = ("budgets", tmp_path / "limits.toml")
     (lfp, _), (spike, _) = found.reports
     r2 = {name: R2(**values) for name, values in SCORED.items()}
-    assert lfp == ("result of lfp", budgets, "components", r2["lfp"], 500, 0.12, 0.00625, 12)
-    assert spike == ("result of spike", budgets, "components", r2["spike"], 24000, 0.12, 0.0, 12)  # its samples are no resampled ones
+    settings = found.run.settings
+    delays = Delays(0.12, 0.00625, filter_delay_s(settings), averaging_s(settings))
+    assert len({0.0, *asdict(delays).values()}) == 5
+    assert lfp == ("result of lfp", budgets, "components", r2["lfp"], 500, delays, 12)
+    assert spike == ("result of spike", budgets, "components", r2["spike"], 24000, Delays(0.12), 12)  # its samples are no resampled ones
 
 
 def test_the_simulation_says_what_the_lfp_stream_does_and_names_every_doubt(simulated):
@@ -164,6 +169,7 @@ def test_without_a_front_end_the_firmware_reads_features(simulated):
     found = simulated(with_samples=False)
     (args, _), _ = found.streams
     assert args[2] is found.goldens["lfp"].features and args[3].features is None
+    assert found.reports[0][0][5] == Delays(0.12, 0.00625)  # nobody knows how late they are
 
 
 # --- quantize ---------------------------------------------------------------------------------------------------------------------------

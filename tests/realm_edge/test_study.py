@@ -21,7 +21,7 @@ from realm_edge.evaluation.zero_phase import WHOLE_SESSION, ZERO_PHASE, zero_pha
 from realm_edge.frontend import design, lfp_features
 from realm_edge.progress import Silent
 from realm_edge.segments import bounds
-from realm_edge.settings import Settings, changed
+from realm_edge.settings import SIX_BANDS, Settings, changed
 from realm_edge.sources import Recordings
 from realm_edge.synthetic import generate
 from realm_edge.training.material import gather
@@ -35,9 +35,15 @@ VALUES = {
 SETTINGS = Settings.model_validate(VALUES)
 QUICK = {
     "noise": ("scratch", "wiener"), "delay": ("wiener",), "pretraining": ("student", "supervised"), "causality": ("wiener", "teacher"),
-    "losses": ("student",), "rate": ("scratch", "gru"),
+    "losses": ("student",), "rate": ("scratch", "gru"), "features": ("wiener",), "front-end": ("wiener",),
+    "spike-rate": ("spike_wiener",),
 }  # fmt: skip
-VARIANTS = {"noise": 4, "delay": 4, "pretraining": 3, "causality": 3, "losses": 6, "rate": 6}
+VARIANTS = {"noise": 4, "delay": 4, "pretraining": 3, "causality": 3, "losses": 6, "rate": 6} | {
+    "features": 7,
+    "front-end": 2,
+    "spiking-band": 3,
+    "spike-rate": 3,
+}
 
 
 def run(name: str, out: Path, **changes) -> dict:
@@ -51,10 +57,10 @@ def shared(out: Path) -> list[str]:
 
 @pytest.fixture(scope="module")
 def outs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    return {name: tmp_path_factory.mktemp(name) for name in STUDIES}
+    return {name: tmp_path_factory.mktemp(name) for name in QUICK}
 
 
-@pytest.mark.parametrize("name", STUDIES)
+@pytest.mark.parametrize("name", QUICK)
 def test_a_study_has_a_row_for_every_variant_and_says_what_it_is(name: str, outs: dict[str, Path]) -> None:
     out = outs[name]
     summary = run(name, out)
@@ -119,9 +125,10 @@ def test_the_number_of_sessions_is_nested_and_nearest(outs: dict[str, Path]) -> 
 
 
 def test_zero_phase_features_do_not_lag_and_see_the_future() -> None:
-    recording, _ = generate(SETTINGS, 0)
+    settings = SETTINGS.model_copy(update={"lfp": SIX_BANDS})
+    recording, _ = generate(settings, 0)
     good = np.array([True, True, False, True])
-    frontend = design(SETTINGS, good)
+    frontend = design(settings, good)
     impulse = np.zeros((4000, 4), np.int16)
     impulse[2000:2010] = 1000
     causal, both = lfp_features(frontend, impulse), zero_phase_features(frontend, impulse)
@@ -200,3 +207,9 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert wrong.exit_code == 2 and "study delays: no such study" in wrong.stderr
     usage = CliRunner().invoke(cli.main, ["study", "--help"]).stdout
     assert all(re.search(rf"\b{name}\b", usage) for name in STUDIES)
+
+
+def test_synthetic_lfp_has_no_spiking_band(tmp_path: Path) -> None:
+    assert set(STUDIES) == {*QUICK, "spiking-band"}
+    with pytest.raises(UserError, match="LFP at 1000 Hz is too slow for a band up to 1000 Hz"):
+        study.run("spiking-band", Plan(SETTINGS, seeds=1, decoders=("wiener",)), tmp_path, Silent())

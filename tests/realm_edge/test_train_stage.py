@@ -141,6 +141,7 @@ def test_an_interrupted_stage_continues_to_the_same_weights(tmp_path, phase):
         assert all(torch.equal(tensors(broken)[name][key], value) for key, value in expected.items()), name
 
 
+@pytest.mark.slow
 def test_two_processes_train_what_one_does(tmp_path):
     """Started by torchrun; without dropout, which differs. Batches of 1 leave one process without a window, those of 3 share unevenly."""
     fits = {name: FIT | {"dropout": 0.0, "batch": batch} for name, batch in (("pretrain", 3), ("distil", 3), ("finetune", 1))}

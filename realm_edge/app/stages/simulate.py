@@ -7,6 +7,7 @@ from firmware_sim.budgets import load_budgets
 from firmware_sim.bundle import check_manifest
 from firmware_sim.compare import Expected
 from firmware_sim.components import load_components
+from firmware_sim.implant import Delays
 from firmware_sim.simulate import simulate_stream
 from firmware_sim.stream_report import stream_report
 from firmware_sim.targets import get_target
@@ -16,8 +17,11 @@ from realm_edge.app import artefacts
 from realm_edge.app.rundir import MAKERS, RunDir
 from realm_edge.app.summaries import SIMULATION, DataSummary, Metrics, Simulation
 from realm_edge.documents import write_document
+from realm_edge.frontend import averaging_s, filter_delay_s
 from realm_edge.progress import Progress
+from realm_edge.settings import Settings
 from realm_edge.streams import LFP
+from realm_edge.summaries import SessionSummary
 
 
 def run(run: RunDir, progress: Progress, target_name: str, budget_file: Path | None = None) -> Simulation:
@@ -34,7 +38,6 @@ def run(run: RunDir, progress: Progress, target_name: str, budget_file: Path | N
     data: DataSummary = run.summary("data")
     metrics: Metrics = run.summary("train")
     [session] = [each for each in data.sessions if each.heldout]
-    ahead_s = session.resampling_delay_ms / 1000
     streams = {}
     for stream in progress.track(artefacts.present(run), f"simulate on {target.part}"):
         golden = Golden.load(artefacts.golden(run, stream))
@@ -47,9 +50,9 @@ def run(run: RunDir, progress: Progress, target_name: str, budget_file: Path | N
         with tempfile.TemporaryDirectory(prefix="realm-edge-") as folder:
             result = simulate_stream(bundle, target, samples, expected, Path(folder), starts=golden.starts)
         rate = run.settings.lfp.rate_hz if stream is LFP else run.settings.spike.rate_hz
-        late = run.settings.output_delay_ms / 1000, ahead_s if stream is LFP else 0.0
+        delays = _delays(run.settings, session, stream is LFP, computed=golden.samples is not None)
         r2 = quantised[stream.name].r2
-        streams[stream.name] = stream_report(result, budgets, load_components(), r2, rate, *late, session.spike_electrodes)
+        streams[stream.name] = stream_report(result, budgets, load_components(), r2, rate, delays, session.spike_electrodes)
     lfp = streams[LFP.name]
     simulation = Simulation(
         target=target_name,
@@ -65,3 +68,14 @@ def run(run: RunDir, progress: Progress, target_name: str, budget_file: Path | N
     write_document(path, SIMULATION, simulation, MAKERS["simulate"])
     run.complete(f"simulate.{target_name}", [path], simulation)
     return simulation
+
+
+def _delays(settings: Settings, session: SessionSummary, lfp: bool, computed: bool) -> Delays:
+    """Of one stream; where features come in from elsewhere, nobody knows how late they are."""
+    bands = lfp and computed
+    return Delays(
+        output_delay=settings.output_delay_ms / 1000,
+        resampling=session.resampling_delay_ms / 1000 if lfp else 0.0,
+        filters=filter_delay_s(settings) if bands else 0.0,
+        averaging=averaging_s(settings) if bands else 0.0,
+    )
