@@ -32,7 +32,7 @@ def highpass_gain(highpass_hz, rate_hz):
 
 def coefficients(graph):
     """By filter of the integer front end."""
-    features = graph.graph.output[0].type.tensor_type.shape.dim[0].dim_value
+    (features,) = (o.type.tensor_type.shape.dim[0].dim_value for o in graph.graph.output if o.name == "features")
     model = quantize_frontend(graph, np.zeros((1, features), np.float32), {})
     constants = {i.name: numpy_helper.to_array(i) for i in model.graph.initializer}
     return {node.name: constants[node.input[1]] for node in model.graph.node if node.op_type == "QBiquad"}
