@@ -185,4 +185,4 @@ def _archive(lib: Path) -> None:
     command = [sys.executable, "-m", "ziglang", "ar", "rcsD", "librealm.a", *names]
     done = subprocess.run(command, cwd=lib, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise UserError(f"{lib}: 'python -m ziglang ar' failed: {done.stderr.strip():.200}; see 'realm-edge doctor'")
+        raise UserError(f"{lib}: 'python -m ziglang ar' failed: {' '.join(done.stderr.split()):.200}; see 'realm-edge doctor'")

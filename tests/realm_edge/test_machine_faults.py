@@ -5,6 +5,7 @@ import json
 import os
 import resource
 import shlex
+import stat
 import subprocess
 import sys
 import tempfile
@@ -23,7 +24,7 @@ from realm_edge.app.rundir import RunDir, command
 from realm_edge.app.workflow import Workflow, open_for_data
 from realm_edge.errors import UserError
 from realm_edge.faults import fault, told
-from realm_edge.files import PARTIAL, cache_folder, replacing, replacing_directory, write_bytes, write_json
+from realm_edge.files import PARTIAL, cache_folder, replacing, replacing_directory, write_bytes, write_json, write_text
 from realm_edge.progress import Silent
 from realm_edge.settings import Settings
 from realm_edge.sources import Recordings
@@ -248,6 +249,18 @@ def test_a_file_in_the_place_of_a_directory_is_told(tmp_path, name):
         with pytest.raises(OSError) as caught:
             write()
         assert told(caught.value).startswith(f"{tmp_path / name}: {what}")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root could put a file in the place of a device")
+def test_a_device_stays_where_it_is(tmp_path):
+    device = tmp_path / "null"
+    try:
+        os.mknod(device, stat.S_IFCHR | 0o666, os.makedev(1, 3))
+    except PermissionError:
+        pytest.skip("this system lets nobody make devices")
+    with pytest.raises(UserError, match="null: a device: name a file to write"):
+        write_text(device, "content")
+    assert stat.S_ISCHR(device.lstat().st_mode)
 
 
 def test_a_directory_in_the_place_of_a_file_is_told(tmp_path):

@@ -1,12 +1,11 @@
 """Decoded and true behaviour of the test part, for the plot that shows them."""
 
-import json
 from dataclasses import dataclass
 
 import numpy as np
-import onnx
 from numpy.typing import NDArray
 
+from export.stepgraph import load_model, metadata
 from realm_edge.app import artefacts
 from realm_edge.app.rundir import RunDir
 from realm_edge.numpy_files import Npz
@@ -27,9 +26,7 @@ def load_traces(run: RunDir) -> Traces:
     bins, true = predictions["bins"], predictions["true"].astype(np.float64)
     decoded = {}
     for stream in artefacts.present(run):
-        model = onnx.load(artefacts.int8_decoder(run, stream))
-        properties = {entry.key: json.loads(entry.value) for entry in model.metadata_props}
-        form = properties["io"]["decoded"]  # value = stored * scale + offset
+        form = metadata(load_model(artefacts.int8_decoder(run, stream)))["io"]["decoded"]  # value = stored * scale + offset
         golden = Npz(artefacts.golden(run, stream))
         warm_up = int(golden["warm_up"])
         stored, starts = golden["decoded"][warm_up:], golden.get("starts", np.zeros(1, np.int64)) - warm_up
