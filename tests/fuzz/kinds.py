@@ -14,10 +14,9 @@ import torch
 from export import trial
 from export.stepgraph import save_model
 from firmware_sim.budgets import load_budgets
-from firmware_sim.compiler import driver
+from firmware_sim.compiler.driver import check_abi
 from firmware_sim.compiler.graph import read_graph
-from firmware_sim.compiler.kernels import SCALAR
-from firmware_sim.compiler.plan import DECODER, make_plan
+from firmware_sim.compiler.plan import DECODER
 from quantization.golden import Golden
 from realm_edge import feature_table, session, settings
 from realm_edge.app.rundir import RunDir
@@ -249,13 +248,9 @@ def _graph(folder: Path) -> Path:
     return folder / "decoder.int8.onnx"
 
 
-def _planned(path: Path) -> None:
-    """All of what the compiler does with a graph before it makes objects."""
-    graph = read_graph(path)
-    driver.check_abi(graph, DECODER)
-    plan = make_plan(graph, DECODER, SCALAR)
-    for write in (driver.header, driver.source, driver.weights_header, driver.weights):
-        write(plan)
+def _compilable(path: Path) -> None:
+    """What the compiler does before TVM, which does not survive a fork."""
+    check_abi(read_graph(path), DECODER)
 
 
 def _reopen(path: Path) -> None:
@@ -293,7 +288,7 @@ KINDS = (
     Kind("teacher", _teacher, load_teacher, apart=False),
     Kind("config", _config, settings.load, damage=mutated_text, apart=False),
     Kind("budget", _budget, load_budgets, damage=mutated_text, apart=False),
-    Kind("step graph, compiled", _graph, _planned, damage=mutated_graph, apart=False),
+    Kind("step graph, compiled", _graph, _compilable, damage=mutated_graph, apart=False),
     Kind("step graph, run", _graph, trial.run, damage=mutated_graph),
     Kind("run", _run, _reopen, damage=mutated_text, apart=False, guarded=True),
 )

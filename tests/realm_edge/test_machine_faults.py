@@ -207,6 +207,12 @@ def test_a_file_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
     assert done == [f"fsync .a.partial-{os.getpid()}", "rename", f"fsync {tmp_path.name}"]
 
 
+def test_of_a_copy_that_finds_no_room_the_place_is_named_that_it_goes_to():
+    """shutil's error names the source first, where all is well."""
+    error = OSError(errno.ENOSPC, "full", "source", None, "/runs/a/copy")
+    assert told(error).startswith("/runs/a/copy: no space is left there")
+
+
 def test_what_lies_behind_an_exception_is_told_and_bugs_are_not_hidden():
     full = OSError(errno.ENOSPC, "No space left on device", "/x")
     try:
