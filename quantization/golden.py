@@ -95,7 +95,7 @@ class Golden:
             raise ValueError(f"a state is not of {bins} bins")
         rise = self.starts.ndim == 1 and self.starts.dtype.kind == "i" and not self.starts[:1].any() and (np.diff(self.starts) > 0).all()
         if not rise or not len(self.starts) or self.starts[-1] >= max(bins, 1) or min(self.first_bin, self.warm_up) < 0:
-            raise ValueError(f"segments start at {self.starts}"[:100])
+            raise ValueError(f"segments start at {self.starts.tolist()}"[:100])
 
 
 def run_frontend(model: onnx.ModelProto, samples: Iterable[NDArray[np.int16]], starts: Starts = (0,)) -> tuple[NDArray[np.int16], Arrays]:
