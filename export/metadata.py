@@ -1,6 +1,7 @@
 """The metadata of a step graph, typed: what a stranger needs to run it and what this project checks before it does."""
 
 import json
+from math import prod
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -8,11 +9,11 @@ import onnx
 from onnx import helper
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from export.limits import MOST_ELEMENTS
 from realm_edge.errors import UserError
 
 FORMAT = "realm-edge step graph/1"
 PACKAGES = ("numpy", "onnx")  # whose versions are named in a graph
-MOST_ELEMENTS = 1 << 24  # of one state: a hundred times what any part's RAM holds
 
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Numbers = Number | list[Number]  # one for all elements, or one each
@@ -60,7 +61,8 @@ def checked(model: onnx.ModelProto, path: Path) -> None:
     """Hold the metadata against the model they are in.
 
     Raises:
-        UserError: a property is missing or is not what it should be, another version wrote it, or a state is not what the graph declares.
+        UserError: a property is missing or is not what it should be, another version wrote it, a state is not what the graph declares, or
+            nothing is said of a data tensor.
     """
     try:
         properties: dict[str, Any] = {entry.key: json.loads(entry.value) for entry in model.metadata_props}
@@ -87,6 +89,18 @@ def checked(model: onnx.ModelProto, path: Path) -> None:
                 raise UserError(
                     f"{path}: state '{name}' is {state.dtype} {state.shape} in its metadata, and {there} in the graph: export it again"
                 )
+    kept = {name for state in found.states for name in (state.into, state.out)}
+    for name, (_, sizes) in declared.items():
+        if name not in kept:
+            _check_form(found.io.get(name), name, prod(sizes), path)
+
+
+def _check_form(form: TensorForm | None, name: str, elements: int, path: Path) -> None:
+    if form is None:
+        raise UserError(f"{path}: metadata 'io' say nothing of tensor '{name}': export it again")
+    for what, values in (("scale", form.scale), ("offset", form.offset), ("names", form.names)):
+        if isinstance(values, list) and len(values) != elements:
+            raise UserError(f"{path}: metadata 'io.{name}.{what}' has {len(values)} entries for {elements} elements: export it again")
 
 
 def _form(tensor: onnx.ValueInfoProto) -> tuple[str, list[int]]:

@@ -17,10 +17,11 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
+from export.limits import MOST_BYTES, check_limits
 from export.metadata import FORMAT, PACKAGES, checked
 from realm_edge.documents import header
 from realm_edge.errors import UserError
-from realm_edge.files import write_bytes
+from realm_edge.files import read_bytes, write_bytes
 from realm_edge.segments import Starts
 
 DOMAIN = "realm.edge"
@@ -125,13 +126,19 @@ def load_model(path: Path) -> onnx.ModelProto:
     """Read and check a step graph.
 
     Raises:
-        UserError: missing, truncated, not ONNX, or not one of this project's step graphs.
+        UserError: missing, truncated, not ONNX, not one of this project's step graphs, or too large for one.
     """
     try:
-        model = onnx.load_model_from_string(path.read_bytes())
+        content = read_bytes(path, MOST_BYTES + 1)
+        if len(content) > MOST_BYTES:
+            raise UserError(f"{path}: larger than {MOST_BYTES:,} bytes: export a smaller graph")
+        model = onnx.load_model_from_string(content)
+        check_limits(model, path)  # first: the checker has no bounds
         onnx.checker.check_model(model)
+    except UserError:
+        raise
     except FileNotFoundError as error:
-        raise UserError(f"{path}: no such file") from error
+        raise UserError(f"{path}: no such file: export it") from error
     except Exception as error:  # protobuf, checker and JSON raise unrelated types on damaged files
         raise UserError(f"{path}: not a readable ONNX step graph ({' '.join(str(error).split()):.120}); export it again") from error
     checked(model, path)

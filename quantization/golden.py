@@ -65,7 +65,7 @@ class Golden:
         """
         try:
             arrays = dict(Npz(path))
-            return Golden(
+            golden = Golden(
                 int(arrays["first_bin"]),
                 int(arrays["warm_up"]),
                 arrays.get("samples"),
@@ -75,8 +75,27 @@ class Golden:
                 {k.removeprefix("decoder/"): v for k, v in arrays.items() if k.startswith("decoder/")},
                 arrays.get("starts", one_segment()),
             )
+            golden.check()
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UserError(f"{path}: not readable golden vectors ({error}); rerun 'realm-edge quantize'") from error
+        return golden
+
+    def check(self) -> None:
+        """See that all arrays are of the same bins.
+
+        Raises:
+            ValueError: they are not.
+        """
+        bins, states = len(self.decoded), (*self.frontend_states.values(), *self.decoder_states.values())
+        of_bins = {"decoded": self.decoded, "features": self.features, **({} if self.samples is None else {"samples": self.samples})}
+        for name, array in of_bins.items():
+            if array.ndim != 2 or array.dtype != np.int16 or (len(array) % max(bins, 1) if name == "samples" else len(array) != bins):
+                raise ValueError(f"'{name}' is {array.dtype}{list(array.shape)} for {bins} bins")
+        if any(len(state) != bins for state in states):
+            raise ValueError(f"a state is not of {bins} bins")
+        rise = self.starts.ndim == 1 and self.starts.dtype.kind == "i" and not self.starts[:1].any() and (np.diff(self.starts) > 0).all()
+        if not rise or not len(self.starts) or self.starts[-1] >= max(bins, 1) or min(self.first_bin, self.warm_up) < 0:
+            raise ValueError(f"segments start at {self.starts.tolist()}"[:100])
 
 
 def run_frontend(model: onnx.ModelProto, samples: Iterable[NDArray[np.int16]], starts: Starts = (0,)) -> tuple[NDArray[np.int16], Arrays]:

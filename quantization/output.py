@@ -10,6 +10,7 @@ from rich.table import Table
 
 from quantization.summaries import CALIBRATION, Calibration, QuantizedStream, Row
 from realm_edge.documents import read_document
+from realm_edge.printable import printable
 
 SHOWN = 8  # rows per stream
 WIDE = 120  # columns, where no terminal tells
@@ -18,7 +19,7 @@ _COLUMNS = ("tensor", "format", "scale", "at the rail, %", "SQNR, dB", "NRMSE al
 
 def show(summary: Mapping[str, QuantizedStream], calibration: Path) -> None:
     """Print each stream's scores and bytes, and the tensors whose format costs most, those at ``calibration``."""
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDE)
+    console = Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else WIDE)
     for name, stream in read_document(calibration, CALIBRATION, Calibration, "run 'realm-edge quantize'").streams.items():
         scores, size = summary[name], stream.sizes["decoder"].bytes
         parts = f"front end {_percent(scores.nrmse_frontend)} %, decoder {_percent(scores.nrmse_decoder)} %"
@@ -29,7 +30,7 @@ def show(summary: Mapping[str, QuantizedStream], calibration: Path) -> None:
         console.print(_table(stream.tensors))
         more = len(stream.tensors) - SHOWN
         if more > 0:
-            console.print(f"... and {more} that cost less: {calibration}", soft_wrap=True)
+            console.print(f"... and {more} that cost less: {printable(str(calibration))}", soft_wrap=True)
 
 
 def _table(rows: Iterable[Row]) -> Table:
@@ -39,7 +40,7 @@ def _table(rows: Iterable[Row]) -> Table:
     for row in sorted(rows, key=lambda row: -row.nrmse_alone)[:SHOWN]:
         low, high = row.scale
         table.add_row(
-            row.tensor,
+            printable(row.tensor),
             row.dtype,
             f"{low:.2g}" if low == high else f"{low:.2g} to {high:.2g}",
             "" if row.saturated is None else _percent(row.saturated),

@@ -120,7 +120,9 @@ class _Child:
                 self._process.kill()
                 them, one = _words(files)
                 late = f"reading {them} did not end within {_seconds(files):.0f} s"
-                raise UserError(f"{_label(files)}: {late}: {one} is damaged: export or download it again")
+                raise UserError(
+                    f"{_label(files)}: {late}: {one} is damaged, or this machine is busy: try again, or export or download it again"
+                )
             part = os.read(self._process.stdout.fileno(), 1 << 16)
             if not part:
                 return None

@@ -31,6 +31,7 @@ _REMEDIES = {
 _OPTIONS = ("--out", "TMPDIR", "XDG_CACHE_HOME")  # that name places
 # Closing a file that could not be written fails once more, with an error of its own: these lie behind it.
 _BEHIND = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
+_FULL_PLACES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _UNNAMED = "a temporary file"
 _SCARCE = 1 << 20  # bytes; a place with less is full
 
@@ -52,7 +53,8 @@ def told(error: OSError | MemoryError) -> str:
     """One line: where, what, and what to do."""
     if isinstance(error, MemoryError):
         return f"memory is used up: end other programs, or lower the sizes, batch or window_bins in --config; {_KEPT}"
-    where = str(error.filename) if error.filename is not None else _place(error)
+    named = error.filename2 if error.errno in _FULL_PLACES and error.filename2 is not None else error.filename  # of a copy, where it goes
+    where = str(named) if named is not None else _place(error)
     remedy = _REMEDIES.get(error.errno or 0)
     if remedy is not None:
         return f"{where}: {remedy.format(elsewhere=_elsewhere(where))}"

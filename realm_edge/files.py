@@ -16,7 +16,7 @@ from typing import Any
 from realm_edge.errors import UserError
 
 PARTIAL = re.compile(r"^\..+\.partial-(\d+)$")  # as replacing() names them
-_LONGEST_NAME = 255  # bytes, on every file system in use
+LONGEST_NAME = 255  # bytes, on every file system in use
 
 
 @contextmanager
@@ -27,8 +27,10 @@ def replacing(path: Path) -> Iterator[Path]:
 
     Raises:
         OSError: from within the block too, and then it names ``path``.
+        UserError: ``path`` is a device.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    _spare_devices(path)
     partial = path.with_name(_partial_name(path.name))
     try:
         with naming(path, instead_of=partial):
@@ -39,6 +41,12 @@ def replacing(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):  # what went wrong before is what is told
             partial.unlink()
+
+
+def _spare_devices(path: Path) -> None:
+    """A user who may do all would have a file in the place of ``/dev/null``."""
+    if os.path.lexists(path) and stat.S_IFMT(path.lstat().st_mode) in (stat.S_IFCHR, stat.S_IFBLK):
+        raise UserError(f"{path}: a device: name a file to write")
 
 
 @contextmanager
@@ -84,7 +92,7 @@ def naming(path: Path, instead_of: Path | None = None) -> Iterator[None]:
 def _partial_name(name: str) -> str:
     """For names that leave no room for more, their hash takes their place."""
     marked = f".{name}.partial-{os.getpid()}"
-    if len(os.fsencode(marked)) <= _LONGEST_NAME:
+    if len(os.fsencode(marked)) <= LONGEST_NAME:
         return marked
     return f".{hashlib.sha256(os.fsencode(name)).hexdigest()}.partial-{os.getpid()}"
 

@@ -59,7 +59,7 @@ class Terminal:
             yield from items
             self.say(f"  {description}: {time.monotonic() - start:.1f} s")
             return
-        shown, note = TextColumn("  {task.description}"), TextColumn("{task.fields[note]}")
+        shown, note = TextColumn("  {task.description}", markup=False), TextColumn("{task.fields[note]}", markup=False)
         left = [TimeRemainingColumn()] if estimate else []
         with RichProgress(shown, BarColumn(), MofNCompleteColumn(), *left, note, console=self._console, transient=True) as self._bars:
             task = self._bars.add_task(description, total=total, note="")
@@ -67,4 +67,4 @@ class Terminal:
 
     def note(self, text: str) -> None:
         if self._bars is not None:
-            self._bars.update(self._bars.task_ids[-1], note=text)
+            self._bars.update(self._bars.task_ids[-1], note=printable(text))

@@ -13,6 +13,7 @@ from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import SymbolTableSection
 
 from firmware_sim import bundle_metadata
+from firmware_sim.bundle import MANIFEST, check_manifest
 from firmware_sim.bundle_metadata import FORMAT, BundleMetadata, Kernel, Reset, Scratch, Stage, StateTensor, Tensor
 from firmware_sim.compiler.driver import check_abi, header, source, weights, weights_header
 from firmware_sim.compiler.graph import read_graph
@@ -118,8 +119,26 @@ def write_bundle(directory: Path, stream: str, build: str, frontend_onnx: Path |
         )
         write_json(partial / "metadata.json", metadata.model_dump(mode="json"))
         files = sorted(p for p in partial.rglob("*") if p.is_file())
-        write_text(partial / "SHA256SUMS", "".join(f"{sha256_file(p)}  {p.relative_to(partial).as_posix()}\n" for p in files))
+        write_text(partial / MANIFEST, "".join(f"{sha256_file(p)}  {p.relative_to(partial).as_posix()}\n" for p in files))
     return metadata
+
+
+def check_compiled(directory: Path, stream: str, build: str, frontend_onnx: Path | None, decoder_onnx: Path) -> None:
+    """See that a bundle is what its graphs compile to; arguments as of :func:`write_bundle`.
+
+    Its C and its objects become a program that QEMU runs with semihosting, by which firmware opens files and starts commands of the user.
+    Whoever hands on a run can give it digests that fit, but no program of their own.
+
+    Raises:
+        UserError: it is not; or as :func:`firmware_sim.bundle.check_manifest` and :func:`write_bundle`.
+    """
+    check_manifest(directory)
+    with tempfile.TemporaryDirectory(prefix="realm-edge-") as folder:
+        write_bundle(Path(folder, "bundle"), stream, build, frontend_onnx, decoder_onnx)
+        made, found = (set((path / MANIFEST).read_text(encoding="utf-8").splitlines()) for path in (Path(folder, "bundle"), directory))
+    if made != found:
+        name = sorted(made ^ found, key=lambda line: line.partition("  ")[2])[0].partition("  ")[2]
+        raise UserError(f"{directory / name}: not what {decoder_onnx.name} and its front end compile to: rerun 'realm-edge compile'")
 
 
 def write_sources(directory: Path, plan: Plan) -> None:
@@ -185,4 +204,4 @@ def _archive(lib: Path) -> None:
     command = [sys.executable, "-m", "ziglang", "ar", "rcsD", "librealm.a", *names]
     done = subprocess.run(command, cwd=lib, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise UserError(f"{lib}: 'python -m ziglang ar' failed: {done.stderr.strip():.200}; see 'realm-edge doctor'")
+        raise UserError(f"{lib}: 'python -m ziglang ar' failed: {' '.join(done.stderr.split()):.200}; see 'realm-edge doctor'")

@@ -113,7 +113,7 @@ def _constant(path: Path, tensor: TensorProto) -> NDArray:
         raise UserError(f"{path}: constant '{tensor.name}' lies in another file; save the graph as one file")
     try:
         array = numpy_helper.to_array(tensor)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, KeyError) as error:  # the last of a type that onnx does not know
         raise UserError(f"{path}: constant '{tensor.name}' is damaged ({error}); {_REMEDY}") from error
     if not np.issubdtype(array.dtype, np.signedinteger) or not array.size:
         raise UserError(f"{path}: constant '{tensor.name}' is {array.dtype}{list(array.shape)}, not signed integers; {_REMEDY}")

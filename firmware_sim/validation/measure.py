@@ -61,7 +61,7 @@ def run_rtl(bench: Path, elf: Path, folder: Path, instruction_wait: int = 0, dat
     command = [str(bench), str(elf), str(counts), str(instruction_wait), str(data_wait), str(CYCLE_LIMIT), *markers]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        words = done.stderr.strip() or f"status {done.returncode}"
+        words = " ".join(done.stderr.split()) or f"status {done.returncode}"
         raise UserError(f"{elf}: failed on the RTL ({bench.name}): {words}")
     return RtlRun(_read_counts(counts, symbols), done.stdout)
 

@@ -82,7 +82,7 @@ class _Cli(click.Group):
 
 def _end(status: int, message: str) -> NoReturn:
     with suppress(OSError):  # standard error may be full as well: the status says it
-        click.echo(f"realm-edge: {printable(' '.join(message.split()))}", err=True)
+        click.echo(f"realm-edge: {printable(message.strip())}", err=True)
     sys.exit(status)
 
 
@@ -201,7 +201,7 @@ def convert(file: Path, out: Path, recordings: "Recordings", session: int | None
 
     settings = settings_of(None, config) or preset("demo")
     summary = apart("realm_edge.inspection:convert", file, out, settings, recordings.of(0), session, files=recordings.read_of(0))
-    click.echo(json.dumps(summary, indent=2, allow_nan=False) if as_json else "\n".join((f"wrote {out}", *lines(summary))))
+    click.echo(json.dumps(summary, indent=2, allow_nan=False) if as_json else "\n".join((printable(f"wrote {out}"), *lines(summary))))
 
 
 @main.command(epilog="Example: realm-edge train --out runs/demo")
@@ -283,7 +283,7 @@ def baselines(targets: tuple[str, ...], out: Path, as_json: bool) -> None:
     chosen = _known(targets) or DEFAULT_TARGETS
     _try_emulators(chosen)
     summary: Baselines = _open(out).perform("baselines", chosen, request={"targets": list(chosen)}, options=target_options(chosen))
-    click.echo(_json(summary) if as_json else "\n".join(compared(summary)))
+    click.echo(_json(summary) if as_json else "\n".join(map(printable, compared(summary))))
     if not all(cost.bit_exact for decoders in summary.streams.values() for one in decoders.values() for cost in one.targets.values()):
         click.get_current_context().exit(1)
 
@@ -303,7 +303,7 @@ def verify(bins: int | None, out: Path, as_json: bool) -> None:
     summary: Verification = work.perform("verify", bins, request={"bins": bins}, options=["--bins", str(bins)] if bins is not None else [])
     for kind, picture in endurance(summary).items():
         write_bytes(work.run.file(f"verification.{kind}"), picture)
-    click.echo(_json(summary) if as_json else "\n".join(verified(summary)))
+    click.echo(_json(summary) if as_json else "\n".join(map(printable, verified(summary))))
     if not summary.ok:
         click.get_current_context().exit(1)
 
@@ -421,7 +421,7 @@ def _tell(summary: Any, as_json: bool, **more: str) -> None:
         return
     for key, value in content.items():
         if isinstance(value, str | int | float):
-            click.echo(f"{key}: {value}")
+            click.echo(printable(f"{key}: {value}"))
 
 
 def _finish(results: dict[str, "Simulation"], as_json: bool, **more: str) -> None:
@@ -432,8 +432,8 @@ def _finish(results: dict[str, "Simulation"], as_json: bool, **more: str) -> Non
     else:
         for target, result in results.items():
             for line in verdict(result):
-                click.echo(f"{target:<12} {line}")
+                click.echo(printable(f"{target:<12} {line}"))
         for key, value in more.items():
-            click.echo(f"{key}: {value}")
+            click.echo(printable(f"{key}: {value}"))
     if not ok:
         click.get_current_context().exit(1)

@@ -13,7 +13,7 @@ from io import FileIO
 from pathlib import Path
 
 from realm_edge.errors import UserError
-from realm_edge.files import naming, require_regular
+from realm_edge.files import naming
 
 LOCK = ".lock"  # in the directory; empty while nobody holds it
 
@@ -40,8 +40,8 @@ def held(folder: Path) -> Iterator[None]:
 def _locked(folder: Path) -> FileIO:
     path = folder / LOCK
     while True:
-        if path.exists():
-            require_regular(path)
+        if os.path.lexists(path) and (path.is_symlink() or not path.is_file()):  # what a link names is not ours to empty
+            raise UserError(f"{path}: no regular file: remove it, nothing is lost with it")
         note = path.open("a+b", buffering=0)  # closing it has nothing left to write, which could fail
         try:
             fcntl.flock(note, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -5,6 +5,7 @@ that a later stage can refuse inputs that are missing, changed or older than wha
 ``stages/<stage>.timing.json`` says how long a stage took.
 """
 
+import os
 import shlex
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,6 +18,7 @@ from typing import Any, Literal
 from pydantic import ValidationError
 
 from realm_edge import settings as settings_module
+from realm_edge.app.links import require_inside
 from realm_edge.app.lock import LOCK
 from realm_edge.app.summaries import SUMMARIES
 from realm_edge.documents import Form, formed, header, jsonable
@@ -99,11 +101,12 @@ class RunDir:
         """Open an existing run and remove the half-written files of processes that are gone.
 
         Raises:
-            UserError: there is no run in ``path``, or its ``config.toml`` is broken.
+            UserError: there is no run in ``path``, a link leads out of it, or its ``config.toml`` is broken.
         """
         config = path / "config.toml"
         if not config.exists():
             raise UserError(f"{path}: not a run directory (no config.toml): make one with '{command('data', path)}'")
+        require_inside(path, _IN_RUN)
         _stages_of(path)
         settings = settings_module.load(config)
         return RunDir(path, settings, remove_leftovers(path))
@@ -354,7 +357,7 @@ def _write_record(path: Path, value: Any) -> None:
 
 def _stages_of(path: Path) -> Path:
     stages = path / "stages"
-    if stages.exists() and not stages.is_dir():
+    if os.path.lexists(stages) and not stages.is_dir():
         raise UserError(f"{stages}: a file, where a run keeps the records of its stages: move it away, or choose another --out")
     return stages
 

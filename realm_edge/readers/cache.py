@@ -6,6 +6,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from realm_edge.errors import UserError
-from realm_edge.files import replacing_directory, write_json
+from realm_edge.files import LONGEST_NAME, replacing_directory, write_json
 from realm_edge.numpy_files import rows_of_npy
 from realm_edge.readers.arrays import behavior_values, check_rate, check_times
 from realm_edge.readers.clock import Clock
@@ -99,9 +100,17 @@ def check_free(path: Path) -> None:
         UserError: another suffix, or there is something already.
     """
     if path.suffix != SUFFIX:
-        raise UserError(f"{path}: recordings are converted to a directory with the suffix {SUFFIX}: use {path.with_suffix(SUFFIX)}")
+        raise UserError(f"{path}: recordings are converted to a directory with the suffix {SUFFIX}: {_named(path)}")
     if path.exists():
         raise UserError(f"{path}: exists already: remove it, or choose another name")
+
+
+def _named(path: Path) -> str:
+    """What to call it; a suffix makes a name longer, and there are none for ``.`` and ``/``."""
+    name = f"{path.stem}{SUFFIX}"
+    return (
+        f"use {path.with_name(name)}" if path.name and len(os.fsencode(name)) <= LONGEST_NAME else f"use a shorter name, such as a{SUFFIX}"
+    )
 
 
 def write(stored: Stored, path: Path) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 
 from realm_edge.errors import UserError
 
+SELF = "."  # the file itself, as virtual datasets and Zarr's links name it
 Object = Any  # a group, dataset or type of h5py, which has no types of its own
 
 
@@ -19,7 +20,7 @@ def names_in(file: h5py.File, label: str) -> Iterator[str]:
         UserError: a virtual dataset has a name of which HDF5 would make another.
         Exception: h5py raises whatever it stumbles upon in a damaged file.
     """
-    for item in _objects(file):
+    for item in objects(file):
         if isinstance(item, h5py.Group):
             links = (item.get(name, getlink=True) for name in item)
             yield from (link.filename for link in links if isinstance(link, h5py.ExternalLink))
@@ -34,7 +35,7 @@ def _plain(name: str, label: str) -> str:
     return name
 
 
-def _objects(file: h5py.File) -> Iterator[Object]:
+def objects(file: h5py.File) -> Iterator[Object]:
     """Everything that readers can get to, once each."""
     seen: set[int] = set()
     waiting: list[Iterator[Object]] = [iter([file["/"]])]

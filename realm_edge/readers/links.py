@@ -6,6 +6,7 @@ read. Those of files in its own folder belong to the recording and to its finger
 
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,8 @@ import h5py
 
 from realm_edge.errors import UserError
 from realm_edge.files import read_bytes, require_regular
-from realm_edge.readers.hdf5_names import names_in
-
-_SELF = "."  # the file itself, as HDF5's virtual datasets and Zarr's links name it
+from realm_edge.readers.hdf5_holes import check_whole
+from realm_edge.readers.hdf5_names import SELF, names_in
 
 
 def linked_files(path: Path) -> list[Path]:
@@ -23,7 +23,7 @@ def linked_files(path: Path) -> list[Path]:
 
     Raises:
         UserError: one of them lies outside the file's folder, or is not where it should be and HDF5 would find it elsewhere; or a part of
-            the file is so damaged that nobody knows where it leads; or one of them, or the file, is no regular file.
+            the file is so damaged that nobody knows where it leads; or one of them, or the file, is no regular file, or lacks values.
     """
     if path.exists():
         require_regular(path)
@@ -31,7 +31,8 @@ def linked_files(path: Path) -> list[Path]:
     new = {path}
     while new:
         at = new.pop()
-        for name in _names(at):
+        names = _names(at)
+        for name in names - {SELF}:
             for base in {at.parent, at.resolve().parent}:  # a symbolic link's place, and that of the file itself, where HDF5 looks
                 other = base / name
                 _check_beside((path.parent, path.resolve().parent), at, name, other)
@@ -42,6 +43,9 @@ def linked_files(path: Path) -> list[Path]:
                 if other.resolve() != path.resolve() and other not in found:
                     found.add(other)
                     new.add(other)
+        if names:
+            with _damage_told(str(at)):
+                check_whole(at)
     return sorted(found)
 
 
@@ -81,7 +85,7 @@ def check_within(store: Path, place: str, reference: Any) -> None:
     Raises:
         UserError: it leads elsewhere, or may.
     """
-    if not isinstance(reference, dict) or reference.get("source") == _SELF:
+    if not isinstance(reference, dict) or reference.get("source") == SELF:
         return
     name = str(reference.get("source", reference.get("path")))  # without a source, hdmf-zarr takes the path for one
     raise UserError(f"{store}: {place}: it links to '{name:.200}', which is not in this store: it was not read; copy it into the store")
@@ -115,7 +119,7 @@ def check_alone(file: h5py.File, label: str) -> None:
     Raises:
         UserError: it does, or a part of it is damaged.
     """
-    for name in sorted(_names_of(file, label)):
+    for name in sorted(_names_of(file, label) - {SELF}):
         raise UserError(f"{label}: it links to '{name}', and what lies at an address links to nothing: download both, and name the file")
 
 
@@ -130,8 +134,14 @@ def _names(path: Path) -> set[str]:
 
 
 def _names_of(file: h5py.File, label: str) -> set[str]:
+    with _damage_told(label):
+        return set(names_in(file, label))
+
+
+@contextmanager
+def _damage_told(label: str) -> Iterator[None]:
     try:
-        return {name for name in names_in(file, label) if name != _SELF}
+        yield
     except UserError:
         raise
     except Exception as error:  # h5py raises whatever it stumbles upon; readers may get where this did not

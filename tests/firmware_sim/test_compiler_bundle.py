@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 
 from export.stepgraph import GraphBuilder, save_model
 from firmware_sim.compiler import bundle
-from firmware_sim.compiler.bundle import write_bundle
+from firmware_sim.compiler.bundle import check_compiled, write_bundle
 from firmware_sim.compiler.graph import read_graph
 from firmware_sim.compiler.kernels import SCALAR, builder
 from firmware_sim.compiler.kernels.interface import Kernel, Node, Value
@@ -25,7 +26,7 @@ from firmware_sim.compiler.plan import DECODER, FRONTEND, Place, make_plan
 from quantization.functions import functions
 from quantization.reference import ReferenceStepper
 from realm_edge.errors import UserError
-from realm_edge.files import read_json
+from realm_edge.files import read_json, sha256_file
 from tests.firmware_sim.compiled_graphs import (
     CHANNELS,
     CONV,
@@ -329,6 +330,21 @@ def test_same_bytes_each_time(bundles, graphs, tmp_path):
         digest, _, name = line.partition("  ")
         assert hashlib.sha256(first[name]).hexdigest() == digest
     assert len(first["SHA256SUMS"].splitlines()) == len(first) - 1
+
+
+@pytest.mark.parametrize("name", ["src/realm_decoder.c", "include/realm_decoder.h", "lib/librealm.a"])
+def test_a_program_of_somebody_else_is_refused_though_its_digests_fit(bundles, graphs, tmp_path, name):
+    """Built and run, it could start commands by semihosting."""
+    of = ("lfp", "rv32imc", graphs / "lfp.onnx", graphs / "decoder.onnx")
+    check_compiled(bundles["rv32imc"], *of)
+    path = Path(shutil.copytree(bundles["rv32imc"], tmp_path / "b"))
+    (path / name).write_bytes((path / name).read_bytes() + b" ")
+    with pytest.raises(UserError, match=rf"{name}: changed since it was compiled"):
+        check_compiled(path, *of)
+    lines = [line.partition("  ")[2] for line in (path / "SHA256SUMS").read_text().splitlines()]
+    (path / "SHA256SUMS").write_text("".join(f"{sha256_file(path / line)}  {line}\n" for line in lines))
+    with pytest.raises(UserError, match=rf"{name}: not what decoder.onnx and its front end compile to: rerun 'realm-edge compile'"):
+        check_compiled(path, *of)
 
 
 def test_bundle_without_frontend(graphs, tmp_path):

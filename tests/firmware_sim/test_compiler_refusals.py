@@ -1,5 +1,6 @@
 """Step graphs are untrusted files: what cannot be compiled is refused with one line, and nothing half-written stays."""
 
+import errno
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from firmware_sim.compiler.bundle import compile_model, write_bundle
 from firmware_sim.compiler.driver import header, source, weights, weights_header
 from firmware_sim.compiler.graph import read_graph
 from firmware_sim.compiler.kernels import SCALAR
+from firmware_sim.compiler.lower import build_object
 from firmware_sim.compiler.plan import DECODER, FRONTEND, make_plan
 from realm_edge.errors import UserError
 from tests.firmware_sim.compiled_graphs import CHANNELS, CONV, D_INNER, D_MODEL, DIMS, FEATURES, HEADS, decoder, gru_decoder, spike_frontend
@@ -138,3 +140,20 @@ def test_unknown_target_and_mismatched_graphs(tmp_path):
         compile_model(tmp_path / "decoder.onnx", FRONTEND, HOST)
     with pytest.raises(UserError, match="no such file"):
         compile_model(tmp_path / "none.onnx", DECODER, HOST)
+
+
+def test_an_object_for_which_there_is_no_room_is_an_error_of_the_system(tmp_path):
+    """LLVM would end the process."""
+    save_model(decoder(), tmp_path / "decoder.onnx")
+    call = make_plan(read_graph(tmp_path / "decoder.onnx"), DECODER, SCALAR).calls[0]
+    with pytest.raises(OSError, match="/dev/full") as error:
+        build_object(call.kernel, call.symbol, HOST, Path("/dev/full"))
+    assert error.value.errno == errno.ENOSPC
+
+
+def test_a_constant_of_a_type_that_nobody_knows_is_refused(tmp_path):
+    model = decoder()
+    model.graph.initializer[0].data_type = 99
+    (tmp_path / "decoder.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(UserError, match=r"decoder.onnx: (constant .* is damaged|not a readable ONNX step graph)"):
+        read_graph(tmp_path / "decoder.onnx")

@@ -11,7 +11,12 @@ import numpy as np
 import pandas as pd
 import torch
 
+from export import trial
+from export.stepgraph import save_model
 from firmware_sim.budgets import load_budgets
+from firmware_sim.compiler.driver import check_abi
+from firmware_sim.compiler.graph import read_graph
+from firmware_sim.compiler.plan import DECODER
 from quantization.golden import Golden
 from realm_edge import feature_table, session, settings
 from realm_edge.app.rundir import RunDir
@@ -26,6 +31,8 @@ from realm_edge.readers.reading import fingerprint, read_recording
 from realm_edge.settings import ModelSettings, PretrainSettings, Settings
 from tests import lab_files
 from tests.feature_file import feature_file
+from tests.firmware_sim import compiled_graphs
+from tests.fuzz.graphs import mutated_graph
 from tests.fuzz.mutations import Damage, mutated, mutated_members, mutated_text
 from tests.nwb_file import recording_file, velocity
 from tests.realm_edge import test_flint, test_links, test_makin
@@ -236,6 +243,16 @@ def _run(folder: Path) -> Path:
     return path
 
 
+def _graph(folder: Path) -> Path:
+    save_model(compiled_graphs.decoder(), folder / "decoder.int8.onnx")
+    return folder / "decoder.int8.onnx"
+
+
+def _compilable(path: Path) -> None:
+    """What the compiler does before TVM, which does not survive a fork."""
+    check_abi(read_graph(path), DECODER)
+
+
 def _reopen(path: Path) -> None:
     made = RunDir.open(path)
     made.require("train")
@@ -271,6 +288,8 @@ KINDS = (
     Kind("teacher", _teacher, load_teacher, apart=False),
     Kind("config", _config, settings.load, damage=mutated_text, apart=False),
     Kind("budget", _budget, load_budgets, damage=mutated_text, apart=False),
+    Kind("step graph, compiled", _graph, _compilable, damage=mutated_graph, apart=False),
+    Kind("step graph, run", _graph, trial.run, damage=mutated_graph),
     Kind("run", _run, _reopen, damage=mutated_text, apart=False, guarded=True),
 )
 

@@ -249,3 +249,15 @@ def test_the_command_shows_what_costs_most(chain, tmp_path, capsys):
     assert "R2 0.699 in int8, 0.700 in float; NRMSE 1.5 % (front end 0.1 %, decoder 1.5 %)" in said
     assert said.index("t10 ") < said.index("t3 ") and "t2 " not in said
     assert "0.1 to 0.2" in said and "3 that cost less" in said
+
+
+def test_names_of_tensors_and_folders_are_no_commands_for_the_terminal(chain, tmp_path, capsys):
+    """Rich would take some for its own markup, and end where one closes what nothing opened."""
+    rows = [row(tensor=name, nrmse_alone=1.0, scale=(0.1, 0.2)) for name in ("[/bold]", "a\x1b[31m\nb", *map(str, range(SHOWN)))]
+    counts = dict.fromkeys(("compared_bins", "warm_up_bins", "bins", "segments"), 1)
+    stream = CalibratedStream(tensors=tuple(rows), sizes={"decoder": sizes(chain.decoder_int8)}, states=(), **counts)
+    folder = tmp_path / "a[" / "bold]\x1b"
+    write_document(folder / "calibration.json", CALIBRATION, Calibration(streams={"lfp": stream}))
+    show({"lfp": SCORES}, folder / "calibration.json")
+    said = capsys.readouterr().out
+    assert "[/bold]" in said and "a\\x1b[31m\\nb" in said and "a[/bold]\\x1b/calibration.json" in said and "\x1b" not in said

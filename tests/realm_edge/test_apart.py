@@ -83,7 +83,7 @@ FAULTS = {
     "stumble": r"a\.nwb: not readable \(KeyError: 'no such key'\): export it again, or report it with the file",
     "die": r"a\.nwb: the process that read it ended by SIGSEGV.*: it is damaged: export it again",
     "swell": r"a\.nwb: reading it takes more than 4 GiB of memory: store it without compression, or in parts",
-    "hang": r"a\.nwb: reading it did not end within 1 s: it is damaged: export or download it again",
+    "hang": r"a\.nwb: reading it did not end within 1 s: it is damaged, or this machine is busy: try again, or export or download it again",
 }
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from realm_edge.errors import UserError
 from realm_edge.readers import cache
+from realm_edge.readers.cache import check_free
 from realm_edge.readers.choices import Choices
 from realm_edge.readers.clock import Clock
 from realm_edge.readers.contents import Units
@@ -183,6 +184,22 @@ def test_a_recording_needs_a_signal_and_behaviour_of_one_shape():
     with pytest.raises(UserError, match=r"a: behaviour has shape \(3, 1\), expected \(3, 2\)"):
         Recording("a", np.zeros((3, 1), np.float32), times, ("x", "y"), "m", spike_times=(times,))
     assert len(lfp()) == stored_recording.RATE * stored_recording.SECONDS
+
+
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [
+        ("n" * 249, "use .*n.realm"),
+        ("n" * 250, "use a shorter name, such as a.realm"),
+        ("é" * 125, "use a shorter name, such as a.realm"),  # two bytes each
+        (".", "use a shorter name"),
+        ("/", "use a shorter name"),
+    ],
+)
+def test_a_name_without_the_suffix_gets_one_that_can_be_made(tmp_path, monkeypatch, name, remedy):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=f"converted to a directory with the suffix .realm: {remedy}"):
+        check_free(Path(name))
 
 
 def test_the_longest_name_that_a_file_system_allows(tmp_path):

@@ -22,6 +22,7 @@ from realm_edge.readers.choices import Choices
 from realm_edge.sources import Recordings
 from tests.loose import loose
 from tests.nwb_file import electrical_series, electrodes, new_file, write
+from tests.stored_recording import written
 
 TARGETS = ("cortex-m4", "rv32imc")
 
@@ -256,6 +257,21 @@ def test_wrong_input_is_one_line_with_status_2(stages: _Stages, arguments: list[
     assert text in _one_line_error(_invoke(*arguments))
     assert stages.calls == []
     assert not Path("runs").exists()
+
+
+def test_names_are_told_as_they_are_and_stay_on_their_line(tmp_path: Path) -> None:
+    """Two blanks are two, and what cannot be printed is escaped, in errors and in what is told of what was done."""
+    for name in ("two  blanks.npz", "a\nline.npz", "a\x1b[31mred.npz"):
+        told = CliRunner().invoke(cli.main, ["report", "--out", str(tmp_path / name)])
+        shown = name.replace("\n", "\\n").replace("\x1b", "\\x1b")
+        assert told.exit_code == 2 and f"/{shown}: not a run directory" in told.stderr and told.stderr.count("\n") == 1
+
+
+def test_a_converted_recording_is_named_as_it_can_be_printed(tmp_path: Path) -> None:
+    written(tmp_path / "a.realm")
+    out = tmp_path / "b\x1b[31m\n.realm"
+    told = CliRunner().invoke(cli.main, ["data", "convert", str(tmp_path / "a.realm"), str(out)])
+    assert told.exit_code == 0 and told.stdout.splitlines()[0] == f"wrote {tmp_path}/b\\x1b[31m\\n.realm" and out.is_dir()
 
 
 def test_leftovers_of_an_interrupted_command_are_removed_and_said(stages: _Stages) -> None:

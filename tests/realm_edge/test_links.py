@@ -355,3 +355,40 @@ def test_links_are_looked_for_where_hdf5_finds_them(tmp_path, monkeypatch):
     (tmp_path / "cwd.h5").touch()
     with pytest.raises(UserError, match=r"b\.h5: it links to '.*/nosuch/cwd\.h5', which is not there: put it there, or correct the link"):
         linked_files(real / "b.h5")
+
+
+@pytest.mark.parametrize("what", ["no file", "no dataset", "too short", "nothing of its own"])
+def test_values_of_a_virtual_dataset_that_are_nowhere_are_no_zeros(tmp_path, what):
+    """HDF5 would make up zeros: a recording that was copied without one of its parts."""
+    with h5py.File(tmp_path / "a.h5", "w") as file, h5py.File(tmp_path / "b.h5", "w") as other:
+        file["own"], other["data"] = COUNTS[:10], COUNTS[10:20]
+        layout = h5py.VirtualLayout((20, 4), "i2")
+        layout[:10] = h5py.VirtualSource(".", "own", (10, 4))
+        layout[10:] = h5py.VirtualSource("b.h5", "data", (10, 4))
+        file.create_virtual_dataset("whole", layout)
+    assert linked_files(tmp_path / "a.h5") == [tmp_path / "b.h5"]
+    if what == "no file":
+        (tmp_path / "b.h5").unlink()
+    else:
+        with h5py.File(tmp_path / ("a.h5" if what == "nothing of its own" else "b.h5"), "a") as file:
+            del file["own" if what == "nothing of its own" else "data"]
+            if what == "too short":
+                file["data"] = COUNTS[10:19]
+    source = "'own' of '.'" if what == "nothing of its own" else "'data' of 'b.h5'"
+    with pytest.raises(
+        UserError, match=rf"a\.h5: /whole takes values from {source}, where they are not: put the file that has them beside"
+    ):
+        linked_files(tmp_path / "a.h5")
+
+
+def test_storage_that_ends_early_is_no_zeros(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        parts = [("b.bin", 8, 40), ("c.bin", 0, h5py.h5f.UNLIMITED)]
+        file.create_dataset("whole", (10, 4), "i2", external=parts)
+    (tmp_path / "b.bin").write_bytes(bytes(48))
+    (tmp_path / "c.bin").write_bytes(bytes(40))
+    assert len(linked_files(tmp_path / "a.h5")) == 2
+    for name, size in (("c.bin", 39), ("b.bin", 47)):
+        (tmp_path / name).write_bytes(bytes(size))
+        with pytest.raises(UserError, match=rf"a\.h5: /whole takes {size + 1} bytes of '{name}', which has fewer"):
+            linked_files(tmp_path / "a.h5")

@@ -138,8 +138,17 @@ def test_fresh_removes_all_but_the_lock(out):
         assert RunDir.create(out, Settings(seed=3)).settings.seed == 3
 
 
-@pytest.mark.parametrize("make", [os.mkdir, os.mkfifo])
+@pytest.mark.parametrize("make", [os.mkdir, os.mkfifo, lambda path: path.symlink_to("gone")])
 def test_what_is_no_lock_is_named(tmp_path, make):
     make(tmp_path / LOCK)
-    with pytest.raises(UserError, match=rf"{LOCK}: no regular file: put one in its place, or remove it"), held(tmp_path):
+    with pytest.raises(UserError, match=rf"{LOCK}: no regular file: remove it, nothing is lost with it"), held(tmp_path):
         pass
+
+
+def test_what_a_lock_leads_to_is_not_emptied(tmp_path):
+    (tmp_path / "precious").write_text("precious")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / LOCK).symlink_to(tmp_path / "precious")
+    with pytest.raises(UserError, match="no regular file"), held(tmp_path / "run"):
+        pass
+    assert (tmp_path / "precious").read_text() == "precious"

@@ -5,6 +5,7 @@ import json
 import os
 import resource
 import shlex
+import stat
 import subprocess
 import sys
 import tempfile
@@ -23,7 +24,7 @@ from realm_edge.app.rundir import RunDir, command
 from realm_edge.app.workflow import Workflow, open_for_data
 from realm_edge.errors import UserError
 from realm_edge.faults import fault, told
-from realm_edge.files import PARTIAL, cache_folder, replacing, replacing_directory, write_bytes, write_json
+from realm_edge.files import PARTIAL, cache_folder, replacing, replacing_directory, write_bytes, write_json, write_text
 from realm_edge.progress import Silent
 from realm_edge.settings import Settings
 from realm_edge.sources import Recordings
@@ -206,6 +207,12 @@ def test_a_file_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
     assert done == [f"fsync .a.partial-{os.getpid()}", "rename", f"fsync {tmp_path.name}"]
 
 
+def test_of_a_copy_that_finds_no_room_the_place_is_named_that_it_goes_to():
+    """shutil's error names the source first, where all is well."""
+    error = OSError(errno.ENOSPC, "full", "source", None, "/runs/a/copy")
+    assert told(error).startswith("/runs/a/copy: no space is left there")
+
+
 def test_what_lies_behind_an_exception_is_told_and_bugs_are_not_hidden():
     full = OSError(errno.ENOSPC, "No space left on device", "/x")
     try:
@@ -248,6 +255,18 @@ def test_a_file_in_the_place_of_a_directory_is_told(tmp_path, name):
         with pytest.raises(OSError) as caught:
             write()
         assert told(caught.value).startswith(f"{tmp_path / name}: {what}")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root could put a file in the place of a device")
+def test_a_device_stays_where_it_is(tmp_path):
+    device = tmp_path / "null"
+    try:
+        os.mknod(device, stat.S_IFCHR | 0o666, os.makedev(1, 3))
+    except PermissionError:
+        pytest.skip("this system lets nobody make devices")
+    with pytest.raises(UserError, match="null: a device: name a file to write"):
+        write_text(device, "content")
+    assert stat.S_ISCHR(device.lstat().st_mode)
 
 
 def test_a_directory_in_the_place_of_a_file_is_told(tmp_path):

@@ -1,6 +1,7 @@
 """A run directory vouches for its files, or says which command mends them."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -315,6 +316,27 @@ def test_a_file_in_the_place_of_the_records_names_itself(tmp_path):
     for opens in (RunDir.open, lambda path: RunDir.create(path, Settings())):
         with pytest.raises(UserError, match="stages: a file, where a run keeps the records of its stages: move it away"):
             opens(tmp_path)
+
+
+def test_a_link_to_nothing_in_the_place_of_the_records_names_itself(tmp_path):
+    (tmp_path / "config.toml").write_text("")
+    (tmp_path / "stages").symlink_to("gone")
+    with pytest.raises(UserError, match="stages: a file, where a run keeps the records of its stages: move it away"):
+        RunDir.open(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["data", "firmware", "report.html", "train.partial/x.safetensors"])
+def test_a_link_that_leads_out_of_a_run_is_refused_and_one_within_it_is_followed(run: RunDir, tmp_path: Path, name: str) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    run.file(name).parent.mkdir(exist_ok=True)
+    run.file("notes").symlink_to(tmp_path / "elsewhere")  # the user's own: no run writes there
+    run.file("train.partial").mkdir(exist_ok=True)
+    run.file("train.partial", "same").symlink_to("../config.toml")
+    RunDir.open(run.path)
+    shutil.rmtree(run.file(name), ignore_errors=True)
+    run.file(name).symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(UserError, match=rf"{name}: a link that leads out of the run: put what it names in its place, or choose"):
+        RunDir.open(run.path)
 
 
 @pytest.mark.parametrize("stranger", ["notes.txt", "figures", "stages/mine.csv", "stages/of_a_play.json"])

@@ -100,7 +100,7 @@ def simulated(tmp_path, monkeypatch):
         monkeypatch.setattr(Golden, "load", staticmethod(lambda path: goldens[path.stem]))
         monkeypatch.setattr(simulate, "load_budgets", lambda path: ("budgets", path))
         monkeypatch.setattr(simulate, "load_components", lambda: "components")
-        monkeypatch.setattr(simulate, "check_manifest", lambda bundle: checked.append((bundle, len(streams))))
+        monkeypatch.setattr(simulate, "check_compiled", lambda *of: checked.append((of, len(streams))))
         monkeypatch.setattr(simulate, "simulate_stream", returning(streams, lambda bundle, *rest, **more: f"result of {bundle.name}"))
 
         def reported(result: str, *rest: Any) -> StreamReport:
@@ -117,7 +117,9 @@ def simulated(tmp_path, monkeypatch):
 def test_each_stream_is_simulated_on_its_own_golden_vectors(simulated, tmp_path):
     found = simulated()
     assert [args[0] for args, _ in found.streams] == [tmp_path / "firmware" / "rv32imc" / name for name in ("lfp", "spike")]
-    assert found.checked == [(args[0], at) for at, (args, _) in enumerate(found.streams)]  # the bundle is looked at before it runs
+    graphs = (None, tmp_path / "decoder.int8.onnx"), (None, tmp_path / "spike_decoder.int8.onnx")  # there is no file of a front end
+    of = [(args[0], args[0].name, "rv32imc", *graphs[at]) for at, (args, _) in enumerate(found.streams)]
+    assert found.checked == list(zip(of, range(2), strict=True))  # each bundle is held against its graphs before it runs
     for (args, named), one in zip(found.streams, found.goldens.values(), strict=True):
         _, target, samples, expected, _ = args
         assert target == get_target("rv32imc")

@@ -1,14 +1,15 @@
 """Decoded and true behaviour of the test part, for the plot that shows them."""
 
-import json
 from dataclasses import dataclass
 
 import numpy as np
-import onnx
 from numpy.typing import NDArray
 
+from export.stepgraph import load_model, metadata
+from quantization.golden import Golden
 from realm_edge.app import artefacts
 from realm_edge.app.rundir import RunDir
+from realm_edge.errors import UserError
 from realm_edge.numpy_files import Npz
 
 
@@ -23,18 +24,22 @@ class Traces:
 
 def load_traces(run: RunDir) -> Traces:
     """Read the behaviour from ``predictions.npz`` and the int8 output from the golden vectors, which the firmware equals to the bit."""
-    predictions = Npz(run.file("predictions.npz"))
-    bins, true = predictions["bins"], predictions["true"].astype(np.float64)
+    try:
+        predictions = Npz(run.file("predictions.npz"))
+        bins, true = predictions["bins"], predictions["true"].astype(np.float64)
+        if bins.dtype.kind != "i" or bins.shape != true.shape[:1] or true.ndim != 2:
+            raise ValueError(f"'bins' are {bins.dtype}{list(bins.shape)} and 'true' {list(true.shape)}")
+    except (KeyError, ValueError, TypeError) as error:
+        raise UserError(f"{run.file('predictions.npz')}: no predictions ({error}): rerun 'realm-edge train'") from error
     decoded = {}
     for stream in artefacts.present(run):
-        model = onnx.load(artefacts.int8_decoder(run, stream))
-        properties = {entry.key: json.loads(entry.value) for entry in model.metadata_props}
-        form = properties["io"]["decoded"]  # value = stored * scale + offset
-        golden = Npz(artefacts.golden(run, stream))
-        warm_up = int(golden["warm_up"])
-        stored, starts = golden["decoded"][warm_up:], golden.get("starts", np.zeros(1, np.int64)) - warm_up
+        form = metadata(load_model(artefacts.int8_decoder(run, stream)))["io"]["decoded"]  # value = stored * scale + offset
+        golden = Golden.load(artefacts.golden(run, stream))
+        stored, starts = golden.decoded[golden.warm_up :], golden.starts - golden.warm_up
         decoded[stream.name] = stored * np.asarray(form["scale"]) + np.asarray(form["offset"])
     shown = min(len(true), *(len(values) for values in decoded.values()))
+    if not shown or any(values.shape[1] != true.shape[1] for values in decoded.values()):
+        raise UserError(f"{run.file('golden')}: nothing in it goes with predictions.npz: rerun 'realm-edge train' and what follows it")
     seconds = (bins[:shown] + 1) * run.settings.bin_ms / 1000.0
     edges = starts[(starts > 0) & (starts < shown)]
 

@@ -12,7 +12,8 @@ import numpy as np
 import onnx
 
 from export.baseline_graphs import gru_graph, wiener_graph
-from export.stepgraph import load_model, metadata, save_model
+from export.stepgraph import metadata, save_model
+from export.trial import load_tried
 from firmware_sim.compare import Expected
 from firmware_sim.compiler.bundle import write_bundle
 from firmware_sim.simulate import StreamResult, simulate_stream
@@ -64,7 +65,11 @@ def run(run: RunDir, progress: Progress, targets: Sequence[str]) -> Baselines:
     streams: dict[str, dict[str, ComparedDecoder]] = {}
     for stream in artefacts.present(run):
         material = gather(sessions, heldout, "features" if stream is LFP else "counts", run.settings.bin_ms / 1000)
-        decoders = {STUDENT: _Graphs(load_model(artefacts.float_decoder(run, stream)), load_model(artefacts.int8_decoder(run, stream)))}
+        decoders = {
+            STUDENT: _Graphs(
+                load_tried(artefacts.float_decoder(run, stream), "decoder"), load_tried(artefacts.int8_decoder(run, stream), "decoder")
+            )
+        }
         scale = metadata(decoders[STUDENT].integers)["io"]["features"]["scale"]
         kept, starts = learnt_from(heldout.starts, heldout.valid, heldout.train_end)
         training = material.inputs[: heldout.train_end][kept]

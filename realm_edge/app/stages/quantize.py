@@ -1,6 +1,7 @@
 """The quantize stage: float step graphs to int8 step graphs, checked bit by bit and scored on held-out bins."""
 
-from export.stepgraph import load_model, save_model
+from export.stepgraph import save_model
+from export.trial import load_tried
 from quantization.scores import score
 from quantization.stream import FloatGraphs, check_reference, make_golden, quantise
 from quantization.summaries import CALIBRATION, Calibration, QuantizedStream
@@ -29,8 +30,8 @@ def run(run: RunDir, progress: Progress) -> dict[str, QuantizedStream]:
     outputs, summary, calibration = [], {}, {}
     for stream in artefacts.present(run):
         progress.say(f"  {stream.name}: quantise")
-        frontend = load_model(artefacts.float_frontend(run, stream)) if stream.has_frontend(heldout) else None
-        graphs = FloatGraphs(frontend, load_model(artefacts.float_decoder(run, stream)), made_from)
+        frontend = load_tried(artefacts.float_frontend(run, stream), "frontend") if stream.has_frontend(heldout) else None
+        graphs = FloatGraphs(frontend, load_tried(artefacts.float_decoder(run, stream), "decoder"), made_from)
         made = quantise(graphs, stream, heldout, run.settings, progress)
         calibration[stream.name] = made.about
         save_model(made.decoder, artefacts.int8_decoder(run, stream))

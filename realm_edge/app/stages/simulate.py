@@ -4,8 +4,8 @@ import tempfile
 from pathlib import Path
 
 from firmware_sim.budgets import load_budgets
-from firmware_sim.bundle import check_manifest
 from firmware_sim.compare import Expected
+from firmware_sim.compiler.bundle import check_compiled
 from firmware_sim.components import load_components
 from firmware_sim.implant import Delays
 from firmware_sim.simulate import simulate_stream
@@ -28,8 +28,8 @@ def run(run: RunDir, progress: Progress, target_name: str, budget_file: Path | N
     """Write ``simulation/<target>.json``.
 
     Raises:
-        UserError: the compile stage is missing or stale, a bundle is not as it was compiled, the part is too small, QEMU is missing, or a
-            broken budget file.
+        UserError: the compile stage is missing or stale, a bundle is not what the int8 graphs compile to, the part is too small, QEMU is
+            missing, or a broken budget file.
     """
     target = get_target(target_name)
     run.require(f"compile.{target_name}")
@@ -46,7 +46,8 @@ def run(run: RunDir, progress: Progress, target_name: str, budget_file: Path | N
         )
         samples = golden.features if golden.samples is None else golden.samples
         bundle = artefacts.bundle(run, stream, target_name)
-        check_manifest(bundle)
+        frontend = artefacts.int8_frontend(run, stream)
+        check_compiled(bundle, stream.name, target.build, frontend if frontend.exists() else None, artefacts.int8_decoder(run, stream))
         with tempfile.TemporaryDirectory(prefix="realm-edge-") as folder:
             result = simulate_stream(bundle, target, samples, expected, Path(folder), starts=golden.starts)
         rate = run.settings.lfp.rate_hz if stream is LFP else run.settings.spike.rate_hz

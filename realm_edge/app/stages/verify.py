@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from export.stepgraph import load_model, metadata
+from export.stepgraph import metadata
+from export.trial import load_tried
 from quantization.drive import Int8Chain
 from quantization.recorded import Recorded
 from quantization.verification import Plan, Subject, verify
@@ -31,10 +32,10 @@ def run(run: RunDir, progress: Progress, bins: int | None = None, plan: Plan | N
     streams = {}
     for stream in artefacts.present(run):
         progress.say(f"  {stream.name}: verify")
-        frontend = load_model(artefacts.int8_frontend(run, stream)) if stream.has_frontend(session) else None
-        graphs = Int8Chain(frontend, load_model(artefacts.int8_decoder(run, stream)))
+        frontend = load_tried(artefacts.int8_frontend(run, stream), "frontend") if stream.has_frontend(session) else None
+        graphs = Int8Chain(frontend, load_tried(artefacts.int8_decoder(run, stream), "decoder"))
         recorded = Recorded(stream, session, run.settings, np.asarray(metadata(graphs.decoder)["io"]["features"]["scale"]))
-        subject = Subject(graphs, load_model(artefacts.float_decoder(run, stream)), recorded, plan or Plan(), progress)
+        subject = Subject(graphs, load_tried(artefacts.float_decoder(run, stream), "decoder"), recorded, plan or Plan(), progress)
         streams[stream.name] = verify(subject, bins)
     summary = Verification(
         ok=all(stream.ok for stream in streams.values()),
