@@ -6,10 +6,9 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
-import onnx
 import pytest
-from onnx import helper
 
+from export.stepgraph import GraphBuilder, save_model
 from firmware_sim.budgets import load_budgets
 from firmware_sim.bundle import Bundle
 from firmware_sim.bundle_metadata import Stage
@@ -23,6 +22,7 @@ from firmware_sim.stream_report import StreamReport, stream_report
 from firmware_sim.targets import get_target
 from firmware_sim.timing import Cycles
 from quantization import summaries
+from quantization.golden import Golden
 from quantization.summaries import CALIBRATION, Row
 from realm_edge.app.report import plots
 from realm_edge.app.report.facts import _quantization, gather
@@ -31,7 +31,7 @@ from realm_edge.app.stages.report import format_number
 from realm_edge.app.stages.report import run as write_report
 from realm_edge.documents import jsonable, write_document
 from realm_edge.errors import UserError
-from realm_edge.files import write_bytes, write_json
+from realm_edge.files import write_json
 from realm_edge.progress import Silent
 from realm_edge.settings import Settings
 from realm_edge.versions import versions_of
@@ -102,7 +102,8 @@ def _made_up_run(path: Path, mismatch: Mismatch | None = None, recordings: tuple
     for k, (stream, decoder) in enumerate((("lfp", "decoder"), ("spike", "spike_decoder"))):
         stored = np.rint((np.nan_to_num(true) + 0.3 * np.sin(np.arange(BINS) / 7 + k)[:, None] - OFFSET) / SCALE).astype(np.int16)
         decoded = np.concatenate([np.full((WARM_UP, DIMS), 9999, np.int16), stored])
-        _save_arrays(run.file("golden", f"{stream}.npz"), warm_up=np.int64(WARM_UP), decoded=decoded, starts=np.array(STARTS))
+        features = np.zeros((WARM_UP + BINS, 3), np.int16)
+        Golden(0, WARM_UP, None, features, decoded, {}, {}, np.array(STARTS)).save(run.file("golden", f"{stream}.npz"))
         _save_model(run.file(f"{decoder}.int8.onnx"))
     run.complete("quantize", [run.file("calibration.json")], quantised)
     for target in TARGETS:
@@ -167,10 +168,10 @@ def _save_arrays(path: Path, **arrays: np.ndarray) -> None:
 
 
 def _save_model(path: Path) -> None:
-    value = helper.make_tensor_value_info("decoded", onnx.TensorProto.INT16, [DIMS])
-    model = helper.make_model(helper.make_graph([helper.make_node("Identity", ["x"], ["decoded"])], "g", [], [value]))
-    helper.set_model_props(model, {"io": json.dumps({"decoded": {"scale": [SCALE] * DIMS, "offset": [OFFSET] * DIMS}})})
-    write_bytes(path, model.SerializeToString())
+    graph = GraphBuilder("decoder", ())
+    graph.node("Identity", [graph.input("features", np.int16, (DIMS,), unit="made up")], ["decoded"], domain="")
+    graph.output("decoded", np.int16, (DIMS,), unit="made up", scale=[SCALE] * DIMS, offset=[OFFSET] * DIMS)
+    save_model(graph.build(kind="decoder", rate_hz=50.0, made_from={}), path)
 
 
 def _metrics(synthetic: bool) -> dict:
