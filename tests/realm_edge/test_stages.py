@@ -199,7 +199,7 @@ def quantised(tmp_path, monkeypatch):
     calls: dict[str, list] = {name: [] for name in ("quantise", "golden", "check", "score", "warn", "saved")}
     decoded = session(spike_source="units")  # sorted units: no front end
     monkeypatch.setattr(quantize, "load_sessions", lambda run: [session("day2", heldout=False), decoded])
-    monkeypatch.setattr(quantize, "load_model", lambda path: f"model {path.name}")
+    monkeypatch.setattr(quantize, "load_tried", lambda path, kind: f"model {path.name}")
     monkeypatch.setattr(quantize, "save_model", lambda model, path: calls["saved"].append((model, path.name)))
     monkeypatch.setattr(quantize, "Npz", lambda path: {f"{name}_wiener": f"wiener of {name}" for name in ("lfp", "spike")})
 
@@ -394,7 +394,7 @@ def test_each_stream_is_verified_with_its_own_graphs_and_all_must_hold(tmp_path,
     decoded = session(spike_source="units")
     scales = {"decoder.int8.onnx": [0.5, 0.25], "spike_decoder.int8.onnx": [2.0]}
     monkeypatch.setattr(verify, "load_sessions", lambda run: [session("day2", heldout=False), decoded])
-    monkeypatch.setattr(verify, "load_model", lambda path: path.name)
+    monkeypatch.setattr(verify, "load_tried", lambda path, kind: path.name)
     monkeypatch.setattr(verify, "metadata", lambda model: {"io": {"features": {"scale": scales[model]}}})
 
     def verified(subject, bins):
@@ -477,7 +477,7 @@ def test_baselines_are_calibrated_on_the_training_part_alone(tmp_path, monkeypat
             return "observed"
 
         monkeypatch.setattr(baselines, "load_sessions", lambda run: [session("day2", heldout=False), decoded])
-        monkeypatch.setattr(baselines, "load_model", lambda path: path.name)
+        monkeypatch.setattr(baselines, "load_tried", lambda path, kind: path.name)
         monkeypatch.setattr(baselines, "metadata", lambda model: {"io": {"features": {"scale": [0.5] * 6}}, "made_from": {}})
         monkeypatch.setattr(baselines, "_fitted", lambda *args: [("wiener", "graph")])
         monkeypatch.setattr(baselines, "observe", observe)
