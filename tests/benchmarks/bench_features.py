@@ -9,7 +9,7 @@ plot is R2 against the first target's cycles.
 
 import tempfile
 from argparse import ArgumentParser
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import matplotlib
@@ -53,24 +53,27 @@ def told(results: Sequence[StudySummary], variant: str) -> list[str]:
     return cells
 
 
-def plot(results: Sequence[StudySummary], titles: Sequence[str], cycles: dict[str, float]) -> bytes:
+def plot(results: Mapping[str, Sequence[StudySummary]], cycles: Mapping[str, float]) -> bytes:
+    """A panel per recording."""
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(3.6 * len(results) + 1.6, 3.6), layout="constrained")
+        figure = Figure(figsize=(3.6 * len(results) + 1.6, 4.4), layout="constrained")
         panels = figure.subplots(1, len(results), squeeze=False)[0]
-        for axis, summary, title in zip(panels, results, titles, strict=True):
-            for decoder in dict.fromkeys(row.decoder for row in summary.rows):
-                own = [row for row in summary.rows if isinstance(row, StudyRow) and row.decoder == decoder]
+        for axis, (title, studies) in zip(panels, results.items(), strict=True):
+            rows = [row for study in studies for row in study.rows if isinstance(row, StudyRow)]
+            for name, at in cycles.items():
+                axis.axvline(at, color="#cccccc", linewidth=0.6, zorder=0)
+                axis.text(at, 1.02, name, transform=axis.get_xaxis_transform(), rotation=60, fontsize=6)
+            for decoder in dict.fromkeys(row.decoder for row in rows):
+                own = [row for row in rows if row.decoder == decoder]
                 color, marker = look(decoder)
                 axis.plot([cycles[row.variant] for row in own], [row.r2 for row in own], marker, color=color, label=own[0].label)
                 for row in own:
                     if row.r2_interval:
                         axis.vlines(cycles[row.variant], *row.r2_interval, color=color, linewidth=1)
-            for row in {row.variant: row for row in summary.rows}.values():
-                axis.axvline(cycles[row.variant], color="#cccccc", linewidth=0.6, zorder=0)
-                axis.text(cycles[row.variant], 1.0, row.variant, transform=axis.get_xaxis_transform(), rotation=90, fontsize=5, va="top")
             bound(axis)
-            axis.set_title(title + (", synthetic" if summary.synthetic else ""), fontsize=9)
-            axis.set_xlabel(f"{TARGETS[0]}, front end, cycles per channel and ms", fontsize=8)
+            axis.set_xlabel(
+                f"{title}{', synthetic' * studies[0].synthetic}\n{TARGETS[0]}, front end, cycles per channel and ms", fontsize=8
+            )
         panels[0].set_ylabel("R² on held-out bins")
         outside_legend(figure)
         return drawn(figure)["svg"]
@@ -79,7 +82,7 @@ def plot(results: Sequence[StudySummary], titles: Sequence[str], cycles: dict[st
 def main() -> None:
     parser = ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("study", choices=("features", "front-end", "spiking-band", OF_SPIKES))
-    parser.add_argument("--results", type=Path, action="append", default=[], help="study.json; its folder's name is the column's")
+    parser.add_argument("--results", type=Path, action="append", default=[], help="study.json; its folder's name is the recording's")
     parser.add_argument("--plot", type=Path)
     parser.add_argument("--bins", type=int, default=20)
     asked = parser.parse_args()
@@ -96,7 +99,8 @@ def main() -> None:
         cells = [variant.name, f"{late:.1f}", *(f"{one:.1f}" for one in per_ms), *(f"{one / 1e3:.0f}" for one in whole)]
         print(f"| {' | '.join([*cells, *told(results, variant.name)])} |", flush=True)
     if asked.plot and results:
-        write_bytes(asked.plot, plot(results, titles, cycles))
+        by_title = {title: [one for name, one in zip(titles, results, strict=True) if name == title] for title in titles}
+        write_bytes(asked.plot, plot(by_title, cycles))
 
 
 if __name__ == "__main__":
