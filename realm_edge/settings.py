@@ -56,8 +56,8 @@ class LfpSettings(_Section):
     highpass_hz: Hertz = 0.5
     line_hz: Annotated[float, Field(strict=True, ge=0.0, le=1e6)] = 60.0  # 0 leaves the notch out
     line_q: Annotated[float, Field(strict=True, gt=0.0, le=1e4)] = 30.0
-    # A band costs cycles for every sample, and is late by as much as it is narrow: 6-10 Hz by 80 ms. Ridge errs 4 % more on the training
-    # part of two rodents' running speed with these than with 2-6, 6-10 and 10-15 Hz in place of the first (docs/results.md).
+    # A band costs cycles for every sample, and is late by as much as it is narrow: 6-10 Hz by 80 ms. With 2-6, 6-10 and 10-15 Hz in place
+    # of the first, ridge errs 2 to 4 % less on the training part of two rodents' running speed (docs/results.md).
     bands_hz: Annotated[tuple[tuple[Hertz, Hertz], ...], Field(max_length=64)] = (
         (6.0, 15.0),
         (15.0, 35.0),
