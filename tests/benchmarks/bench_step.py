@@ -64,14 +64,19 @@ def noise(rng: np.random.Generator, ticks: int, sd: float) -> NDArray[np.int16]:
     return rng.normal(0, sd, (ticks, CHANNELS)).astype(np.int16)
 
 
-def rows(stream: str, bins: int, targets: Sequence[str], folder: Path) -> Iterator[tuple[str, list[str] | None]]:
+def prepared(stream: str, bins: int, folder: Path) -> tuple[NDArray[np.int16], Expected, int]:
+    """Writes ``frontend.onnx`` and ``decoder.onnx``; returns noise of so many bins, what onnxruntime makes of it, and samples of a bin."""
     frontend, decoder, ticks = graphs(stream)
     samples = noise(np.random.default_rng(5), bins * ticks, 300 if stream == "lfp" else 80)
     features, states = run_frontend(frontend, samples)
     outputs, decoder_states = run_decoder(decoder, features)
-    expected = Expected(outputs, states | decoder_states, features)
     for name, model in (("frontend", frontend), ("decoder", decoder)):
         save_model(model, folder / f"{name}.onnx")
+    return samples, Expected(outputs, states | decoder_states, features), ticks
+
+
+def rows(stream: str, bins: int, targets: Sequence[str], folder: Path) -> Iterator[tuple[str, list[str] | None]]:
+    samples, expected, ticks = prepared(stream, bins, folder)
     for name in targets:
         target, _, core = name.partition(":")
         part = replace(get_target(target), core=core or get_target(target).core)

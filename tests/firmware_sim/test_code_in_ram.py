@@ -1,6 +1,10 @@
 """Kernels and driver in RAM that executes code: where they lie, what they take of both memories, that their fetches do not wait."""
 
+import re
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -12,10 +16,12 @@ from firmware_sim.elf import memory_use, read_symbols
 from firmware_sim.simulate import simulate_stream
 from firmware_sim.stream_report import stream_report
 from firmware_sim.targets import CodeRam, get_target, targets
+from firmware_sim.toolchain import zig_cc
 from quantization.summaries import R2
 from tests.small_run import needs_emulator
 
 STEPS = 20
+ROOT = Path(__file__).parents[2]
 HOT = ("realm_decoder_step", "realm_frontend_block", "realm_decoder_k00_linear", "realm_frontend_k00_filter", "memset")
 
 
@@ -86,6 +92,47 @@ def test_code_that_finds_no_room_in_ram_runs_from_flash_and_that_is_told(tiny, t
             told(result) == f"flash: kernels and driver do not fit the {room:,} bytes that STM32L4R5 has left of the RAM that executes code"
         )
     assert simulated(tiny, tmp_path / "just", part("cortex-m4", 65_536, ram_bytes=placed.ram + ring)).memory.code_in_ram > 0
+
+
+OWN_SCRIPT = """
+MEMORY {
+  FLASH (rx) : ORIGIN = 0x08000000, LENGTH = 1M
+  CODE_RAM (rwx) : ORIGIN = 0x10000000, LENGTH = 64K
+  RAM (rw) : ORIGIN = 0x20000000, LENGTH = 64K
+}
+SECTIONS {
+SECTION
+  .text : { *(.text .text.*) } > FLASH
+  .rodata : { *(.rodata .rodata.*) } > FLASH
+  .data : { *(.data .bss) } > RAM
+  /DISCARD/ : { *(.ARM.*) }
+}
+"""
+OWN_MAIN = """
+void realm_frontend_block(void);
+void realm_decoder_step(void);
+void _start(void) { realm_frontend_block(); realm_decoder_step(); }
+"""
+
+
+def test_the_linker_script_of_the_doc_places_an_archive_and_its_driver(tiny, tmp_path):
+    write_bundle, _ = tiny
+    bundle = write_bundle(tmp_path / "bundle", "cortex-m4", True)
+    target, kernels = get_target("cortex-m4"), sorted((bundle / "lib").glob("*.o"))
+    subprocess.run([sys.executable, "-m", "ziglang", "ar", "rcsD", "librealm.a", *kernels], cwd=tmp_path, check=True)
+    (section,) = re.findall(r"```ld\n(.*?)```", (ROOT / "docs/kernels.md").read_text(encoding="utf-8"), flags=re.DOTALL)
+    (tmp_path / "own.ld").write_text(OWN_SCRIPT.replace("SECTION\n", section))
+    (tmp_path / "main.c").write_text(OWN_MAIN)
+    flags = ["-target", target.compiler.triple, f"-mcpu={target.compiler.cpu}", "-O2", "-ffreestanding", "-fno-sanitize=all"]
+    for name in ("realm_frontend", "realm_decoder"):
+        source = str(bundle / "src" / f"{name}.c")
+        zig_cc([*flags, "-ffunction-sections", "-I", str(bundle / "include"), "-c", source, "-o", f"{name}.o"], cwd=tmp_path)
+    inputs = ["main.c", "realm_frontend.o", "realm_decoder.o", "librealm.a"]
+    zig_cc([*flags, "-nostartfiles", "-Wl,-T,own.ld", *inputs, "-o", "own.elf"], cwd=tmp_path)
+    symbols = read_symbols(tmp_path / "own.elf")
+    for symbol in set(HOT) - {"memset"}:
+        assert 0 <= symbols[symbol].address - 0x10000000 < 65_536, symbol
+    assert 0x08000000 <= symbols["_start"].address < 0x08100000
 
 
 def test_the_parts_whose_code_runs_from_ram():
