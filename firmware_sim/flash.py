@@ -12,7 +12,7 @@ instruction cache then takes only the lines that the core still waits for, above
 """
 
 import math
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -151,9 +151,12 @@ def _fetch_stalls(flash: Flash, codes: Sequence[_Code], warm: frozenset[int]) ->
 def _load_misses(
     flash: Flash, blocks: Sequence[Block], decoded: Sequence[Sequence[Instruction]], constant_bytes: int, in_ram: bool
 ) -> tuple[list[float], list[int]]:
-    """Nominal and highest number of loads that stall, of one execution of each block of one function; its literals lie by its code."""
+    """Nominal and highest number of loads that stall, of one execution of each block of one function; its literals lie by its code.
+
+    A load of several words is as many loads.
+    """
     literals = [0 if in_ram else sum(i.literal for i in instructions) for instructions in decoded]
-    loads = [sum(i.loaded > 0 and not i.literal for i in instructions) for instructions in decoded]
+    loads = [sum(_words(i) for i in instructions if not i.literal) for instructions in decoded]
     cached = flash.unified or flash.data_cache_bytes > 0
     literal_misses = [0 if cached else count for count in literals]
     total = sum(n * _executions(block) for n, block in zip(loads, blocks, strict=True))
@@ -163,12 +166,12 @@ def _load_misses(
     if cached:
         reads = math.ceil(constant_bytes / flash.line_bytes)
     else:
-        widths = Counter[int]()
-        for block, instructions in zip(blocks, decoded, strict=True):
-            for instruction in instructions:
-                if instruction.loaded and not instruction.literal:
-                    widths[instruction.loaded] += _executions(block)
-        reads = math.ceil(constant_bytes * total / sum(width * n for width, n in widths.items()))
+        loaded = (sum(i.loaded for i in instructions if not i.literal) for instructions in decoded)
+        reads = math.ceil(constant_bytes * total / sum(n * _executions(block) for n, block in zip(loaded, blocks, strict=True)))
     share = min(1.0, calls * reads / total)
     nominal = [n * share + missed for n, missed in zip(loads, literal_misses, strict=True)]
     return nominal, [n + m for n, m in zip(loads, literals, strict=True)]
+
+
+def _words(instruction: Instruction) -> int:
+    return -(-instruction.loaded // 4)

@@ -100,6 +100,11 @@ def test_constants_are_read_once_a_call(flash, reads):
     assert loop == Cycles(pytest.approx(5 * (0.2 + reads * 2 / 10)), 0, 10)
 
 
+def test_a_load_of_two_words_is_two_reads_where_no_cache_holds_a_line():
+    bare, two, pair = replace(FLASH, data_cache_bytes=0), profile_of([(0x100, 2 * "0868", 1)], []), profile_of([(0x100, "05c9", 1)], [])
+    assert stalls(bare, two, 8) == stalls(bare, pair, 8) == [Cycles(2 * 5, 0, (1 + 2) * 5)]  # ldr r0, [r1] twice; ldm r1!, {r0, r2}
+
+
 def test_code_in_ram_waits_for_its_constants_alone():
     in_ram = frozenset({"kernel"})
     assert stalls(PREFETCH, LOOP, in_ram=in_ram) == [Cycles(0, 0, 0)] * 2
