@@ -87,7 +87,7 @@ def count_cycles(
         raise UserError(f"core table '{table.name}': {error}") from error
     functions = [symbols.function_at(block.address) for block in profile.blocks]
     bytes_of = {name: (constant_bytes or {}).get(name, ()) for name in functions}
-    stalls = memory(Executed(table, profile, decoded, functions, bytes_of))
+    stalls = memory(Executed(table, profile, decoded, functions, bytes_of, symbols.in_ram))
     prices = _prices(profile, decoded, table, functions, stalls)
     visits = _visit_costs(profile, prices)
     costs = {region.name: RegionCost(region, visits[r]) for r, region in enumerate(profile.regions)}

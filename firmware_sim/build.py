@@ -3,6 +3,7 @@
 import re
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib.resources import as_file, files
 from pathlib import Path
 from string import Template
@@ -14,6 +15,8 @@ from firmware_sim.targets import Target
 from firmware_sim.toolchain import zig_cc
 from realm_edge.errors import UserError
 
+# What start-up copies to RAM: kernels, the driver (FLAGS give each function a section), the compiler's memcpy, memset and divisions.
+RAM_TEXT = "tvm/*.o(.text .text.*) *(.text.realm_frontend_* .text.realm_decoder_*) *compiler_rt*(.text .text.*)"
 STACK_BYTES = 8192  # reserved; the simulated run measures how much of it is used
 FLAGS = (
     "-O2",
@@ -59,6 +62,9 @@ def build_firmware(bundle: Bundle, target: Target, folder: Path, board: Sequence
     objects = compile_sources(names, target, folder, defines)
     try:
         elf = link(objects, tvm_objects, target, folder)
+        use = memory_use(elf)
+        if use.code_in_ram > target.room_for_code(use.data_in_ram + bundle.ring_bytes):
+            elf = link(objects, tvm_objects, replace(target, code_ram=None), folder)
     except UserError as error:
         overflow = re.search(r"region '(flash|ram)': overflowed by (\d+) bytes", str(error))
         if not overflow:
@@ -90,7 +96,8 @@ def compile_sources(names: Sequence[str], target: Target, folder: Path, extra: S
 
 
 def link(objects: Sequence[Path], tvm_objects: Sequence[Path], target: Target, folder: Path) -> Path:
-    """Link to ``folder/firmware.elf`` with the memory of the target's simulated machine."""
+    """Link to ``folder/firmware.elf`` with the memory of the target's simulated machine; kernels and driver to its RAM if the part has
+    RAM that executes code."""
     machine = target.machine
     script = Template(files("firmware_sim").joinpath("firmware/memory.ld").read_text(encoding="utf-8")).substitute(
         flash_origin=hex(machine.flash_origin),
@@ -98,6 +105,7 @@ def link(objects: Sequence[Path], tvm_objects: Sequence[Path], target: Target, f
         ram_origin=hex(machine.ram_origin),
         ram_length=hex(machine.ram_length),
         stack_bytes=STACK_BYTES,
+        ram_text=RAM_TEXT if target.code_ram else "",
     )
     (folder / "memory.ld").write_text(script, encoding="utf-8")
     (folder / "tvm").mkdir(exist_ok=True)

@@ -12,6 +12,7 @@ from realm_edge.files import read_json, sha256_file
 
 MANIFEST = "SHA256SUMS"
 SHORTEST_BLOCK = 16  # ticks
+SAMPLE_BYTES = 2
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,17 @@ class Bundle:
     @property
     def ticks_per_block(self) -> int:
         return self.ticks_per_bin // self.blocks_per_bin
+
+    @property
+    def ring_bytes(self) -> int:
+        """RAM of the ring into which the DMA writes what comes in."""
+        (channels,) = self.stages[0].inputs[0].shape
+        return ring_bytes(channels, self.ticks_per_bin, self.blocks_per_bin)
+
+
+def ring_bytes(channels: int, ticks_per_bin: int, blocks_per_bin: int) -> int:
+    """RAM of the DMA's ring: one bin of blocks and the block that is being filled, so that a decoder step may last up to a bin."""
+    return (ticks_per_bin + ticks_per_bin // blocks_per_bin) * channels * SAMPLE_BYTES
 
 
 def check_manifest(path: Path) -> None:

@@ -13,8 +13,9 @@ from elftools.elf.sections import SymbolTableSection
 
 from realm_edge.errors import UserError
 
-FLASH_SECTIONS = (".vectors", ".text", ".rodata", ".data")  # .data is stored in flash and copied to RAM at reset
-RAM_SECTIONS = (".data", ".bss", ".stack")
+RAM_CODE = ".ram_text"
+FLASH_SECTIONS = (".vectors", RAM_CODE, ".text", ".rodata", ".data")  # code in RAM and .data are stored in flash and copied at reset
+RAM_SECTIONS = (RAM_CODE, ".data", ".bss", ".stack")
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,14 @@ class MemoryUse:
     @property
     def ram(self) -> int:
         return sum(self.sections[name] for name in RAM_SECTIONS)
+
+    @property
+    def code_in_ram(self) -> int:
+        return self.sections[RAM_CODE]
+
+    @property
+    def data_in_ram(self) -> int:
+        return self.ram - self.code_in_ram
 
 
 def read_symbols(path: Path) -> dict[str, Symbol]:
@@ -88,11 +97,13 @@ def memory_use(path: Path) -> MemoryUse:
 
 
 class SymbolMap:
-    """Which function an address lies in."""
+    """Which function an address lies in; ``in_ram`` are the functions that start-up copies to RAM (firmware/memory.ld)."""
 
     def __init__(self, symbols: dict[str, Symbol]) -> None:
         self._functions = sorted((s for s in symbols.values() if s.is_function), key=lambda s: s.address)
         self._starts = [s.address for s in self._functions]
+        begin, end = (symbols[name].address if name in symbols else 0 for name in ("realm_ram_text_start", "realm_ram_text_end"))
+        self.in_ram = frozenset(function.name for function in self._functions if begin <= function.address < end)
 
     def function_at(self, address: int) -> str:
         """Name of the function, '?' where no function covers the address."""

@@ -5,13 +5,15 @@ Nominal: a call finds the caches cold, unless all code of the region fits; withi
 fit, and miss once; what is not held misses each time that the core comes from another line. Constants are read once per call, a line at a
 time where a cache holds lines.
 
+Code that start-up copied to RAM waits for nothing and takes no room of a cache; the constants that it reads stay in flash.
+
 Prefetch reads the next line while the core executes one, so that lines follow each other at least wait states + 1 cycles apart. The
 instruction cache then takes only the lines that the core still waits for, above all those that it jumps to.
 """
 
 import math
-from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from firmware_sim.cores import CoreTable
@@ -45,15 +47,17 @@ def flash_stalls(flash: Flash, executed: Executed) -> Stalls:
         if decoded[i]:
             members[function].append(i)
     codes = _codes(flash, table, profile, decoded)
-    warm = _warm_regions(flash, blocks, decoded, functions, constant_bytes)
+    warm = _warm_regions(flash, executed)
     unused = 1 if flash.prefetch else 0  # a line that prefetch reads in vain while the core waits for another
     for function, indices in members.items():
-        fetches = _fetch_stalls(flash, [codes[i] for i in indices], warm)
+        in_ram = function in executed.in_ram
+        fetches = [0.0] * len(indices) if in_ram else _fetch_stalls(flash, [codes[i] for i in indices], warm)
         nominal_loads, high_loads = _load_misses(
-            flash, [blocks[i] for i in indices], [decoded[i] for i in indices], max(constant_bytes[function], default=0)
+            flash, [blocks[i] for i in indices], [decoded[i] for i in indices], max(constant_bytes[function], default=0), in_ram
         )
         for i, fetch, load, high_load in zip(indices, fetches, nominal_loads, high_loads, strict=True):
-            high = (len(codes[i].lines) + unused + high_load) * flash.wait_states
+            lines = 0 if in_ram else len(codes[i].lines) + unused
+            high = (lines + high_load) * flash.wait_states
             found[i] = Cycles(min(fetch + load * flash.wait_states, high), 0.0, high)  # min: rounding
     return Stalls(found, [ZERO] * len(profile.edges))
 
@@ -64,9 +68,8 @@ def constant_loads(flash: Flash, executed: Executed) -> list[float]:
     found = [0.0] * len(blocks)
     for function in {function for function, instructions in zip(functions, decoded, strict=True) if instructions}:
         own = [i for i, name in enumerate(functions) if name == function and decoded[i]]
-        loads, _ = _load_misses(
-            flash, [blocks[i] for i in own], [decoded[i] for i in own], max(executed.constant_bytes[function], default=0)
-        )
+        read, in_ram = max(executed.constant_bytes[function], default=0), function in executed.in_ram
+        loads, _ = _load_misses(flash, [blocks[i] for i in own], [decoded[i] for i in own], read, in_ram)
         for i, count in zip(own, loads, strict=True):
             found[i] = count
     return found
@@ -112,24 +115,18 @@ def _waits_behind(flash: Flash, table: CoreTable, lines: range, instructions: Se
     return [float(min(flash.wait_states, max(0.0, wait))) for wait in waits]
 
 
-def _warm_regions(
-    flash: Flash,
-    blocks: Sequence[Block],
-    decoded: Sequence[Sequence[Instruction]],
-    functions: Sequence[str],
-    constant_bytes: Mapping[str, tuple[int, ...]],
-) -> frozenset[int]:
-    """Regions whose code, and constants where they share the cache, stay in the instruction cache from visit to visit."""
+def _warm_regions(flash: Flash, executed: Executed) -> frozenset[int]:
+    """Regions whose code in flash, and constants where they share the cache, stay in the instruction cache from visit to visit."""
     lines: defaultdict[int, set[int]] = defaultdict(set)
     called: defaultdict[int, set[str]] = defaultdict(set)
-    for block, instructions, function in zip(blocks, decoded, functions, strict=True):
+    for block, instructions, function in zip(executed.profile.blocks, executed.decoded, executed.functions, strict=True):
         for region, count in enumerate(block.counts):
             if count and instructions:
-                lines[region].update(_lines(flash, block))
+                lines[region].update(() if function in executed.in_ram else _lines(flash, block))
                 called[region].add(function)
     size = {region: len(held) * flash.line_bytes for region, held in lines.items()}
     if flash.unified:
-        size = {region: code + sum(sum(constant_bytes[name]) for name in called[region]) for region, code in size.items()}
+        size = {region: code + sum(sum(executed.constant_bytes[name]) for name in called[region]) for region, code in size.items()}
     return frozenset(region for region, needed in size.items() if needed <= flash.instruction_cache_bytes)
 
 
@@ -152,11 +149,14 @@ def _fetch_stalls(flash: Flash, codes: Sequence[_Code], warm: frozenset[int]) ->
 
 
 def _load_misses(
-    flash: Flash, blocks: Sequence[Block], decoded: Sequence[Sequence[Instruction]], constant_bytes: int
+    flash: Flash, blocks: Sequence[Block], decoded: Sequence[Sequence[Instruction]], constant_bytes: int, in_ram: bool
 ) -> tuple[list[float], list[int]]:
-    """Nominal and highest number of loads that stall, of one execution of each block of one function."""
-    literals = [sum(i.literal for i in instructions) for instructions in decoded]
-    loads = [sum(i.loaded > 0 and not i.literal for i in instructions) for instructions in decoded]
+    """Nominal and highest number of loads that stall, of one execution of each block of one function; its literals lie by its code.
+
+    A load of several words is as many loads.
+    """
+    literals = [0 if in_ram else sum(i.literal for i in instructions) for instructions in decoded]
+    loads = [sum(_words(i) for i in instructions if not i.literal) for instructions in decoded]
     cached = flash.unified or flash.data_cache_bytes > 0
     literal_misses = [0 if cached else count for count in literals]
     total = sum(n * _executions(block) for n, block in zip(loads, blocks, strict=True))
@@ -166,12 +166,12 @@ def _load_misses(
     if cached:
         reads = math.ceil(constant_bytes / flash.line_bytes)
     else:
-        widths = Counter[int]()
-        for block, instructions in zip(blocks, decoded, strict=True):
-            for instruction in instructions:
-                if instruction.loaded and not instruction.literal:
-                    widths[instruction.loaded] += _executions(block)
-        reads = math.ceil(constant_bytes * total / sum(width * n for width, n in widths.items()))
+        loaded = (sum(i.loaded for i in instructions if not i.literal) for instructions in decoded)
+        reads = math.ceil(constant_bytes * total / sum(n * _executions(block) for n, block in zip(loaded, blocks, strict=True)))
     share = min(1.0, calls * reads / total)
     nominal = [n * share + missed for n, missed in zip(loads, literal_misses, strict=True)]
     return nominal, [n + m for n, m in zip(loads, literals, strict=True)]
+
+
+def _words(instruction: Instruction) -> int:
+    return -(-instruction.loaded // 4)

@@ -4,11 +4,12 @@ import math
 from dataclasses import asdict, dataclass, fields
 from typing import Literal
 
+from firmware_sim.bundle import SAMPLE_BYTES, ring_bytes
 from firmware_sim.components import Components
 from firmware_sim.targets import Target
 from realm_edge.documents import Form, Number
 
-SAMPLE_BITS = 16
+SAMPLE_BITS = 8 * SAMPLE_BYTES
 
 
 @dataclass(frozen=True)
@@ -93,9 +94,8 @@ class RawStreaming(Form):
 
 
 def buffer_bytes(workload: Workload) -> int:
-    """RAM of the DMA's ring: one bin of blocks and the block that is being filled, so that a decoder step may last up to a bin."""
-    ticks = workload.ticks_per_bin + workload.ticks_per_bin // workload.blocks_per_bin
-    return ticks * workload.channels * SAMPLE_BITS // 8
+    """RAM of the DMA's ring, see :func:`firmware_sim.bundle.ring_bytes`."""
+    return ring_bytes(workload.channels, workload.ticks_per_bin, workload.blocks_per_bin)
 
 
 def run_timeline(workload: Workload, target: Target, components: Components, ram_bytes: int, seconds: float = 1.0) -> Timeline:

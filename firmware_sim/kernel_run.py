@@ -1,7 +1,7 @@
 """Runs single kernels in the emulator: what they write, and the cycles of each call by a core's table and a part's flash."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from firmware_sim.attribution import count_cycles
 from firmware_sim.build import compile_sources, copy_firmware, link
 from firmware_sim.compiler.driver import literal
 from firmware_sim.compiler.kernels.interface import Kernel
-from firmware_sim.compiler.lower import build_object, machine_of
+from firmware_sim.compiler.lower import Machine, build_object, machine_of
 from firmware_sim.cores import CoreTable
 from firmware_sim.elf import SymbolMap, read_symbols
 from firmware_sim.memory import Memory, no_stalls
@@ -101,6 +101,7 @@ def run_kernels(
     core: CoreTable,
     folder: Path,
     memory: Memory = no_stalls,
+    build: Callable[[Kernel, str, Machine, Path], None] = build_object,
 ) -> dict[str, KernelRun]:
     """Build one program of all kernels for the target's build and run it.
 
@@ -110,6 +111,7 @@ def run_kernels(
         core: prices the calls.
         folder: receives sources, objects and the run.
         memory: what makes the core wait besides.
+        build: writes a kernel's object; its function must have the pointers of the kernel as parameters.
 
     Raises:
         UserError: QEMU is missing, or the program failed.
@@ -118,7 +120,7 @@ def run_kernels(
     objects = []
     for symbol, kernel in kernels.items():
         objects.append(folder / f"{symbol}.tvm.o")
-        build_object(kernel, symbol, machine_of(target.build), objects[-1])
+        build(kernel, symbol, machine_of(target.build), objects[-1])
     layouts = {symbol: _layout(kernel, inputs[symbol]) for symbol, kernel in kernels.items()}
     (folder / "run.c").write_text(_main(kernels, layouts), encoding="ascii")
     names = [*copy_firmware(("regions.c", target.compiler.startup), folder), "run.c"]

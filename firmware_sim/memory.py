@@ -18,6 +18,7 @@ class Executed:
     decoded: Sequence[Sequence[Instruction]]  # instructions of each block; none where it did not run
     functions: Sequence[str]  # that each block belongs to
     constant_bytes: Mapping[str, tuple[int, ...]]  # by function, bytes of constants that one call reads, for each node that calls it
+    in_ram: frozenset[str] = frozenset()  # functions whose code was copied to RAM: their fetches, and loads of literals, wait for nothing
 
 
 @dataclass(frozen=True)

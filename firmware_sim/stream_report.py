@@ -7,9 +7,10 @@ from firmware_sim.budgets import Budget, Measured, Row, evaluate
 from firmware_sim.bundle import Bundle
 from firmware_sim.compare import Mismatch
 from firmware_sim.components import Components, Figure
+from firmware_sim.elf import MemoryUse
 from firmware_sim.implant import Delays, RawStreaming, Timeline, Workload, buffer_bytes, raw_streaming, run_timeline
 from firmware_sim.simulate import KernelRow, RegionStep, StreamResult
-from firmware_sim.targets import Flash
+from firmware_sim.targets import Flash, Target
 from quantization.summaries import R2
 from realm_edge.documents import Form, Number
 
@@ -79,6 +80,7 @@ class StreamReport(Timeline):
     part: str
     assumed: tuple[str, ...]  # what no document of the part was read for
     flash: Flash
+    code_runs_from: str  # "flash" or "RAM", and what more there is to say
     core: Core
     emulator: str
     frontend: str  # "run", or why it is not
@@ -164,6 +166,7 @@ def stream_report(
         part=target.part,
         assumed=tuple(f"{name} of {target.part}: {target.source_of(name)}" for name in target.assumed),
         flash=target.flash,
+        code_runs_from=_code_runs_from(target, memory, ring),
         core=Core(**core),
         emulator=result.emulator,
         frontend=FRONTENDS["units" if work.source == "detector" and work.electrodes is None else work.source],
@@ -203,6 +206,15 @@ def stream_report(
         components=components.used(),
         unverified=tuple(components.unverified()),
     )
+
+
+def _code_runs_from(target: Target, memory: MemoryUse, ring: int) -> str:
+    if target.code_ram is None:
+        return "flash"
+    if memory.code_in_ram:
+        return f"RAM: {memory.code_in_ram:,} bytes of kernels and driver, which start-up copies there"
+    room = target.room_for_code(memory.data_in_ram + ring)
+    return f"flash: kernels and driver do not fit the {room:,} bytes that {target.part} has left of the RAM that executes code"
 
 
 def workload(

@@ -37,6 +37,14 @@ class Flash:
 
 
 @dataclass(frozen=True)
+class CodeRam:
+    """The piece of a part's RAM from which its core fetches code without a wait and without disturbing its data accesses."""
+
+    nbytes: int
+    source: str
+
+
+@dataclass(frozen=True)
 class Target:
     """One row of ``data/targets.toml``; ``assumed`` names the fields, of the part or of its flash, that no document was read for."""
 
@@ -53,6 +61,11 @@ class Target:
     compiler: Compiler
     machine: Machine
     components: McuComponents
+    code_ram: CodeRam | None = None  # a piece of ``ram_bytes``; None: all code runs from flash
+
+    def room_for_code(self, data_bytes: int) -> int:
+        """Bytes of RAM that code may run from beside so many of data."""
+        return max(0, min(self.code_ram.nbytes, self.ram_bytes - data_bytes)) if self.code_ram else 0
 
     def source_of(self, field: str) -> str:
         """Where the value of a field, of the part or of its flash, comes from."""
@@ -79,7 +92,7 @@ def get_target(name: str) -> Target:
 
 
 def _target(name: str, row: dict, build: Build) -> Target:
-    plain = {key: value for key, value in row.items() if key not in ("assumed", "flash", "components")}
+    plain = {key: value for key, value in row.items() if key not in ("assumed", "flash", "components", "code_ram")}
     return Target(
         name=name,
         assumed=tuple(row["assumed"]),
@@ -87,5 +100,6 @@ def _target(name: str, row: dict, build: Build) -> Target:
         compiler=build.compiler,
         machine=build.machine,
         components=McuComponents(**row["components"]),
+        code_ram=CodeRam(**row["code_ram"]) if "code_ram" in row else None,
         **plain,
     )

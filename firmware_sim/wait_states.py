@@ -45,14 +45,28 @@ def wait_stalls(waits: Waits, executed: Executed) -> Stalls:
 def bare_flash_stalls(flash: Flash, executed: Executed) -> Stalls:
     """Stalls as :func:`wait_stalls`, where code and constants lie in ``flash`` without a cache and nothing else waits.
 
-    Nominal: as many accesses wait as read constants. Low and high: none, and every access of the block.
+    Nominal: as many accesses wait as read constants. Low and high: none, and every access of the block. Fetches of code that was copied to
+    RAM do not wait.
     """
+    in_flash, in_ram = (_with_constants(flash, fetch, executed) for fetch in (flash.wait_states, 0))
+    blocks, edges = executed.profile.blocks, executed.profile.edges
+    copied = {block.counter for block, function in zip(blocks, executed.functions, strict=True) if function in executed.in_ram}
+    return Stalls(
+        [ram if block.counter in copied else slow for block, slow, ram in zip(blocks, in_flash.blocks, in_ram.blocks, strict=True)],
+        [
+            ram if {edge.source, edge.target} <= copied else slow
+            for edge, slow, ram in zip(edges, in_flash.edges, in_ram.edges, strict=True)
+        ],
+    )
+
+
+def _with_constants(flash: Flash, fetch: int, executed: Executed) -> Stalls:
     blocks, edges = executed.profile.blocks, executed.profile.edges
     shares = {
         block.counter: count / max(1, sum(instruction.kind in ACCESSES for instruction in instructions))
         for block, instructions, count in zip(blocks, executed.decoded, constant_loads(flash, executed), strict=True)
     }
-    without, every = (wait_stalls(Waits(flash.wait_states, data), executed) for data in (0, flash.wait_states))
+    without, every = (wait_stalls(Waits(fetch, data), executed) for data in (0, flash.wait_states))
     return Stalls(
         [_between(a, b, shares[block.counter]) for a, b, block in zip(without.blocks, every.blocks, blocks, strict=True)],
         [_between(a, b, shares[edge.source]) for a, b, edge in zip(without.edges, every.edges, edges, strict=True)],

@@ -1,6 +1,7 @@
-/* Reset of a Cortex-M core: vector table, .data, .bss, painted stack, floating-point unit on, main. */
+/* Reset of a Cortex-M core: vector table, code in RAM, .data, .bss, painted stack, floating-point unit on, main. */
 #include "board.h"
 
+extern uint32_t realm_ram_text_load[], realm_ram_text_start[], realm_ram_text_end[];
 extern uint32_t realm_data_load[], realm_data_start[], realm_data_end[], realm_bss_start[], realm_bss_end[];
 extern uint32_t realm_stack_bottom[], realm_stack_top[];
 int main(void);
@@ -9,15 +10,19 @@ int main(void);
 #define CCR (*(volatile uint32_t *)0xE000ED14u)
 #define CPACR (*(volatile uint32_t *)0xE000ED88u)
 
+static void copy(const uint32_t *from, uint32_t *to, const uint32_t *end) {
+    while (to < end) *to++ = *from++;
+}
+
 void realm_reset(void) {
 #if !defined(__ARM_ARCH_6M__)
     CPACR |= 0xFu << 20;
 #else
     CCR |= 1u << 3; /* the simulated core would allow unaligned accesses, an ARMv6-M one faults */
 #endif
-    __asm__ volatile("dsb\n\tisb" ::: "memory");
-    const uint32_t *from = realm_data_load;
-    for (uint32_t *to = realm_data_start; to < realm_data_end; to++) *to = *from++;
+    copy(realm_ram_text_load, realm_ram_text_start, realm_ram_text_end);
+    copy(realm_data_load, realm_data_start, realm_data_end);
+    __asm__ volatile("dsb\n\tisb" ::: "memory"); /* before the floating-point unit is used and what was copied is executed */
     for (uint32_t *to = realm_bss_start; to < realm_bss_end; to++) *to = 0;
     uint32_t *here = __builtin_frame_address(0);
     for (volatile uint32_t *to = realm_stack_bottom; to < here - 16; to++) *to = 0xA5A5A5A5u; /* 16 words: this frame */

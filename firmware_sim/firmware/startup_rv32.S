@@ -1,4 +1,4 @@
-/* Reset of an RV32 core in machine mode: trap vector, .data, .bss, painted stack, main. */
+/* Reset of an RV32 core in machine mode: trap vector, code in RAM, .data, .bss, painted stack, main. */
     .section .vectors, "ax"
     .globl realm_reset
 realm_reset:
@@ -10,17 +10,18 @@ realm_reset:
     la t0, trap
     csrw mtvec, t0
 
+    la a0, realm_ram_text_load
+    la a1, realm_ram_text_start
+    la a2, realm_ram_text_end
+    call copy
+    .option push
+    .option arch, +zifencei
+    fence.i
+    .option pop
     la a0, realm_data_load
     la a1, realm_data_start
     la a2, realm_data_end
-copy_data:
-    bgeu a1, a2, data_done
-    lw t0, 0(a0)
-    sw t0, 0(a1)
-    addi a0, a0, 4
-    addi a1, a1, 4
-    j copy_data
-data_done:
+    call copy
     la a0, realm_bss_start
     la a1, realm_bss_end
     li t0, 0
@@ -31,6 +32,16 @@ data_done:
     call fill
     call main
     j trap /* main does not return */
+
+copy: /* words from a0 on become [a1, a2) */
+    bgeu a1, a2, copied
+    lw t0, 0(a0)
+    sw t0, 0(a1)
+    addi a0, a0, 4
+    addi a1, a1, 4
+    j copy
+copied:
+    ret
 
 fill: /* words of [a0, a1) become t0 */
     bgeu a0, a1, filled

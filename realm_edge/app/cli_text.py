@@ -32,6 +32,8 @@ def verdict(result: "Simulation") -> Iterator[str]:
         yield f"{name}: {stream.steps} steps, {counted}, {stream.fit_text}{differs}"
         if stream.frontend != "run":
             yield f"{name}: front end {stream.frontend}"
+        if stream.code_runs_from != "flash":
+            yield f"{name}: code runs from {stream.code_runs_from}"
     for row in result.budgets:
         value = "none" if row.value is None else f"{row.value:,.6g}"
         mark = ("ok, front end not included" if row.decoder_only else "ok") if row.ok else f"BROKEN: {row.lever}"

@@ -96,8 +96,8 @@ class Figures:
         steps: bins that it ran.
         cycles_per_step: of front end and decoder, with wait states; a step is a bin.
         cycles_range: low and high; they differ where the core's table, or the model of its flash, leaves something open.
-        flash_bytes: code, constants and weights.
-        ram_bytes: states, scratch, stack and the ADC's buffer.
+        flash_bytes: code, wherever it runs from, constants and weights.
+        ram_bytes: states, scratch, stack, the ADC's buffer, and code where it runs from RAM.
         fits: whether it fits the clock and the link, in words.
         power_uw: microwatts, mean of sensing, microcontroller and radio; None where it does not fit, or no figure of the part is known.
         latency_ms: milliseconds from a change at the start of a bin to the end of the packet that shows it; None where it does not fit.

@@ -82,16 +82,20 @@ def step(rng: np.random.Generator, heads: int, headdim: int, d_state: int) -> Wo
     return Work(f"QSelectiveStep, {heads} x {headdim}, {d_state} states", "QSelectiveStep", operands, frozenset(range(6)))
 
 
-def all_work(rng: np.random.Generator) -> list[Work]:
+def shapes() -> list[tuple[int, int]]:
+    """Inputs and outputs of the student's products."""
     settings = preset(PRESET)
     student = settings.student
-    shapes = [
+    return [
         (preset_size(settings).features, student.d_model),
         (student.d_model, 2 * student.d_inner + 2 * student.d_state + student.nheads),
         (student.d_inner, student.d_model),
-        *LARGER,
     ]
-    products = [product(rng, *shape, dtype) for shape in shapes for dtype in ("int8", "int16")]
+
+
+def all_work(rng: np.random.Generator) -> list[Work]:
+    student = preset(PRESET).student
+    products = [product(rng, *shape, dtype) for shape in (*shapes(), *LARGER) for dtype in ("int8", "int16")]
     return products + [step(rng, student.nheads, student.headdim, states) for states in (student.d_state, 2 * student.d_state)]
 
 

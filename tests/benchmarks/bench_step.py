@@ -66,6 +66,17 @@ def noise(rng: np.random.Generator, ticks: int, sd: float) -> NDArray[np.int16]:
     return rng.normal(0, sd, (ticks, CHANNELS)).astype(np.int16)
 
 
+def prepared(stream: str, bins: int, folder: Path, settings: Settings = SETTINGS) -> tuple[NDArray[np.int16], Expected, int]:
+    """Writes ``frontend.onnx`` and ``decoder.onnx``; returns noise of so many bins, what onnxruntime makes of it, and samples of a bin."""
+    frontend, decoder, ticks = graphs(stream, settings)
+    samples = noise(np.random.default_rng(5), bins * ticks, 300 if stream == "lfp" else 80)
+    features, states = run_frontend(frontend, samples)
+    outputs, decoder_states = run_decoder(decoder, features)
+    for name, model in (("frontend", frontend), ("decoder", decoder)):
+        save_model(model, folder / f"{name}.onnx")
+    return samples, Expected(outputs, states | decoder_states, features), ticks
+
+
 @dataclass(frozen=True)
 class Measured:
     """A target's results without wait states and with the part's, and how many samples of a channel they took."""
@@ -77,13 +88,7 @@ class Measured:
 
 def measured(stream: str, bins: int, targets: Sequence[str], folder: Path, settings: Settings = SETTINGS) -> Iterator[Measured | None]:
     """Of each target; None where a bit differs."""
-    frontend, decoder, ticks = graphs(stream, settings)
-    samples = noise(np.random.default_rng(5), bins * ticks, 300 if stream == "lfp" else 80)
-    features, states = run_frontend(frontend, samples)
-    outputs, decoder_states = run_decoder(decoder, features)
-    expected = Expected(outputs, states | decoder_states, features)
-    for name, model in (("frontend", frontend), ("decoder", decoder)):
-        save_model(model, folder / f"{name}.onnx")
+    samples, expected, ticks = prepared(stream, bins, folder, settings)
     for name in targets:
         target, _, core = name.partition(":")
         part = replace(get_target(target), core=core or get_target(target).core)

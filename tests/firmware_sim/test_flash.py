@@ -28,10 +28,11 @@ def profile_of(blocks: list[tuple[int, str, int]], edges: list[tuple[int, int, i
     return Profile((Region("decoder", 1, 0),), found, steps, np.array([], VISIT_RECORD))
 
 
-def stalls(flash: Flash, profile: Profile, constant_bytes: int = 0) -> list[Cycles]:
+def stalls(flash: Flash, profile: Profile, constant_bytes: int = 0, in_ram: frozenset[str] = frozenset()) -> list[Cycles]:
     decoded = [decode_thumb(block.code, block.address, block.instructions) for block in profile.blocks]
     names = ["kernel"] * len(decoded)
-    return flash_stalls(flash, Executed(load_core("cortex-m0plus"), profile, decoded, names, {"kernel": (constant_bytes,)})).blocks
+    constants = {"kernel": (constant_bytes,)}
+    return flash_stalls(flash, Executed(load_core("cortex-m0plus"), profile, decoded, names, constants, in_ram)).blocks
 
 
 # Two calls: a line of four instructions, then a loop within one line, ten times round in all
@@ -97,6 +98,36 @@ def test_constants_are_read_once_a_call(flash, reads):
     entry, loop = stalls(flash, LOOP, 16)
     assert entry.cycles == 5
     assert loop == Cycles(pytest.approx(5 * (0.2 + reads * 2 / 10)), 0, 10)
+
+
+def test_a_load_of_two_words_is_two_reads_where_no_cache_holds_a_line():
+    bare, two, pair = replace(FLASH, data_cache_bytes=0), profile_of([(0x100, 2 * "0868", 1)], []), profile_of([(0x100, "05c9", 1)], [])
+    assert stalls(bare, two, 8) == stalls(bare, pair, 8) == [Cycles(2 * 5, 0, (1 + 2) * 5)]  # ldr r0, [r1] twice; ldm r1!, {r0, r2}
+
+
+def test_code_in_ram_waits_for_its_constants_alone():
+    in_ram = frozenset({"kernel"})
+    assert stalls(PREFETCH, LOOP, in_ram=in_ram) == [Cycles(0, 0, 0)] * 2
+    entry, loop = stalls(FLASH, LOOP, 16, in_ram)
+    assert entry == Cycles(0, 0, 0) and loop == Cycles(pytest.approx(5 * 2 * 2 / 10), 0, 5)  # two lines a call, of two
+
+
+def test_literals_lie_beside_their_code():
+    load = profile_of([(0x100, "0148" + ADDS, 1)], [])  # ldr r0, [pc, #4]
+    assert stalls(replace(FLASH, data_cache_bytes=0), load) == [Cycles(5, 0, 5 + 5)]  # its line stays in the cache of code
+    assert stalls(replace(FLASH, data_cache_bytes=0), load, in_ram=frozenset({"kernel"})) == [Cycles(0, 0, 0)]
+
+
+def test_code_in_ram_takes_no_room_of_the_cache():
+    """What is left in flash stays there from visit to visit, as if it were alone."""
+    names, decoded = ["kernel", "other"], [decode_thumb(block.code, block.address, block.instructions) for block in LOOP.blocks]
+    flash = replace(FLASH, instruction_cache_bytes=8)  # a line, that of the loop
+
+    def loop(in_ram: frozenset[str]) -> float:
+        executed = Executed(load_core("cortex-m0plus"), LOOP, decoded, names, {"kernel": (), "other": ()}, in_ram)
+        return flash_stalls(flash, executed).blocks[1].cycles
+
+    assert loop(frozenset()) > 0 == loop(frozenset({"kernel"}))
 
 
 def test_no_wait_states_no_stalls():

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from export.functions import INT8, INT16
 from firmware_sim.compiler.kernels import FAMILIES, SCALAR, builder
 from firmware_sim.compiler.kernels.interface import Kernel
-from firmware_sim.compiler.lower import machine_of
+from firmware_sim.compiler.lower import build_object, machine_of
 from firmware_sim.cores import load_core
+from firmware_sim.elf import read_symbols
 from firmware_sim.kernel_run import run_kernels
 from firmware_sim.targets import get_target
 from quantization.operators import OPERATORS
@@ -264,6 +265,16 @@ def found(name: str) -> Aligned:
 def test_what_a_family_has_room_for_is_its_own(name, family):
     one = found(name)
     assert family_function(build(one.case, family, one.alignment))
+
+
+@pytest.mark.parametrize("one", [table(64, 100), layer_norm(64, 2**14, 2**28, 1000, 15, INT16), gated_norm(64, 13, 2**14, 100, 21)])
+def test_llvm_unrolls_no_loop_of_a_dual_issue_core(one, tmp_path):
+    sizes = {}
+    for build_name in ("cortex-m4", "cortex-m7"):
+        machine, path = machine_of(build_name), tmp_path / f"{build_name}.o"
+        build_object(build(one, machine.kernels, 8), "kernel", machine, path)
+        sizes[build_name] = read_symbols(path)["kernel"].size
+    assert sizes["cortex-m7"] < 1.25 * sizes["cortex-m4"]
 
 
 def weight_axes(one: Case, family: str) -> int:

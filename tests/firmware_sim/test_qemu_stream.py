@@ -133,7 +133,7 @@ def test_the_report_holds_what_must_be_shown(target, tiny, tmp_path):
     assert report["flash_bytes"] > 500
     # .bss, 8 KiB of stack, and the ADC's ring: 5 ticks per bin are one block, so two blocks of 3 channels
     assert report["memory"]["adc_buffer_bytes"] == 2 * 5 * 3 * 2
-    assert report["ram_bytes"] == sum(report["memory"]["sections"][n] for n in (".data", ".bss", ".stack")) + 60
+    assert report["ram_bytes"] == sum(report["memory"]["sections"][n] for n in (".ram_text", ".data", ".bss", ".stack")) + 60
     power = report["power_uw"]
     assert set(power) == {"sensing", "mcu_active", "mcu_sleep", "radio", "total"}
     assert power["total"] == pytest.approx(sum(v for k, v in power.items() if k != "total"))

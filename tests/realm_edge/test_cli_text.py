@@ -43,9 +43,15 @@ def test_baselines_are_told_decoder_by_decoder():
 
 
 def simulated(bit_exact: bool = True, ok: bool = True) -> dict:
-    def stream(base: int, exact: bool, frontend: str) -> dict:
+    def stream(base: int, exact: bool, frontend: str, code: str) -> dict:
         cycles = {"cycles_per_step": 1000.0 * base, "cycles_per_step_range": [900.0 * base, 1200.0 * base]}
-        about = {"steps": 600 + base, "fit_text": f"fits: {base} MHz", "frontend": frontend, "core": {"label": f"label {base}"}}
+        about = {
+            "steps": 600 + base,
+            "fit_text": f"fits: {base} MHz",
+            "frontend": frontend,
+            "code_runs_from": code,
+            "core": {"label": f"label {base}"},
+        }
         return {**cycles, **about, "bit_exact": exact}
 
     budgets = [
@@ -53,12 +59,17 @@ def simulated(bit_exact: bool = True, ok: bool = True) -> dict:
         {"name": "latency_ms", "limit": 100.0, "value": None, "unit": "ms", "ok": False, "lever": "a faster clock", "decoder_only": True},
         {"name": "r2", "limit": 0.25, "value": 0.71, "unit": "", "ok": ok, "lever": "more data", "decoder_only": False},
     ]
-    return {"ok": ok, "streams": {"lfp": stream(31, True, "run"), "spike": stream(52, bit_exact, "not run")}, "budgets": budgets}
+    return {
+        "ok": ok,
+        "streams": {"lfp": stream(31, True, "run", "RAM: all"), "spike": stream(52, bit_exact, "not run", "flash")},
+        "budgets": budgets,
+    }
 
 
 def test_a_verdict_is_told_stream_by_stream_and_budget_by_budget():
     assert [" ".join(line.split()) for line in verdict(loose(Simulation, simulated(bit_exact=False)))] == [
         "lfp: 631 steps, 31,000 cycles per step (label 31, 27,900 to 37,200), fits: 31 MHz",
+        "lfp: code runs from RAM: all",
         "spike: 652 steps, 52,000 cycles per step (label 52, 46,800 to 62,400), fits: 52 MHz: DIFFERS from onnxruntime",
         "spike: front end not run",
         "power_uw 1,234.5 of 17,241 uW ok, front end not included",

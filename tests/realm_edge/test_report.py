@@ -232,7 +232,9 @@ def _stream(name: str, target: str, mismatch: Mismatch | None) -> StreamReport:
         mismatch=mismatch,
         regions=regions,
         kernels=kernels,
-        memory=MemoryUse({".vectors": 64, ".text": 22_000, ".rodata": 19_000, ".data": 16, ".bss": 8_000, ".stack": 8_192}),
+        memory=MemoryUse(
+            {".vectors": 64, ".ram_text": 500, ".text": 22_000, ".rodata": 19_000, ".data": 16, ".bss": 8_000, ".stack": 8_192}
+        ),
         stack_used=900,
         tick_values=32,
         output_values=DIMS,

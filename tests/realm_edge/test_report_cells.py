@@ -103,6 +103,7 @@ def made_up_facts() -> dict[str, Any]:
             "fits": True,
             "fit_text": f"fit of {target} {name}",
             "frontend": "run",
+            "code_runs_from": f"code of {target} {name}",
             "assumed": [],
             "emulator": f"emulator of {target} {name}",
             "budgets": budgets,
@@ -555,12 +556,13 @@ def test_bars_of_bandwidth_cycles_and_memory():
     assert labels(axis)[0] == f"k{plots.KERNELS_SHOWN + 1} Q" and labels(axis)[-1] == "2 others"
 
     sections = {".vectors": 1024, ".text": 3 * 1024, ".rodata": 9 * 1024, ".data": 512, ".bss": 50 * 1024, ".stack": 7 * 1024}
+    sections |= {".ram_text": 2 * 1024}
     memory = {"sections": sections, "weight_bytes": 5 * 1024, "scratch_bytes": 12 * 1024, "adc_buffer_bytes": 3 * 1024}
     memory |= {"part_flash_bytes": 100 * 1024, "part_ram_bytes": 200 * 1024}
     stream = {"memory": memory, "state_bytes": 20 * 1024}
     flash, ram = plots.memory(loose(dict[str, Simulation], {"rv32imc": {"streams": {"lfp": stream}}})).axes
-    assert widths(flash) == [5, 4, 4, 0.5] and notes(flash) == ["13.5 of 100 KiB (13.5%)"]
-    assert widths(ram) == [20, 12, 3, 7, 18.5] and notes(ram) == ["60.5 of 200 KiB (30.2%)"]
+    assert widths(flash) == [5, 4, 6, 0.5] and notes(flash) == ["15.5 of 100 KiB (15.5%)"]
+    assert widths(ram) == [20, 12, 3, 7, 18.5, 2] and notes(ram) == ["62.5 of 200 KiB (31.2%)"]
 
 
 @pytest.mark.usefixtures("figures")

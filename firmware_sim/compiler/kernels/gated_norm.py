@@ -127,9 +127,8 @@ def _by_words(norm: _Operands, runs: bool) -> Kernel:
             for j in T.unroll(step):
                 left[j] = x[i * step + j]
                 right[j] = gate[i * step + j]
-            if runs:
-                for j in T.unroll(step):
-                    right[j] = fence(right[j])
+            for j in T.unroll(step):
+                right[j] = fence(right[j]) if runs else pin(right[j])
             for j in T.unroll(step):
                 left[j] = gated(left[j], right[j], half)
                 squares = smlald(left[j], left[j], squares)

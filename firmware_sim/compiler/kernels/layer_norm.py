@@ -140,9 +140,8 @@ def _by_words(norm: _Operands, bias: NDArray[np.int32], runs: bool) -> Kernel:
         for i in range(pin(T.int32(words // step))):
             for j in T.unroll(step):
                 loaded[j] = x[i * step + j]
-            if runs:
-                for j in T.unroll(step):
-                    loaded[j] = fence(loaded[j])
+            for j in T.unroll(step):
+                loaded[j] = fence(loaded[j]) if runs else pin(loaded[j])
             for j in T.unroll(step):
                 loaded[j] = packed(smlabb(loaded[j], size, total) >> g, smlatb(loaded[j], size, total) >> g)
                 squares = smlald(loaded[j], loaded[j], squares)

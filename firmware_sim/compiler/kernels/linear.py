@@ -11,7 +11,7 @@ from firmware_sim.compiler.kernels.exact import Exact, peak, stored, width
 from firmware_sim.compiler.kernels.interface import Kernel, Node
 from firmware_sim.compiler.kernels.plain import RV32, THUMB1, computed_plainly
 from firmware_sim.compiler.kernels.products import ROWS, read_product
-from firmware_sim.compiler.kernels.row_pairs import DUAL, LONG_BODY, row_pair_product
+from firmware_sim.compiler.kernels.row_pairs import DUAL, row_pair_product
 from firmware_sim.compiler.kernels.twin import twin_product
 from firmware_sim.compiler.kernels.unsigned_product import unsigned_product
 from firmware_sim.compiler.kernels.winograd import paired_product
@@ -29,7 +29,7 @@ def dsp(node: Node) -> Kernel:
 
 def dual(node: Node) -> Kernel:
     """The same, in the order that suits a core of two instructions a cycle."""
-    return row_pair_product(node, "int8", DUAL, LONG_BODY) or matrix_product(node, "int8")
+    return row_pair_product(node, "int8", DUAL) or matrix_product(node, "int8")
 
 
 def rv32(node: Node) -> Kernel:

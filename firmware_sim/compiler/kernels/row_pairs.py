@@ -26,9 +26,9 @@ from firmware_sim.compiler.kernels.interface import Kernel, Node, Value
 from firmware_sim.compiler.kernels.products import ROWS, Product, read_product
 from firmware_sim.compiler.kernels.requantise import lifted, requantised16, rounding
 
-# Batches of 4 columns that the loop's body holds at most. 8 fit the smallest instruction cache of a part (1 KiB, STM32L4R5). 32 are a tenth
-# faster from memory without wait states, but more than twice as slow on that part (tests/benchmarks/bench_kernels.py --body 32).
-BODY, LONG_BODY = 8, 32
+# Batches of 4 columns that the loop's body holds at most. 8 take a tenth longer, 64 save little: tests/benchmarks/bench_choices.py. A
+# body takes up to 2.2 KB: on a part with a smaller cache for code, kernels have to run from RAM (code_ram in data/targets.toml).
+BODY = 32
 _MOST_SHIFT = 62  # that high words are shifted by
 _BATCH = 2  # words of x; with those of the weights, as many neighbouring loads as there are registers
 

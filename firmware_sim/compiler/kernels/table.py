@@ -157,9 +157,8 @@ def _by_words(node: Node, x: Value, points: NDArray, runs: bool) -> Kernel:
         for i in range(pin(T.int32(words // step))):
             for j in T.unroll(step):
                 xs[j] = x[i * step + j]
-            if runs:
-                for j in T.unroll(step):
-                    xs[j] = fence(xs[j])
+            for j in T.unroll(step):
+                xs[j] = fence(xs[j]) if runs else pin(xs[j])
             for j in T.unroll(step):
                 xs[j] = T.bitwise_xor(xs[j], T.int32(-0x7FFF8000))  # as unsigned numbers, from the lowest one on
                 found[0] = T.bitwise_and(xs[j] >> SEGMENT_BITS, 0xFF)

@@ -12,7 +12,7 @@ from tvm.script import tirx as T
 
 from firmware_sim.compiler.kernels.dsp import smlabb, smlatb, ssat, symmetric_pair
 from firmware_sim.compiler.kernels.exact import Exact, interpolate, peak
-from firmware_sim.compiler.kernels.fence import fence
+from firmware_sim.compiler.kernels.fence import fence, pin
 from firmware_sim.compiler.kernels.interface import Node
 from quantization.arithmetic import SUM_OF_SQUARES_BITS, rsqrt_table
 
@@ -67,8 +67,7 @@ def unit_pairs(n: int, bits: int, k: int, offset: Callable[[Any, Any], Any], run
                 factors[h] = T.cast(weight[2 * i + h], "int32")
             for h in T.unroll(2):
                 values[h] = offset(offsets, 2 * i + h)
-            if runs:
-                word = fence(word)
+            word = fence(word) if runs else pin(word)
             values[0] = ssat((factors[0] * (smlabb(word, r, half) >> p) + values[0]) >> k, bits)
             values[1] = ssat((factors[1] * (smlatb(word, r, half) >> p) + values[1]) >> k, bits)
             word = symmetric_pair(values[0], values[1], bits)

@@ -20,7 +20,7 @@ STREAM_NAMES = {"lfp": "LFP", "spike": "spikes"}
 # Colours of Okabe and Ito: they differ for colour-blind readers too.
 STREAM_COLORS = {"lfp": "#0072B2", "spike": "#D55E00"}
 PART_COLORS = {"sensing": "#009E73", "mcu_active": "#0072B2", "mcu_sleep": "#56B4E9", "radio": "#E69F00"}
-MEMORY_COLORS = ("#0072B2", "#56B4E9", "#009E73", "#E69F00", "#999999")
+MEMORY_COLORS = ("#0072B2", "#56B4E9", "#009E73", "#E69F00", "#999999", "#CC79A7")
 TRACE_SECONDS = 20.0
 KERNELS_SHOWN = 14
 
@@ -170,7 +170,7 @@ def flash_map(stream: StreamReport) -> dict[str, int]:
     return {
         "weights": weights,
         "other constants": sections[".rodata"] - weights,
-        "code": sections[".text"] + sections[".vectors"],
+        "code": sections[".text"] + sections[".ram_text"] + sections[".vectors"],
         "data": sections[".data"],
     }
 
@@ -185,12 +185,13 @@ def ram_map(stream: StreamReport) -> dict[str, int]:
         "input buffer": stream.memory.adc_buffer_bytes,
         "stack (reserved)": sections[".stack"],
         "other": other,
+        "code": sections[".ram_text"],
     }
 
 
 def _memory_panel(axis: Axes, name: str, rows: list[tuple[str, dict[str, int], int]]) -> None:
     left = np.zeros(len(rows))
-    for color, use in zip(MEMORY_COLORS, rows[0][1], strict=False):
+    for color, use in zip(MEMORY_COLORS[: len(rows[0][1])], rows[0][1], strict=True):
         values = np.array([parts[use] for _, parts, _ in rows]) / 1024
         axis.barh(range(len(rows)), values, left=left, color=color, height=0.62, label=use)
         left += values
