@@ -2,11 +2,11 @@
 
 from dataclasses import replace
 
-import capstone
-from capstone import arm
+import capstone6pwndbg as capstone
+from capstone6pwndbg import arm
 
 from firmware_sim.decode.instruction import Instruction, UnknownInstruction
-from firmware_sim.decode.thumb_operands import form, operands
+from firmware_sim.decode.thumb_operands import form, is_conditional, operands
 
 _MULTIPLY_LONG = ("umull", "smull", "umlal", "smlal", "smlsld", "umaal")
 _MULTIPLY = ("mul", "mla", "mls", "smul", "smla", "smls", "smua", "smus", "smmul", "smml")
@@ -36,7 +36,7 @@ def decode_thumb(code: bytes, address: int, count: int | None = None) -> list[In
 
 def _disassembler() -> capstone.Cs:
     """A fresh one for every block: capstone remembers an IT block that the end of the code before cut short."""
-    engine = capstone.Cs(capstone.CS_ARCH_ARM, capstone.CS_MODE_THUMB | capstone.CS_MODE_MCLASS)
+    engine = capstone.Cs(capstone.CS_ARCH_ARM, capstone.CS_MODE_THUMB | capstone.CS_MODE_MCLASS | capstone.CS_MODE_V8)
     engine.detail = True
     return engine
 
@@ -51,13 +51,12 @@ def _with_registers(instruction: capstone.CsInsn) -> Instruction:
 def _name(instruction: capstone.CsInsn) -> str:
     """The mnemonic without width and condition: "addeq.w" is "add"."""
     name = instruction.mnemonic.split(".")[0]
-    conditional = instruction.cc not in (arm.ARM_CC_AL, arm.ARM_CC_INVALID)
-    return name[:-2] if conditional and len(name) > 3 and name.endswith(_CONDITIONS[instruction.cc]) else name
+    return name[:-2] if is_conditional(instruction) and len(name) > 3 and name.endswith(_CONDITIONS[instruction.cc]) else name
 
 
 def _classify(instruction: capstone.CsInsn, name: str) -> Instruction:
     address, size = instruction.address, instruction.size
-    conditional = instruction.cc not in (arm.ARM_CC_AL, arm.ARM_CC_INVALID)
+    conditional = is_conditional(instruction)
     if name == "b" or (conditional and instruction.id == arm.ARM_INS_B):
         return Instruction(address, size, "branch", transfer=True, conditional=conditional)
     if name in ("cbz", "cbnz"):

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import capstone
+import capstone6pwndbg as capstone
 import numpy as np
 import onnx
 import pytest
