@@ -34,7 +34,7 @@ from firmware_sim.compiler.kernels.exact import Exact, peak, stored
 from firmware_sim.compiler.kernels.fence import fence, pin, with_fences
 from firmware_sim.compiler.kernels.interface import Kernel, Node, Value, divisor
 from firmware_sim.compiler.kernels.plain import RV32, THUMB1, Plain, with_plain
-from firmware_sim.compiler.kernels.requantise import lifted
+from firmware_sim.compiler.kernels.requantise import LEAST_SHIFT, lifted
 from firmware_sim.compiler.kernels.words import sum_of_halves
 from quantization.arithmetic import DECAY_SHIFT
 
@@ -282,7 +282,10 @@ def _of_word_pairs(node: Node, step: _Operands, runs: bool, body: int) -> Kernel
     def read_out(acc: Any, state_gain: Any, x_value: Any, input_gain: Any) -> Any:
         from_state = Exact(acc, step.sum_bound) * Exact(state_gain, peak(y_mult))
         total = from_state + Exact(x_value, step.x.bound) * Exact(input_gain, peak(d_mult))
-        return rounded16(high_word(total.to("int64")), k_y) if k_y >= 33 else total.round_shift(k_y).clip(32767).to("int32")
+        up = max(0, LEAST_SHIFT - k_y)
+        if total.bound << up >= 2**62:
+            return total.round_shift(k_y).clip(32767).to("int32")
+        return rounded16(high_word(total.to("int64") << T.int64(up)), k_y + up)
 
     @T.prim_func(s_tir=True)
     def kernel(
