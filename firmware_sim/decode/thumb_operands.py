@@ -7,6 +7,7 @@ from capstone6pwndbg import arm
 
 _FAMILIES = {
     "shift": ("lsl", "lsr", "asr", "ror", "rrx"),
+    "shift_long": ("asrl", "lsll", "lsrl", "sqshl", "uqshl", "srshr", "urshr", *(f"{n}l" for n in ("sqshl", "uqshl", "srshr", "urshr"))),
     "extend": ("sxtb", "sxth", "uxtb", "uxth", "sxtb16", "uxtb16"),
     "extend_add": ("sxtab", "sxtah", "uxtab", "uxtah", "sxtab16", "uxtab16", "pkhbt", "pkhtb"),
     "extract": ("sbfx", "ubfx"),
@@ -101,7 +102,7 @@ def _memory(instruction: capstone.CsInsn, kind: str, registers: list[int], roles
     if memory is not None:
         roles |= {register: "address" for register in (memory.base, memory.index) if register}
     else:  # LDM and STM name the base first, POP and PUSH not at all
-        stack = instruction.mnemonic.startswith(("pop", "push"))
+        stack = instruction.mnemonic.startswith(("pop", "push", "vpop", "vpush"))
         roles |= {arm.ARM_REG_SP: "address"} if stack else {registers[0]: "address"}
 
 
