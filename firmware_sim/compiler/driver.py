@@ -48,10 +48,11 @@ def check_abi(graph: StepGraph, prefix: str) -> None:
 _NEEDS = {
     "helium": (
         " *",
-        " * The kernels use Helium (MVE with integers) and low-overhead loops. Before the first call, access to coprocessors 10 and 11 has to",
-        " * be granted: bits 20 to 23 of CPACR, then DSB and ISB; to a non-secure program the secure one grants it, in NSACR. Without it the",
-        " * first call ends in a UsageFault. On an interrupt the core stacks S0 to S15 and VPR by itself; an RTOS that switches tasks within a",
-        " * call has to keep S16 to S31 and VPR as well, as it does for tasks that use the floating-point unit.",
+        " * The kernels use Helium (MVE with integers) and low-overhead loops. Before the first call, access to coprocessors 10",
+        " * and 11 has to be granted: bits 20 to 23 of CPACR, then DSB and ISB; to a non-secure program the secure one grants it,",
+        " * in NSACR. Without it the first call ends in a UsageFault. On an interrupt the core stacks S0 to S15 and VPR by itself;",
+        " * an RTOS that switches tasks within a call has to keep S16 to S31 and VPR as well, as it does for tasks that use the",
+        " * floating-point unit.",
     )
 }
 
