@@ -10,7 +10,7 @@ from firmware_sim.compiler.kernels.interface import Kernel
 from tests.firmware_sim.test_compiler_kernels import Case, build, conv, linear, normalise, selective
 from tests.firmware_sim.test_kernels_on_cores import Aligned, extreme, hold_to_the_reference
 
-SHAPES = 28  # that hypothesis makes
+SHAPES = 16  # that hypothesis makes
 
 
 def low_weights(n_in: int, n_out: int, wide: bool = False) -> Case:
