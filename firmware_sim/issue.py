@@ -1,11 +1,10 @@
 """In-order issue of a block: when each instruction starts, from the width, pipes and latencies of a core's table.
 
 The terms are those of LLVM's scheduling models. Up to ``width`` instructions start in a cycle, in order; each needs its operands and a
-free pipe of every kind that its class names; its result can be read ``latency`` cycles later, by some operands earlier or later than by
-others. Of the memory only the banks are modelled that loads of one cycle must not share.
+free pipe of every kind that its class names, which it takes for one cycle or several; its result can be read ``latency`` cycles later, by
+some operands earlier or later than by others. Of the memory only the banks are modelled that loads of one cycle must not share.
 """
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -20,6 +19,7 @@ class IssueClass:
     latency: int  # cycles
     source: str
     first: bool = False
+    occupies: int = 1  # cycles for which it takes its pipes
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class IssueModel:
 def issue_cycles(model: IssueModel, instructions: Sequence[Instruction], alone: Sequence[int], width: int) -> int:
     """Cycles from the start of the first instruction to the first in which whatever follows can start.
 
-    Every register is taken to be ready when the block begins.
+    Every register is taken to be ready when the block begins, and every pipe is free again when it ends.
 
     Args:
         alone: cycles that each instruction takes where its form has no class.
@@ -74,11 +74,12 @@ def issue_cycles(model: IssueModel, instructions: Sequence[Instruction], alone: 
     """
     now, started, written = 0, list[Instruction](), 0
     ready: dict[int, tuple[int, str]] = {}  # by register: when an ordinary operand could be read, and the form that wrote it
+    free = {pipe: [0] * count for pipe, count in model.pipes.items()}  # when each of them is
     for instruction, cycles in zip(instructions, alone, strict=True):
         issue = model.issue_class(instruction)
         latency = issue.latency if issue else cycles
         latencies = {register: model.update_latency if register in instruction.updates else latency for register in instruction.writes}
-        start = max([now, *_operand_times(model, instruction, ready)])
+        start = max([now, *_operand_times(model, instruction, ready), *_pipe_times(issue, free)])
         if model.write_back_in_order:
             start = max(start, written - min(latencies.values(), default=latency))
         if start == now and started and not _joins(model, width, started, instruction):
@@ -90,7 +91,11 @@ def issue_cycles(model: IssueModel, instructions: Sequence[Instruction], alone: 
         ready |= {register: (start + wait, instruction.form) for register, wait in latencies.items()}
         if issue is None:
             now, started = start + cycles, []
-    return now + bool(started)
+            continue
+        for pipe in issue.pipes:
+            taken = free[pipe].index(min(free[pipe]))
+            free[pipe][taken] = start + issue.occupies
+    return max([now + bool(started), *_pipe_times(None, free)])
 
 
 def _operand_times(model: IssueModel, instruction: Instruction, ready: Mapping[int, tuple[int, str]]) -> Iterator[int]:
@@ -100,13 +105,19 @@ def _operand_times(model: IssueModel, instruction: Instruction, ready: Mapping[i
         yield time - (operand.after.get(writer, operand.cycles) if operand else 0)
 
 
+def _pipe_times(issue: IssueClass | None, free: Mapping[str, Sequence[int]]) -> Iterator[int]:
+    """When there is one of each pipe that a class names; what has no class waits for all pipes there are."""
+    for pipe, units in free.items():
+        if issue is None:
+            yield max(units)
+        elif pipe in issue.pipes:
+            yield min(units)
+
+
 def _joins(model: IssueModel, width: int, started: Sequence[Instruction], instruction: Instruction) -> bool:
     """Whether an instruction may start in a cycle in which others have."""
     issue = model.issue_class(instruction)
     if issue is None or issue.first or len(started) == width:
-        return False
-    used = Counter(pipe for other in started for pipe in model.classes[other.form].pipes)
-    if any(used[pipe] == model.pipes[pipe] for pipe in issue.pipes):
         return False
     if model.banks is None or not instruction.loaded:
         return True

@@ -117,7 +117,9 @@ def _depends(previous: Instruction | None, instruction: Instruction) -> bool:
 
 def straight_kind(instruction: Instruction) -> str:
     """Class of an instruction that, where it is conditional, is not taken."""
-    return "branch" if instruction.conditional else taken_kind(instruction) if instruction.transfer else instruction.kind
+    if instruction.conditional:
+        return "loop_exit" if instruction.kind == "loop_end" else "branch"
+    return taken_kind(instruction) if instruction.transfer else instruction.kind
 
 
 def taken_kind(instruction: Instruction) -> str:

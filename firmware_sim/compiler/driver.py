@@ -44,6 +44,19 @@ def check_abi(graph: StepGraph, prefix: str) -> None:
             raise UserError(f"{graph.source}: {what} are {[v.name for v in have]}, a {prefix} has {expected}; export it again")
 
 
+# What a program has to grant to kernels of a family, by Arm DDI 0553 (ARMv8-M): CPACR, NSACR, exception entry.
+_NEEDS = {
+    "helium": (
+        " *",
+        " * The kernels use Helium (MVE with integers) and low-overhead loops. Before the first call, access to coprocessors 10",
+        " * and 11 has to be granted: bits 20 to 23 of CPACR, then DSB and ISB; to a non-secure program the secure one grants it,",
+        " * in NSACR. Without it the first call ends in a UsageFault. On an interrupt the core stacks S0 to S15 and VPR by itself;",
+        " * an RTOS that switches tasks within a call has to keep S16 to S31 and VPR as well, as it does for tasks that use the",
+        " * floating-point unit.",
+    )
+}
+
+
 def header(plan: Plan) -> str:
     """``include/<prefix>.h``."""
     upper = plan.prefix.upper()
@@ -64,7 +77,9 @@ def header(plan: Plan) -> str:
             " * There is no heap and no static data; two states are two independent instances.",
             " *",
             f" * Kernels are the .text of librealm.a, the driver's functions .text.{plan.prefix}_* if compiled with -ffunction-sections:",
-            " * where flash is slow, a linker script can place both in RAM that executes code. */",
+            " * where flash is slow, a linker script can place both in RAM that executes code.",
+            *_NEEDS.get(plan.family, ()),
+            " */",
             f"#ifndef {upper}_H",
             f"#define {upper}_H",
             "",

@@ -77,6 +77,7 @@ class Plan:
 
     graph: StepGraph
     prefix: str
+    family: str  # of instruction sets
     calls: tuple[Call, ...]
     constants: tuple[Constant, ...]
     state_offsets: dict[str, int]
@@ -128,7 +129,7 @@ def make_plan(graph: StepGraph, prefix: str, family: str) -> Plan:
     of_chain = chain.updates if chain else ()
     behind = [(made.node, made.kernel.in_place) for made in kernels if not chain or made.node not in chain.nodes]
     _check_states(graph, [*of_chain, *behind])
-    return _lay_out(graph, prefix, kernels, tensors, chain)
+    return _lay_out(graph, prefix, family, kernels, tensors, chain)
 
 
 def _front_end(graph: StepGraph, family: str) -> tuple[Chain, list[BlockKernel]]:
@@ -229,7 +230,7 @@ def _check_states(graph: StepGraph, updates: Sequence[tuple[GraphNode, Mapping[s
                 raise UserError(f"{node.where}: would overwrite '{overwritten}' with '{out}', which is not its next value; export it again")
 
 
-def _lay_out(graph: StepGraph, prefix: str, kernels: Sequence[BlockKernel], tensors: _Tensors, chain: Chain | None) -> Plan:
+def _lay_out(graph: StepGraph, prefix: str, family: str, kernels: Sequence[BlockKernel], tensors: _Tensors, chain: Chain | None) -> Plan:
     state_offsets, state_bytes = sequential((s.name, s.nbytes) for s in graph.states)
     lifetimes = _lifetimes(graph, kernels, tensors)
     arena, scratch_bytes = share_arena(lifetimes)
@@ -258,7 +259,9 @@ def _lay_out(graph: StepGraph, prefix: str, kernels: Sequence[BlockKernel], tens
     copies = tuple((v, place(v.name)) for v in graph.outputs if tensors.buffer[v.name] != (v.name, 0))
     scratch = {lifetime.name: (arena[lifetime.name], lifetime.nbytes) for lifetime in lifetimes}
     bins = Bins(chain.bins.ticks, CHUNK, place(chain.bins.phase.name)) if chain else None
-    return Plan(graph, prefix, tuple(calls), tuple(pool.constants), state_offsets, state_bytes, scratch, scratch_bytes, copies, bins)
+    return Plan(
+        graph, prefix, family, tuple(calls), tuple(pool.constants), state_offsets, state_bytes, scratch, scratch_bytes, copies, bins
+    )
 
 
 def _equal(one: Kernel, other: Kernel) -> bool:

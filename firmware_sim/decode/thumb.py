@@ -1,18 +1,20 @@
-"""Thumb (ARMv6-M to ARMv8-M mainline with DSP and single-precision floating point) to timing classes, decoded by capstone."""
+"""Thumb (ARMv6-M to ARMv8.1-M mainline with DSP, single-precision floating point and Helium) to timing classes, decoded by capstone."""
 
 from dataclasses import replace
 
-import capstone
-from capstone import arm
+import capstone6pwndbg as capstone
+from capstone6pwndbg import arm
 
+from firmware_sim.decode.helium import helium
 from firmware_sim.decode.instruction import Instruction, UnknownInstruction
-from firmware_sim.decode.thumb_operands import form, operands
+from firmware_sim.decode.thumb_operands import form, is_conditional, operands
 
 _MULTIPLY_LONG = ("umull", "smull", "umlal", "smlal", "smlsld", "umaal")
 _MULTIPLY = ("mul", "mla", "mls", "smul", "smla", "smls", "smua", "smus", "smmul", "smml")
 _LINKS = ("bl", "blx")
 _JUMPS = ("bx", "bxj", "bxns")
 _FLOAT_ONE = ("vadd", "vsub", "vmul", "vnmul", "vabs", "vneg", "vcmp", "vcvt", "vmov", "vmrs", "vmsr", "vmax", "vmin", "vrint", "vsel")
+_UNPRICED = ("clrm", "lctp", "bf", "bfl", "bfx", "bflx", "bfcsel")  # of ARMv8.1-M: no source says what they take
 _FLOAT_MAC = ("vmla", "vmls", "vnmla", "vnmls", "vfma", "vfms", "vfnma", "vfnms")
 
 
@@ -30,19 +32,21 @@ def decode_thumb(code: bytes, address: int, count: int | None = None) -> list[In
     found = [_with_registers(instruction) for instruction in _disassembler().disasm(code, address, count or 0)]
     at = sum(instruction.size for instruction in found)
     if len(found) < count if count is not None else at != len(code):
-        raise UnknownInstruction(f"{code[at : at + 4].hex()} at {address + at:#x} is not Thumb-2 of a Cortex-M without Helium")
+        raise UnknownInstruction(f"{code[at : at + 4].hex()} at {address + at:#x} is not Thumb-2 of a Cortex-M")
     return found
 
 
 def _disassembler() -> capstone.Cs:
     """A fresh one for every block: capstone remembers an IT block that the end of the code before cut short."""
-    engine = capstone.Cs(capstone.CS_ARCH_ARM, capstone.CS_MODE_THUMB | capstone.CS_MODE_MCLASS)
+    engine = capstone.Cs(capstone.CS_ARCH_ARM, capstone.CS_MODE_THUMB | capstone.CS_MODE_MCLASS | capstone.CS_MODE_V8)
     engine.detail = True
     return engine
 
 
 def _with_registers(instruction: capstone.CsInsn) -> Instruction:
     name = _name(instruction)
+    if of_helium := helium(instruction, name):
+        return of_helium
     found = _classify(instruction, name)
     of_kind = form(instruction, name.removesuffix("s") if instruction.update_flags else name, found.kind)
     return replace(found, form=of_kind, **operands(instruction, name, found.kind, of_kind)._asdict())
@@ -51,13 +55,12 @@ def _with_registers(instruction: capstone.CsInsn) -> Instruction:
 def _name(instruction: capstone.CsInsn) -> str:
     """The mnemonic without width and condition: "addeq.w" is "add"."""
     name = instruction.mnemonic.split(".")[0]
-    conditional = instruction.cc not in (arm.ARM_CC_AL, arm.ARM_CC_INVALID)
-    return name[:-2] if conditional and len(name) > 3 and name.endswith(_CONDITIONS[instruction.cc]) else name
+    return name[:-2] if is_conditional(instruction) and len(name) > 3 and name.endswith(_CONDITIONS[instruction.cc]) else name
 
 
 def _classify(instruction: capstone.CsInsn, name: str) -> Instruction:
     address, size = instruction.address, instruction.size
-    conditional = instruction.cc not in (arm.ARM_CC_AL, arm.ARM_CC_INVALID)
+    conditional = is_conditional(instruction)
     if name == "b" or (conditional and instruction.id == arm.ARM_INS_B):
         return Instruction(address, size, "branch", transfer=True, conditional=conditional)
     if name in ("cbz", "cbnz"):
@@ -84,6 +87,8 @@ def _classify(instruction: capstone.CsInsn, name: str) -> Instruction:
         return Instruction(address, size, "mul")
     if any(o.type == arm.ARM_OP_REG and o.reg == arm.ARM_REG_PC and o.access & capstone.CS_AC_WRITE for o in instruction.operands):
         return Instruction(address, size, "branch", transfer=True, conditional=conditional)  # mov pc, add pc
+    if name in _UNPRICED:
+        raise _unknown(instruction)
     return Instruction(address, size, "alu")
 
 
@@ -112,7 +117,8 @@ def _memory(instruction: capstone.CsInsn, name: str, conditional: bool) -> Instr
 
 def _float(instruction: capstone.CsInsn, name: str) -> Instruction:
     address, size = instruction.address, instruction.size
-    registers = sum(o.type == arm.ARM_OP_REG for o in instruction.operands)
+    listed = [o.reg for o in instruction.operands if o.type == arm.ARM_OP_REG]
+    registers = sum(2 if arm.ARM_REG_D0 <= register <= arm.ARM_REG_D31 else 1 for register in listed)  # of a word each
     if name in ("vldr", "vstr"):
         wide = arm.ARM_REG_D0 <= instruction.operands[0].reg <= arm.ARM_REG_D31
         return Instruction(
@@ -128,7 +134,11 @@ def _float(instruction: capstone.CsInsn, name: str) -> Instruction:
         return Instruction(address, size, "float_mac")
     if name.startswith(_FLOAT_ONE):
         return Instruction(address, size, "float")
-    raise UnknownInstruction(f"'{instruction.mnemonic} {instruction.op_str}' at {address:#x} has no timing class")
+    raise _unknown(instruction)
+
+
+def _unknown(instruction: capstone.CsInsn) -> UnknownInstruction:
+    return UnknownInstruction(f"'{instruction.mnemonic} {instruction.op_str}' at {instruction.address:#x} has no timing class")
 
 
 _CONDITIONS = {

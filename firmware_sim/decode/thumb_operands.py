@@ -2,11 +2,12 @@
 
 from typing import NamedTuple
 
-import capstone
-from capstone import arm
+import capstone6pwndbg as capstone
+from capstone6pwndbg import arm
 
 _FAMILIES = {
     "shift": ("lsl", "lsr", "asr", "ror", "rrx"),
+    "shift_long": ("asrl", "lsll", "lsrl", "sqshl", "uqshl", "srshr", "urshr", *(f"{n}l" for n in ("sqshl", "uqshl", "srshr", "urshr"))),
     "extend": ("sxtb", "sxth", "uxtb", "uxth", "sxtb16", "uxtb16"),
     "extend_add": ("sxtab", "sxtah", "uxtab", "uxtah", "sxtab16", "uxtab16", "pkhbt", "pkhtb"),
     "extract": ("sbfx", "ubfx"),
@@ -34,6 +35,11 @@ class Operands(NamedTuple):
     offset: int | None
 
 
+def is_conditional(instruction: capstone.CsInsn) -> bool:
+    """Whether it is executed only where the flags say so."""
+    return instruction.cc not in (arm.ARMCC_AL, arm.ARMCC_UNDEF)
+
+
 def form(instruction: capstone.CsInsn, name: str, kind: str) -> str:
     """The family of an instruction inside its kind; the kind where that says enough.
 
@@ -55,7 +61,7 @@ def operands(instruction: capstone.CsInsn, name: str, kind: str, form: str) -> O
     registers = [o.reg for o in instruction.operands if o.type == arm.ARM_OP_REG]
     if instruction.update_flags:
         writes.add(arm.ARM_REG_CPSR)
-    if instruction.cc not in (arm.ARM_CC_AL, arm.ARM_CC_INVALID):
+    if is_conditional(instruction):
         reads.add(arm.ARM_REG_CPSR)
     roles: dict[int, str] = {}
     if kind in ("mul", "mul_long"):
@@ -73,7 +79,7 @@ def operands(instruction: capstone.CsInsn, name: str, kind: str, form: str) -> O
     updates = writes & address if instruction.writeback else set()
     memory = _address(instruction)
     fixed = memory is not None and not memory.index and not instruction.writeback and memory.base != arm.ARM_REG_PC
-    base, offset = (memory.base, memory.disp) if memory is not None and fixed else (0, None)
+    base, offset = (memory.base, _distance(instruction, memory)) if memory is not None and fixed else (0, None)
     return Operands(frozenset(reads), frozenset(writes), frozenset(updates), roles, base, offset)
 
 
@@ -96,7 +102,14 @@ def _memory(instruction: capstone.CsInsn, kind: str, registers: list[int], roles
     if memory is not None:
         roles |= {register: "address" for register in (memory.base, memory.index) if register}
     else:  # LDM and STM name the base first, POP and PUSH not at all
-        roles |= {arm.ARM_REG_SP: "address"} if instruction.id in (arm.ARM_INS_POP, arm.ARM_INS_PUSH) else {registers[0]: "address"}
+        stack = instruction.mnemonic.startswith(("pop", "push", "vpop", "vpush"))
+        roles |= {arm.ARM_REG_SP: "address"} if stack else {registers[0]: "address"}
+
+
+def _distance(instruction: capstone.CsInsn, memory: arm.ArmOpMem) -> int:
+    """Bytes from the address register; capstone has the sign apart."""
+    subtracted = any(o.type == arm.ARM_OP_MEM and o.subtracted for o in instruction.operands)
+    return -memory.disp if subtracted else memory.disp
 
 
 def _address(instruction: capstone.CsInsn) -> arm.ArmOpMem | None:

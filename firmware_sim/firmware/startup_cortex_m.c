@@ -1,4 +1,4 @@
-/* Reset of a Cortex-M core: vector table, code in RAM, .data, .bss, painted stack, floating-point unit on, main. */
+/* Reset of a Cortex-M core: vector table, code in RAM, .data, .bss, painted stack, floating-point unit and Helium on, main. */
 #include "board.h"
 
 extern uint32_t realm_ram_text_load[], realm_ram_text_start[], realm_ram_text_end[];
@@ -6,7 +6,7 @@ extern uint32_t realm_data_load[], realm_data_start[], realm_data_end[], realm_b
 extern uint32_t realm_stack_bottom[], realm_stack_top[];
 int main(void);
 
-/* ARMv7-M ARM, B3.2: configuration and control, coprocessor access */
+/* ARMv7-M ARM, B3.2: configuration and control, coprocessor access; Helium has the floating-point unit's (ARMv8-M ARM, DDI 0553) */
 #define CCR (*(volatile uint32_t *)0xE000ED14u)
 #define CPACR (*(volatile uint32_t *)0xE000ED88u)
 

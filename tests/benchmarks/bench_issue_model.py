@@ -19,10 +19,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import capstone
+import capstone6pwndbg as capstone
 import numpy as np
 from bench_simulator import CHANNELS, write_graphs
-from capstone import arm
+from capstone6pwndbg import arm
 
 from firmware_sim.build import build_firmware
 from firmware_sim.bundle import Bundle, load_bundle

@@ -31,7 +31,15 @@ from quantization.operators import OPERATORS
 from realm_edge.app.preset_sizes import preset_size
 from realm_edge.settings import preset
 
-TARGETS = ("cortex-m4", "stm32u575", "stm32h7a3", "rv32imc", "rv32imc:ibex-maxperf", "stm32g0b1")  # Cortex-M4, M33, M7, Ibex, M0+
+TARGETS = (
+    "cortex-m4",
+    "stm32u575",
+    "stm32h7a3",
+    "cortex-m55",
+    "rv32imc",
+    "rv32imc:ibex-maxperf",
+    "stm32g0b1",
+)  # M4, M33, M7, M55, Ibex, M0+
 PRESET = "implant-m"
 LARGER = ((672, 64), (128, 256), (256, 128))  # more features; in and out of a block of a student of twice the width
 

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import capstone
+import capstone6pwndbg as capstone
 import numpy as np
 import onnx
 import pytest
@@ -46,7 +46,7 @@ from tests.firmware_sim.compiled_graphs import (
 )
 from tests.firmware_sim.host import build_host_model
 
-TARGETS = ("cortex-m4", "rv32imc")
+TARGETS = ("cortex-m4", "cortex-m55", "rv32imc")
 
 
 @pytest.fixture(scope="module")
@@ -134,6 +134,7 @@ def undefined(path: Path) -> set[str]:
 def test_objects_need_nothing_and_never_divide(target, bundles):
     machine = {
         "cortex-m4": (capstone.CS_ARCH_ARM, capstone.CS_MODE_THUMB | capstone.CS_MODE_MCLASS),
+        "cortex-m55": (capstone.CS_ARCH_ARM, capstone.CS_MODE_THUMB | capstone.CS_MODE_MCLASS | capstone.CS_MODE_V8),
         "rv32imc": (capstone.CS_ARCH_RISCV, capstone.CS_MODE_RISCV32 | capstone.CS_MODE_RISCVC),
     }[target]
     disassembler = capstone.Cs(*machine)
@@ -145,8 +146,11 @@ def test_objects_need_nothing_and_never_divide(target, bundles):
         assert undefined(path) == set(), path.name  # no division helper, no 64-bit helper, no libc
         with path.open("rb") as stream:
             code = ELFFile(stream).get_section_by_name(".text").data()
-        seen |= {i.mnemonic.split(".")[0] for i in disassembler.disasm(code, 0)}
-    assert seen & {"smull", "mulh"}  # it was disassembled: requantisation takes the high word
+        found = {i.mnemonic for i in disassembler.disasm(code, 0)}
+        assert not any(".f" in mnemonic for mnemonic in found), path.name  # no floating point
+        seen |= {mnemonic.split(".")[0] for mnemonic in found}
+    assert seen & {"smull", "mulh", "vmulh"}  # it was disassembled: requantisation takes the high word
+    assert bool(seen & {"vmlava", "le"}) == (target == "cortex-m55")
     assert not seen & {"sdiv", "udiv", "div", "divu", "rem", "remu"}
 
 
@@ -211,6 +215,11 @@ def test_metadata(bundles, graphs):
     header = (bundles["rv32imc"] / "include" / "realm_decoder.h").read_text()
     for line in (f"FEATURES_LEN {FEATURES}", f"OUTPUT_LEN {DIMS}", f"STATE_BYTES {end}", f"SCRATCH_BYTES {stage['scratch_bytes']}"):
         assert f"#define REALM_DECODER_{line}\n" in header
+
+
+def test_the_header_says_what_helium_needs(bundles):
+    headers = {target: (bundles[target] / "include" / "realm_decoder.h").read_text() for target in TARGETS}
+    assert [target for target, text in headers.items() if "bits 20 to 23 of CPACR" in text] == ["cortex-m55"]
 
 
 def with_warm_up(model: onnx.ModelProto, bins: object) -> onnx.ModelProto:

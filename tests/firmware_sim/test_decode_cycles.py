@@ -3,7 +3,7 @@
 import shutil
 from dataclasses import replace
 
-import capstone
+import capstone6pwndbg as capstone
 import pytest
 from elftools.elf.elffile import ELFFile
 

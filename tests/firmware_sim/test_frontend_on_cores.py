@@ -19,7 +19,7 @@ from tests.firmware_sim.test_frontend_blocks import CASES, samples_of
 from tests.small_run import needs_emulator
 
 ROWS = "means of samples, and a channel between two filters"
-TARGETS = ("cortex-m4", "stm32u575", "stm32h7a3", "rv32imc", "stm32g0b1")  # one a build
+TARGETS = ("cortex-m4", "stm32u575", "stm32h7a3", "cortex-m55", "rv32imc", "stm32g0b1")  # one a build
 COUNTS = (1, 2, 5, 8, 64, 63)  # samples of a call
 Tensors = dict[str, NDArray]
 

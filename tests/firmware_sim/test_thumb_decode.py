@@ -1,7 +1,7 @@
 """Blocks decode alone, whatever was decoded before."""
 
 import pytest
-from capstone import arm
+from capstone6pwndbg import arm
 
 from firmware_sim.decode import Instruction, UnknownInstruction
 from firmware_sim.decode.thumb import decode_thumb
@@ -71,8 +71,10 @@ R = [getattr(arm, f"ARM_REG_R{number}") for number in range(13)]
             {R[2]: "accumulator", R[3]: "accumulator", R[4]: "factor", R[5]: "factor"},
         ),
         ("11f90200", "load_narrow", {R[1], R[2]}, {R[0]}, {R[1]: "address", R[2]: "address"}),  # ldrsb r0,[r1,r2]
+        ("50eab480", "alu", {R[0], R[4], arm.ARM_REG_CPSR}, {R[0]}, {}),  # csel r0,r0,r4,lt: no ORRS with a shift
+        ("41f10001", "alu", {R[1], arm.ARM_REG_CPSR}, {R[1]}, {}),  # adc r1,r1,#0
         ("0860", "store", {R[0], R[1]}, set(), {R[0]: "stored", R[1]: "address"}),  # str r0,[r1]
-        ("fdd1", "branch", {arm.ARM_REG_CPSR}, {arm.ARM_REG_PC}, {}),  # bne
+        ("fdd1", "branch", {arm.ARM_REG_CPSR}, set(), {}),  # bne
     ],
 )
 def test_what_is_read_and_written(code, form, reads, writes, roles):
@@ -81,9 +83,11 @@ def test_what_is_read_and_written(code, form, reads, writes, roles):
 
 
 def test_addresses_and_what_changes_them():
-    plain, indexed, after = decoded("4a68"), decoded("11f90200"), decoded("11f9014b")  # ldr r2,[r1,#4]; as above; ldrsb r4,[r1],#1
-    assert [(i.base, i.offset, i.updates) for i in (plain, indexed, after)] == [
+    # ldr r2,[r1,#4]; str r1,[lr,#-4]; ldrsb r0,[r1,r2]; ldrsb r4,[r1],#1
+    plain, before, indexed, after = (decoded(code) for code in ("4a68", "4ef8041c", "11f90200", "11f9014b"))
+    assert [(i.base, i.offset, i.updates) for i in (plain, before, indexed, after)] == [
         (R[1], 4, set()),
+        (arm.ARM_REG_LR, -4, set()),
         (0, None, set()),
         (0, None, {R[1]}),
     ]

@@ -17,9 +17,10 @@ from quantization.operators import MODULES
 SCALAR = "scalar"
 # rv32: RV32IM, whose multiplication takes longer than two additions on a small core; thumb1: ARMv6-M, which has no product of 64 bits and
 # eight registers; dsp: 16-bit multiply-accumulate pairs of ARMv7E-M and of ARMv8-M with the DSP extension; dual: the same where two
-# instructions start in a cycle (Cortex-M7), so that LLVM's order of them pays more than loads in runs.
-FAMILIES = (SCALAR, "rv32", "thumb1", "dsp", "dual")
-_WITHOUT_ITS_OWN = {"dual": "dsp", "dsp": SCALAR}
+# instructions start in a cycle (Cortex-M7), so that LLVM's order of them pays more than loads in runs; helium: the same with vectors of 128
+# bits (Cortex-M55).
+FAMILIES = (SCALAR, "rv32", "thumb1", "dsp", "dual", "helium")
+_WITHOUT_ITS_OWN = {"helium": "dsp", "dual": "dsp", "dsp": SCALAR}
 
 
 def builder(op: str, family: str) -> Callable[[Node], Kernel]:

@@ -14,6 +14,7 @@ from tvm.tirx import PrimFunc
 from firmware_sim.compiler.kernels.dsp import FLAGS, packed, smlabb, smlatt, sxtb16, symmetric, whole_words
 from firmware_sim.compiler.kernels.exact import Exact, peak, stored, width
 from firmware_sim.compiler.kernels.fence import fence, pin, with_fences
+from firmware_sim.compiler.kernels.helium_conv import vector_convolution
 from firmware_sim.compiler.kernels.interface import Kernel, Node, Value
 from firmware_sim.compiler.kernels.plain import RV32, THUMB1, Plain, computed_plainly, with_plain
 from firmware_sim.compiler.kernels.products import sum_bound
@@ -137,6 +138,11 @@ def _by_channels(node: Node, core: Plain) -> Kernel:
 def dsp(node: Node) -> Kernel:
     """The same for two channels at a time, whose values are words as they lie; plain code where they are not, or a sum leaves 32 bits."""
     return channel_pairs(node, runs=True)
+
+
+def helium(node: Node) -> Kernel:
+    """The same for eight channels at a time."""
+    return vector_convolution(node, _operands(node), _finished) or dsp(node)
 
 
 def dual(node: Node) -> Kernel:

@@ -8,6 +8,7 @@ from typing import Any
 from tvm.script import tirx as T
 
 from firmware_sim.compiler.kernels.exact import Exact, peak, stored, width
+from firmware_sim.compiler.kernels.helium_product import vector_product
 from firmware_sim.compiler.kernels.interface import Kernel, Node
 from firmware_sim.compiler.kernels.plain import RV32, THUMB1, computed_plainly
 from firmware_sim.compiler.kernels.products import ROWS, read_product
@@ -30,6 +31,11 @@ def dsp(node: Node) -> Kernel:
 def dual(node: Node) -> Kernel:
     """The same, in the order that suits a core of two instructions a cycle."""
     return row_pair_product(node, "int8", DUAL) or matrix_product(node, "int8")
+
+
+def helium(node: Node) -> Kernel:
+    """The same with 16 products in one instruction, for rows of a vector at least."""
+    return vector_product(node, "int8") or dsp(node)
 
 
 def rv32(node: Node) -> Kernel:

@@ -1,5 +1,6 @@
 """Matrix times vector, of int16 with int8 weights."""
 
+from firmware_sim.compiler.kernels.helium_product import vector_product
 from firmware_sim.compiler.kernels.interface import Kernel, Node
 from firmware_sim.compiler.kernels.linear import matrix_product
 from firmware_sim.compiler.kernels.plain import RV32, THUMB1, computed_plainly
@@ -21,6 +22,11 @@ def dsp(node: Node) -> Kernel:
 def dual(node: Node) -> Kernel:
     """The same, in the order that suits a core of two instructions a cycle."""
     return row_pair_product(node, "int16", DUAL) or matrix_product(node, "int16")
+
+
+def helium(node: Node) -> Kernel:
+    """The same with 8 products in one instruction, for rows of a vector at least."""
+    return vector_product(node, "int16") or dsp(node)
 
 
 def rv32(node: Node) -> Kernel:

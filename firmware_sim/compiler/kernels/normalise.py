@@ -13,6 +13,7 @@ from tvm.script import tirx as T
 from firmware_sim.compiler.kernels.dsp import FLAGS, high_word, joined, ssat, symmetric_pair
 from firmware_sim.compiler.kernels.exact import Exact, computed_by, peak, stored
 from firmware_sim.compiler.kernels.fence import fence, with_fences
+from firmware_sim.compiler.kernels.helium_normalise import vector_scaling
 from firmware_sim.compiler.kernels.interface import Kernel, Node, Value, divisor
 from firmware_sim.compiler.kernels.plain import RV32, THUMB1, Plain, computed_plainly, with_plain
 
@@ -103,6 +104,11 @@ def _by_halves(node: Node, core: Plain) -> Kernel:
                     y[i * step + j] = normalised(value, halves, i * step + j)
 
     return Kernel(with_plain(with_fences(kernel)), (x.name, halves, scale.y.name), (scale.y,))
+
+
+def helium(node: Node) -> Kernel:
+    """The same for four elements at a time."""
+    return vector_scaling(_operands(node)) or dsp(node)
 
 
 def dsp(node: Node) -> Kernel:

@@ -32,6 +32,7 @@ from firmware_sim.compiler.kernels.dsp import (
 )
 from firmware_sim.compiler.kernels.exact import Exact, peak, stored
 from firmware_sim.compiler.kernels.fence import fence, pin, with_fences
+from firmware_sim.compiler.kernels.helium_step import vector_step
 from firmware_sim.compiler.kernels.interface import Kernel, Node, Value, divisor
 from firmware_sim.compiler.kernels.plain import RV32, THUMB1, Plain, with_plain
 from firmware_sim.compiler.kernels.requantise import LEAST_SHIFT, lifted
@@ -139,6 +140,11 @@ def dsp(node: Node) -> Kernel:
 def dual(node: Node) -> Kernel:
     """The same, in the order that LLVM finds for a core of two instructions a cycle."""
     return step_by_words(node, runs=False, body=LONG_BODY)
+
+
+def helium(node: Node) -> Kernel:
+    """The same by vectors of eight states."""
+    return vector_step(node, _operands(node), _finished) or dsp(node)
 
 
 @dataclass(frozen=True)

@@ -104,4 +104,4 @@ def _same(value: Any) -> Any:
 SCALAR = Words(full_product, _same, _same, _same, _clipped, _same)
 DSP = Words(full_product, fence.pin, fence.pin64, fence.fence, _saturated, fence.with_fences)
 THUMB1 = replace(SCALAR, product=product_of_halves)
-FAMILIES = {"scalar": SCALAR, "rv32": SCALAR, "thumb1": THUMB1, "dsp": DSP, "dual": DSP}
+FAMILIES = {"scalar": SCALAR, "rv32": SCALAR, "thumb1": THUMB1, "dsp": DSP, "dual": DSP, "helium": DSP}
