@@ -16,10 +16,10 @@ from realm_edge.session import load
 pytestmark = pytest.mark.slow
 
 TINY = "d_model = 16\nn_layer = 1\nd_state = 8\nheaddim = 8\n"
-CONFIG = f"window_bins = 50\n[teacher]\n{TINY}[student]\n{TINY}" + "".join(
+SECONDS, CHANNELS, RATE = 100, 6, 1000
+CONFIG = f"window_bins = 50\n[lfp]\nrate_hz = {RATE}\n[teacher]\n{TINY}[student]\n{TINY}" + "".join(
     f"[{phase}]\nepochs = {epochs}\nlr = 1e-2\n" for phase, epochs in (("pretrain", 1), ("distil", 4), ("finetune", 4))
 )
-SECONDS, CHANNELS, RATE = 100, 6, 1000
 PAUSES = {30.0: 10.0, 82.0: 0.5, 84.5: 1.0, 87.0: 0.3, 90.0: 2.0, 94.0: 0.1}  # s of LFP before each: its length in s
 
 
