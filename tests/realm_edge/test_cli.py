@@ -80,6 +80,7 @@ class _Stages:
     def _simulation(self) -> Simulation:
         row = {"name": "power_uw", "limit": 10.0, "value": 9.5, "unit": "uW", "ok": self.within_budget, "lever": "fewer cycles"}
         stream = {"steps": 1200, "cycles_per_step": 5e4, "fit_text": "fits: 3 of 120 MHz", "bit_exact": True, "frontend": "run"}
+        stream["code_runs_from"] = "flash"
         stream |= {"cycles_per_step_range": [4e4, 6e4], "core": {"label": "table-based"}}
         return loose(Simulation, {"ok": self.within_budget, "streams": {"lfp": stream}, "budgets": [row]})
 
