@@ -36,8 +36,8 @@ from tests.firmware_sim.test_compiler_kernels import (
 )
 from tests.small_run import needs_emulator
 
-DRAWS = 8  # of inputs a case
-SHAPES = 24  # that hypothesis makes
+DRAWS = 12  # of inputs a case
+SHAPES = 36  # that hypothesis makes
 # One a build; parts with the DSP extension run only what a family of their own computes, but for the first.
 TARGETS = ("cortex-m4", "rv32imc", "stm32g0b1", "stm32u575", "stm32h7a3", "cortex-m55")
 EVERY_OPERATOR = TARGETS[:3]

@@ -5,6 +5,7 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
+from export.baseline_graphs import wiener_graph
 from export.frontend_graph import spike_frontend_graph
 from export.functions import functions
 from export.graph_parts import behaviour, linear, normalised
@@ -21,6 +22,8 @@ from realm_edge.errors import UserError
 from realm_edge.frontend import design_spike, spike_counts
 from realm_edge.metrics import nrmse
 from realm_edge.settings import SIX_BANDS, Settings, preset
+from realm_edge.training.segments import Statistics
+from realm_edge.wiener import Wiener
 
 WARM_UP = 50  # bins; the front end settles
 
@@ -187,3 +190,17 @@ def test_integer_crossings_are_close_to_float():
     integers, _ = run_frontend(quantize_frontend(spike_frontend_graph(frontend, {}), np.zeros((1, 6), np.float32), {}), samples)
     assert exact.sum() > 2000
     assert np.abs(integers - exact).sum() < 0.002 * exact.sum()
+
+
+def test_a_filter_of_sparse_counts_has_no_offset():
+    """Nearly every bin has the same z-scores, whose rounding error all lags would add up."""
+    rng, lags = np.random.default_rng(3), 32
+    counts = rng.poisson(0.2, (3000, 6)).astype(np.float32)
+    statistics = Statistics(counts.mean(axis=0), 1 / counts.std(axis=0), np.zeros(2, np.float32), np.ones(2, np.float32))
+    filtered = Wiener(lags, 1.0, 0.0, rng.normal(0.1, 0.05, (lags * 6, 2)).astype(np.float32), np.zeros(2, np.float32))
+    exact = wiener_graph(filtered, statistics, 50.0, ("vx", "vy"), "mm/s", {})
+    integers = quantize_decoder(exact, observe(exact, counts, lags), np.ones(6), {})
+    decoded = in_units(run_decoder(integers, counts.astype(np.int16))[0], integers)[lags:]
+    wanted = in_units(float_decoded(exact, counts), exact)[lags:]
+    assert np.abs((decoded - wanted).mean(axis=0)).max() < 0.002 * wanted.std()
+    assert nrmse(decoded, wanted) < 0.02

@@ -21,7 +21,7 @@ from realm_edge.evaluation.zero_phase import WHOLE_SESSION, ZERO_PHASE, zero_pha
 from realm_edge.frontend import design, lfp_features
 from realm_edge.progress import Silent
 from realm_edge.segments import bounds
-from realm_edge.settings import SIX_BANDS, Settings, changed
+from realm_edge.settings import PRESETS, SIX_BANDS, Settings, changed
 from realm_edge.sources import Recordings
 from realm_edge.synthetic import generate
 from realm_edge.training.material import gather
@@ -207,6 +207,12 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert wrong.exit_code == 2 and "study delays: no such study" in wrong.stderr
     usage = CliRunner().invoke(cli.main, ["study", "--help"]).stdout
     assert all(re.search(rf"\b{name}\b", usage) for name in STUDIES)
+
+
+def test_the_presets_front_end_is_the_one_that_studies_compare() -> None:
+    before, now = STUDIES["front-end"].variants(Settings(), 1)
+    assert changed(SETTINGS, now.settings).lfp == changed(SETTINGS, {"lfp": PRESETS["implant-m"].lfp.model_dump()}).lfp
+    assert changed(SETTINGS, before.settings).lfp == SIX_BANDS
 
 
 def test_synthetic_lfp_has_no_spiking_band(tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ from firmware_sim.compiler.kernels.requantise import LEAST_SHIFT, lifted
 from firmware_sim.compiler.kernels.words import sum_of_halves
 from quantization.arithmetic import DECAY_SHIFT
 
-# Words of the state, of two rows each, that the loop's body holds at most; as in firmware_sim/compiler/kernels/row_pairs.py.
+# Words of the state, of two rows each, that the loop's body holds at most.
 BODY, LONG_BODY = 8, 16
 
 
