@@ -203,7 +203,7 @@ def _load_session(path: Path) -> None:
 
 
 def _golden(folder: Path) -> Path:
-    values = {"features": np.ones((9, 4), np.int8), "decoded": np.ones((9, 2), np.int16)}
+    values = {"features": np.ones((9, 4), np.int16), "decoded": np.ones((9, 2), np.int16)}
     state = {"h": np.ones((9, 3), np.int16)}
     Golden(5, 2, np.ones((180, 3), np.int16), *values.values(), state, state, np.zeros(1, np.int64)).save(folder / "g.npz")
     return folder / "g.npz"

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from firmware_sim.implant import LATENCY
 from quantization.summaries import QuantizedStream
 from realm_edge.app.report import facts as facts_module
 from realm_edge.app.report import plots
@@ -82,7 +83,7 @@ def made_up_facts() -> dict[str, Any]:
             "required_clock_hz": n() * 1e6,
             "clock_hz": n() * 1e6,
             "duty_cycle": n() / 100,
-            "latency_ms": {"bin_wait": n(), "compute": n(), "radio": n(), "total": n()},
+            "latency_ms": {name: n() for name in (*LATENCY, "total")},
             "bandwidth_bps": {"decoded": n(), "decoded_on_air": n(), "raw": n()},
             "flash_bytes": n(),
             "ram_bytes": n(),
@@ -216,6 +217,9 @@ SUMMARY = {
     "clock needed, of the part's, MHz": lambda s: f"{text(s['required_clock_hz'] / 1e6)} of {text(s['clock_hz'] / 1e6)}",
     "duty cycle": lambda s: f"{text(100 * s['duty_cycle'])} %",
     "latency, worst case, ms": lambda s: text(s["latency_ms"]["total"]),
+    "… of it the bin; filters; averaging; resampling, ms": lambda s: "; ".join(
+        text(s["latency_ms"][part]) for part in ("bin_wait", "filters", "averaging", "resampling")
+    ),
     "bandwidth, decoded, b/s": lambda s: text(s["bandwidth_bps"]["decoded"]),
     "bandwidth, every sample, b/s": lambda s: text(s["bandwidth_bps"]["raw"]),
     "flash, bytes": lambda s: text(s["flash_bytes"]),

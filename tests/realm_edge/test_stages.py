@@ -86,14 +86,14 @@ class Simulated:
 
 @pytest.fixture
 def simulated(tmp_path, monkeypatch):
-    def simulate_with(bit_exact=("lfp", "spike"), within=("lfp", "spike"), with_samples=True) -> Simulated:
+    def simulate_with(bit_exact=("lfp", "spike"), within=("lfp", "spike"), with_samples=True, spikes_with_samples=False) -> Simulated:
         sessions = [
             {"resampling_delay_ms": 1.5, "heldout": False, "spike_electrodes": 77},
             {"resampling_delay_ms": 6.25, "heldout": True, "spike_electrodes": 12},
         ]
         quantised = {name: {"r2": r2} for name, r2 in SCORED.items()}
         run = a_run(tmp_path, quantize=quantised, data={"sessions": sessions}, train={"synthetic": True})
-        goldens = {"lfp": golden(0, with_samples), "spike": golden(1, False)}
+        goldens = {"lfp": golden(0, with_samples), "spike": golden(1, spikes_with_samples)}
         streams: list = []
         reports: list = []
         checked: list = []
@@ -140,6 +140,11 @@ def test_each_stream_is_reported_with_its_own_accuracy_rate_and_delays(simulated
     assert len({0.0, *asdict(delays).values()}) == 5
     assert lfp == ("result of lfp", budgets, "components", r2["lfp"], 500, delays, 12)
     assert spike == ("result of spike", budgets, "components", r2["spike"], 24000, Delays(0.12), 12)  # its samples are no resampled ones
+
+
+def test_spikes_that_the_firmware_counts_itself_wait_for_no_bands(simulated):
+    reports = simulated(spikes_with_samples=True).reports
+    assert [args[5] == Delays(0.12) for args, _ in reports] == [False, True]
 
 
 def test_the_simulation_says_what_the_lfp_stream_does_and_names_every_doubt(simulated):
