@@ -1,7 +1,7 @@
 """The command line: one command per stage, and ``run`` for all of them.
 
 It imports what it needs inside the commands, so that ``--help`` is fast. Exit status: 0; 1 a budget or bound is broken, bits differ or
-a required tool is missing; 2 the input is wrong or the machine fails; 130 interrupted; 143 and 129 ended by SIGTERM and SIGHUP.
+a required tool is missing; 2 the input is wrong or the machine fails; 70 a bug; 130 interrupted; 143 and 129 ended by SIGTERM and SIGHUP.
 """
 
 import json
@@ -18,6 +18,7 @@ import click
 from click.core import ParameterSource
 
 from realm_edge import __version__
+from realm_edge.app import bugs
 from realm_edge.app.cli_cores import targets_, validate
 from realm_edge.app.cli_evaluate import evaluate, study
 from realm_edge.app.cli_options import (
@@ -70,14 +71,20 @@ class _Cli(click.Group):
             _end(128 + number, f"interrupted{how}: what is finished is kept, and the same command goes on from there")
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
-        """Click's, which does not see what goes wrong outside of a command: help that cannot be written, locks that are let go of."""
+        """Click's, which does not see what goes wrong outside of a command: help that cannot be written, locks that are let go of.
+
+        A bug costs a line, too; its traceback is written to a file.
+        """
         try:
             return super().main(*args, **kwargs)
         except Exception as error:
             behind = fault(error)
-            if behind is None:
+            if behind is not None:
+                _end(2, f"error: {told(behind)}")
+            line = bugs.reported(error)
+            if line is None:
                 raise
-            _end(2, f"error: {told(behind)}")
+            _end(bugs.STATUS, f"error: {line}")
 
 
 def _end(status: int, message: str) -> NoReturn:

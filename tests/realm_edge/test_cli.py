@@ -297,6 +297,28 @@ def test_run_says_that_a_record_is_damaged_and_performs_the_stage_anew(stages: _
     assert record.read_text() == was
 
 
+def _breaks(run: RunDir, progress: object, *arguments: Any) -> Any:
+    raise KeyError("scale of a\nblock")
+
+
+def test_a_bug_costs_a_line_and_its_traceback_is_kept(stages: _Stages, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(Path("cache").absolute()))
+    monkeypatch.setattr(stages_module, "stage_of", lambda verb: _breaks)
+    result = _invoke("run")
+    kept = Path("cache/realm-edge/traceback.txt").absolute()
+    assert result.exit_code == 70 and result.stdout == ""
+    *_, line = result.stderr.splitlines()
+    assert line.startswith("realm-edge: error: KeyError: 'scale of a\\nblock' (in realm_edge.app.workflow, line ") and str(kept) in line
+    assert "Traceback" in kept.read_text() and "in _breaks" in kept.read_text() and "Traceback" not in result.stderr
+
+
+def test_a_bug_whose_traceback_cannot_be_kept_shows_it(stages: _Stages, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("a_file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(Path("a_file").absolute()))
+    monkeypatch.setattr(stages_module, "stage_of", lambda verb: _breaks)
+    assert isinstance(_invoke("run").exception, KeyError)
+
+
 def test_usage_errors_are_status_2() -> None:
     assert _invoke("run", "--colour").exit_code == 2
     assert _invoke("paint").exit_code == 2
