@@ -5,6 +5,7 @@ import os
 import shutil
 import tempfile
 import traceback
+from contextlib import suppress
 from pathlib import Path
 
 from realm_edge.errors import UserError
@@ -64,7 +65,11 @@ def told(error: OSError | MemoryError) -> str:
 def _elsewhere(where: str) -> str:
     """What names another place; first what named this one."""
     of_tempfile = tuple(f"{tempfile.gettempdir()}{os.sep}{prefix}" for prefix in ("realm-edge-", "tmp"))
-    first = "TMPDIR" if where.startswith((_UNNAMED, *of_tempfile)) else "--out"
+    of_cache = any(where == f"{_UNNAMED} in {cache}" or where.startswith(f"{cache}{os.sep}") for cache in _caches())
+    if where.startswith(of_tempfile) or (where.startswith(_UNNAMED) and not of_cache):
+        first = "TMPDIR"
+    else:
+        first = "XDG_CACHE_HOME" if of_cache else "--out"
     *others, last = [first, *(option for option in _OPTIONS if option != first)]
     return f"name another place with {', '.join(others)} or {last}"
 
@@ -79,15 +84,22 @@ def _place(error: OSError) -> str:
     places = _temporary()
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         places = [place for place in places if shutil.disk_usage(place).free < _SCARCE] or places
+    elif error.errno in (errno.EROFS, errno.EACCES):
+        places = [place for place in places if not os.access(place, os.W_OK)] or places
     return f"{_UNNAMED} in " + " or ".join(str(place) for place in places) if places else "a file without a name"
 
 
 def _temporary() -> list[Path]:
     """The directories that files without a name are made in."""
-    found = []
-    for where in (lambda: Path(tempfile.gettempdir()), cache_folder, lambda: Path("/dev/shm")):
-        try:
-            found.append(where())
-        except (OSError, UserError):
-            continue  # there is none
-    return [place for place in found if place.is_dir()]
+    with suppress(OSError):  # there is none
+        return [Path(tempfile.gettempdir()), *_caches(), *(place for place in (Path("/dev/shm"),) if place.is_dir())]
+    return _caches()
+
+
+def _caches() -> list[Path]:
+    """Where realm-edge and its compiler keep what they made, as far as it is there."""
+    try:
+        above = cache_folder().parent
+    except UserError:
+        return []
+    return [next(place for place in (above, *above.parents) if place.is_dir())]

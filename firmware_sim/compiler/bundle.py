@@ -1,8 +1,6 @@
 """Bundles: headers, readable driver, const weights, TVM objects and metadata of one stream for one build."""
 
 import io
-import subprocess
-import sys
 import tempfile
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -20,6 +18,7 @@ from firmware_sim.compiler.graph import read_graph
 from firmware_sim.compiler.kernels.interface import Value
 from firmware_sim.compiler.lower import Machine, build_object, machine_of
 from firmware_sim.compiler.plan import DECODER, FRONTEND, Constant, Plan, make_plan
+from firmware_sim.toolchain import zig
 from realm_edge import documents
 from realm_edge.errors import UserError
 from realm_edge.files import replacing_directory, sha256_file, write_json, write_text
@@ -201,7 +200,4 @@ def _function_bytes(objects: dict[str, bytes], symbol: str) -> int:
 def _archive(lib: Path) -> None:
     """``librealm.a`` of all objects; D leaves out times and owners, so that equal objects give equal bytes."""
     names = sorted(p.name for p in lib.glob("*.o"))
-    command = [sys.executable, "-m", "ziglang", "ar", "rcsD", "librealm.a", *names]
-    done = subprocess.run(command, cwd=lib, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise UserError(f"{lib}: 'python -m ziglang ar' failed: {' '.join(done.stderr.split()):.200}; see 'realm-edge doctor'")
+    zig(["ar", "rcsD", "librealm.a", *names], cwd=lib)

@@ -12,13 +12,14 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import click
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from realm_edge import files
+from realm_edge import faults, files
 from realm_edge.app import cli
 from realm_edge.app.rundir import RunDir, command
 from realm_edge.app.workflow import Workflow, open_for_data
@@ -239,6 +240,21 @@ def test_the_place_that_is_named_first_is_the_one_that_failed(tmp_path):
     for name, first in ((str(Path(tempfile.gettempdir()) / "realm-edge-x" / "a.o"), "TMPDIR, --out"), ("/runs/a", "--out, TMPDIR")):
         assert f"name another place with {first} or XDG_CACHE_HOME" in told(OSError(errno.ENOSPC, "No space left on device", name))
     assert "name another place with TMPDIR, --out or XDG_CACHE_HOME" in told(OSError(errno.ENOSPC, "No space left on device"))
+
+
+def test_a_cache_without_space_or_rights_is_told_apart_from_files_that_are_temporary(tmp_path, monkeypatch):
+    """Also where the cache is not made yet: what has no room is the place that it would be in."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "cache").mkdir()
+    remedy = "name another place with XDG_CACHE_HOME, --out or TMPDIR"
+    named = told(OSError(errno.EROFS, "Read-only file system", str(tmp_path / "cache" / "zig")))
+    assert named == f"{tmp_path}/cache/zig: the place is read-only: {remedy}"
+    free = {tmp_path / "cache": 100}
+    monkeypatch.setattr(faults.shutil, "disk_usage", lambda place: SimpleNamespace(free=free.get(place, 1 << 30)))
+    full = told(OSError(errno.ENOSPC, "No space left on device"))
+    assert full.startswith(f"a temporary file in {tmp_path}/cache: no space is left there: free some, or {remedy};")
+    monkeypatch.setattr(faults.os, "access", lambda place, mode: place != tmp_path / "cache")
+    assert told(OSError(errno.EACCES, "Permission denied")).startswith(f"a temporary file in {tmp_path}/cache: permission denied")
 
 
 IN_THE_WAY = {  # what lies where, and what is told of it
