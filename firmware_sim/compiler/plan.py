@@ -12,7 +12,7 @@ from tvm_ffi import structural_equal
 from export.stepgraph import DOMAIN
 from firmware_sim.compiler.frontend import CHUNK, BlockKernel, Chain, block_kernels, check_behind, read_chain
 from firmware_sim.compiler.graph import GraphNode, StepGraph, next_name
-from firmware_sim.compiler.kernels import builder
+from firmware_sim.compiler.kernels import build, builder
 from firmware_sim.compiler.kernels.interface import Kernel, Node, Value
 from firmware_sim.compiler.memory import ALIGNMENT, Lifetime, sequential, share_arena
 from quantization.operators import MODULES
@@ -164,7 +164,7 @@ def _build(graph: StepGraph, node: GraphNode, tensors: _Tensors, family: str) ->
         raise UserError(f"{node.where}: the compiler has no kernel for it; it knows {', '.join(MODULES)}, Split and Identity")
     operands = tuple(_operand(graph, node, tensors, name) for name in node.inputs)
     try:
-        return builder(node.op, family)(Node(node.where, operands, node.outputs, node.attributes))
+        return build(builder(node.op, family), Node(node.where, operands, node.outputs, node.attributes))
     except OverflowError as error:
         raise UserError(f"{node.where}: {error}; quantise with smaller multipliers or shifts") from error
 

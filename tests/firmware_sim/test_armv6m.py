@@ -35,6 +35,7 @@ def test_encodings_by_hand(halves, allowed):
     assert is_armv6m(*halves) == allowed
 
 
+@pytest.mark.slow
 def test_kernels_for_a_cortex_m0plus_are_armv6m_and_those_for_a_cortex_m4_are_not(tmp_path):
     save_model(compiled_graphs.decoder(), tmp_path / "decoder.onnx")
     for build in ("cortex-m0plus", "cortex-m4"):

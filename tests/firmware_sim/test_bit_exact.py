@@ -18,6 +18,9 @@ BINS = 100
 PARTS = ["cortex-m4", "rv32imc"]
 ONE_A_BUILD = {part.build: name for name, part in targets().items()}
 OF_EACH_BUILD = [pytest.param(name, marks=() if build in PARTS else pytest.mark.slow) for build, name in ONE_A_BUILD.items()]
+# Kernels of the other core are held to the reference one by one (test_kernels_on_cores.py).
+SLOW_ON_M4 = [pytest.param("cortex-m4", marks=pytest.mark.slow), "rv32imc"]
+SLOW_ON_IBEX = ["cortex-m4", pytest.param("rv32imc", marks=pytest.mark.slow)]
 
 
 def emulator_or_skip(name: str) -> None:
@@ -62,14 +65,14 @@ def test_firmware_equals_onnxruntime(chain, target, tmp_path):
     assert result.macs_per_step == chain.features.shape[1] * d_model + 2 * block + d_model * 2
 
 
-@pytest.mark.parametrize("target", PARTS)
+@pytest.mark.parametrize("target", SLOW_ON_IBEX)
 def test_firmware_with_a_running_z_score_equals_onnxruntime(scored_chain, target, tmp_path):
     result = simulate(scored_chain, scored_chain.decoder_int8, target, tmp_path)
     assert result.mismatch is None and result.bit_exact
     assert {"QBinFeatures", "QRunningZ"} <= {row.op for row in result.kernels if row.cycles > 0}
 
 
-@pytest.mark.parametrize("target", ["cortex-m4", "rv32imc"])
+@pytest.mark.parametrize("target", SLOW_ON_M4)
 def test_firmware_with_int16_into_linear_layers_equals_onnxruntime(wide_chain, target, tmp_path):
     result = simulate(wide_chain, wide_chain.decoder_int8, target, tmp_path)
     assert result.mismatch is None and result.bit_exact
@@ -77,7 +80,7 @@ def test_firmware_with_int16_into_linear_layers_equals_onnxruntime(wide_chain, t
     assert "QLinear16" in ran and "QLinear" not in ran
 
 
-@pytest.mark.parametrize("target", PARTS)
+@pytest.mark.parametrize("target", SLOW_ON_M4)
 def test_firmware_of_the_channel_tokenizer_equals_onnxruntime(channel_chain, target, tmp_path):
     result = simulate(channel_chain, channel_chain.decoder_int8, target, tmp_path)
     assert result.mismatch is None and result.bit_exact

@@ -20,6 +20,7 @@ from tests.small_run import needs_emulator
 
 ROWS = "means of samples, and a channel between two filters"
 TARGETS = ("cortex-m4", "stm32u575", "stm32h7a3", "cortex-m55", "rv32imc", "stm32g0b1")  # one a build
+QUICK = ("cortex-m4", "rv32imc")
 COUNTS = (1, 2, 5, 8, 64, 63)  # samples of a call
 Tensors = dict[str, NDArray]
 
@@ -53,7 +54,7 @@ def edge(front: FrontEnd, rng: np.random.Generator) -> tuple[Tensors, Tensors]:
     return dict(later.state), now.state
 
 
-@pytest.mark.parametrize("name", TARGETS)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in TARGETS])
 def test_kernels_of_front_ends_equal_the_reference_on_the_core(name, tmp_path):
     needs_emulator()
     target, rng = get_target(name), np.random.default_rng(11)

@@ -71,7 +71,7 @@ def test_the_firmware_equals_the_mirror_to_the_bit(target, with_frontend, tiny, 
 STARTS = (0, 1, 2, 17, 40, 41, 59)  # a segment of one bin, two in a row, and the last bin
 
 
-@pytest.mark.parametrize("with_frontend", [True, False], ids=["frontend", "counts"])
+@pytest.mark.parametrize("with_frontend", [True, pytest.param(False, marks=pytest.mark.slow)], ids=["frontend", "counts"])
 def test_the_firmware_starts_anew_where_the_recording_paused(target, with_frontend, tiny, tmp_path):
     write_bundle, mirror = tiny
     bundle, answer = write_bundle(tmp_path / "bundle", target.name, with_frontend), mirror(STEPS, with_frontend, starts=STARTS)

@@ -169,6 +169,7 @@ def test_an_interrupted_sweep_goes_on_to_the_same_scores(swept: Path, tmp_path: 
     assert scores(tmp_path) == expected
 
 
+@pytest.mark.slow
 def test_workers_give_the_scores_of_one_process_and_share_a_teacher(swept: Path, tmp_path: Path) -> None:
     summary = evaluate(replace(PLAN, labels=(1.0,), decoders=("wiener", "student"), workers=2), tmp_path, Silent())
     assert [row.decoder for row in summary.rows] == ["student", "wiener"]

@@ -88,7 +88,7 @@ def test_values_beside_the_file_are_read_and_in_its_fingerprint(tmp_path, monkey
     assert fingerprint(path) != before
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [pytest.param(kind, marks=pytest.mark.slow if at else ()) for at, kind in enumerate(KINDS)])
 def test_no_variable_of_the_environment_leads_elsewhere(tmp_path, kind):
     path, other = values_elsewhere(tmp_path, kind, "beside")
     secret = tmp_path / "secret" / "beside"

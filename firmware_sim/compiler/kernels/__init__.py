@@ -8,6 +8,7 @@ has ``checked`` instead, and pieces of which :mod:`firmware_sim.compiler.fronten
 """
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 
 from firmware_sim.compiler.kernels.interface import Kernel, Node
@@ -33,6 +34,16 @@ def builder(op: str, family: str) -> Callable[[Node], Kernel]:
     while not hasattr(module, family):
         family = _WITHOUT_ITS_OWN[family]
     return getattr(module, family)
+
+
+def build(make: Callable[[Node], Kernel], node: Node) -> Kernel:
+    """What :func:`builder` found makes of a node.
+
+    It is called in a thread of its own, whose stack is short: TVM reads the source around every call on the stack whenever it reads a
+    kernel's. From within a command, or a test, that takes longer than the kernel itself.
+    """
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        return thread.submit(make, node).result()
 
 
 def _misplaced(node: Node) -> Kernel:
