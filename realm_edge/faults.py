@@ -90,10 +90,11 @@ def _place(error: OSError) -> str:
 
 
 def _temporary() -> list[Path]:
-    """The directories that files without a name are made in."""
+    """The directories that files without a name are made in; Python passes over a TMPDIR that it cannot write to, compilers do not."""
+    found = [Path(os.environ["TMPDIR"])] if os.environ.get("TMPDIR") else []
     with suppress(OSError):  # there is none
-        return [Path(tempfile.gettempdir()), *_caches(), *(place for place in (Path("/dev/shm"),) if place.is_dir())]
-    return _caches()
+        found.append(Path(tempfile.gettempdir()))
+    return [place for place in dict.fromkeys((*found, *_caches(), Path("/dev/shm"))) if place.is_dir()]
 
 
 def _caches() -> list[Path]:

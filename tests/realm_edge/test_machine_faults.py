@@ -257,6 +257,13 @@ def test_a_cache_without_space_or_rights_is_told_apart_from_files_that_are_tempo
     assert told(OSError(errno.EACCES, "Permission denied")).startswith(f"a temporary file in {tmp_path}/cache: permission denied")
 
 
+def test_a_directory_for_temporary_files_that_python_passes_over_is_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(faults.os, "access", lambda place, mode: place != tmp_path)
+    named = told(OSError(errno.EROFS, "Read-only file system"))
+    assert named == f"a temporary file in {tmp_path}: the place is read-only: name another place with TMPDIR, --out or XDG_CACHE_HOME"
+
+
 IN_THE_WAY = {  # what lies where, and what is told of it
     "file": (lambda at: at.write_text(""), "a file lies where a directory is needed: move it away, or name another place with --out"),
     "directory": (Path.mkdir, "a directory lies where a file is needed: move it away, or name another place with --out"),
