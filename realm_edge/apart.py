@@ -25,6 +25,7 @@ from typing import IO, Any
 
 from realm_edge.errors import UserError
 from realm_edge.faults import told
+from realm_edge.files import working_directory
 from realm_edge.interrupt import Ended, told_to_end
 from realm_edge.progress import Progress, Silent
 from realm_edge.readers.remote import shown
@@ -94,7 +95,7 @@ class _Child:
         self.idle = False
         try:
             assert self._process.stdin is not None
-            pickle.dump((function, arguments, label, os.getcwd()), self._process.stdin)
+            pickle.dump((function, arguments, label, working_directory()), self._process.stdin)
             self._process.stdin.flush()
         except BrokenPipeError:
             raise self._ended(files) from None

@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from realm_edge.errors import UserError
-from realm_edge.files import cache_folder
+from realm_edge.files import cache_folder, working_directory
 
 _KEPT = "what is finished is kept, and the same command goes on from there"
 _FULL = f"free some, or {{elsewhere}}; {_KEPT}"
@@ -55,6 +55,11 @@ def told(error: OSError | MemoryError) -> str:
     if isinstance(error, MemoryError):
         return f"memory is used up: end other programs, or lower the sizes, batch or window_bins in --config; {_KEPT}"
     named = error.filename2 if error.errno in _FULL_PLACES and error.filename2 is not None else error.filename  # of a copy, where it goes
+    if named is None and error.errno == errno.ENOENT:
+        try:
+            working_directory()
+        except UserError as gone:
+            return str(gone)
     where = str(named) if named is not None else _place(error)
     remedy = _REMEDIES.get(error.errno or 0)
     if remedy is not None:

@@ -26,11 +26,17 @@ def fitted(settings: Settings, bin_s: float, label: str) -> Settings:
     bin_ms = round(1000 * bin_s)
     if not is_bin(bin_s, bin_ms):
         raise UserError(f"{label}: a row every {1000 * bin_s:.6g} ms: bins last whole milliseconds: resample it")
+    # Nothing is sensed at these rates, and settings hold only those of which a bin has a whole number.
+    rates = {name: {"rate_hz": -(-rate // 1000) * 1000} for name, rate in _rates(settings).items() if rate * bin_ms % 1000}
     try:
-        return changed(settings, {"bin_ms": bin_ms, "window_bins": window_bins(settings, bin_s)})
+        return changed(settings, {"bin_ms": bin_ms, "window_bins": window_bins(settings, bin_s), **rates})
     except ValidationError as error:
         reason = error.errors()[0]["msg"].removeprefix("Value error, ")
         raise UserError(f"{label}: a row every {bin_ms} ms: {reason}") from error
+
+
+def _rates(settings: Settings) -> dict[str, int]:
+    return {"lfp": settings.lfp.rate_hz, "spike": settings.spike.rate_hz}
 
 
 def is_bin(bin_s: float, bin_ms: int) -> bool:

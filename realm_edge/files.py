@@ -109,6 +109,18 @@ def to_disk(path: Path) -> None:
         os.close(descriptor)
 
 
+def working_directory() -> str:
+    """The current directory.
+
+    Raises:
+        UserError: somebody removed it.
+    """
+    try:
+        return os.getcwd()
+    except FileNotFoundError as error:
+        raise UserError("the current directory is gone: change to another one (cd)") from error
+
+
 def cache_folder() -> Path:
     """``$XDG_CACHE_HOME/realm-edge``, by default ``~/.cache/realm-edge``.
 

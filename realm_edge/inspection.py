@@ -28,6 +28,7 @@ from realm_edge.table import Table, blocks, spooled
 
 SATURATED = 1e-3  # share of samples at an extreme value from which on a channel counts as clipping
 _ALL = Choices()  # nothing is left out
+_PNG = b"\x89PNG"
 _BROADBAND_HZ = 6000.0  # faster recordings hold spikes; converted, they keep the LFP alone
 
 
@@ -62,14 +63,26 @@ def summary(path: Path, choices: Choices = _ALL, session: int | None = None, png
     """What :func:`describe` says of a recording, and a picture of it in the file ``png``.
 
     Raises:
-        UserError: as :func:`inspect`.
+        UserError: as :func:`inspect`, or the place of the picture holds something else.
     """
+    if png is not None:
+        _check_place(png)
     found = inspect(path, choices, session)
     if png is not None:
         from realm_edge.quicklook import draw  # which draws what is found here
 
         draw(found, png)
     return found.summary
+
+
+def _check_place(png: Path) -> None:
+    """A picture takes the place of a picture, and of nothing else."""
+    if any(folder.suffix == cache.SUFFIX for folder in png.absolute().parents):
+        raise UserError(f"{png}: lies in a recording: name another place with --png")
+    if png.is_file() and png.stat().st_size:
+        with png.open("rb") as file:
+            if file.read(len(_PNG)) != _PNG:
+                raise UserError(f"{png}: exists, and is no PNG: name another file with --png")
 
 
 def convert(path: Path, out: Path, settings: Settings, choices: Choices = _ALL, session: int | None = None) -> dict[str, Any]:

@@ -7,11 +7,13 @@ begun here goes on in a terminal, or the other way round. Progress goes to stder
 "interrupt", ends a training behind the step in progress; the same call goes on from there.
 """
 
-from collections.abc import Mapping, Sequence
+import functools
+import inspect
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, ParamSpec, TypeVar
 
-from pydantic import ValidationError
+from pydantic import ConfigDict, ValidationError, validate_call
 
 from firmware_sim.budgets import load_budgets
 from firmware_sim.emulator import find_emulator
@@ -32,11 +34,38 @@ from realm_edge.settings import Settings, changed, flaw
 from realm_edge.settings import preset as preset_of
 from realm_edge.sources import Recordings
 from realm_edge.streams import LFP, SPIKE, Stream
+from realm_edge.training.machine import check_device
 
 Names = str | Sequence[str]
 File = str | Path
+Device = Literal["auto", "cpu", "cuda"]  # as realm_edge.training.machine has them
+Precision = Literal["32", "bf16-mixed", "16-mixed"]
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
 
 
+def _checked(step: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+    """Arguments of other types than the signature has are a UserError that names the first of them; other calls a TypeError, as usual."""
+    checked = validate_call(config=ConfigDict(arbitrary_types_allowed=True))(step)
+    signature = inspect.signature(step)
+    every = list(signature.parameters.values())
+    rest = next((parameter.name for parameter in every if parameter.kind is parameter.VAR_POSITIONAL), None)
+
+    @functools.wraps(step)
+    def call(*args: Arguments.args, **named: Arguments.kwargs) -> Result:
+        signature.bind(*args, **named)
+        try:
+            return checked(*args, **named)
+        except ValidationError as error:
+            first = error.errors()[0]
+            at = first["loc"][0]
+            name = at if isinstance(at, str) else rest or every[at].name
+            raise UserError(f"{step.__name__}: {name}={first['input']!r:.80}: {first['msg']}") from error
+
+    return call
+
+
+@_checked
 def load(
     *files: File,
     behavior: Names = (),
@@ -86,14 +115,15 @@ def load(
     return Loaded(recordings, tuple(summaries))
 
 
+@_checked
 def train(
     loaded: Loaded,
     out: File,
     *,
     preset: str | None = None,
     changes: Mapping[str, Any] | None = None,
-    device: str = "auto",
-    precision: str = "32",
+    device: Device = "auto",
+    precision: Precision = "32",
     fresh: bool = False,
 ) -> Trained:
     """Make a run of recordings: causal features, teacher, student, spike baseline and Wiener filters (``realm-edge data`` and ``train``).
@@ -111,6 +141,7 @@ def train(
         UserError: a recording cannot be used, settings are wrong, the run in ``out`` was made from others, another command writes there,
             or there is too little memory.
     """
+    check_device(device)  # before the recordings are read
     with open_for_data(Path(out), _settings(preset, changes), loaded.recordings, fresh=fresh, may_skip=False) as (run, request):
         work = _workflow(run)
         work.resume("data", loaded.recordings, request=request, options=loaded.recordings.options())
@@ -119,6 +150,7 @@ def train(
         return Trained(run.path, metrics.synthetic, r2, run.file("predictions.npz"), metrics)
 
 
+@_checked
 def quantize(run: File) -> Quantized:
     """Turn the students into float step graphs, and those into int8 ones (``realm-edge export`` and ``quantize``).
 
@@ -138,6 +170,7 @@ def quantize(run: File) -> Quantized:
         return Quantized(opened_run.path, decoders, exact, integers, differ, summary)
 
 
+@_checked
 def compile(run: File, target: str) -> Compiled:
     """Compile the int8 step graphs into firmware for one target (``realm-edge compile``).
 
@@ -156,6 +189,7 @@ def compile(run: File, target: str) -> Compiled:
         return Compiled(opened_run.path, part.name, bundles, weights)
 
 
+@_checked
 def simulate(run: File, target: str, budget: File | None = None) -> Simulated:
     """Run the firmware in QEMU on held-out input, compare every bit and hold it against budgets (``realm-edge simulate``).
 
@@ -179,7 +213,8 @@ def simulate(run: File, target: str, budget: File | None = None) -> Simulated:
         return _simulated(opened_run.path, summary)
 
 
-def report(run: File, targets: Sequence[str] = ()) -> Reported:
+@_checked
+def report(run: File, targets: Names | None = None) -> Reported:
     """Write the report (``realm-edge report``).
 
     Args:
@@ -189,7 +224,7 @@ def report(run: File, targets: Sequence[str] = ()) -> Reported:
     Raises:
         UserError: nothing was simulated, a target's simulation is missing or stale, or there is no such target.
     """
-    named = tuple(get_target(name).name for name in targets)
+    named = tuple(get_target(name).name for name in _names(targets or ()))
     with opened(Path(run)) as opened_run:
         chosen = named or opened_run.targets("simulate")
         if not chosen:

@@ -118,7 +118,7 @@ def _plan(
         ("--decoders", decoders),
     ]
     words = [str(part) for flag, value in flags if value is not None for part in (flag, value)] + ["--double"] * double
-    shares = labels.split(",") if labels else []
+    shares = [] if labels is None else labels.split(",")
     return Plan(
         settings=settings_of(preset, config) or find_preset("demo"),
         recordings=recordings,
@@ -126,7 +126,7 @@ def _plan(
         heldout=None if heldout == "all" else number("--heldout", heldout, int, "a number of sessions, or all"),
         labels=tuple(dict.fromkeys(number("--labels", share, float, "shares such as 0.1,0.25,1.0") for share in shares)),
         double=double,
-        decoders=tuple(decoders.split(",")) if decoders else (),
+        decoders=() if decoders is None else tuple(decoders.split(",")),
         command=shlex.join(["realm-edge", *command, *words]),
         workers=len(os.sched_getaffinity(0)) if workers is None else workers,
         device=device,

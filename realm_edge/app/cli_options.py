@@ -101,7 +101,7 @@ _DEVICE = click.Choice(["auto", "cpu", "cuda"])
 _PRECISION = click.Choice(["32", "bf16-mixed", "16-mixed"])
 MACHINE = options(
     click.option("--device", type=_DEVICE, default="auto", show_default=True, help="Where to train; auto: on a GPU if there is one."),
-    click.option("--precision", type=_PRECISION, default="32", show_default=True, help="Of the matrix products in training."),
+    click.option("--precision", type=_PRECISION, default="32", show_default=True, help="Precision of the matrix products in training."),
 )
 
 
@@ -110,7 +110,7 @@ def number(option: str, text: str, kind: Callable[[str], Any], wanted: str) -> A
     try:
         return kind(text)
     except ValueError:
-        raise UserError(f"{option} {text}: use {wanted}") from None
+        raise UserError(f"{option} {text or repr(text)}: use {wanted}") from None
 
 
 def settings_of(preset_name: str | None, config: Path | None) -> "Settings | None":

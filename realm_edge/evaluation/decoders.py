@@ -135,7 +135,7 @@ def chosen(names: tuple[str, ...], spikes: bool, others: bool) -> tuple[Decoder,
     """
     for name in names:
         if name not in ALL:
-            raise UserError(f"--decoders {name}: no such decoder: use some of {','.join(ALL)}")
+            raise UserError(f"--decoders {name or repr(name)}: no such decoder: use some of {','.join(ALL)}")
         if ALL[name].inputs == "counts" and not spikes:
             raise UserError(f"--decoders {name}: a recording has no spikes: leave it out")
         if ALL[name].needs_others and not others:

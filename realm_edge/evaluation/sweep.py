@@ -16,6 +16,9 @@ from realm_edge.files import write_bytes, write_text
 from realm_edge.progress import Progress
 from realm_edge.settings import Settings
 from realm_edge.sources import Recordings
+from realm_edge.training.machine import check_device
+
+MOST_SEEDS, MOST_WORKERS = 1000, 1000
 
 
 @dataclass(frozen=True)
@@ -35,13 +38,13 @@ class Plan:
     precision: str = "32"
 
     def __post_init__(self) -> None:
-        if self.seeds < 1:
-            raise UserError(f"--seeds {self.seeds}: use 1 or more")
-        if self.workers < 1:
-            raise UserError(f"--workers {self.workers}: use 1 or more")
+        for option, value, most in (("--seeds", self.seeds, MOST_SEEDS), ("--workers", self.workers, MOST_WORKERS)):
+            if not 1 <= value <= most:
+                raise UserError(f"{option} {value}: use 1 to {most}")
         for share in self.labels:
             if not 0 < share <= 1:
                 raise UserError(f"--labels {share:g}: a share of the labels lies above 0 and up to 1")
+        check_device(self.device)
         self.recordings.check()
         chosen(self.decoders, spikes=True, others=True)
 
@@ -52,6 +55,8 @@ def evaluate(plan: Plan, out: Path, progress: Progress) -> Evaluation:
     Raises:
         UserError: a recording cannot be used, a share of labels is too small, or ``out`` holds results of other settings or recordings.
     """
+    if not plan.labels:
+        raise UserError("labels: name at least one share of the labels")
     todo = tasks(plan.recordings, plan.settings, plan.heldout, progress)
     spikes, others = all(task.decoded.counts is not None for task in todo), all(task.others for task in todo)
     arms = chosen(plan.decoders, spikes, others) if plan.decoders else decoders(plan.double, spikes, others)

@@ -71,8 +71,9 @@ def tasks(
         UserError: a recording cannot be used, two have one name or behaviours that differ, or ``heldout`` leaves none for pretraining.
     """
     total = len(recordings.files) or settings.synthetic.sessions
-    if heldout is not None and total > 1 and not 0 < heldout < total:
-        raise UserError(f"--heldout {heldout}: there are {total} sessions: use 1 to {total - 1}, or all")
+    most = max(1, total - 1)
+    if heldout is not None and not 0 < heldout <= most:
+        raise UserError(f"--heldout {heldout}: of {total} session(s) {f'1 to {most}' if most > 1 else 1} can be held out, or all")
     names = [name_of(path) for path in recordings.files]
     if len(set(names)) < len(names):
         raise UserError(f"two recordings are named {max(names, key=names.count)}: give each session its own file name")

@@ -30,6 +30,18 @@ def one_cpu() -> Fabric:
     return _fabric("cpu", "32", each=1, machines=1)
 
 
+def check_device(device: str) -> None:
+    """See that there are as many GPUs as processes are to use.
+
+    Raises:
+        UserError: there are not.
+    """
+    here = processes_here()
+    if device == "cuda" and torch.cuda.device_count() < here:
+        found = torch.cuda.device_count()
+        raise UserError(f"--device cuda: {here} process(es) but {found} GPU(s) that torch can use: use --device cpu, or fewer processes")
+
+
 @contextmanager
 def machine(device: str, precision: str) -> Iterator[Fabric]:
     """What to train on: this process, or all that torchrun started, which meet here and wait for one another at the end.
@@ -43,10 +55,8 @@ def machine(device: str, precision: str) -> Iterator[Fabric]:
     """
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
+    check_device(device)
     total, here = processes(), processes_here()
-    if device == "cuda" and torch.cuda.device_count() < here:
-        found = torch.cuda.device_count()
-        raise UserError(f"--device cuda: {here} process(es) but {found} GPU(s) that torch can use: use --device cpu, or fewer processes")
     fabric = _fabric(device, precision, here, machines=total // here)
     if total == 1:
         yield fabric

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner
 
 import realm_edge
@@ -174,6 +175,12 @@ def test_recordings_of_features(performed, tmp_path):
         (lambda folder: realm_edge.load(behavior="velocity"), "--behavior velocity: the synthetic recordings have one of each"),
         (lambda folder: realm_edge.train(realm_edge.load(), folder / "r", preset="huge"), "unknown preset 'huge': use one of demo"),
         (lambda folder: realm_edge.train(realm_edge.load(), folder / "r", changes={"seed": -1}), "changes: seed: .*greater.* (value -1)"),
+        (lambda folder: realm_edge.train(realm_edge.load(), folder / "r", device="gpu"), "train: device='gpu': Input should be 'auto', "),
+        (lambda folder: realm_edge.train(realm_edge.load(), folder / "r", precision="64"), "train: precision='64': Input should be '32', "),
+        (lambda folder: realm_edge.train("monday.npz", folder / "r"), "train: loaded='monday.npz': Input should be .*Loaded"),
+        (lambda folder: realm_edge.load("a.npz", ["b.npz"]), "load: files=.'b.npz'.: Input should be a valid string"),
+        (lambda folder: realm_edge.load("a.npz", channels=[0, 1]), "load: channels=.0, 1.: Input should be a valid string"),
+        (lambda folder: realm_edge.compile(folder, ["rv32imc"]), "compile: target=.'rv32imc'.: Input should be a valid string"),
         (lambda folder: realm_edge.quantize(folder / "none"), "none: not a run directory .*: make one with 'realm-edge data"),
         (lambda folder: realm_edge.compile(folder / "none", "z80"), "unknown target 'z80'"),
         (lambda folder: realm_edge.simulate(folder / "none", "rv32imc", folder / "limits.toml"), "limits.toml"),
@@ -182,6 +189,18 @@ def test_recordings_of_features(performed, tmp_path):
 def test_what_a_user_can_mend_is_told(performed, tmp_path, call, said):
     with pytest.raises(UserError, match=said.replace("(", r"\(").replace(")", r"\)")):
         call(tmp_path)
+
+
+def test_a_call_without_an_argument_is_pythons_own_error(performed):
+    with pytest.raises(TypeError, match="missing a required argument: 'run'"):
+        realm_edge.quantize()
+
+
+def test_where_training_would_have_no_gpu_nothing_is_read(performed, monkeypatch, tmp_path):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    with pytest.raises(UserError, match="--device cuda"):
+        realm_edge.train(realm_edge.load(), tmp_path / "run", device="cuda")
+    assert performed == []
 
 
 def test_a_report_needs_a_simulation(performed, tmp_path):

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner
 from sklearn.metrics import r2_score
 
@@ -36,6 +37,7 @@ from realm_edge.training.material import gather
 from tests.feature_file import feature_file
 from tests.loose import loose
 from tests.real_recordings import recording as real_recording
+from tests.stored_recording import written
 
 TINY = {"d_model": 8, "n_layer": 1, "d_state": 4, "headdim": 8}
 FIT = {"epochs": 2, "lr": 1e-2, "batch": 4}
@@ -353,7 +355,7 @@ def test_each_session_in_turn() -> None:
         ("synthetic_heldout", ["synthetic_0", "synthetic_1"]),
     ]
     assert all(task.decoded.validation_end < task.decoded.bins for task in everyone)
-    with pytest.raises(UserError, match="--heldout 3: there are 3 sessions: use 1 to 2, or all"):
+    with pytest.raises(UserError, match=r"--heldout 3: of 3 session\(s\) 1 to 2 can be held out, or all"):
         tasks(Recordings(), SETTINGS, 3, Silent())
 
 
@@ -443,11 +445,14 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (["--labels", "a,b"], "--labels a: use shares such as 0.1,0.25,1.0"),
         (["--labels", "0.5,1.5"], "--labels 1.5: a share of the labels lies above 0 and up to 1"),
         (["--heldout", "some"], "--heldout some: use a number of sessions, or all"),
-        (["--seeds", "0"], "--seeds 0: use 1 or more"),
+        (["--labels", ""], "--labels '': use shares such as 0.1,0.25,1.0"),
+        (["--seeds", "0"], "--seeds 0: use 1 to 1000"),
+        (["--seeds", "999999999"], "--seeds 999999999: use 1 to 1000"),
+        (["--decoders", "student,"], "--decoders '': no such decoder: use some of student,student_half,"),
         (["--features", "power"], "--features power: the synthetic recordings have one of each"),
         (["--behavior", "speed"], "--behavior speed: the synthetic recordings have one of each"),
         (["--decoders", "student,svm"], "--decoders svm: no such decoder: use some of student,student_half,"),
-        (["--workers", "0"], "--workers 0: use 1 or more"),
+        (["--workers", "0"], "--workers 0: use 1 to 1000"),
         (["--data", "none.nwb"], "none.nwb: no such file"),
         (["--data", "a/x.npz", "--data", "b/x.npz"], "two recordings are named x"),
     ],
@@ -457,6 +462,24 @@ def test_wrong_input_is_one_line_with_status_2(tmp_path: Path, monkeypatch: pyte
     result = CliRunner().invoke(cli.main, ["evaluate", *arguments])
     assert result.exit_code == 2 and result.stdout == ""
     assert message in " ".join(result.stderr.split()) and "Traceback" not in result.stderr
+
+
+def test_a_gpu_that_is_not_there_is_told_before_anything_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    with pytest.raises(UserError, match=r"--device cuda: 1 process\(es\) but 0 GPU\(s\)"):
+        Plan(SETTINGS, device="cuda")
+
+
+def test_a_plan_without_labels_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="labels: name at least one share"):
+        evaluate(Plan(SETTINGS, labels=()), tmp_path, Silent())
+
+
+@pytest.mark.parametrize("heldout", [0, -5, 2])
+def test_of_one_recording_one_is_decoded(tmp_path: Path, heldout: int) -> None:
+    one = Recordings((written(tmp_path / "a.realm"),), Choices(("hand",)))
+    with pytest.raises(UserError, match=rf"--heldout {heldout}: of 1 session\(s\) 1 can be held out, or all"):
+        tasks(one, SETTINGS, heldout, Silent())
 
 
 def test_the_null_is_scored_against_the_behaviour_that_it_was_fitted_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

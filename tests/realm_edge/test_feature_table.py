@@ -185,3 +185,11 @@ def test_behaviour_of_no_use_beside_features(tmp_path, kind):
 def test_features_are_no_behaviour(tmp_path):
     with pytest.raises(UserError, match=r"power: it cannot be features and behaviour at once"):
         table_of(with_force(tmp_path / "a.nwb", RAMP), behavior="power")
+
+
+@pytest.mark.parametrize(("rate", "bin_ms", "rates"), [(1000.0, 1, (1000, 30000)), (1000 / 3, 3, (1000, 30000)), (50.0, 20, (500, 30000))])
+def test_the_rates_of_voltages_do_not_decide_about_features(tmp_path: Path, rate, bin_ms, rates) -> None:
+    """Nothing is sensed at them; the settings hold such as a bin has a whole number of samples of."""
+    given = changed(Settings(), {"lfp": {"rate_hz": 500, "bands_hz": [[15.0, 35.0]]}})
+    own = feature_bins.fitted(given, 1 / rate, "grip.nwb: power")
+    assert own.bin_ms == bin_ms and (own.lfp.rate_hz, own.spike.rate_hz) == rates

@@ -197,3 +197,27 @@ def test_command_convert_and_data_on_what_it_wrote(npz):
 def test_options_before_a_subcommand_are_refused(npz):
     result = _invoke("data", "--behavior", "speed", "inspect", "monday.npz")
     assert result.exit_code == 2 and "options of 'inspect' come after it" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("monday.npz", "monday.npz: exists, and is no PNG: name another file with --png"),
+        ("tiny.toml", "tiny.toml: exists, and is no PNG"),
+        ("a.realm/header.json", "a.realm/header.json: lies in a recording"),
+        ("a.realm/new.png", "a.realm/new.png: lies in a recording"),
+    ],
+)
+def test_a_picture_takes_the_place_of_nothing_else(npz: Path, name: str, said: str) -> None:
+    Path("tiny.toml").write_text("bin_ms = 20\n")
+    written(Path("a.realm"))
+    before = {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()}
+    result = _invoke("data", "inspect", "monday.npz", "--png", name)
+    assert result.exit_code == 2 and said in result.stderr
+    assert {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()} == before
+
+
+def test_a_picture_takes_the_place_of_an_older_one(npz: Path) -> None:
+    Path("a.png").write_bytes(b"\x89PNG of old")
+    assert _invoke("data", "inspect", "monday.npz", "--png", "a.png").exit_code == 0
+    _pixels(Path("a.png"))

@@ -257,6 +257,16 @@ def test_a_cache_without_space_or_rights_is_told_apart_from_files_that_are_tempo
     assert told(OSError(errno.EACCES, "Permission denied")).startswith(f"a temporary file in {tmp_path}/cache: permission denied")
 
 
+def test_a_current_directory_that_is_gone_is_told(tmp_path, monkeypatch):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    with pytest.raises(UserError, match="the current directory is gone: change to another one"):
+        files.working_directory()
+    assert told(FileNotFoundError(errno.ENOENT, "No such file or directory")).startswith("the current directory is gone")
+    assert told(FileNotFoundError(errno.ENOENT, "No such file or directory", "/x")).startswith("/x: no such file")
+
+
 def test_a_directory_for_temporary_files_that_python_passes_over_is_named(tmp_path, monkeypatch):
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr(faults.os, "access", lambda place, mode: place != tmp_path)
