@@ -12,10 +12,10 @@ from firmware_sim.build import build_firmware
 from firmware_sim.bundle import load_bundle
 from firmware_sim.compare import Expected
 from firmware_sim.components import load_components
-from firmware_sim.implant import Delays
 from firmware_sim.simulate import simulate_stream
 from firmware_sim.stream_report import stream_report
 from firmware_sim.targets import get_target
+from firmware_sim.workload import Delays, Sensed
 from quantization.summaries import R2
 from realm_edge.documents import jsonable
 from realm_edge.errors import UserError
@@ -117,7 +117,9 @@ def report_of(target, tiny, tmp_path, **changes):
     bundle = write_bundle(tmp_path / "bundle", target.name, True)
     result = simulate_stream(bundle, target, answer.samples, expected_of(answer, True), tmp_path / "sim")
     result = replace(result, target=replace(target, **changes))
-    return jsonable(stream_report(result, load_budgets(), load_components(), R2(float=0.61, int8=0.609, wiener=0.5), 250.0, Delays()))
+    return jsonable(
+        stream_report(result, load_budgets(), load_components(), R2(float=0.61, int8=0.609, wiener=0.5), Sensed(250.0, 100.0), Delays())
+    )
 
 
 def test_the_report_holds_what_must_be_shown(target, tiny, tmp_path):
