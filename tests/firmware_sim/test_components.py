@@ -68,7 +68,7 @@ def test_figures_that_are_a_current_times_a_voltage():
             if name not in ("mcu.stm32l4r5.sleep-dma", "radio.nrf52840.processor", "mcu.nrf54l15.sleep"):  # differences, and per MHz
                 assert figure.value == pytest.approx(named, rel=0.02), name
                 seen.add(name)
-    assert seen >= {"mcu.stm32l4r5.sleep", "mcu.stm32u575.sleep", "mcu.stm32u385.sleep", "mcu.cc2340.sleep", "radio.nrf52840.transmit"}
+    assert seen >= {"mcu.stm32l4r5.sleep", "mcu.stm32u575.sleep", "mcu.stm32u385.sleep", "mcu.cc2340r5.sleep", "radio.nrf52840.transmit"}
     assert SHIPPED["radio.nrf52840.processor"].value == pytest.approx((8.1 - 6.4) * 3)
     assert SHIPPED["radio.nrf52840.processor"].high == pytest.approx((8.6 - 6.26) * 3, rel=0.01)
 
@@ -81,7 +81,7 @@ def test_figures_that_are_a_current_times_a_voltage():
         ("mcu.stm32u385", (5.09, 5.90), 96),
         ("mcu.stm32h7a3", (121.8, 135.5), 280),
         ("mcu.nrf54l15", (2.6 * 3, 2.6 * 3), 128),
-        ("mcu.cc2340", (2.6 * 3, 2.6 * 3), 48),
+        ("mcu.cc2340r5", (2.6 * 3, 2.6 * 3), 48),
         ("mcu.efr32mg24", (8.7, 11.0), 78),
     ],
 )
