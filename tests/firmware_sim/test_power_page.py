@@ -48,4 +48,4 @@ def test_the_page_gives_the_range_and_the_comparisons_of_the_demo():
 
 
 def test_the_table_is_the_library():
-    assert TEXT == with_table(TEXT), "run python -m tests.firmware_sim.power_page"
+    assert with_table(TEXT) == TEXT, "run python -m tests.firmware_sim.power_page"
