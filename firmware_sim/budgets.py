@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
+from typing import Literal
 
 from realm_edge.documents import Number
 from realm_edge.errors import UserError
@@ -23,6 +24,7 @@ AT_LEAST = ("r2",)  # every other budget is an upper limit
 OF_FRONTEND_TOO = ("power_uw", "latency_ms", "flash_bytes", "ram_bytes")
 LARGEST = 1e15  # of a limit; its differences to what is measured stay exact enough to be told
 R2_COUNTED_FROM = 0.3  # below it the loss by int8 says nothing
+State = Literal["holds", "holds only nominally", "broken"]
 
 
 @dataclass(frozen=True)
@@ -40,8 +42,10 @@ class Measured:
     figure; ``fit_text`` then says what is missing."""
 
     power_uw: dict[str, float | None]  # by part, and "total"
+    power_range: tuple[float | None, float | None]  # microwatts of the total at both ends of all figures and cycles
     bandwidth_bps: float | None
     latency_ms: dict[str, float | None]  # by part, and "total"
+    latency_range: tuple[float | None, float | None]
     flash_bytes: int
     ram_bytes: int
     r2_float: float
@@ -54,14 +58,20 @@ class Measured:
 class Row:
     """One line of the budget table. ``by_how_much`` is what is left (negative: what is missing); ``lever`` is empty where all is well.
 
+    ``low`` and ``high`` are the value with all figures and cycles at their better and worse ends; where a figure has no range they are the
+    value. A budget holds where the high end keeps it (of R2, the low one), and only nominally where the value alone does.
+
     ``decoder_only``: sensing and front end would add to the value, and are left out: what is within the limit may still break it.
     """
 
     name: str
     limit: Number
     value: Number | None
+    low: Number | None
+    high: Number | None
     unit: str
-    ok: bool
+    state: State
+    ok: bool  # it holds, and not only nominally
     by_how_much: Number | None
     lever: str
     source: str
@@ -102,13 +112,36 @@ def evaluate(budgets: list[Budget], measured: Measured) -> list[Row]:
 
 def _row(budget: Budget, measured: Measured) -> Row:
     value = _value(budget.name, measured)
+    low, high = _range(budget.name, value, measured)
+    worst = low if budget.name in AT_LEAST else high
     partial = measured.decoder_only and budget.name in OF_FRONTEND_TOO
-    if value is None:
-        return Row(budget.name, budget.limit, None, UNITS[budget.name], False, None, measured.fit_text, budget.source, partial)
-    left = value - budget.limit if budget.name in AT_LEAST else budget.limit - value
-    ok = left >= 0 or (budget.name == "r2_loss" and measured.r2_float < R2_COUNTED_FROM)
-    lever = "" if ok else _lever(budget, measured)
-    return Row(budget.name, budget.limit, value, UNITS[budget.name], ok, left, lever, budget.source, partial)
+    state: State = "broken"
+    lever, left = measured.fit_text, None
+    if value is not None:
+        left = _left(budget, value)
+        excused = budget.name == "r2_loss" and measured.r2_float < R2_COUNTED_FROM
+        if excused or (left >= 0 and worst is not None and _left(budget, worst) >= 0):
+            state, lever = "holds", ""
+        elif left >= 0:
+            state, lever = "holds only nominally", _doubt(budget, worst, measured)
+        else:
+            lever = _lever(budget, measured)
+    return Row(
+        budget.name, budget.limit, value, low, high, UNITS[budget.name], state, state == "holds", left, lever, budget.source, partial
+    )
+
+
+def _left(budget: Budget, value: float) -> float:
+    return value - budget.limit if budget.name in AT_LEAST else budget.limit - value
+
+
+def _range(name: str, value: float | None, measured: Measured) -> tuple[float | None, float | None]:
+    match name:
+        case "power_uw":
+            return measured.power_range
+        case "latency_ms":
+            return measured.latency_range
+    return value, value
 
 
 def _value(name: str, measured: Measured) -> float | None:
@@ -126,10 +159,13 @@ def _value(name: str, measured: Measured) -> float | None:
 
 _PARTS = {
     "sensing": "fewer channels or a lower sensing rate",
-    "mcu_active": "fewer cycles (a smaller student, faster kernels) or a core with less energy per cycle",
-    "mcu_sleep": "a part with less sleep current",
-    "radio": "longer bins (fewer packets) or a radio with less energy a bit",
+    "pins": "a lower sensing rate",
+    "mcu_active": "fewer cycles (a front end of fewer bands or a lower rate, a smaller student) or a core with less energy per cycle",
+    "mcu_sleep": "a part with less sleep current, or a sensing chip that holds a block of samples",
+    "supply": "a part whose rail is the battery's, or a better converter",
+    "radio": "longer bins (fewer connection events) or a radio with less energy an event",
     "bin_wait": "shorter bins",
+    "radio_wait": "bins that end when a connection event begins",
     "output_delay": "a lower output_delay_ms",
     "resampling": "a recording that was sensed at the front end's rate",
     "filters": "no narrow bands at low frequencies (lfp.bands_hz)",
@@ -145,11 +181,22 @@ _FIXED = {
 }
 
 
+def _sizes(budget: Budget, measured: Measured) -> dict[str, float]:
+    parts = measured.power_uw if budget.name == "power_uw" else measured.latency_ms
+    return {name: value for name, value in parts.items() if name != "total" and value is not None}
+
+
+def _doubt(budget: Budget, worst: float | None, measured: Measured) -> str:
+    """Of a budget that holds only nominally; power and latency alone have a range."""
+    sizes = _sizes(budget, measured)
+    reaches = "does not fit" if worst is None else f"reaches {worst:.0f} {UNITS[budget.name]}"
+    return f"{reaches} with every figure at its worse end: narrower ranges, or {_PARTS[max(sizes, key=lambda name: sizes[name])]}"
+
+
 def _lever(budget: Budget, measured: Measured) -> str:
     if budget.name in _FIXED:
         return _FIXED[budget.name]
-    parts = measured.power_uw if budget.name == "power_uw" else measured.latency_ms
-    sizes = {name: value for name, value in parts.items() if name != "total" and value is not None}
+    sizes = _sizes(budget, measured)
     largest = max(sizes, key=lambda name: sizes[name])
     allowed = budget.limit - (sum(sizes.values()) - sizes[largest])
     unit = UNITS[budget.name]

@@ -1,6 +1,5 @@
 """One stream's section of ``simulation/<target>.json``: cost, memory, power, bandwidth, latency, accuracy, budgets."""
 
-from dataclasses import replace
 from typing import Any, Literal
 
 from firmware_sim.budgets import Budget, Measured, Row, evaluate
@@ -8,9 +7,12 @@ from firmware_sim.bundle import Bundle
 from firmware_sim.compare import Mismatch
 from firmware_sim.components import Components, Figure
 from firmware_sim.elf import MemoryUse
-from firmware_sim.implant import Delays, RawStreaming, Timeline, Workload, buffer_bytes, raw_streaming, run_timeline
+from firmware_sim.implant import RawStreaming, Timeline, raw_streaming, run_timeline
+from firmware_sim.power.scenario import DEFAULT, Scenario
+from firmware_sim.ranges import Comparison, RangedCase, compare, range_of
 from firmware_sim.simulate import KernelRow, RegionStep, StreamResult
 from firmware_sim.targets import Flash, Target
+from firmware_sim.workload import Delays, Sensed, Workload, WorkloadRange, buffer_bytes
 from quantization.summaries import R2
 from realm_edge.documents import Form, Number
 
@@ -103,7 +105,8 @@ class StreamReport(Timeline):
     ram_bytes: int
     state_bytes: int
     memory: MemoryReport
-    power_uw_range: tuple[Number | None, Number | None]  # microwatts, over the range of the cycles
+    power_uw_range: tuple[Number | None, Number | None]  # microwatts, with all figures and cycles at their better and at their worse ends
+    latency_ms_range: tuple[Number | None, Number | None]
     raw_streaming: RawStreaming
     r2: R2  # on the golden vectors' scored bins
     budgets: tuple[Row, ...]
@@ -117,33 +120,33 @@ def stream_report(
     budgets: list[Budget],
     components: Components,
     r2: R2,
-    adc_rate_hz: float,
+    sensed: Sensed,
     delays: Delays,
-    spike_electrodes: int | None = None,
+    scenario: Scenario = DEFAULT,
 ) -> StreamReport:
     """Price one stream on one target, and hold it against budgets.
 
     Args:
         r2: of the decoders on the held-out part.
-        adc_rate_hz: sensing rate of one channel; differs from the firmware's own rate where a circuit of its own detects spikes.
+        sensed: by its electrodes; its rate differs from the firmware's own where a circuit of its own detects spikes.
         delays: by what the answer is late before anything is computed.
-        spike_electrodes: that sorted units come from; None: nobody knows.
+        scenario: the choices around the target.
 
     Raises:
         UserError: the component library lacks a figure of the target.
     """
     target, memory = result.target, result.memory
-    work = workload(result, adc_rate_hz, delays, spike_electrodes)
+    ranged = ranged_case(result, sensed, delays, scenario)
+    case, work, ram = ranged.nominal, ranged.workload.nominal, ranged.ram_bytes
     ring = buffer_bytes(work)
-    ram = memory.ram + ring
-    timeline = run_timeline(work, target, components, ram)
-    low, high = (
-        run_timeline(workload(result, adc_rate_hz, delays, spike_electrodes, bound), target, components, ram) for bound in ("low", "high")
-    )
+    timeline = run_timeline(case, components)
+    ends = range_of(ranged, components)
     measured = Measured(
         timeline.power_uw,
+        ends.power_uw,
         timeline.bandwidth_bps.decoded,
         timeline.latency_ms,
+        ends.latency_ms,
         memory.flash,
         ram,
         r2.float,
@@ -157,9 +160,8 @@ def stream_report(
     core = {name: getattr(result.core, name) for name in Core.model_fields}
     # An MCU alone would flatter LFP: the same decoder behind a spike detector of its own.
     behind: dict[str, Any] = {}
-    if result.bundle.stream == "spike" and result.bundle.frontend:
-        detector = _behind_detector(work)
-        behind["with_spike_detector"] = run_timeline(detector, target, components, memory.ram + buffer_bytes(detector))
+    if has_spike_frontend(result):
+        behind["with_spike_detector"] = run_timeline(behind_detector(result, ranged).nominal, components)
     return StreamReport(
         stream=result.bundle.stream,
         target=target.name,
@@ -198,8 +200,9 @@ def stream_report(
             part_ram_bytes=target.ram_bytes,
         ),
         **timeline.given(),
-        power_uw_range=(low.power_uw["total"], high.power_uw["total"]),
-        raw_streaming=raw_streaming(work, components),
+        power_uw_range=ends.power_uw,
+        latency_ms_range=ends.latency_ms,
+        raw_streaming=raw_streaming(case, components),
         r2=r2,
         budgets=tuple(evaluate(budgets, measured)),
         **behind,
@@ -217,14 +220,43 @@ def _code_runs_from(target: Target, memory: MemoryUse, ring: int) -> str:
     return f"flash: kernels and driver do not fit the {room:,} bytes that {target.part} has left of the RAM that executes code"
 
 
-def workload(
-    result: StreamResult, adc_rate_hz: float, delays: Delays, spike_electrodes: int | None = None, bound: str = "cycles"
-) -> Workload:
+def ranged_case(result: StreamResult, sensed: Sensed, delays: Delays, scenario: Scenario = DEFAULT) -> RangedCase:
+    """What the implant has to do on the target, with the range of its cycles; arguments as those of :func:`stream_report`."""
+    low, nominal, high = (workload(result, sensed, delays, bound) for bound in ("low", "cycles", "high"))
+    return RangedCase(WorkloadRange(low, nominal, high), result.target, result.memory.ram + buffer_bytes(nominal), scenario)
+
+
+def compared(lfp: RangedCase, result: StreamResult, spikes: RangedCase, components: Components) -> tuple[Comparison, ...]:
+    """LFP against the spike stream that ``result`` is of, and against the same behind a detector circuit where that is a question.
+
+    Nothing is compared where nobody knows how many electrodes one of them needs, or the part has no power figure.
+    """
+    if lfp.workload.nominal.electrodes is None or spikes.workload.nominal.electrodes is None:
+        return ()
+    others = {"spikes": spikes}
+    if has_spike_frontend(result):
+        others["spikes behind a detector circuit"] = behind_detector(result, spikes)
+    found = (compare(lfp, other, name, components) for name, other in others.items())
+    return tuple(comparison for comparison in found if comparison)
+
+
+def has_spike_frontend(result: StreamResult) -> bool:
+    """Whether the firmware finds the spikes itself: a circuit of its own could do that instead."""
+    return result.bundle.stream == "spike" and result.bundle.frontend is not None
+
+
+def behind_detector(result: StreamResult, case: RangedCase) -> RangedCase:
+    """The same decoder where a circuit of its own detects spikes."""
+    work = case.workload.behind_detector()
+    return RangedCase(work, case.target, result.memory.ram + buffer_bytes(work.nominal), case.scenario)
+
+
+def workload(result: StreamResult, sensed: Sensed, delays: Delays, bound: str = "cycles") -> Workload:
     """The implant's workload from counted cycles.
 
     Args:
+        sensed: by the stream's electrodes.
         delays: by what the answer is late before anything is computed.
-        spike_electrodes: that sorted units come from; None: nobody knows.
         bound: 'cycles', 'low' or 'high' of the core table's range.
     """
     per_step = {name: getattr(region.cycles, bound) for name, region in result.regions.items()}
@@ -232,11 +264,12 @@ def workload(
     # The block that ends a bin is the longest.
     longest = getattr(frontend.visits.longest, bound) if frontend.visits else 0.0
     source = _source(result.bundle)
-    electrodes = {"samples": result.tick_values, "detector": spike_electrodes, "features": None}
+    electrodes = {"samples": result.tick_values, "detector": sensed.spike_electrodes, "features": None}
     return Workload(
         channels=result.tick_values,
         electrodes=electrodes[source],
-        sample_rate_hz=adc_rate_hz,
+        sample_rate_hz=sensed.rate_hz,
+        bandwidth_hz=sensed.bandwidth_hz,
         ticks_per_bin=result.bundle.ticks_per_bin,
         blocks_per_bin=result.bundle.blocks_per_bin,
         bin_s=1.0 / result.bundle.decoder.rate_hz,
@@ -254,10 +287,6 @@ def _source(bundle: Bundle) -> Literal["samples", "detector", "features"]:
     if bundle.frontend:
         return "samples"
     return "detector" if bundle.stream == "spike" else "features"
-
-
-def _behind_detector(work: Workload) -> Workload:
-    return replace(work, ticks_per_bin=1, blocks_per_bin=1, frontend_cycles=0.0, last_block_cycles=0.0, source="detector")
 
 
 def _region(region: RegionStep, steps: int) -> RegionReport:

@@ -4,6 +4,7 @@ import tomllib
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from typing import Literal
 
 from firmware_sim.builds import Build, Compiler, Machine, get_build
 from realm_edge.errors import UserError
@@ -11,12 +12,23 @@ from realm_edge.errors import UserError
 
 @dataclass(frozen=True)
 class McuComponents:
-    """Identifiers of the part's entries in ``components.toml``; ``active`` or ``sleep`` None: there is no power figure."""
+    """Identifiers of the part's entries in ``components.toml``; ``active`` or ``sleep`` None: there is no power figure.
+
+    Attributes:
+        rail: at which the figures hold; None: the battery's.
+        active_ldo: with the part's own linear regulator; None: there is no figure.
+        sleep_dma: asleep with clocks and DMA on, where nobody else holds the samples; None: there is no figure.
+        radio: on the part; None: it has none that is priced.
+    """
 
     wakeup: str
     interrupt: str
     active: str | None = None
     sleep: str | None = None
+    rail: str | None = None
+    active_ldo: str | None = None
+    sleep_dma: str | None = None
+    radio: Literal["nrf52840", "nrf54l15", "cc2340"] | None = None
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from typing import Any, Literal, ParamSpec, TypeVar
 from pydantic import ConfigDict, ValidationError, validate_call
 
 from firmware_sim.budgets import load_budgets
+from firmware_sim.components import load_components
 from firmware_sim.emulator import find_emulator
 from firmware_sim.stream_report import StreamReport
 from firmware_sim.targets import get_target
@@ -26,7 +27,15 @@ from realm_edge.app.results import Compiled, Figures, Loaded, Quantized, Reporte
 from realm_edge.app.rundir import RunDir
 from realm_edge.app.stages import stage_of
 from realm_edge.app.summaries import CompiledStage, Metrics, ReportSummary, Simulation
-from realm_edge.app.workflow import Workflow, budget_options, budget_request, open_for_data, opened, report_request, target_options
+from realm_edge.app.workflow import (
+    Workflow,
+    open_for_data,
+    opened,
+    report_request,
+    simulation_options,
+    simulation_request,
+    target_options,
+)
 from realm_edge.errors import UserError
 from realm_edge.progress import Terminal
 from realm_edge.readers.choices import Choices
@@ -190,26 +199,28 @@ def compile(run: File, target: str) -> Compiled:
 
 
 @_checked
-def simulate(run: File, target: str, budget: File | None = None) -> Simulated:
+def simulate(run: File, target: str, budget: File | None = None, components: File | None = None) -> Simulated:
     """Run the firmware in QEMU on held-out input, compare every bit and hold it against budgets (``realm-edge simulate``).
 
     Args:
         run: directory of a run that is compiled for ``target``.
         target: a name that ``realm-edge targets`` lists.
         budget: TOML file of limits; None: the product's.
+        components: TOML file of figures that go before the product's; None: the product's alone.
 
     Raises:
-        UserError: it is not compiled, or stale, there is no such target, the file of limits is broken, or QEMU is missing.
+        UserError: it is not compiled, or stale, there is no such target, a file of limits or figures is broken, or QEMU is missing.
     """
-    part, limits = get_target(target), None if budget is None else Path(budget)
+    part, (limits, figures) = get_target(target), (None if each is None else Path(each) for each in (budget, components))
     load_budgets(limits)
+    load_components(figures)
     emulator = find_emulator(part)
     with opened(Path(run)) as opened_run:
         work = _workflow(opened_run)
         if emulator.remark:
             work.progress.say(emulator.remark)
-        request, options = budget_request(limits), budget_options(limits)
-        summary = work.resume(f"simulate.{part.name}", part.name, limits, request=request, options=options)
+        request, options = simulation_request(limits, figures), simulation_options(limits, figures)
+        summary = work.resume(f"simulate.{part.name}", part.name, limits, figures, request=request, options=options)
         return _simulated(opened_run.path, summary)
 
 
@@ -240,9 +251,10 @@ def report(run: File, targets: Names | None = None) -> Reported:
 
 def _simulated(run: Path, summary: Simulation) -> Simulated:
     streams = {name: _figures(stream) for name, stream in summary.streams.items()}
-    broken = tuple(row.name for row in summary.budgets if not row.ok)
+    broken, nominally = (tuple(row.name for row in summary.budgets if row.state == state) for state in ("broken", "holds only nominally"))
     whole = (summary.target, summary.part, summary.ok, summary.synthetic)
-    return Simulated(run, *whole, lfp=streams[LFP.name], spike=streams.get(SPIKE.name), broken=broken, summary=summary)
+    lfp, spike = streams[LFP.name], streams.get(SPIKE.name)
+    return Simulated(run, *whole, lfp=lfp, spike=spike, broken=broken, only_nominally=nominally, summary=summary)
 
 
 def _figures(stream: StreamReport) -> Figures:
@@ -253,6 +265,7 @@ def _figures(stream: StreamReport) -> Figures:
         cycles_range=stream.cycles_per_step_range,
         fits=stream.fit_text,
         power_uw=stream.power_uw["total"],
+        power_range=stream.power_uw_range,
         latency_ms=stream.latency_ms["total"],
         flash_bytes=stream.flash_bytes,
         ram_bytes=stream.ram_bytes,

@@ -19,14 +19,17 @@ from click.core import ParameterSource
 
 from realm_edge import __version__
 from realm_edge.app import bugs
+from realm_edge.app.cli_components import components_
 from realm_edge.app.cli_cores import targets_, validate
 from realm_edge.app.cli_evaluate import evaluate, study
 from realm_edge.app.cli_options import (
     AS_JSON,
     BUDGET,
     CHOICES,
+    COMPONENTS,
     CONFIG,
     MACHINE,
+    NOMINAL,
     OUT,
     PATH,
     SESSION,
@@ -114,7 +117,7 @@ def main(ctx: click.Context) -> None:
 
 
 @main.command(epilog="Example: realm-edge run --data monday.nwb --data tuesday.nwb --behavior hand_velocity --out runs/hand")
-@options(SOURCE, TARGETS, BUDGET, MACHINE)
+@options(SOURCE, TARGETS, BUDGET, COMPONENTS, NOMINAL, MACHINE)
 @click.option("--out", type=PATH, help="Directory of the run (default: runs/ and the first recording's or the preset's name).")
 @AS_JSON
 @gathered
@@ -125,17 +128,19 @@ def run(
     fresh: bool,
     targets: tuple[str, ...],
     budget: Path | None,
+    components: Path | None,
+    nominal: bool,
     device: str,
     precision: str,
     out: Path | None,
     as_json: bool,
 ) -> None:
     """Perform every stage that is not done yet; without --data, on synthetic recordings."""
-    from realm_edge.app.workflow import budget_options, open_for_data, report_request, target_options
+    from realm_edge.app.workflow import open_for_data, report_request, simulation_options, target_options
     from realm_edge.readers.names import name_of
 
     chosen = _known(targets) or DEFAULT_TARGETS
-    limits = _limits(budget)
+    asked = _simulation_request(budget, components)
     _try_emulators(chosen)  # before anything is trained, or removed by --fresh
     settings = settings_of(preset, config)
     out = out or Path("runs") / (name_of(recordings.files[0]) if recordings.files else settings.preset if settings else "demo")
@@ -150,10 +155,10 @@ def run(
     work.resume("quantize")
     for target in chosen:
         work.resume(f"compile.{target}", target, _build(target))
-    given = budget_options(budget)
-    results = {target: work.resume(f"simulate.{target}", target, budget, request=limits, options=given) for target in chosen}
+    given = simulation_options(budget, components)
+    results = {target: work.resume(f"simulate.{target}", target, budget, components, request=asked, options=given) for target in chosen}
     work.resume("report", chosen, request=report_request(made, chosen), options=target_options(chosen))
-    _finish(results, as_json, report=str(made.file("report.html")))
+    _finish(results, nominal, as_json, report=str(made.file("report.html")))
 
 
 @main.group(invoke_without_command=True, epilog="Example: realm-edge data --data monday.nwb --behavior hand_velocity --out runs/hand")
@@ -256,17 +261,21 @@ def compile_(targets: tuple[str, ...], out: Path, as_json: bool) -> None:
 
 
 @main.command(epilog="Example: realm-edge simulate --target rv32imc --budget limits.toml --out runs/demo --json")
-@options(TARGETS, BUDGET, OUT, AS_JSON)
-def simulate(targets: tuple[str, ...], budget: Path | None, out: Path, as_json: bool) -> None:
-    """Run the firmware on held-out input, compare every bit, and check the budgets (status 1 when one is broken)."""
-    from realm_edge.app.workflow import budget_options
+@options(TARGETS, BUDGET, COMPONENTS, NOMINAL, OUT, AS_JSON)
+def simulate(targets: tuple[str, ...], budget: Path | None, components: Path | None, nominal: bool, out: Path, as_json: bool) -> None:
+    """Run the firmware on held-out input, compare every bit, and check the budgets (status 1 when one is broken).
 
-    limits, given = _limits(budget), budget_options(budget)
+    A budget that holds only with all figures at their nominal ones is status 1 too, unless --nominal is given.
+    """
+    from realm_edge.app.workflow import simulation_options
+
+    asked, given = _simulation_request(budget, components), simulation_options(budget, components)
     named = _known(targets)
     work = _open(out)
     chosen = named or work.run.targets("compile") or DEFAULT_TARGETS
     _try_emulators(chosen)
-    _finish({target: work.perform(f"simulate.{target}", target, budget, request=limits, options=given) for target in chosen}, as_json)
+    results = {target: work.perform(f"simulate.{target}", target, budget, components, request=asked, options=given) for target in chosen}
+    _finish(results, nominal, as_json)
 
 
 @main.command(epilog="Example: realm-edge report --out runs/demo")
@@ -320,7 +329,7 @@ def verify(bins: int | None, out: Path, as_json: bool) -> None:
         click.get_current_context().exit(1)
 
 
-for command in (evaluate, study, targets_, validate):
+for command in (evaluate, study, targets_, components_, validate):
     main.add_command(command)
 
 
@@ -379,15 +388,19 @@ def _build(target: str) -> str:
     return get_target(target).build
 
 
-def _limits(budget: Path | None) -> dict[str, Any]:
-    """The request of a simulation, once the file of limits has been found to be sound."""
-    from realm_edge.app.workflow import budget_request
+def _simulation_request(budget: Path | None, components: Path | None) -> dict[str, Any]:
+    """The request of a simulation, once the files of limits and figures have been found to be sound."""
+    from realm_edge.app.workflow import simulation_request
 
     if budget is not None:
         from firmware_sim.budgets import load_budgets
 
         load_budgets(budget)
-    return budget_request(budget)
+    if components is not None:
+        from firmware_sim.components import load_components
+
+        load_components(components)
+    return simulation_request(budget, components)
 
 
 def _see_that_it_fits(settings: "Settings", recordings: "Recordings") -> None:
@@ -436,9 +449,9 @@ def _tell(summary: Any, as_json: bool, **more: str) -> None:
             click.echo(printable(f"{key}: {value}"))
 
 
-def _finish(results: dict[str, "Simulation"], as_json: bool, **more: str) -> None:
-    """Show what the simulations found; status 1 when one of them is not bit-exact or broke a budget."""
-    ok = all(result.ok for result in results.values())
+def _finish(results: dict[str, "Simulation"], nominal: bool, as_json: bool, **more: str) -> None:
+    """Show what the simulations found; status 1 when one of them is not bit-exact or broke a budget, by nominal figures or by any."""
+    ok = all(result.ok_nominally if nominal else result.ok for result in results.values())
     if as_json:
         click.echo(_json({"ok": ok, **more, "targets": results}))
     else:

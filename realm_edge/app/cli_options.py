@@ -31,6 +31,8 @@ AS_JSON = click.option("--json", "as_json", is_flag=True, help="Write the result
 OUT = click.option("--out", type=PATH, default=Path("runs/demo"), show_default=True, help="Directory of the run.")
 TARGETS = click.option("--target", "targets", metavar="NAME", multiple=True, help="Target, repeatable (default: both); see `targets`.")
 BUDGET = click.option("--budget", type=PATH, help="TOML file of limits (default: the product's).")
+COMPONENTS = click.option("--components", type=PATH, help="TOML file of figures that go before the product's; see `components`.")
+NOMINAL = click.option("--nominal", is_flag=True, help="Status 0 also where a budget holds only with all figures at their nominal ones.")
 CHOICES = options(
     click.option("--behavior", metavar="NAME", multiple=True, help="Behaviour series to decode; repeatable: several are one target."),
     click.option("--lfp", metavar="NAME", multiple=True, help="LFP series to decode from; repeatable: several follow one another."),

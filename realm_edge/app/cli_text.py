@@ -4,9 +4,11 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from firmware_sim.ranges import Comparison
     from quantization.summaries import Settled
     from realm_edge.app.summaries import Baselines, Simulation, Verification
 
+_MARKS = {"holds": "ok", "holds only nominally": "ONLY NOMINALLY", "broken": "BROKEN"}
 SYNTHETIC = "synthetic recordings: no evidence about brains"
 
 
@@ -34,10 +36,19 @@ def verdict(result: "Simulation") -> Iterator[str]:
             yield f"{name}: front end {stream.frontend}"
         if stream.code_runs_from != "flash":
             yield f"{name}: code runs from {stream.code_runs_from}"
+    for found in result.comparisons:
+        yield against(found)
     for row in result.budgets:
         value = "none" if row.value is None else f"{row.value:,.6g}"
-        mark = ("ok, front end not included" if row.decoder_only else "ok") if row.ok else f"BROKEN: {row.lever}"
+        mark = _MARKS[row.state] + (", front end not included" if row.ok and row.decoder_only else f": {row.lever}" if row.lever else "")
         yield f"{row.name:<14} {value:>10} of {row.limit:,.6g} {row.unit}".ljust(46) + mark
+
+
+def against(found: "Comparison") -> str:
+    """LFP's power beside another's, over draws of all figures."""
+    turns = " and ".join(f"{turn.figure} ({100 * turn.share:.0f} %)" for turn in found.turns)
+    most = f"; turned most often by {turns}" if turns else "; no figure alone turns it"
+    return f"lfp needs less power than {found.against} in {100 * found.probability:.1f} % of {found.draws:,} draws{most}"
 
 
 def verified(summary: "Verification") -> Iterator[str]:

@@ -99,7 +99,8 @@ class Figures:
         flash_bytes: code, wherever it runs from, constants and weights.
         ram_bytes: states, scratch, stack, the ADC's buffer, and code where it runs from RAM.
         fits: whether it fits the clock and the link, in words.
-        power_uw: microwatts, mean of sensing, microcontroller and radio; None where it does not fit, or no figure of the part is known.
+        power_uw: microwatts, mean of the whole implant; None where it does not fit, or no figure of the part is known.
+        power_range: the same with all figures and cycles at their better and at their worse ends.
         latency_ms: milliseconds from a change at the start of a bin to the end of the packet that shows it; None where it does not fit.
         r2_float: of the float decoder.
         r2_int8: of the firmware.
@@ -111,6 +112,7 @@ class Figures:
     cycles_range: tuple[float, float]
     fits: str
     power_uw: float | None
+    power_range: tuple[float | None, float | None]
     latency_ms: float | None
     flash_bytes: int
     ram_bytes: int
@@ -126,11 +128,12 @@ class Simulated:
         run: the run's directory.
         target: its name.
         part: the microcontroller.
-        ok: whether every stream is bit exact, and the LFP stream keeps every budget.
+        ok: whether every stream is bit exact, and the LFP stream keeps every budget, also with all figures at their worse ends.
         synthetic: whether the recordings are.
         lfp: of the LFP stream.
         spike: of the baseline; None where there are no spikes.
         broken: budgets that the LFP stream breaks.
+        only_nominally: budgets that it keeps with nominal figures alone.
         summary: content of simulation/<target>.json.
     """
 
@@ -142,6 +145,7 @@ class Simulated:
     lfp: Figures
     spike: Figures | None
     broken: tuple[str, ...]
+    only_nominally: tuple[str, ...]
     summary: Simulation = field(repr=False)
 
 

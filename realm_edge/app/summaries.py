@@ -3,6 +3,7 @@
 from typing import Any
 
 from firmware_sim.budgets import Row
+from firmware_sim.ranges import Comparison
 from firmware_sim.stream_report import Core, StreamReport
 from quantization.summaries import QuantizedStream, VerifiedStream
 from realm_edge.documents import Form, Number
@@ -10,7 +11,7 @@ from realm_edge.summaries import HeldOutScores, Pretraining, SessionSummary
 from realm_edge.training.history import Fit
 
 METRICS = "realm-edge metrics/1"  # metrics.json
-SIMULATION = "realm-edge simulation/1"  # simulation/<target>.json
+SIMULATION = "realm-edge simulation/2"  # simulation/<target>.json
 VERIFICATION = "realm-edge verification/1"  # verification.json
 
 
@@ -112,14 +113,17 @@ class Simulation(Form):
     synthetic: bool
     streams: dict[str, StreamReport]
     budgets: tuple[Row, ...]  # of the LFP stream; the spike baseline's are there for comparison
-    ok: bool  # every bit is equal, and the LFP stream keeps every budget
+    comparisons: tuple[Comparison, ...]  # of the LFP stream's power with the spike baseline's
+    ok: bool  # every bit is equal, and the LFP stream keeps every budget, also with all figures at their worse ends
+    ok_nominally: bool  # the same, with all figures at their nominal ones
     unverified: tuple[str, ...]  # figures that no source was read for, in words
 
 
 class Verdict(Form):
-    """Whether a target holds, and every reason why not."""
+    """Whether a target holds, and every reason why not, or why only nominally."""
 
     ok: bool
+    ok_nominally: bool
     reasons: tuple[str, ...]
 
 

@@ -123,9 +123,10 @@ def _data_request(run: RunDir, recordings: Recordings, wanted: dict[str, Any], m
     return had
 
 
-def budget_request(budget: Path | None) -> dict[str, Any]:
-    """What a simulation is asked to hold against: the hash of a file, or None for the default budgets."""
-    return {"budget": None if budget is None else sha256_file(budget)}
+def simulation_request(budget: Path | None, components: Path | None) -> dict[str, Any]:
+    """What a simulation is asked to price by and to hold against: hashes of files, or None for the product's figures and budgets."""
+    files = {"budget": budget, "components": components}
+    return {name: None if path is None else sha256_file(path) for name, path in files.items()}
 
 
 def report_request(run: RunDir, targets: Sequence[str]) -> dict[str, Any]:
@@ -133,9 +134,10 @@ def report_request(run: RunDir, targets: Sequence[str]) -> dict[str, Any]:
     return {"targets": list(targets), **({"verified": True} if run.is_complete("verify") else {})}
 
 
-def budget_options(budget: Path | None) -> list[str]:
-    """The command line's options that ask for these budgets, with a path that holds from any directory."""
-    return [] if budget is None else ["--budget", str(budget.absolute())]
+def simulation_options(budget: Path | None, components: Path | None) -> list[str]:
+    """The command line's options that ask for these files, with paths that hold from any directory."""
+    files = {"--budget": budget, "--components": components}
+    return [word for option, path in files.items() if path for word in (option, str(path.absolute()))]
 
 
 def target_options(targets: Sequence[str]) -> list[str]:

@@ -7,7 +7,9 @@ from realm_edge.errors import UserError
 
 FITTING = Measured(
     power_uw={"sensing": 30.0, "mcu_active": 5000.0, "mcu_sleep": 10.0, "radio": 200.0, "total": 5240.0},
+    power_range=(4000.0, 9000.0),
     bandwidth_bps=1600.0,
+    latency_range=(22.0, 25.0),
     latency_ms={"bin_wait": 20.0, "compute": 3.0, "radio": 0.2, "total": 23.2},
     flash_bytes=90_000,
     ram_bytes=20_000,
@@ -24,7 +26,10 @@ def rows_of(measured):
 def test_all_is_well_when_every_limit_is_kept():
     rows = rows_of(FITTING)
     assert set(rows) == {"power_uw", "bandwidth_bps", "latency_ms", "flash_bytes", "ram_bytes", "r2", "r2_loss"}
-    assert all(row.ok and row.lever == "" and row.by_how_much >= 0 for row in rows.values())
+    assert all(row.ok and row.state == "holds" and row.lever == "" and row.by_how_much >= 0 for row in rows.values())
+    assert (rows["power_uw"].low, rows["power_uw"].high) == (4000.0, 9000.0)
+    assert (rows["latency_ms"].low, rows["latency_ms"].high) == (22.0, 25.0)
+    assert (rows["r2"].low, rows["r2"].high) == (0.598, 0.598)
     assert rows["power_uw"].by_how_much == pytest.approx(rows["power_uw"].limit - 5240.0)
     assert rows["r2"].by_how_much == pytest.approx(0.598)
 
@@ -49,6 +54,18 @@ def test_when_no_part_alone_is_enough_the_lever_says_so():
     lever = rows_of(replace(FITTING, power_uw=power))["power_uw"].lever
     assert lever.startswith("fewer channels")
     assert "not enough alone: without sensing the rest is still 11969 uW over the limit" in lever
+
+
+def test_what_a_worse_end_breaks_holds_only_nominally():
+    row = rows_of(replace(FITTING, power_range=(4000.0, 17_242.0)))["power_uw"]
+    assert (row.state, row.ok, row.value, row.high) == ("holds only nominally", False, 5240.0, 17_242.0)
+    assert row.by_how_much > 0
+    assert row.lever.startswith("reaches 17242 uW with every figure at its worse end: narrower ranges, or fewer cycles")
+    assert rows_of(replace(FITTING, power_range=(4000.0, 17_241.0)))["power_uw"].state == "holds"
+    late = rows_of(replace(FITTING, latency_range=(22.0, None)))["latency_ms"]
+    assert late.state == "holds only nominally" and late.lever.startswith("does not fit with every figure at its worse end")
+    broken = rows_of(replace(FITTING, latency_ms={"bin_wait": 120.0, "total": 120.0}, latency_range=(90.0, 130.0)))["latency_ms"]
+    assert (broken.state, broken.ok) == ("broken", False)
 
 
 def test_each_other_budget_can_break():

@@ -13,11 +13,11 @@ from firmware_sim.bundle import load_bundle
 from firmware_sim.compare import Expected
 from firmware_sim.components import load_components
 from firmware_sim.elf import memory_use, read_symbols
-from firmware_sim.implant import Delays
 from firmware_sim.simulate import simulate_stream
 from firmware_sim.stream_report import stream_report
 from firmware_sim.targets import CodeRam, get_target, targets
 from firmware_sim.toolchain import zig_cc
+from firmware_sim.workload import Delays, Sensed
 from quantization.summaries import R2
 from tests.small_run import needs_emulator
 
@@ -45,7 +45,7 @@ def simulated(tiny, folder, target):
 
 
 def told(result) -> str:
-    return stream_report(result, [], load_components(), R2(float=0.6, int8=0.6, wiener=0.5), 250.0, Delays()).code_runs_from
+    return stream_report(result, [], load_components(), R2(float=0.6, int8=0.6, wiener=0.5), Sensed(250.0, 100.0), Delays()).code_runs_from
 
 
 @pytest.mark.parametrize("name", ["cortex-m4", "rv32imc", "stm32g0b1"])

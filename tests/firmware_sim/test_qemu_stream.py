@@ -12,10 +12,11 @@ from firmware_sim.build import build_firmware
 from firmware_sim.bundle import load_bundle
 from firmware_sim.compare import Expected
 from firmware_sim.components import load_components
-from firmware_sim.implant import Delays
+from firmware_sim.implant import PARTS
 from firmware_sim.simulate import simulate_stream
 from firmware_sim.stream_report import stream_report
 from firmware_sim.targets import get_target
+from firmware_sim.workload import Delays, Sensed
 from quantization.summaries import R2
 from realm_edge.documents import jsonable
 from realm_edge.errors import UserError
@@ -117,7 +118,9 @@ def report_of(target, tiny, tmp_path, **changes):
     bundle = write_bundle(tmp_path / "bundle", target.name, True)
     result = simulate_stream(bundle, target, answer.samples, expected_of(answer, True), tmp_path / "sim")
     result = replace(result, target=replace(target, **changes))
-    return jsonable(stream_report(result, load_budgets(), load_components(), R2(float=0.61, int8=0.609, wiener=0.5), 250.0, Delays()))
+    return jsonable(
+        stream_report(result, load_budgets(), load_components(), R2(float=0.61, int8=0.609, wiener=0.5), Sensed(250.0, 100.0), Delays())
+    )
 
 
 def test_the_report_holds_what_must_be_shown(target, tiny, tmp_path):
@@ -135,17 +138,17 @@ def test_the_report_holds_what_must_be_shown(target, tiny, tmp_path):
     assert report["memory"]["adc_buffer_bytes"] == 2 * 5 * 3 * 2
     assert report["ram_bytes"] == sum(report["memory"]["sections"][n] for n in (".ram_text", ".data", ".bss", ".stack")) + 60
     power = report["power_uw"]
-    assert set(power) == {"sensing", "mcu_active", "mcu_sleep", "radio", "total"}
+    assert set(power) == {*PARTS, "total"}
     assert power["total"] == pytest.approx(sum(v for k, v in power.items() if k != "total"))
     assert report["bandwidth_bps"]["decoded"] == 2 * 16 * 50
-    assert report["bandwidth_bps"]["raw"] == 3 * 16 * 250
+    assert report["bandwidth_bps"]["raw"] == 3 * 12 * 250
     assert report["latency_ms"]["total"] > 20.0
     assert report["r2"] == {"float": 0.61, "int8": 0.609, "wiener": 0.5}
     assert {row["name"] for row in report["budgets"]} == {
         "power_uw", "bandwidth_bps", "latency_ms", "flash_bytes", "ram_bytes", "r2", "r2_loss",
     }  # fmt: skip
     assert all(row["ok"] for row in report["budgets"])
-    assert any(line.startswith("sensing.adc") for line in report["unverified"])
+    assert any(line.startswith("radio.ble.sends") for line in report["unverified"])
 
 
 def test_a_clock_that_is_too_slow_gives_no_power_figure(tiny, tmp_path):

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from firmware_sim import stream_report as module
 from firmware_sim.attribution import FunctionCost, RegionCost, VisitCosts
 from firmware_sim.budgets import Budget
 from firmware_sim.bundle import Bundle
@@ -16,12 +15,14 @@ from firmware_sim.compare import Mismatch
 from firmware_sim.components import load_components
 from firmware_sim.cores import load_core
 from firmware_sim.elf import MemoryUse
-from firmware_sim.implant import Delays, Timeline, buffer_bytes, run_timeline
+from firmware_sim.implant import Timeline, run_timeline
 from firmware_sim.profile import Region
+from firmware_sim.ranges import range_of
 from firmware_sim.simulate import KernelRow, RegionStep, StreamResult, Visits, _kernel_rows, _region, _regions, _visits, constants_of
-from firmware_sim.stream_report import stream_report, workload
+from firmware_sim.stream_report import behind_detector, compared, ranged_case, stream_report, workload
 from firmware_sim.targets import get_target
 from firmware_sim.timing import ZERO, Cycles
+from firmware_sim.workload import Delays, Sensed, buffer_bytes
 from quantization.summaries import R2
 from realm_edge.documents import jsonable
 
@@ -74,17 +75,19 @@ def result(stream: str = "lfp", frontend: bool = True, **changes) -> StreamResul
     return dataclasses.replace(made, **changes)
 
 
+LFP, SPIKES = Sensed(1_000.0, 200.0), Sensed(24_000.0, 6_000.0)
 NONE, LATE = Delays(), Delays(output_delay=0.12, resampling=0.007, filters=0.0165, averaging=0.04)
 
 
-def report(of: StreamResult, budgets=(), rate: float = 1_000.0, delays: Delays = NONE):
-    return jsonable(stream_report(of, list(budgets), load_components(), R2(float=0.71, int8=0.62, wiener=0.53), rate, delays))
+def report(of: StreamResult, budgets=(), sensed: Sensed = LFP, delays: Delays = NONE):
+    return jsonable(stream_report(of, list(budgets), load_components(), R2(float=0.71, int8=0.62, wiener=0.53), sensed, delays))
 
 
 def test_the_workload_is_that_of_a_bin():
-    work = workload(result(), 1_000.0, LATE)
+    work = workload(result(), LFP, LATE)
     assert work == dataclasses.replace(
-        work, channels=31, sample_rate_hz=1_000.0, ticks_per_bin=20, blocks_per_bin=1, bin_s=0.025, frontend_cycles=90_000.0,
+        work, channels=31, sample_rate_hz=1_000.0, bandwidth_hz=200.0, ticks_per_bin=20, blocks_per_bin=1, bin_s=0.025,
+        frontend_cycles=90_000.0,
         last_block_cycles=40_050.0,
         decoder_cycles=310_610.0, loop_cycles=820.0, output_bits=48, source="samples", delays=LATE,
     )  # fmt: skip
@@ -92,7 +95,7 @@ def test_the_workload_is_that_of_a_bin():
 
 @pytest.mark.parametrize(("bound", "factor", "last"), [("low", 0.9, 40_006.0), ("high", 1.2, 40_061.0)])
 def test_the_ends_of_the_range_are_those_of_every_part(bound, factor, last):
-    work = workload(result(), 1_000.0, Delays(), bound=bound)
+    work = workload(result(), LFP, Delays(), bound=bound)
     assert (work.frontend_cycles, work.decoder_cycles, work.loop_cycles) == pytest.approx((90_000 * factor, 310_610 * factor, 820 * factor))
     assert work.last_block_cycles == last
 
@@ -100,7 +103,7 @@ def test_the_ends_of_the_range_are_those_of_every_part(bound, factor, last):
 def test_without_a_front_end_there_is_one_tick_a_bin_and_none_of_it_costs():
     regions = REGIONS | {"frontend": RegionStep(ZERO, 0.0, None)}
     for stream, source in (("spike", "detector"), ("lfp", "features")):
-        work = workload(result(stream, frontend=False, regions=regions), 24_000.0, Delays())
+        work = workload(result(stream, frontend=False, regions=regions), SPIKES, Delays())
         assert (work.source, work.ticks_per_bin, work.blocks_per_bin) == (source, 1, 1)
         assert work.frontend_cycles == work.last_block_cycles == 0.0
 
@@ -172,18 +175,20 @@ def test_each_region_has_its_own_cycles_and_visits():
     }
 
 
-def test_power_is_given_over_the_range_of_the_cycles():
+def test_power_and_latency_are_given_over_all_ranges():
     found = report(result(), delays=LATE)
-    low, nominal, high = (
-        run_timeline(work, TARGET, load_components(), found["ram_bytes"])
-        for work in (workload(result(), 1_000.0, LATE, bound=bound) for bound in ("low", "cycles", "high"))
-    )
-    assert found["power_uw"] == nominal.power_uw
-    assert found["power_uw_range"] == [low.power_uw["total"], high.power_uw["total"]]
-    assert low.power_uw["total"] < nominal.power_uw["total"] < high.power_uw["total"]
+    case = ranged_case(result(), LFP, LATE)
+    assert [getattr(case.workload, bound) for bound in ("low", "nominal", "high")] == [
+        workload(result(), LFP, LATE, bound=bound) for bound in ("low", "cycles", "high")
+    ]
+    assert case.ram_bytes == found["ram_bytes"]
+    nominal, ends = run_timeline(case.nominal, load_components()), range_of(case, load_components())
+    assert found["power_uw"] == nominal.power_uw and found["latency_ms"] == nominal.latency_ms
+    assert (found["power_uw_range"], found["latency_ms_range"]) == (list(ends.power_uw), list(ends.latency_ms))
+    for (low, high), value in ((ends.power_uw, nominal.power_uw["total"]), (ends.latency_ms, nominal.latency_ms["total"])):
+        assert low < value < high
     late = {"output_delay": 120.0, "resampling": 7.0, "filters": 16.5, "averaging": 40.0}
     assert {name: found["latency_ms"][name] for name in late} == pytest.approx(late)
-    assert found["latency_ms"] == nominal.latency_ms
     assert {key: found[key] for key in Timeline.model_fields} == jsonable(nominal)
     assert len({found["required_clock_hz"], found["clock_hz"], found["wakeups_per_s"], found["duty_cycle"]}) == 4
 
@@ -214,16 +219,28 @@ def test_one_wrong_bit_is_told():
 
 def test_spikes_are_priced_behind_a_detector_too():
     spikes = result("spike")
-    found = report(spikes, rate=24_000.0)
+    found = report(spikes, sensed=SPIKES)
     detector = found["with_spike_detector"]
-    work = module._behind_detector(workload(spikes, 24_000.0, Delays()))
+    case = behind_detector(spikes, ranged_case(spikes, SPIKES, NONE))
+    work = case.workload.nominal
     assert (work.source, work.ticks_per_bin, work.blocks_per_bin) == ("detector", 1, 1)
     assert work.frontend_cycles == work.last_block_cycles == 0.0
-    timeline = run_timeline(work, TARGET, load_components(), MemoryUse(SECTIONS).ram + buffer_bytes(work))
+    assert case.ram_bytes == MemoryUse(SECTIONS).ram + buffer_bytes(work)
+    timeline = run_timeline(case.nominal, load_components())
     assert detector["power_uw"] == timeline.power_uw and detector["power_uw"]["total"] != found["power_uw"]["total"]
     assert any(row["name"] == "sensing.spike-detector" for row in found["components"])
     assert "with_spike_detector" not in report(result()) and "with_spike_detector" not in report(result("spike", frontend=False))
     json.dumps(found, allow_nan=False)
+
+
+def test_lfp_is_compared_with_the_spikes_and_with_a_detector_where_that_is_a_question():
+    lfp, spikes = ranged_case(result(), LFP, NONE), result("spike")
+    found = compared(lfp, spikes, ranged_case(spikes, SPIKES, NONE), load_components())
+    assert [one.against for one in found] == ["spikes", "spikes behind a detector circuit"]
+    units = result("spike", frontend=False, regions=REGIONS | {"frontend": RegionStep(ZERO, 0.0, None)})
+    known, unknown = (ranged_case(units, dataclasses.replace(SPIKES, spike_electrodes=n), NONE) for n in (96, None))
+    assert [one.against for one in compared(lfp, units, known, load_components())] == ["spikes"]
+    assert compared(lfp, units, unknown, load_components()) == ()
 
 
 # --- simulate: from counted cycles to a step ----------------------------------------------------------------------------------------------

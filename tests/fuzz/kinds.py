@@ -17,6 +17,7 @@ from firmware_sim.budgets import load_budgets
 from firmware_sim.compiler.driver import check_abi
 from firmware_sim.compiler.graph import read_graph
 from firmware_sim.compiler.plan import DECODER
+from firmware_sim.components import load_components
 from quantization.golden import Golden
 from realm_edge import feature_table, session, settings
 from realm_edge.app.rundir import RunDir
@@ -231,6 +232,12 @@ def _budget(folder: Path) -> Path:
     return folder / "b.toml"
 
 
+def _figures(folder: Path) -> Path:
+    about = 'unit = "pJ/cycle"\ncondition = "at 3 V"\nsource = "test"\nconfidence = "primary"\n'
+    (folder / "c.toml").write_text("".join(f"[mcu.{name}.active]\nvalue = 2.5\nlow = 2\nhigh = 3e1\n{about}" for name in ("x", "ibex-soc")))
+    return folder / "c.toml"
+
+
 def _run(folder: Path) -> Path:
     """A run of which two stages are done, without what they would compute."""
     path = folder / "run"
@@ -288,6 +295,7 @@ KINDS = (
     Kind("teacher", _teacher, load_teacher, apart=False),
     Kind("config", _config, settings.load, damage=mutated_text, apart=False),
     Kind("budget", _budget, load_budgets, damage=mutated_text, apart=False),
+    Kind("figures", _figures, load_components, damage=mutated_text, apart=False),
     Kind("step graph, compiled", _graph, _compilable, damage=mutated_graph, apart=False),
     Kind("step graph, run", _graph, trial.run, damage=mutated_graph),
     Kind("run", _run, _reopen, damage=mutated_text, apart=False, guarded=True),

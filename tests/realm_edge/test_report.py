@@ -16,11 +16,11 @@ from firmware_sim.compare import Mismatch
 from firmware_sim.components import load_components
 from firmware_sim.cores import load_core
 from firmware_sim.elf import MemoryUse
-from firmware_sim.implant import Delays
 from firmware_sim.simulate import KernelRow, RegionStep, StreamResult, Visits
 from firmware_sim.stream_report import StreamReport, stream_report
 from firmware_sim.targets import get_target
 from firmware_sim.timing import Cycles
+from firmware_sim.workload import Delays, Sensed
 from quantization import summaries
 from quantization.golden import Golden
 from quantization.summaries import CALIBRATION, Row
@@ -41,6 +41,10 @@ BINS, WARM_UP, DIMS = 300, 5, 2
 STARTS = (0, 3, WARM_UP + 100)  # of the golden vectors
 SCALE, OFFSET = 0.01, 1.0
 AXES = ("vx", "vy")
+COMPARISON = {
+    **{"against": "spikes", "draws": 100, "seed": 0, "probability": 0.87, "ratio": [0.9, 1.5, None]},
+    "turns": [{"figure": "sensing.adc-12", "share": 0.25}],
+}
 R2 = {"lfp": {"float": 0.712, "int8": 0.709, "wiener": 0.551}, "spike": {"float": 0.801, "int8": 0.797, "wiener": 0.702}}
 WARNING = "more than 0.1 % of the values at the rail: blocks.0.norm (0.4 %)"
 SECTIONS = (
@@ -118,7 +122,9 @@ def _made_up_run(path: Path, mismatch: Mismatch | None = None, recordings: tuple
             "synthetic": not recordings,
             "streams": streams,
             "budgets": streams["lfp"].budgets,
+            "comparisons": [COMPARISON],
             "ok": mismatch is None,
+            "ok_nominally": mismatch is None,
             "unverified": streams["lfp"].unverified,
         }
         run.complete(f"simulate.{target}", [], simulation)
@@ -239,8 +245,8 @@ def _stream(name: str, target: str, mismatch: Mismatch | None) -> StreamReport:
         tick_values=32,
         output_values=DIMS,
     )
-    rate = 1000.0 if name == "lfp" else 30000.0
-    return stream_report(result, load_budgets(), load_components(), summaries.R2(**R2[name]), rate, Delays())
+    sensed = Sensed(1000.0, 200.0) if name == "lfp" else Sensed(30000.0, 7500.0)
+    return stream_report(result, load_budgets(), load_components(), summaries.R2(**R2[name]), sensed, Delays())
 
 
 def _kernel(stage: str, node: str, macs: int) -> KernelRow:
@@ -393,7 +399,7 @@ def test_a_calibration_of_an_earlier_version_names_the_remedy(tmp_path: Path) ->
 def test_the_versions_that_are_shown_are_those_that_made_the_stages(reported: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
     facts = json.loads(reported.file("report.json").read_text())
     assert facts["provenance"]["versions"] == versions_of(sorted({name for names in MAKERS.values() for name in names} - BESIDE))
-    assert facts["format"] == "realm-edge report/2" and facts["made_by"] == versions_of()
+    assert facts["format"] == "realm-edge report/3" and facts["made_by"] == versions_of()
 
 
 def test_what_does_not_fit_is_said_and_has_no_power(reported: RunDir) -> None:

@@ -22,7 +22,21 @@ PACKAGES = ("realm_edge", "export", "quantization", "firmware_sim")
 COPIED = (*PACKAGES, "tests", "examples", "docs", "pyproject.toml", "README.md", "constraints.txt")
 LIBRARIES = (
     *("numpy", "scipy.signal", "scipy.stats", "sklearn.linear_model", "torch", "torch.optim.swa_utils", "lightning_fabric", "pandas"),
-    *("onnx", "onnxruntime", "tvm", "h5py", "pynwb", "pydantic", "click", "rich", "jinja2", "matplotlib.figure", "hypothesis", "pytest"),
+    *(
+        "onnx",
+        "onnxruntime",
+        "tvm",
+        "h5py",
+        "pynwb",
+        "pydantic",
+        "click",
+        "rich",
+        "jinja2",
+        "pint",
+        "matplotlib.figure",
+        "hypothesis",
+        "pytest",
+    ),
 )
 MOST_S = 300.0  # of one call
 

@@ -19,7 +19,10 @@ from realm_edge.pictures import STYLE
 STREAM_NAMES = {"lfp": "LFP", "spike": "spikes"}
 # Colours of Okabe and Ito: they differ for colour-blind readers too.
 STREAM_COLORS = {"lfp": "#0072B2", "spike": "#D55E00"}
-PART_COLORS = {"sensing": "#009E73", "mcu_active": "#0072B2", "mcu_sleep": "#56B4E9", "radio": "#E69F00"}
+PART_COLORS = {
+    **{"sensing": "#009E73", "pins": "#CC79A7", "mcu_active": "#0072B2", "mcu_sleep": "#56B4E9"},
+    **{"supply": "#999999", "radio": "#E69F00"},
+}
 MEMORY_COLORS = ("#0072B2", "#56B4E9", "#009E73", "#E69F00", "#999999", "#CC79A7")
 TRACE_SECONDS = 20.0
 KERNELS_SHOWN = 14

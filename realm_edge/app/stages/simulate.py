@@ -7,10 +7,10 @@ from firmware_sim.budgets import load_budgets
 from firmware_sim.compare import Expected
 from firmware_sim.compiler.bundle import check_compiled
 from firmware_sim.components import load_components
-from firmware_sim.implant import Delays
 from firmware_sim.simulate import simulate_stream
-from firmware_sim.stream_report import stream_report
+from firmware_sim.stream_report import compared, ranged_case, stream_report
 from firmware_sim.targets import get_target
+from firmware_sim.workload import Delays, Sensed
 from quantization.golden import Golden
 from quantization.summaries import QuantizedStream
 from realm_edge.app import artefacts
@@ -20,16 +20,18 @@ from realm_edge.documents import write_document
 from realm_edge.frontend import averaging_s, filter_delay_s
 from realm_edge.progress import Progress
 from realm_edge.settings import Settings
-from realm_edge.streams import LFP
+from realm_edge.streams import LFP, SPIKE
 from realm_edge.summaries import SessionSummary
 
 
-def run(run: RunDir, progress: Progress, target_name: str, budget_file: Path | None = None) -> Simulation:
+def run(
+    run: RunDir, progress: Progress, target_name: str, budget_file: Path | None = None, components_file: Path | None = None
+) -> Simulation:
     """Write ``simulation/<target>.json``.
 
     Raises:
         UserError: the compile stage is missing or stale, a bundle is not what the int8 graphs compile to, the part is too small, QEMU is
-            missing, or a broken budget file.
+            missing, or a broken file of budgets or components.
     """
     target = get_target(target_name)
     run.require(f"compile.{target_name}")
@@ -38,7 +40,7 @@ def run(run: RunDir, progress: Progress, target_name: str, budget_file: Path | N
     data: DataSummary = run.summary("data")
     metrics: Metrics = run.summary("train")
     [session] = [each for each in data.sessions if each.heldout]
-    streams = {}
+    streams, results, cases = {}, {}, {}
     for stream in progress.track(artefacts.present(run), f"simulate on {target.part}"):
         golden = Golden.load(artefacts.golden(run, stream))
         expected = Expected(
@@ -50,11 +52,12 @@ def run(run: RunDir, progress: Progress, target_name: str, budget_file: Path | N
         check_compiled(bundle, stream.name, target.build, frontend if frontend.exists() else None, artefacts.int8_decoder(run, stream))
         with tempfile.TemporaryDirectory(prefix="realm-edge-") as folder:
             result = simulate_stream(bundle, target, samples, expected, Path(folder), starts=golden.starts)
-        rate = run.settings.lfp.rate_hz if stream is LFP else run.settings.spike.rate_hz
+        sensed = _sensed(run.settings, session, stream is LFP)
         delays = _delays(run.settings, session, stream is LFP, computed=golden.samples is not None)
         r2 = quantised[stream.name].r2
-        streams[stream.name] = stream_report(result, budgets, load_components(), r2, rate, delays, session.spike_electrodes)
-    lfp = streams[LFP.name]
+        streams[stream.name] = stream_report(result, budgets, load_components(components_file), r2, sensed, delays)
+        results[stream.name], cases[stream.name] = result, ranged_case(result, sensed, delays)
+    lfp, spikes, bit_exact = streams[LFP.name], SPIKE.name, all(one.bit_exact for one in streams.values())
     simulation = Simulation(
         target=target_name,
         part=target.part,
@@ -62,13 +65,23 @@ def run(run: RunDir, progress: Progress, target_name: str, budget_file: Path | N
         synthetic=metrics.synthetic,
         streams=streams,
         budgets=lfp.budgets,
-        ok=all(one.bit_exact for one in streams.values()) and all(row.ok for row in lfp.budgets),
+        comparisons=compared(cases[LFP.name], results[spikes], cases[spikes], load_components(components_file)) if spikes in cases else (),
+        ok=bit_exact and all(row.ok for row in lfp.budgets),
+        ok_nominally=bit_exact and all(row.state != "broken" for row in lfp.budgets),
         unverified=tuple(sorted({name for one in streams.values() for name in one.unverified})),
     )
     path = run.file("simulation", f"{target_name}.json")
     write_document(path, SIMULATION, simulation, MAKERS["simulate"])
     run.complete(f"simulate.{target_name}", [path], simulation)
     return simulation
+
+
+def _sensed(settings: Settings, session: SessionSummary, lfp: bool) -> Sensed:
+    """Of one stream. Amplifiers pass the highest band; those of spikes a quarter of the ADC's rate, such as 7.5 kHz at 30 kS/s."""
+    if lfp:
+        rate = settings.lfp.rate_hz
+        return Sensed(rate, max((high for _, high in settings.lfp.bands_hz), default=rate / 4), session.spike_electrodes)
+    return Sensed(settings.spike.rate_hz, settings.spike.rate_hz / 4, session.spike_electrodes)
 
 
 def _delays(settings: Settings, session: SessionSummary, lfp: bool, computed: bool) -> Delays:

@@ -1,0 +1,51 @@
+"""docs/power.md: its sums are those of the code, and its table lists the library as it is."""
+
+import pytest
+
+from firmware_sim.components import load_components
+from firmware_sim.implant import Case, run_timeline
+from firmware_sim.ranges import RangedCase, compare, range_of
+from firmware_sim.targets import get_target
+from tests.firmware_sim.power_page import LFP, PAGE, RANGES, with_table
+
+TEXT = PAGE.read_text(encoding="utf-8")
+M4 = get_target("cortex-m4")
+
+
+def test_the_page_computes_by_hand_what_the_code_finds():
+    """Each step with the figures of the library in words; the page has its result."""
+    cycles = 44_608 + 85_747 + 50 + 44 + 24
+    awake = cycles * 50 / 120e6 + 50 * 45e-6
+    listening, sending, turning = 1.05 * (40 + 80) + 36, 1.05 * (40 + 200), (2 * 1.05 - 1) * (150 - 40)
+    event = listening + sending + turning  # microseconds
+    energy = 18.8 * listening + 19.2 * sending + 0.75 * (360 + turning) + 5.1 * event  # nJ
+    idle = 4.5e-3 * (20_000 - 360 - event)
+    parts = {
+        "sensing": 32 * (0.81 + 500 * 36e-6),
+        "pins": 1.25 * 32 * 500 * 16 * 10e-12 * 3.0**2 * 1e6,
+        "mcu_active": awake * 120e6 * 278e-6,
+        "mcu_sleep": (1 - awake) * 6.0,
+        "supply": 0.0,
+        "radio": (energy + idle) / 20,
+    }
+    found = run_timeline(Case(LFP, M4, 0), load_components())
+    assert found.power_uw == pytest.approx(parts | {"total": sum(parts.values())})
+    assert found.duty_cycle == pytest.approx(awake)
+    for number in (f"{cycles:,}", f"{awake:.5f}", f"{listening:g}", f"{sending:g}", f"{turning:g}", f"{event:g}", f"{energy:,.1f}"):
+        assert number in TEXT, number
+    for part, value in parts.items():
+        assert f"| {part} | " in TEXT and f"**{value:,.1f}**" in TEXT, part
+    assert f"**{sum(parts.values()):,.1f}**" in TEXT
+
+
+def test_the_page_gives_the_range_and_the_comparisons_of_the_demo():
+    ranged = {name: RangedCase(work, M4, 0) for name, work in RANGES.items()}
+    low, high = range_of(ranged["LFP"], load_components()).power_uw
+    assert f"{low:,.0f} to {high:,.0f} µW" in TEXT
+    for name in ("spikes", "spikes, detector"):
+        found = compare(ranged["LFP"], ranged[name], name, load_components())
+        assert f"| {name} | {100 * found.probability:.1f} % | {found.ratio[0]:.2f} to {found.ratio[2]:.2f} |" in TEXT, found
+
+
+def test_the_table_is_the_library():
+    assert with_table(TEXT) == TEXT, "run python -m tests.firmware_sim.power_page"
