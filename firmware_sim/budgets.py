@@ -21,6 +21,7 @@ UNITS = {
 }
 FORMAT = "realm-edge budgets/1"  # of a TOML file of them
 AT_LEAST = ("r2",)  # every other budget is an upper limit
+SIGNED = ("r2", "r2_loss")  # the limits of all others count something
 OF_FRONTEND_TOO = ("power_uw", "latency_ms", "flash_bytes", "ram_bytes")
 LARGEST = 1e15  # of a limit; its differences to what is measured stay exact enough to be told
 R2_COUNTED_FROM = 0.3  # below it the loss by int8 says nothing
@@ -100,6 +101,8 @@ def _budget(name: str, row: object, source: str) -> Budget:
     limit = row["limit"]
     if isinstance(limit, bool) or not isinstance(limit, int | float) or not math.isfinite(limit) or abs(limit) > LARGEST:
         raise UserError(f"{source}: budget '{name}' has limit {limit!r:.80}: a finite number is needed, from {-LARGEST:g} to {LARGEST:g}")
+    if limit < 0 and name not in SIGNED:
+        raise UserError(f"{source}: budget '{name}' has limit {limit!r:.80}: nothing needs less than 0 {UNITS[name]}")
     if not isinstance(row["source"], str) or not row["source"].strip():
         raise UserError(f"{source}: budget '{name}' has no source")
     return Budget(name, float(limit), row["source"])

@@ -120,6 +120,7 @@ def test_a_budget_file_of_ones_own(tmp_path):
         ("[power_uw]\nlimit = 1", "'power_uw' needs exactly 'limit' and 'source'"),
         ('[power_uw]\nlimit = "much"\nsource = "s"', "has limit 'much'"),
         ('[power_uw]\nlimit = inf\nsource = "s"', "has limit inf"),
+        ('[flash_bytes]\nlimit = -1\nsource = "s"', "budget 'flash_bytes' has limit -1: nothing needs less than 0 bytes"),
         ('[power_uw]\nlimit = 1\nsource = " "', "has no source"),
         ("[power_uw", "not readable as TOML"),
         ("", "holds no budget"),
