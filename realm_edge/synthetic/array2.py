@@ -29,7 +29,7 @@ _RATE_HZ = (3.0, 10.0)  # of a unit at rest, log-uniform
 _TUNING = (0.2, 0.6)  # exponent for a velocity of SPEED_SCALE_CM_S in the preferred direction
 _SPEED_TUNING = (0.0, 0.25)  # exponent for that speed in any direction
 
-_SMOOTH_MM = 1.0  # over which a field's correlation falls to 0.61 (a Gaussian's sd; "millimetres", chosen)
+_SMOOTH_MM = 0.8  # over which a field's correlation falls to 0.61; to 0.1 over 1.7 mm (chosen)
 _WAVES = 64  # that a smooth field is made of
 _SHARED = 0.5  # of the variance of a unit's direction and nuisances: those of the tissue around its electrode
 _GAIN_SD = 0.25  # of the log gains of LMP, beta and gamma between electrodes, as in version 1

@@ -176,7 +176,9 @@ def _lfp(rng: np.random.Generator, array: _Array, latent: NDArray[np.float64], n
     common = np.float32(_COMMON_UV) * _background(rng, samples, 1)
     uv += common * rng.normal(1.0, 0.03, channels).astype(np.float32)
     uv += np.float32(_LMP_UV) * gain[:, 0] * drive
-    beta = filtered(rng, samples, channels, signal.butter(2, _BETA_HZ, "bandpass", fs=STEP_HZ, output="sos")) @ spread(array.place, _BACKGROUND_REACH)
+    beta = filtered(rng, samples, channels, signal.butter(2, _BETA_HZ, "bandpass", fs=STEP_HZ, output="sos")) @ spread(
+        array.place, _BACKGROUND_REACH
+    )
     uv += np.float32(_BETA_UV) * gain[:, 1] * beta * np.maximum(1 - np.float32(_BETA_DEPTH) * speed, 0.1)[:, None]
     gamma = filtered(rng, samples, channels, signal.butter(2, _GAMMA_HZ, "bandpass", fs=STEP_HZ, output="sos"))
     uv += np.float32(_GAMMA_UV) * gain[:, 2] * gamma * np.exp(np.float32(_GAMMA_TUNING) * drive)

@@ -43,13 +43,13 @@ _BACKGROUND_UV = 45.0
 _BACKGROUND_KNEES_HZ = (1.0, 70.0)
 _BACKGROUND_MM = 0.6  # over which the background's correlation falls to 1/e
 _COMMON_UV = 40.0  # common-mode noise, same spectrum
-_LMP_UV = 12.0  # for a velocity of SPEED_SCALE_CM_S along a field of 1
+_LMP_UV = 14.0  # for a velocity of SPEED_SCALE_CM_S along a field of 1
 _LFP_NUISANCE = 0.5  # sd of the LMP, times _LMP_UV, for a nuisance of one sd
 _BETA_HZ, _BETA_UV = (15.0, 35.0), 14.0
 _BETA_DEPTH = 0.5  # share of the beta amplitude lost at SPEED_SCALE_CM_S
 _GAMMA_HZ, _GAMMA_UV = (70.0, 200.0), 4.0
 _GAMMA_EXPONENT = 0.5  # gamma's power follows the rate around the electrode
-_STATE_SD = (0.3, 0.3, 0.3)  # of the log amplitudes of background, beta and gamma (chosen: see the predictability of a masked bin)
+_STATE_SD = (0.6, 0.6, 0.4)  # of the log amplitudes of background, beta and gamma (chosen: see the predictability of a masked bin)
 _LINE_HZ, _LINE_UV, _LINE_THIRD_UV = 60.0, 15.0, 1.0
 
 _AFTER_SHARE, _AFTER_RISE_MS, _AFTER_FALL_MS, _AFTER_MS = 0.1, 0.5, 2.5, 12.0  # a spike's slow after-potential (chosen)
@@ -120,22 +120,23 @@ def _spikes(
 ) -> tuple[tuple[NDArray[np.float64], ...], tuple[NDArray[np.float32], ...]]:
     """Poisson spikes of cosine-tuned units (Georgopoulos et al. 1982), thinned by the refractory period: times in s, and gains."""
     units, speed = array.units, np.linalg.norm(latent, axis=1)
-    along = latent @ np.stack([np.cos(units.angle + units.turn), np.sin(units.angle + units.turn)])  # (steps + 1, units)
-    exponent = along * units.tuning[:, 0] + speed[:, None] * units.tuning[:, 1] + _UNIT_NUISANCE * nuisance @ units.nuisance.T
-    count, share = len(units.channel), np.linspace(0, 1, len(latent))
-    rate = np.exp(units.log_rate + units.rate_shift + exponent)
-    rate *= 1 + np.cos(np.pi * share)[:, None] * _halves(rng, count, _RATE_CHANGES, _RATE_CHANGE)
-    halves = _halves(rng, count, _AMPLITUDE_CHANGES, _AMPLITUDE_CHANGE)
+    count = len(units.channel)
+    rate_halves = _halves(rng, count, _RATE_CHANGES, _RATE_CHANGE)
+    gain_halves = _halves(rng, count, _AMPLITUDE_CHANGES, _AMPLITUDE_CHANGE)
     if rng.random() < _TOGETHER:
-        halves = np.abs(halves) * rng.choice([-1, 1])
+        gain_halves = np.abs(gain_halves) * rng.choice([-1, 1])
     grid = np.arange(len(latent)) / ACTIVITY_HZ
+    course = np.cos(np.pi * grid / grid[-1])  # from the session's start to its end
     trains, gains = [], []
-    for unit in range(count):
-        # Equal chances over the expected number of spikes, from the start to every step.
-        expected = np.concatenate([[0.0], np.cumsum(rate[1:, unit] + rate[:-1, unit])]) / (2 * ACTIVITY_HZ)
+    for unit, angle in enumerate(units.angle + units.turn):
+        along = latent @ (np.cos(angle), np.sin(angle))
+        exponent = units.tuning[unit] @ (along, speed) + _UNIT_NUISANCE * nuisance @ units.nuisance[unit]
+        rate = np.exp(units.log_rate[unit] + units.rate_shift[unit] + exponent) * (1 + rate_halves[unit] * course)
+        # Equal chances over the expected number of spikes, which is known at every step.
+        expected = np.concatenate([[0.0], np.cumsum(rate[1:] + rate[:-1])]) / (2 * ACTIVITY_HZ)
         times = np.interp(np.sort(rng.uniform(0, expected[-1], rng.poisson(expected[-1]))), expected, grid)
         trains.append(times[np.diff(times, prepend=-1.0) >= _REFRACTORY_S])
-        gains.append((1 + halves[unit] * np.cos(np.pi * trains[-1] / grid[-1])).astype(np.float32))
+        gains.append((1 + gain_halves[unit] * np.cos(np.pi * trains[-1] / grid[-1])).astype(np.float32))
     return tuple(trains), tuple(gains)
 
 
@@ -182,7 +183,8 @@ def _lfp(
     background, common = _Running(_background_sos()), _Running(_background_sos())
     beta, gamma = (_Running(signal.butter(2, band, "bandpass", fs=_TISSUE_HZ, output="sos")) for band in (_BETA_HZ, _GAMMA_HZ))
     common_gain = (_COMMON_UV * rng.normal(1.0, 0.03, channels)).astype(np.float32)
-    line = [(n, uv * rng.uniform(0.7, 1.3, channels), rng.uniform(0, 2 * np.pi)) for n, uv in ((1, _LINE_UV), (3, _LINE_THIRD_UV))]
+    line = np.array([[_LINE_UV], [_LINE_THIRD_UV]]) * rng.uniform(0.7, 1.3, (2, channels))
+    line_phase = rng.uniform(0, 2 * np.pi, 2)
     after, shapes = _after_potentials(array), _spikes_in_lfp(array)
     noise_share = np.float32(np.sqrt(FIELD_HZ / 2 / _NOISE_BAND_HZ))
     lfp, field = (np.empty((steps * FIELD_HZ // ACTIVITY_HZ, channels), np.int16) for _ in range(2))
@@ -190,19 +192,18 @@ def _lfp(
     for first in range(0, steps, ACTIVITY_HZ):  # a second at a time
         rows = slice(first, min(first + ACTIVITY_HZ, steps) + 1)
         samples = (rows.stop - rows.start - 1) * _TISSUE_HZ // ACTIVITY_HZ
-        white = rng.standard_normal((3, samples, channels), dtype=np.float32)
-        tissue = background(white[0]) @ mixing * _between(drives.background[rows], _TISSUE_HZ // ACTIVITY_HZ)
-        tissue += common(rng.standard_normal((samples, 1), dtype=np.float32)) * common_gain
+        white = rng.standard_normal((3, channels, samples), dtype=np.float32)  # filters are fastest along the last axis
+        tissue = (mixing.T @ background(white[0])).T * _between(drives.background[rows], _TISSUE_HZ // ACTIVITY_HZ)
+        tissue += common(rng.standard_normal((1, samples), dtype=np.float32)).T * common_gain
         tissue += _between(drives.lmp[rows], _TISSUE_HZ // ACTIVITY_HZ)
-        tissue += beta(white[1]) @ mixing * _between(drives.beta[rows], _TISSUE_HZ // ACTIVITY_HZ)
-        tissue += gamma(white[2]) * _between(drives.gamma[rows], _TISSUE_HZ // ACTIVITY_HZ)
+        tissue += (mixing.T @ beta(white[1])).T * _between(drives.beta[rows], _TISSUE_HZ // ACTIVITY_HZ)
+        tissue += gamma(white[2]).T * _between(drives.gamma[rows], _TISSUE_HZ // ACTIVITY_HZ)
         uv = _between(np.concatenate([last, tissue]), FIELD_HZ // _TISSUE_HZ)
         last = tissue[-1:]
 
         here = slice(first * FIELD_HZ // ACTIVITY_HZ, first * FIELD_HZ // ACTIVITY_HZ + len(uv))
-        t = np.arange(here.start, here.stop) / FIELD_HZ
-        for harmonic, amplitude, phase in line:
-            uv += np.sin(2 * np.pi * harmonic * _LINE_HZ * t + phase).astype(np.float32)[:, None] * amplitude.astype(np.float32)
+        turns = np.arange(here.start, here.stop)[:, None] / FIELD_HZ * _LINE_HZ * np.array([1, 3])
+        uv += np.sin(2 * np.pi * turns + line_phase).astype(np.float32) @ line.astype(np.float32)
         near = slice(*np.searchsorted(times, (here.start / FIELD_HZ - _SPIKE_REACH_S, here.stop / FIELD_HZ + _SPIKE_REACH_S)))
         spiked, gain = units[near], spike_gain[near, None]
         onset, phases = np.divmod(np.rint(times[near] * FIELD_HZ * _PHASES).astype(np.int64) - here.start * _PHASES, _PHASES)
@@ -219,18 +220,19 @@ def _lfp(
 
 
 class _Running:
-    """A filter that goes on where it stopped; its output has variance 1 for white noise of variance 1."""
+    """A filter along the last axis that goes on where it stopped; its output has variance 1 for white noise of variance 1."""
 
     def __init__(self, sos: NDArray[np.float64]) -> None:
         response = signal.sosfilt(sos, np.eye(1, _TISSUE_HZ)[0])  # of a second
-        sos = sos.copy()
-        sos[0, :3] /= np.linalg.norm(response)
-        self._sos, self._state = sos.astype(np.float32), None
+        scale = np.ones((len(sos), 6))
+        scale[0, :3] /= np.linalg.norm(response)
+        self._sos = (sos * scale).astype(np.float32)
+        self._state: NDArray[np.float32] | None = None
 
     def __call__(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
         if self._state is None:
-            self._state = np.zeros((len(self._sos), 2, x.shape[1]), np.float32)
-        y, self._state = signal.sosfilt(self._sos, x, axis=0, zi=self._state)
+            self._state = np.zeros((len(self._sos), len(x), 2), np.float32)
+        y, self._state = signal.sosfilt(self._sos, x, axis=-1, zi=self._state)
         return y
 
 
