@@ -1,5 +1,7 @@
 """What is measured of a generator's recordings, for tests and for tests/benchmarks/bench_generator.py."""
 
+from collections.abc import Iterable, Iterator
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import solve
@@ -7,14 +9,20 @@ from scipy.linalg import solve
 from realm_edge import synthetic, wiener
 from realm_edge.preparation import prepare
 from realm_edge.session import Session
-from realm_edge.settings import Settings
+from realm_edge.settings import Settings, SyntheticSettings
 
 LAGS = range(11)  # edges of ten windows of one bin each
 MASKED_BINS = 15  # mean of PretrainSettings.block_bins
 _AROUND = (1, 4)  # bins at each end of a masked block whose means predict it: the nearest one, and the four behind it
 
 
-def sessions_of(settings: Settings, indices, crossings: bool = True):
+def aged_settings(version: int, seed: int, days: float) -> Settings:
+    """Of an array whose session 1 is so many days after implantation; 0 stands for a quarter of an hour, in which nothing ages."""
+    sizes = SyntheticSettings(version=version, sessions=2, seconds=240.0, heldout_seconds=240.0, days_apart=days or 0.01)
+    return Settings(seed=seed, synthetic=sizes)
+
+
+def sessions_of(settings: Settings, indices: Iterable[int], crossings: bool = True) -> Iterator[Session]:
     """Sessions, split as decoded ones are; with sorted units instead of threshold crossings where those are not asked for."""
     for index in indices:
         recording, broadband = synthetic.generate(settings, index)

@@ -5,6 +5,7 @@ Sources stand in ``docs/generator.md``. "Chosen" means that no figure was found.
 
 import dataclasses
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -102,7 +103,7 @@ def implanted(settings: Settings, rng: np.random.Generator) -> Array:
     """An array on its first day, somewhere in its drift."""
     channels = settings.synthetic.channels
     place = PITCH_MM * grid(channels)
-    lmp, local = smooth(rng, place, 2), smooth(rng, place, 2)
+    lmp, local = _even(smooth(rng, place, 2)), _even(smooth(rng, place, 2))
     nuisance = smooth(rng, place, NUISANCES)
     state = smooth(rng, place, 3 * STATES).reshape(channels, 3, STATES).transpose(1, 0, 2) / np.sqrt(STATES)
     array = Array(
@@ -134,6 +135,12 @@ def smooth(rng: np.random.Generator, place_mm: NDArray[np.float64], fields: int)
     waves = rng.normal(0.0, 1 / _SMOOTH_MM, (fields, 2, _WAVES))  # rad/mm
     phase = rng.uniform(0, 2 * np.pi, (fields, 1, _WAVES))
     return np.sqrt(2 / _WAVES) * np.cos(place_mm @ waves + phase).sum(axis=2).T
+
+
+def _even(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Mean 0 and covariance 1 over the array: no direction is missing, so that one array is about as good as another (chosen)."""
+    left, _, right = np.linalg.svd(vectors - vectors.mean(axis=0), full_matrices=False)
+    return np.sqrt(len(vectors)) * left @ right
 
 
 def _later(settings: Settings, array: Array, rng: np.random.Generator) -> Array:
@@ -212,4 +219,5 @@ def _born(rng: np.random.Generator, array: Array, channel: NDArray[np.int32], tr
 
 
 def _no_units() -> Units:
-    return Units(**{field.name: np.zeros(0) for field in dataclasses.fields(Units)})
+    none: NDArray[Any] = np.zeros(0)
+    return Units(**{field.name: none for field in dataclasses.fields(Units)})

@@ -154,14 +154,14 @@ def _drives(rng: np.random.Generator, array: Array, latent: NDArray[np.float64],
     disturbed = nuisance @ array.nuisance.T  # (steps, channels)
     lmp = left * latent @ _turned(array.lmp, array.turn).T + _LFP_NUISANCE * disturbed
     local = left * (_LOCAL_TUNING * latent @ _turned(array.local, array.turn).T + _LOCAL_SPEED * speed) + _LOCAL_NUISANCE * disturbed
-    found = _Drives(
-        background=_BACKGROUND_UV * tissue * np.exp(state[0]),
-        lmp=_LMP_UV * gain[:, 0] * tissue * lmp,
-        beta=_BETA_UV * gain[:, 1] * tissue * np.maximum(1 - _BETA_DEPTH * speed, 0.1) * np.exp(state[1]),
-        gamma=_GAMMA_UV * gain[:, 2] * tissue * np.exp(_GAMMA_EXPONENT * local + state[2]),
-        noise=np.sqrt((_NOISE_UV * np.exp(array.log_noise)) ** 2 + (_HASH_UV * tissue) ** 2 * np.exp(local)),
-    )
-    return _Drives(**{name: values.astype(np.float32) for name, values in vars(found).items()})
+    amplitudes: dict[str, NDArray[np.floating]] = {
+        "background": _BACKGROUND_UV * tissue * np.exp(state[0]),
+        "lmp": _LMP_UV * gain[:, 0] * tissue * lmp,
+        "beta": _BETA_UV * gain[:, 1] * tissue * np.maximum(1 - _BETA_DEPTH * speed, 0.1) * np.exp(state[1]),
+        "gamma": _GAMMA_UV * gain[:, 2] * tissue * np.exp(_GAMMA_EXPONENT * local + state[2]),
+        "noise": np.sqrt((_NOISE_UV * np.exp(array.log_noise)) ** 2 + (_HASH_UV * tissue) ** 2 * np.exp(local)),
+    }
+    return _Drives(**{name: values.astype(np.float32) for name, values in amplitudes.items()})
 
 
 def _turned(vector: NDArray[np.float64], angle: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -244,7 +244,7 @@ def _background_sos() -> NDArray[np.float64]:
 
 def _between(grid: NDArray[np.float32], ratio: int) -> NDArray[np.float32]:
     """Linear interpolation: ``(n + 1, channels)`` to ``(n * ratio, channels)``."""
-    weight = (np.arange(ratio, dtype=np.float32) / ratio)[:, None]
+    weight = (np.arange(ratio) / ratio).astype(np.float32)[:, None]
     return (grid[:-1, None] + weight * np.diff(grid, axis=0)[:, None]).reshape(-1, grid.shape[1])
 
 
