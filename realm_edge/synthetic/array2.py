@@ -42,7 +42,7 @@ _GAIN_SHIFT, _GAIN_DAYS = 0.1, 60.0  # of the log gains of LMP, beta and gamma
 _RATE_SHIFT, _RATE_DAYS = 0.2, 30.0  # of units' log rates
 _ELECTRODE_SHIFT, _ELECTRODE_DAYS = 0.1, 30.0  # of the log gain of all tissue, and of the log noise
 # What does not return: the share of a unit's amplitude, and of the LFP's modulation by movement, that is left falls to 1/e.
-_AMPLITUDE_LIFE_DAYS = 300.0
+_AMPLITUDE_LIFE_DAYS = 200.0
 _MODULATION_LIFE_DAYS = 1000.0
 
 

@@ -32,7 +32,7 @@ _TOGETHER = 0.4
 
 _UNIT_NUISANCE = 0.25  # sd of the exponent of a unit's rate for a nuisance of one sd
 # Exponents of the rate of all small units around an electrode: for SPEED_SCALE_CM_S along a field of 1, in any direction, for a nuisance.
-_LOCAL_TUNING, _LOCAL_SPEED, _LOCAL_NUISANCE = 0.25, 0.1, 0.2
+_LOCAL_TUNING, _LOCAL_SPEED, _LOCAL_NUISANCE = 0.2, 0.1, 0.2
 _NOISE_UV = 6.0  # of electrode and amplifier, up to half of 30 kHz, where ...
 _HASH_UV = 8.0  # ... spikes too small to tell apart add this at rest: together 10 uV, as in version 1
 _NOISE_BAND_HZ = 15_000.0

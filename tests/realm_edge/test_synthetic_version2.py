@@ -94,7 +94,7 @@ def test_without_days_apart_nothing_is_lost():
 def test_directions_are_smooth_and_shared():
     """Correlation of the LFP's directions between neighbours and over 2 mm, and of units' with the field: of 20 arrays.
 
-    A Gaussian of sd 0.8 mm: 0.88 at one pitch, 0.04 at 2 mm. Independent directions, as of version 1, have 0 at both.
+    A Gaussian of sd 0.8 mm: 0.88 at one pitch, and at 2 mm 0.04 less what the mean of 0 over the array takes. Independent directions, as of version 1, have 0 at both.
     """
     near, far, with_field = [], [], []
     for seed in range(20):
@@ -107,7 +107,7 @@ def test_directions_are_smooth_and_shared():
         field = array.local[array.units.channel] @ (1, 1j)
         with_field.append(np.mean(np.cos(np.angle(own) - np.angle(field))))
     assert np.mean(near) == pytest.approx(0.88, abs=0.15)
-    assert abs(np.mean(far)) < 0.2
+    assert -0.5 < np.mean(far) < 0.2
     assert 0.45 < np.mean(with_field) < 0.75  # half of the variance is shared: 0 and 1 are none and all of it
 
 
@@ -234,7 +234,7 @@ def test_power_falls_faster_above_the_knee(made):
         return power[np.abs(frequency - hz) < 0.1 * hz].mean()
 
     assert at(4) / at(12) == pytest.approx(9, rel=0.4)
-    assert at(60) > 10 * at(50)
+    assert at(60) > 3 * at(45)  # line noise
     assert at(24) > 1.3 * at(9) * (9 / 24) ** 2
 
 
