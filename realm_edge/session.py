@@ -25,6 +25,7 @@ _PLAIN = (
 )
 _ARRAYS = ("targets", "starts", "valid", "lfp", "good_channels", "features", "counts", "spike_threshold")
 _BROADBAND_ARRAYS = ("noise", "live", "spike_times", "spike_units", "unit_channels", "waveforms")
+_BROADBAND_OPTIONAL = ("field", "activity", "spike_gain")
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,8 @@ def save(session: Session, path: Path) -> None:
     arrays = {name: getattr(session, name) for name in _ARRAYS if getattr(session, name) is not None}
     if session.broadband is not None:
         plain["broadband_seed"] = session.broadband.seed
-        arrays |= {f"broadband.{name}": getattr(session.broadband, name) for name in _BROADBAND_ARRAYS}
+        made_of = {name: getattr(session.broadband, name) for name in (*_BROADBAND_ARRAYS, *_BROADBAND_OPTIONAL)}
+        arrays |= {f"broadband.{name}": array for name, array in made_of.items() if array is not None}
     with replacing(path) as partial, zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
         for name, array in ({"session": np.array(json.dumps(plain, sort_keys=True))} | arrays).items():
             with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as file:
@@ -90,13 +92,21 @@ def load(path: Path, tables: tuple[str, ...] = ("lfp",)) -> Session:
         arrays: dict[str, Any] = {name: file.get(name) for name in _ARRAYS if name not in tables}
         arrays |= {name: file.rows(name) if name in file else None for name in tables}
         seed = plain.pop("broadband_seed", None)
-        source = None if seed is None else Broadband(seed, **{name: file[f"broadband.{name}"] for name in _BROADBAND_ARRAYS})
+        source = None if seed is None else _broadband(file, seed)
         plain["target_names"] = tuple(plain["target_names"])
         return Session(**plain, **arrays, broadband=source)
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such file: run 'realm-edge data'") from error
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(f"{path}: not readable as a session ({error}): remove it and run 'realm-edge data'") from error
+
+
+def _broadband(file: Npz, seed: int) -> Broadband:
+    """What makes the synthetic 30 kHz signal; its field stays in the file and is read a block at a time."""
+    needed: dict[str, Any] = {name: file[f"broadband.{name}"] for name in _BROADBAND_ARRAYS}
+    optional: dict[str, Any] = {name: file.get(f"broadband.{name}") for name in _BROADBAND_OPTIONAL if name != "field"}
+    field = file.rows("broadband.field") if "broadband.field" in file else None
+    return Broadband(seed, **needed, **optional, field=field)
 
 
 def broadband_block(session: Session, settings: Settings, start_bin: int, bins: int) -> NDArray[np.int16]:

@@ -10,8 +10,10 @@ from sklearn.metrics import r2_score
 from realm_edge.broadband import second
 from realm_edge.preparation import prepare
 from realm_edge.session import broadband_block, save
-from realm_edge.settings import Settings, SplitSettings, SyntheticSettings
-from realm_edge.synthetic import UV_PER_COUNT, _array, generate
+from realm_edge.settings import Settings, SpikeSettings, SplitSettings, SyntheticSettings
+from realm_edge.synthetic import generate
+from realm_edge.synthetic.session import UV_PER_COUNT
+from realm_edge.synthetic.version1 import _array
 
 SIZES = SyntheticSettings(sessions=3, seconds=20.0, heldout_seconds=30.0, channels=9, units=6)
 SETTINGS = Settings(synthetic=SIZES, window_bins=100, split=SplitSettings(train=0.6, validation=0.2))
@@ -133,6 +135,35 @@ def test_a_linear_decoder_is_neither_trivial_nor_saturated(inputs):
     true, null = scores
     assert 0.2 < true < 0.85
     assert null < 0.1
+
+
+# Sums instead of a hash: another processor's exponentials differ in the last bit, and one sample in a million is then rounded otherwise.
+@pytest.mark.parametrize(
+    ("sizes", "seed", "session", "rate", "sums"),
+    [
+        ({}, 0, 1, 30000, (3600, 26319.98674969317, 37046.939631141955, 158739938, 250728383, 132456.81183767988)),
+        (
+            {"days_apart": 7.0, "channels": 17, "units": 40},
+            *(5, 3, 15000),
+            (8630, 32001.638794767478, 109762.88140789578, 106005299, 61670644, 93688.26043609857),
+        ),
+        (
+            {"signal": 2.5, "units": 90, "channels": 4},
+            *(1, 0, 30000),
+            (21228, 21758.48339481841, 217516.5443937662, 16429164, 26069378, 475776.6273516434),
+        ),
+    ],
+)
+def test_version_1_stays_what_it_was(sizes, seed, session, rate, sums):
+    """Spikes; then the sums of velocity, spike times, LFP, a second of broadband and waveforms, as of the first release."""
+    lengths = {"seconds": 20.0, "heldout_seconds": 25.5}
+    settings = Settings(seed=seed, spike=SpikeSettings(rate_hz=rate), synthetic=SyntheticSettings(**lengths, **sizes))
+    recording, broadband = generate(settings, session)
+    fast = second(broadband, recording.lfp, 1000, rate, 3)
+    assert len(broadband.spike_times) == sums[0]
+    parts = (recording.behavior, broadband.spike_times, recording.lfp, fast, broadband.waveforms)
+    np.testing.assert_allclose([np.abs(part).sum(dtype=np.float64) for part in parts], sums[1:], rtol=1e-6)
+    assert (broadband.field, broadband.activity, broadband.spike_gain) == (None, None, None)
 
 
 def test_any_block_of_broadband_equals_the_whole(session):

@@ -1,11 +1,9 @@
-"""The default recordings: synthetic reaching, spikes and LFP of one array over several sessions.
+"""Version 1: one unit an electrode, random walks over days, every electrode with a direction of its own.
 
-Kinematics -> latent -> spikes and LFP. The velocity of minimum-jerk reaches, 100 ms ahead, and three slow latents that
-have nothing to do with the movement drive everything else. All parameters are the constants below. They were set so that
-amplitudes and spectra look like an intracortical array's and ridge regression with 10 lags of 20 ms is neither trivial nor
-saturated (R2 of the default held-out session, seeds 0 to 2: 0.56 to 0.66 from LFP features of six bands, 0.65 to 0.68 from threshold
-crossings). With ``synthetic.days_apart`` units give way to others and electrodes age between sessions. What is measured on
-these recordings says nothing about brains.
+All parameters are the constants below. They were set so that amplitudes and spectra look like an intracortical array's and ridge
+regression with 10 lags of 20 ms is neither trivial nor saturated (R2 of the default held-out session, seeds 0 to 2: 0.56 to 0.66 from LFP
+features of six bands, 0.65 to 0.68 from threshold crossings). With ``synthetic.days_apart`` units give way to others and electrodes age
+between sessions.
 """
 
 import dataclasses
@@ -16,39 +14,31 @@ from numpy.typing import NDArray
 from scipy import fft, signal
 
 from realm_edge.broadband import Broadband
-from realm_edge.memory import check_free, free_bytes
 from realm_edge.recording import Recording
 from realm_edge.resample import to_counts
 from realm_edge.settings import Settings
+from realm_edge.synthetic.noise import filtered, grid, spread
+from realm_edge.synthetic.reaches import LEAD_S, SPEED_SCALE_CM_S, STEP_HZ, reaches
+from realm_edge.synthetic.session import UV_PER_COUNT, in_order, recorded, seconds_of, waveforms
 
-UV_PER_COUNT = 0.195  # RHD2000 series (Intan data sheet)
-BEHAVIOR_RATE_HZ = 100
-
-_STEP_HZ = 1000  # of kinematics, rates and LFP
-_ARRAYS = 7  # (samples, channels) float32 that making the LFP holds at once
-_LEAD_S = 0.1  # motor cortex leads the hand (Moran & Schwartz 1999: 75 to 150 ms)
-_WORKSPACE_CM = 8.0  # half the side of the square in which targets lie
-_REACH_S = (0.45, 0.9)
-_DWELL_S = (0.05, 0.4)
-_JITTER_CM_S = 0.5  # of the hand, below 4 Hz
-_SPEED_SCALE_CM_S = 12.0  # velocities are divided by this before they modulate anything
+_ARRAYS = 7  # (samples, channels) float32 at STEP_HZ that making the LFP holds at once
 _NUISANCES, _NUISANCE_HZ = 3, 1.0  # slow latents unrelated to movement
 
 _RATE_HZ = (3.0, 10.0)  # of a unit at rest, log-uniform
-_TUNING = (0.2, 0.6)  # exponent for a velocity of _SPEED_SCALE_CM_S in the preferred direction
+_TUNING = (0.2, 0.6)  # exponent for a velocity of SPEED_SCALE_CM_S in the preferred direction
 _SPEED_TUNING = (0.0, 0.25)  # exponent for that speed in any direction
 _NUISANCE_TUNING = 0.25  # sd of the exponent for a nuisance of one sd
 _REFRACTORY_S = 2e-3
 _SPIKE_UV = (60.0, 140.0)  # trough
-_TROUGH_S = (0.10, 0.18)  # half width
+_TROUGH_MS = (0.10, 0.18)  # half width
 _BROADBAND_NOISE_UV = 10.0
 
 _BACKGROUND_UV, _BACKGROUND_KNEE_HZ = 45.0, 1.0  # power falls with 1/f^2 above the knee
 _BACKGROUND_REACH = 1.5  # electrode pitches over which the background's correlation falls to 1/e
 _COMMON_UV = 40.0  # common-mode noise, same spectrum
-_LMP_UV = 12.0  # for a velocity of _SPEED_SCALE_CM_S in the preferred direction
+_LMP_UV = 12.0  # for a velocity of SPEED_SCALE_CM_S in the preferred direction
 _BETA_HZ, _BETA_UV = (15.0, 35.0), 14.0
-_BETA_DEPTH = 0.5  # share of the beta amplitude lost at _SPEED_SCALE_CM_S
+_BETA_DEPTH = 0.5  # share of the beta amplitude lost at SPEED_SCALE_CM_S
 _GAMMA_HZ, _GAMMA_UV = (70.0, 200.0), 4.0
 _GAMMA_TUNING = 0.08  # exponent of the gamma amplitude, as _TUNING
 _LFP_NUISANCE = 0.5  # sd of LMP (times _LMP_UV) and gamma exponent (times _GAMMA_TUNING) for a nuisance of one sd
@@ -82,61 +72,23 @@ class _Array:
 
 
 def generate(settings: Settings, session: int) -> tuple[Recording, Broadband]:
-    """Make one session; the same settings and number give the same session, whatever was made before.
-
-    Args:
-        settings: ``seed``, ``synthetic`` and ``spike.rate_hz`` count.
-        session: 0 to ``settings.synthetic.sessions - 1``; the last is the held-out one and has its own length.
-
-    Returns:
-        The recording (velocity in cm/s at 100 Hz, LFP at 1 kHz with one dead channel, sorted spike times) and what
-        :func:`realm_edge.broadband.second` needs.
-
-    Raises:
-        UserError: the session would not fit the memory that is free.
-    """
-    sizes = settings.synthetic
-    heldout = session == sizes.sessions - 1
-    seconds = sizes.heldout_seconds if heldout else sizes.seconds
-    length = "heldout_seconds" if heldout else "seconds"
-    fields = f"lower synthetic.{length} ({seconds:g}) or synthetic.channels ({sizes.channels})"
-    needed = _ARRAYS * 4 * sizes.channels * round(seconds * _STEP_HZ)
-    check_free(needed, free_bytes(), f"synthetic session {session}", fields)
+    """Make one session, as :func:`realm_edge.synthetic.generate` says; LFP at 1 kHz."""
+    samples = round(seconds_of(settings, session, _ARRAYS * 4 * STEP_HZ) * STEP_HZ)
     rng = np.random.default_rng((settings.seed, 1, session))
     array = _array(settings, session)
-    samples = round(seconds * _STEP_HZ)
-    lead = round(_LEAD_S * _STEP_HZ)
-    velocity = _reaches(rng, samples + lead + 1)  # (samples + lead + 1, 2), cm/s
-    latent = sizes.signal * velocity[lead : lead + samples] / _SPEED_SCALE_CM_S
-    nuisance = _noise(rng, samples, _NUISANCES, signal.butter(2, _NUISANCE_HZ, fs=_STEP_HZ, output="sos"))
+    lead = round(LEAD_S * STEP_HZ)
+    velocity = reaches(rng, samples + lead + 1)  # (samples + lead + 1, 2), cm/s
+    latent = settings.synthetic.signal * velocity[lead : lead + samples] / SPEED_SCALE_CM_S
+    nuisance = filtered(rng, samples, _NUISANCES, signal.butter(2, _NUISANCE_HZ, fs=STEP_HZ, output="sos"))
     spike_times = _spikes(rng, array, latent, nuisance)
     lfp = _lfp(rng, array, latent, nuisance)
     noise_seed = int(rng.integers(2**62))
-
-    name = "synthetic_heldout" if heldout else f"synthetic_{session}"
-    step = _STEP_HZ // BEHAVIOR_RATE_HZ
-    behavior = velocity[: samples + 1 : step].astype(np.float32)
-    recording = Recording(
-        name=name,
-        behavior=behavior,
-        behavior_times=np.arange(len(behavior)) / BEHAVIOR_RATE_HZ,
-        behavior_names=("velocity_x", "velocity_y"),
-        behavior_unit="cm/s",
-        lfp=lfp,
-        lfp_rate=float(_STEP_HZ),
-        lfp_scale=UV_PER_COUNT * 1e-6,
-        lfp_unit="V",
-        spike_times=spike_times,
-        synthetic=True,
-        provenance={"generator": "realm_edge.synthetic", "seed": str(settings.seed), "session": str(session)},
-    )
-    units = np.repeat(np.arange(len(spike_times), dtype=np.int32), [len(times) for times in spike_times])
-    times = np.concatenate(spike_times)
-    order = np.argsort(times, kind="stable")
-    live = np.arange(sizes.channels) != array.dead
+    recording = recorded(settings, session, velocity[: samples + 1], lfp, STEP_HZ, spike_times, "realm_edge.synthetic")
+    times, units = in_order(spike_times)
+    live = np.arange(settings.synthetic.channels) != array.dead
     noise = (_BROADBAND_NOISE_UV / UV_PER_COUNT * np.exp(array.log_noise)).astype(np.float32)
-    waveforms = array.waveforms * np.exp(array.log_electrode).astype(np.float32)[array.unit_channel, None]
-    return recording, Broadband(noise_seed, noise, live, times[order], units[order], array.unit_channel, waveforms)
+    shapes = array.waveforms * np.exp(array.log_electrode).astype(np.float32)[array.unit_channel, None]
+    return recording, Broadband(noise_seed, noise, live, times, units, array.unit_channel, shapes)
 
 
 def _array(settings: Settings, session: int) -> _Array:
@@ -150,14 +102,14 @@ def _array(settings: Settings, session: int) -> _Array:
 def _drifted(settings: Settings, array: _Array, step: int) -> _Array:
     """The array one session later. A unit that is lost makes place for one that has nothing to do with it."""
     channels, units, days = settings.synthetic.channels, settings.synthetic.units, settings.synthetic.days_apart
-    spread = np.sqrt(days) if days else 1.0
+    root = np.sqrt(days) if days else 1.0
     drift = np.random.default_rng((settings.seed, 2, step))
     array = dataclasses.replace(
         array,
-        angle=array.angle + drift.normal(0.0, _DRIFT_RAD * spread, channels),
-        unit_angle=array.unit_angle + drift.normal(0.0, _DRIFT_RAD * spread, units),
-        log_gain=array.log_gain + drift.normal(0.0, _DRIFT_GAIN * spread, (channels, 3)),
-        unit_log_rate=array.unit_log_rate + drift.normal(0.0, _DRIFT_GAIN * spread, units),
+        angle=array.angle + drift.normal(0.0, _DRIFT_RAD * root, channels),
+        unit_angle=array.unit_angle + drift.normal(0.0, _DRIFT_RAD * root, units),
+        log_gain=array.log_gain + drift.normal(0.0, _DRIFT_GAIN * root, (channels, 3)),
+        unit_log_rate=array.unit_log_rate + drift.normal(0.0, _DRIFT_GAIN * root, units),
     )
     if not days:
         return array
@@ -166,8 +118,8 @@ def _drifted(settings: Settings, array: _Array, step: int) -> _Array:
     others = _implanted(settings, age)
     return dataclasses.replace(
         array,
-        log_electrode=array.log_electrode + age.normal(0.0, _ELECTRODE_GAIN * spread, channels),
-        log_noise=array.log_noise + age.normal(0.0, _ELECTRODE_NOISE * spread, channels),
+        log_electrode=array.log_electrode + age.normal(0.0, _ELECTRODE_GAIN * root, channels),
+        log_noise=array.log_noise + age.normal(0.0, _ELECTRODE_NOISE * root, channels),
         unit_angle=np.where(lost, others.unit_angle, array.unit_angle),
         unit_log_rate=np.where(lost, others.unit_log_rate, array.unit_log_rate),
         unit_tuning=np.where(lost[:, None], others.unit_tuning, array.unit_tuning),
@@ -179,7 +131,6 @@ def _drifted(settings: Settings, array: _Array, step: int) -> _Array:
 def _implanted(settings: Settings, rng: np.random.Generator) -> _Array:
     channels, units = settings.synthetic.channels, settings.synthetic.units
     dead = int(rng.integers(channels))
-    side = int(np.ceil(np.sqrt(channels)))
     live = np.delete(np.arange(channels, dtype=np.int32), dead)
     log_rate = np.log(_RATE_HZ[0]) + rng.random(units) * np.log(_RATE_HZ[1] / _RATE_HZ[0])
     tuning = np.stack([rng.uniform(*_TUNING, units), rng.uniform(*_SPEED_TUNING, units)], axis=1)
@@ -188,33 +139,10 @@ def _implanted(settings: Settings, rng: np.random.Generator) -> _Array:
     nuisance, unit_nuisance = rng.normal(size=(channels, _NUISANCES)), rng.normal(0.0, _NUISANCE_TUNING, (units, _NUISANCES))
     # Units sit on different channels as long as there are enough.
     unit_channel = rng.permutation(live)[np.arange(units) % len(live)]
-    waveforms = _waveforms(rng, units, settings.spike.rate_hz)
-    place = np.stack(np.divmod(np.arange(channels), side), axis=1).astype(np.float64)
-    none = np.zeros(channels)
-    return _Array(dead, place, angle, log_gain, none, none, nuisance, unit_channel, unit_angle, log_rate, tuning, unit_nuisance, waveforms)
-
-
-def _waveforms(rng: np.random.Generator, units: int, rate: int) -> NDArray[np.float32]:
-    """Extracellular spikes: a trough 0.4 ms after the onset and a slower, weaker hump 0.4 ms later; ``(units, 1.6 ms)``."""
-    t = np.arange(round(1.6e-3 * rate)) / rate * 1e3  # ms
-    width = rng.uniform(*_TROUGH_S, (units, 1))  # ms
-    trough = rng.uniform(*_SPIKE_UV, (units, 1)) / UV_PER_COUNT
-    return (trough * (-np.exp(-(((t - 0.4) / width) ** 2)) + 0.3 * np.exp(-(((t - 0.8) / (2 * width)) ** 2)))).astype(np.float32)
-
-
-def _reaches(rng: np.random.Generator, samples: int) -> NDArray[np.float64]:
-    """Velocity ``(samples, 2)`` in cm/s of minimum-jerk reaches (Flash & Hogan 1985) between random targets, with a little jitter."""
-    velocity = _JITTER_CM_S * _noise(rng, samples, 2, signal.butter(2, 4.0, fs=_STEP_HZ, output="sos")).astype(np.float64)
-    hand, start = np.zeros(2), 0
-    while start < samples:
-        length = round(rng.uniform(*_REACH_S) * _STEP_HZ)
-        target = rng.uniform(-_WORKSPACE_CM, _WORKSPACE_CM, 2)
-        tau = (np.arange(length) + 0.5) / length
-        profile = 30 * (tau * (1 - tau)) ** 2 * _STEP_HZ / length  # 1/s, integral 1
-        stop = min(start + length, samples)
-        velocity[start:stop] += profile[: stop - start, None] * (target - hand)
-        hand, start = target, stop + round(rng.uniform(*_DWELL_S) * _STEP_HZ)
-    return velocity
+    width_ms, trough_uv = rng.uniform(*_TROUGH_MS, (units, 1)), rng.uniform(*_SPIKE_UV, (units, 1))
+    shapes = waveforms(trough_uv / UV_PER_COUNT, width_ms, settings.spike.rate_hz)
+    place, none = grid(channels), np.zeros(channels)
+    return _Array(dead, place, angle, log_gain, none, none, nuisance, unit_channel, unit_angle, log_rate, tuning, unit_nuisance, shapes)
 
 
 def _spikes(
@@ -226,9 +154,9 @@ def _spikes(
     for unit, angle in enumerate(array.unit_angle):
         along = latent @ (np.cos(angle), np.sin(angle))
         exponent = array.unit_tuning[unit] @ (along, speed) + nuisance @ array.unit_nuisance[unit]
-        probability = np.exp(array.unit_log_rate[unit] + exponent) / _STEP_HZ
+        probability = np.exp(array.unit_log_rate[unit] + exponent) / STEP_HZ
         fired = np.flatnonzero(rng.random(len(probability)) < probability)
-        times = (fired + rng.random(len(fired))) / _STEP_HZ
+        times = (fired + rng.random(len(fired))) / STEP_HZ
         trains.append(times[np.diff(times, prepend=-1.0) >= _REFRACTORY_S])
     return tuple(trains)
 
@@ -243,16 +171,18 @@ def _lfp(rng: np.random.Generator, array: _Array, latent: NDArray[np.float64], n
     electrode = np.exp(array.log_electrode).astype(np.float32)
     gain = np.exp(array.log_gain).astype(np.float32) * electrode[:, None]
 
-    uv = _background(rng, samples, channels) @ _spread(array.place)
+    uv = _background(rng, samples, channels) @ spread(array.place, _BACKGROUND_REACH)
     uv *= np.float32(_BACKGROUND_UV) * electrode
     common = np.float32(_COMMON_UV) * _background(rng, samples, 1)
     uv += common * rng.normal(1.0, 0.03, channels).astype(np.float32)
     uv += np.float32(_LMP_UV) * gain[:, 0] * drive
-    beta = _noise(rng, samples, channels, signal.butter(2, _BETA_HZ, "bandpass", fs=_STEP_HZ, output="sos")) @ _spread(array.place)
+    beta = filtered(rng, samples, channels, signal.butter(2, _BETA_HZ, "bandpass", fs=STEP_HZ, output="sos")) @ spread(
+        array.place, _BACKGROUND_REACH
+    )
     uv += np.float32(_BETA_UV) * gain[:, 1] * beta * np.maximum(1 - np.float32(_BETA_DEPTH) * speed, 0.1)[:, None]
-    gamma = _noise(rng, samples, channels, signal.butter(2, _GAMMA_HZ, "bandpass", fs=_STEP_HZ, output="sos"))
+    gamma = filtered(rng, samples, channels, signal.butter(2, _GAMMA_HZ, "bandpass", fs=STEP_HZ, output="sos"))
     uv += np.float32(_GAMMA_UV) * gain[:, 2] * gamma * np.exp(np.float32(_GAMMA_TUNING) * drive)
-    t = np.arange(samples) / _STEP_HZ
+    t = np.arange(samples) / STEP_HZ
     for harmonic, amplitude in ((1, _LINE_UV), (3, _LINE_THIRD_UV)):
         wave = np.sin(2 * np.pi * harmonic * _LINE_HZ * t + rng.uniform(0, 2 * np.pi)).astype(np.float32)
         uv += wave[:, None] * (amplitude * rng.uniform(0.7, 1.3, channels)).astype(np.float32)
@@ -265,21 +195,8 @@ def _background(rng: np.random.Generator, samples: int, channels: int) -> NDArra
     """Independent noise ``(samples, channels)`` of variance 1 with power 1 / (knee^2 + f^2)."""
     size = fft.next_fast_len(samples, real=True)
     white = fft.rfft(rng.standard_normal((channels, size), dtype=np.float32), axis=1)
-    f = fft.rfftfreq(size, 1 / _STEP_HZ)
+    f = fft.rfftfreq(size, 1 / STEP_HZ)
     white *= (1 / np.hypot(_BACKGROUND_KNEE_HZ, f)).astype(np.float32)
     white[:, 0] = 0.0  # the amplifier is AC-coupled
     x = fft.irfft(white, size, axis=1)[:, :samples].T
     return np.ascontiguousarray(x / x.std(axis=0))
-
-
-def _noise(rng: np.random.Generator, samples: int, channels: int, sos: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Filtered white noise ``(samples, channels)`` of variance 1."""
-    white = rng.standard_normal((samples, channels), dtype=np.float32)
-    x = signal.sosfilt(sos.astype(np.float32), white, axis=0)
-    return x / x.std(axis=0)
-
-
-def _spread(place: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Mixing matrix ``(sources, channels)`` whose columns have norm 1: the correlation falls exponentially with distance."""
-    distance = np.linalg.norm(place[:, None] - place, axis=-1)
-    return np.linalg.cholesky(np.exp(-distance / _BACKGROUND_REACH)).T.astype(np.float32)
