@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from realm_edge.behavior import interpolated, one_unit, units_of_columns
 from realm_edge.errors import UserError
 from realm_edge.readers import alignment, sheets
+from realm_edge.readers.arrays import SLOWEST_LFP, check_rate, check_units
 from realm_edge.readers.choices import TABLES, Choices, channels_of, pick, usable
 from realm_edge.readers.clock import Clock
 from realm_edge.readers.contents import Contents, Signal, Units
@@ -74,6 +75,7 @@ def without_behavior(sources: Sources, choices: Choices, training: float, max_ga
     main = sources.main
     signal, notes = signal_of(main, choices, label)
     where = f"{label}: {signal.series}"
+    check_rate(signal.clock.rate, where, SLOWEST_LFP)
     if len(signal.data.shape) == 2 and signal.data.shape[1] > signal.data.shape[0]:
         rows, wide = signal.data.shape
         raise UserError(f"{where}: shape ({rows}, {wide}): {rows} samples of {wide} channels: transpose it")

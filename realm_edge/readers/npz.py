@@ -77,7 +77,7 @@ def _signal(lfp: Table | None, arrays: Mapping[str, NDArray], request: Request, 
     if "lfp_times" in arrays:
         clock = clock_of(arrays["lfp_times"], len(lfp), request.max_gap_s, f"{path}: lfp_times")
     elif "lfp_rate" in arrays:
-        rate = check_rate(_number(arrays, "lfp_rate", path), f"{path}: lfp_rate")
+        rate = check_rate(_number(arrays, "lfp_rate", path), f"{path}: lfp_rate", SLOWEST_LFP)
         clock = regular(rate, _number(arrays, "lfp_start", path, 0.0), len(lfp))
     else:
         raise UserError(f"{path}: key 'lfp_rate' is missing, and so is 'lfp_times': add one of them")
