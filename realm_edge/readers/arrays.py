@@ -106,7 +106,7 @@ def check_rate(rate: float, label: str, slowest: float = _SLOWEST) -> float:
     """
     if not slowest * (1 - 1e-6) <= rate <= _FASTEST:  # also where it is NaN
         raise UserError(
-            f"{label}: sampling rate {rate} Hz, not one of {slowest:g} Hz to {_FASTEST:,.0f} Hz: is it in kHz, or are its time stamps in ms, "
+            f"{label}: sampling rate {rate} Hz, not from {slowest:g} Hz to {_FASTEST:,.0f} Hz: is it in kHz, or are its time stamps in ms, "
             "us or ns? Correct the file"
         )
     return float(rate)
