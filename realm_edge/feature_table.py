@@ -119,7 +119,7 @@ def _features(series: Mapping[str, Callable[[], BehaviorSeries]], name: str, pat
     steps = np.diff(found.times)
     if (np.abs(steps - steps.mean()) > _MAX_JITTER * steps.mean()).any():
         irregular = "its time stamps are not those of a regular series: crop or resample it"
-        raise UserError(f"{path}: {name}: {too_coarse(found.times) or irregular}")
+        raise UserError(f"{path}: {name}: {too_coarse(found.times, _MAX_JITTER) or irregular}")
     return found.values, found.times
 
 

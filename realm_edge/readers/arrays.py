@@ -10,7 +10,7 @@ from realm_edge.table import Table
 
 LARGEST = 1e18  # of behaviour, in any unit; squares of float32 end at 3e38
 SLOWEST_LFP, _SLOWEST, _FASTEST = 1.0, 1e-3, 1e7  # Hz
-_COARSE, _FINE_S = 0.1, 1e-6  # of a step between samples, and s: from which distance of two floats on they tell no times apart
+_FINE_S = 1e-6  # two floats that are no further apart tell all times apart
 MOST_UNITS = 10_000  # a probe has some thousands; counts of units are held for each bin
 
 
@@ -64,17 +64,18 @@ def check_times(times: NDArray, samples: int, label: str) -> NDArray[np.float64]
     return times
 
 
-def too_coarse(times: NDArray) -> str:
+def too_coarse(times: NDArray, share: float = 0.1) -> str:
     """Why stamps cannot be told apart, where they are so large that neighbouring floats are as far apart as samples; else empty.
 
     Args:
         times: finite, in the type that they are stored in.
+        share: of a step between samples, from which distance of two floats on they count as such.
     """
     if times.dtype.kind != "f" or len(times) < 2:
         return ""
     largest = np.abs(times).max()
     apart, step = float(np.spacing(largest)), abs(float(times[-1]) - float(times[0])) / (len(times) - 1)
-    if apart <= max(_COARSE * step, _FINE_S):
+    if apart <= max(share * step, _FINE_S):
         return ""
     return (
         f"its times reach {float(largest):g}, where {times.dtype} counts in steps of {apart:.3g}, too coarse to tell samples apart: "

@@ -238,7 +238,8 @@ def _refuse_stray(clock: Clock, times: Times, first_recorded: NDArray[np.int64],
         stray = np.abs(block - (starts[stretch] + grid / clock.rate))
         worst = int(np.argmax(stray))
         if stray[worst] > allowed * (1 + 1e-9):
-            raise UserError(
-                f"{label}: its clock is irregular: sample {first + worst} is {1e3 * stray[worst]:.3f} ms off a clock of "
+            irregular = (
+                f"its clock is irregular: sample {first + worst} is {1e3 * stray[worst]:.3f} ms off a clock of "
                 f"{clock.rate:.6g} Hz: resample the recording to a regular rate"
             )
+            raise UserError(f"{label}: {too_coarse(np.asarray(times[first : first + _BLOCK])) or irregular}")

@@ -169,7 +169,10 @@ def _layout(path: Path) -> tuple[str, str, int]:
 
 def _is_series(column: pd.Series) -> bool:
     """Whether a column is meant to hold numbers; a single cell that is none is for whoever reads the column to refuse."""
-    return bool(column.dtype.kind in "biuf" or pd.to_numeric(column, errors="coerce").notna().mean() > 0.5)
+    try:
+        return bool(column.dtype.kind in "biuf" or pd.to_numeric(column, errors="coerce").notna().mean() > 0.5)
+    except OverflowError:  # of whole numbers beyond all floats
+        return False
 
 
 def _by_name(table: pd.DataFrame) -> Names:
