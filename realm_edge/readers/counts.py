@@ -88,9 +88,7 @@ def counts_of(
     return Counts(data, scaling.count, scaling.offset, good, stretches, scaling.clips, notes)
 
 
-def _check_size(
-    scaling: "_Scaling", good: NDArray[np.bool_], signal: Signal, columns: NDArray[np.int64], label: str
-) -> dict[str, str]:
+def _check_size(scaling: "_Scaling", good: NDArray[np.bool_], signal: Signal, columns: NDArray[np.int64], label: str) -> dict[str, str]:
     """Refuse counts and offsets of a size that nothing has, and say what no voltage is like."""
     count, judged = scaling.count, good if good.any() else np.ones(len(good), bool)
     worst = int(np.argmax(np.abs(scaling.offset) * judged))

@@ -67,7 +67,10 @@ def test_npz_minimal(tmp_path):
         ({"behavior_times": np.zeros(100)}, r"time 0.0 of sample 1 does not follow"),
         ({"behavior_times": np.arange(99)}, "100 samples have times of shape"),
         ({"behavior_names": np.array(["v"])}, "1 names for 2 columns"),
-        ({"behavior_times": np.arange(100) / 100}, "behavior_rate is 250 Hz, but behavior_times are those of 100 Hz: leave one of them out"),
+        (
+            {"behavior_times": np.arange(100) / 100},
+            "behavior_rate is 250 Hz, but behavior_times are those of 100 Hz: leave one of them out",
+        ),
         ({"lfp_times": np.arange(400) / 500}, "lfp_rate is 1000 Hz, but lfp_times are those of 500 Hz: leave one of them out"),
         ({"lfp_times": np.arange(400) / 1000, "lfp_start": 1.0}, "lfp_start is 1 s, but lfp_times start at 0 s: leave one of them out"),
         ({"lfp_scale": 1e300}, r"lfp_scale is 1e\+300, beyond 1e\+18: correct it"),

@@ -261,5 +261,7 @@ def test_scales_and_offsets_that_no_lfp_has_are_told(tmp_path, kind):
 
 @pytest.mark.parametrize("factor", [1e25, 1e290])
 def test_voltage_beyond_all_sense_is_refused(tmp_path, factor):
-    with pytest.raises(UserError, match=r"a\.npz: lfp: one count is .* V and the offset of channel \d .* V, beyond 1e\+18: correct its values"):
+    with pytest.raises(
+        UserError, match=r"a\.npz: lfp: one count is .* V and the offset of channel \d .* V, beyond 1e\+18: correct its values"
+    ):
         read_recording(npz(tmp_path / "a.npz", X * factor, lfp_scale=1.0))

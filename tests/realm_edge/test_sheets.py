@@ -164,7 +164,9 @@ def test_columns_that_are_left_out_are_told_beside_others(tmp_path):
     table.to_csv(tmp_path / "hand.csv", index=False)
     recording = read_recording(tmp_path / "a.npz", Choices(behavior_file=tmp_path / "hand.csv"))
     told = recording.provenance["left_out"]
-    assert told.startswith("hand.csv: column 'label0' holds no numbers ('left' in row 1); column 'label1'") and "; 2 more column(s): " in told
+    assert (
+        told.startswith("hand.csv: column 'label0' holds no numbers ('left' in row 1); column 'label1'") and "; 2 more column(s): " in told
+    )
     assert recording.behavior_names == ("x",)
 
 
@@ -188,7 +190,9 @@ def test_decimal_commas_after_rows_of_whole_numbers(tmp_path):
     np.testing.assert_allclose(found.times, T)
     np.testing.assert_allclose(found.values[:, 0], np.sin(T), atol=1e-5)
     (tmp_path / "b.csv").write_text("time;x\n0;0\n1;1,000\n2;2,500\n3;3,000\n")  # thousands, or decimals: nobody knows
-    assert sheets.read(tmp_path / "b.csv", Request(0.02)).provenance["left_out"].startswith("column 'x' holds no numbers ('1,000' in row 2)")
+    assert (
+        sheets.read(tmp_path / "b.csv", Request(0.02)).provenance["left_out"].startswith("column 'x' holds no numbers ('1,000' in row 2)")
+    )
 
 
 def spikes(path, names, electrodes=None):

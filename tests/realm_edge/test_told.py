@@ -381,7 +381,9 @@ def test_behaviour_that_never_changes_is_told_by_inspect(tmp_path):
 def test_a_delay_longer_than_the_recording_is_named(tmp_path):
     recording = read_recording(arrays(tmp_path / "a.npz"))
     for delay, share in ((60_000, 100), (20_000, 50)):
-        with pytest.raises(UserError, match=rf"a\.npz: output_delay_ms {delay}: .* unknown in {share} % of the bins.*: lower output_delay_ms"):
+        with pytest.raises(
+            UserError, match=rf"a\.npz: output_delay_ms {delay}: .* unknown in {share} % of the bins.*: lower output_delay_ms"
+        ):
             prepare(recording, Settings(window_bins=26, output_delay_ms=delay), heldout=True)
     assert prepare(recording, Settings(window_bins=26, output_delay_ms=200), heldout=True).bins == 1999
     holes = np.where((T > 5)[:, None] & (T < 30)[:, None], np.nan, PAIR)
