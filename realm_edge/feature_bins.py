@@ -6,6 +6,7 @@ from realm_edge.errors import UserError
 from realm_edge.settings import Settings, changed
 
 SHORTEST_WINDOW = 50  # bins of a training window, where features come at a low rate
+_SLOW_S = 1.0  # a bin; slower rows are stamps of another unit, likely
 _MAX_DRIFT = 1e-3  # by which a bin may differ from whole milliseconds, or the bins of two recordings from each other
 
 
@@ -32,7 +33,8 @@ def fitted(settings: Settings, bin_s: float, label: str) -> Settings:
         return changed(settings, {"bin_ms": bin_ms, "window_bins": window_bins(settings, bin_s), **rates})
     except ValidationError as error:
         reason = error.errors()[0]["msg"].removeprefix("Value error, ")
-        raise UserError(f"{label}: a row every {bin_ms} ms: {reason}") from error
+        hint = ": are its time stamps in ms, us or ns? Store them in s" if bin_s > _SLOW_S else ""
+        raise UserError(f"{label}: a row every {bin_ms} ms: {reason}{hint}") from error
 
 
 def _rates(settings: Settings) -> dict[str, int]:

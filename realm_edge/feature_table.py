@@ -8,15 +8,18 @@ from numpy.typing import NDArray
 
 from realm_edge.errors import UserError
 from realm_edge.readers import alignment, nwb
+from realm_edge.readers.arrays import too_coarse
 from realm_edge.readers.choices import pick
 from realm_edge.readers.contents import Contents, Request
 from realm_edge.readers.reading import fingerprint
 from realm_edge.recording import BehaviorSeries
+from realm_edge.segments import never_changes
 from realm_edge.session import Session, save
 from realm_edge.settings import Settings
 from realm_edge.targets import check_parts, targets_of
 
 _MAX_JITTER = 0.01  # of a bin, by which the clock of the features may stray
+_SAME_LENGTH = 0.5  # of the longer of two series, which the shorter one lasts at least
 
 Split = Callable[[int], tuple[int, int]]  # bins of a recording to the ends of its training and validation part
 
@@ -31,10 +34,11 @@ def read(path: Path, features: str, behavior: str | None, settings: Settings, sp
         split: of the recording into its parts.
 
     Returns:
-        The session, held out and without LFP, and the seconds per bin. Rows of unknown behaviour have NaN targets.
+        The session, held out and without LFP, and the seconds per bin. Rows of unknown behaviour have NaN targets. Columns that do not
+        change in the training part are its bad channels.
 
     Raises:
-        UserError: the file cannot be read or has no such series; features that are not finite; a clock with gaps.
+        UserError: the file cannot be read or has no such series; features that are not finite or never change; a clock with gaps.
     """
     contents = _contents(path)
     series = contents.behaviors
@@ -46,14 +50,17 @@ def read(path: Path, features: str, behavior: str | None, settings: Settings, sp
     if name == features:
         raise UserError(f"{path}: {name}: it cannot be features and behaviour at once: choose another series with --behavior")
     found, label, bin_s = target(), f"{path}: {name}", _bin_s(times)
-    notes = {"file": str(path), "sha256": fingerprint(path), "feature_series": features, "behavior_series": name}
-    outside = alignment.checked(found.times, [(times[0] - bin_s, times[-1])], "behaviour samples", "", 1 / bin_s, label)
-    notes |= {"behavior_outside": outside} if outside else {}
+    notes = {"file": str(path), "sha256": fingerprint(path), "feature_series": features, "behavior_series": name, **contents.provenance}
     train_end, validation_end = split(len(inputs))
+    _check_rates(found.times, times, label, features)
+    spans = [(times[0] - bin_s, times[-1])]
+    outside = alignment.checked(found.times, spans, "behaviour samples", "", 1 / bin_s, label, reference="features")
+    notes |= {"behavior_outside": outside} if outside else {}
     void = (times[:, None] > contents.invalid[:, 0]) & (times[:, None] - bin_s < contents.invalid[:, 1])  # (rows, intervals)
     valid = np.asarray(~void.any(axis=1))
     at = times - settings.output_delay_ms / 1000
     edges = at[[train_end - 1, validation_end - 1]] if 0 < train_end < validation_end else np.zeros(0)
+    good = _good_columns(inputs[:train_end], valid[:train_end], f"{path}: {features}")
     targets, names, unit = targets_of(found, settings, at, edges, valid, valid, label, notes)
     check_parts(targets, names, {"training": train_end, "validation": validation_end, "test": len(targets)}, label, notes)
     session = Session(
@@ -66,7 +73,7 @@ def read(path: Path, features: str, behavior: str | None, settings: Settings, sp
         train_end=train_end,
         validation_end=validation_end,
         lfp=None,
-        good_channels=np.ones(inputs.shape[1], bool),
+        good_channels=good,
         features=inputs,
         counts=None,
         spike_source="none",
@@ -111,8 +118,30 @@ def _features(series: Mapping[str, Callable[[], BehaviorSeries]], name: str, pat
         raise UserError(f"{path}: {name}: row {row} is not finite: fill or crop it")
     steps = np.diff(found.times)
     if (np.abs(steps - steps.mean()) > _MAX_JITTER * steps.mean()).any():
-        raise UserError(f"{path}: {name}: its time stamps are not those of a regular series: crop or resample it")
+        irregular = "its time stamps are not those of a regular series: crop or resample it"
+        raise UserError(f"{path}: {name}: {too_coarse(found.times, _MAX_JITTER) or irregular}")
     return found.values, found.times
+
+
+def _good_columns(training: NDArray[np.float32], valid: NDArray[np.bool_], label: str) -> NDArray[np.bool_]:
+    """Columns that change in the training part; training gives the others no weight, as it does with dead channels."""
+    still = never_changes(training[valid] if valid.any() else training)
+    if still.all():
+        raise UserError(
+            f"{label}: none of its {len(still)} column(s) changes in the training part by more than a millionth (of 1, or of its mean): "
+            "nothing to decode from: choose another series, or multiply small values before they are stored"
+        )
+    return ~still
+
+
+def _check_rates(behavior: NDArray[np.float64], features: NDArray[np.float64], label: str, name: str) -> None:
+    """Series of as many samples that last different times: they were recorded together, and one of the rates is wrong."""
+    lasts = sorted(float(times[-1] - times[0]) for times in (behavior, features))
+    if len(behavior) == len(features) and lasts[0] < _SAME_LENGTH * lasts[1]:
+        raise UserError(
+            f"{label}: its {len(behavior)} samples last {behavior[-1] - behavior[0]:.6g} s, and as many rows of {name} "
+            f"{features[-1] - features[0]:.6g} s: correct the rate of one of them"
+        )
 
 
 def _bin_s(times: NDArray[np.float64]) -> float:

@@ -134,9 +134,18 @@ def _outside(behaviors: Mapping[str, BehaviorSeries], recording: Recording, choi
     for name, series in behaviors.items():
         try:
             found[name] = behavior_outside(series, recording, given, name) if len(series.times) else ""
+            still = [each for each, column in zip(series.names, series.values.T, strict=True) if _is_constant(column)]
+            if still:
+                where = "" if len(still) == len(series.names) else f" in {', '.join(still)}"
+                found[name] = "; ".join(text for text in (found[name], f"it never changes{where}: nothing to decode there") if text)
         except UserError as error:
             found[name] = str(error)
     return found
+
+
+def _is_constant(values: NDArray[np.floating]) -> bool:
+    known = values[np.isfinite(values)]
+    return len(known) > 0 and bool(known.min() == known.max())
 
 
 def _stored(recording: Recording, settings: Settings, spool: Any) -> tuple[Recording, Signal]:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 Starts = Sequence[int] | NDArray[np.int64]
 
+ROUNDING = 1e-6  # of 1 or of an input's mean, the larger: noise of a constant, not a signal
 HISTORY_S = 1.0  # from which on a bin counts as one with history: decoders and filters have seen that much of its segment
 
 
@@ -35,6 +36,12 @@ def history(starts: Starts, bins: int) -> NDArray[np.int64]:
 def with_history(starts: Starts, bins: int, bin_s: float) -> NDArray[np.bool_]:
     """Which bins have :data:`HISTORY_S` of their segment behind them at their end, ``(bins,)``."""
     return (history(starts, bins) + 1) * bin_s >= HISTORY_S - 1e-9
+
+
+def never_changes(values: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """Which inputs ``(rows, inputs)`` are constant but for :data:`ROUNDING`, ``(inputs,)``."""
+    known = values.astype(np.float64)
+    return np.asarray(known.std(axis=0) <= ROUNDING * (1.0 + np.abs(known.mean(axis=0))))
 
 
 def within(starts: Starts, first: int, stop: int) -> NDArray[np.int64]:

@@ -48,6 +48,14 @@ def targets_of(
     targets[valid & ~known] = np.nan
     unknown = np.asarray(~np.isfinite(targets).all(axis=1))
     share = float(unknown[valid].mean())
+    # Bins whose behaviour of that long before lies before the behaviour, or before their segment.
+    late = (times < behavior.times[0]) & (times + settings.output_delay_ms / 1000 >= behavior.times[0]) | (valid & ~known)
+    if share > _MAX_UNKNOWN >= float((unknown & ~late)[valid].mean()):
+        raise UserError(
+            f"{label}: output_delay_ms {settings.output_delay_ms}: behaviour '{series}' of that long before is unknown in "
+            f"{100 * share:.0f} % of the bins, more than {100 * _MAX_UNKNOWN:.0f} %: lower output_delay_ms in --config, or use a longer "
+            "recording"
+        )
     if share > _MAX_UNKNOWN:
         raise UserError(
             f"{label}: behaviour '{series}' is unknown in {100 * share:.0f} % of the bins, more than {100 * _MAX_UNKNOWN:.0f} %: "

@@ -33,8 +33,9 @@ def checked(
     rate: float,
     label: str,
     given: float = 0.0,
+    reference: str = "LFP",
 ) -> str:
-    """Say how many times lie outside the LFP.
+    """Say how many times lie outside the LFP, or the features.
 
     Args:
         times: of spikes or behaviour samples, s.
@@ -43,6 +44,7 @@ def checked(
         option: that names a file of them, to which an offset can be given; empty where there is none.
         rate: of the LFP, Hz.
         given: s, the offset that the times have already.
+        reference: what the spans are of, for messages.
 
     Returns:
         A line for the provenance; empty where next to nothing lies outside.
@@ -53,12 +55,12 @@ def checked(
     share = share_outside(times, spans)
     if share >= _NEARLY_ALL:
         raise UserError(
-            f"{label}: {100 * share:.0f} % of the {what} lie outside the LFP ({what} {times.min():.3f} to {times.max():.3f} s, "
-            f"LFP {spans[0][0]:.3f} to {spans[-1][1]:.3f} s): {_cause(times, spans, option, rate, given)}"
+            f"{label}: {100 * share:.0f} % of the {what} lie outside the {reference} ({what} {times.min():.3f} to {times.max():.3f} s, "
+            f"{reference} {spans[0][0]:.3f} to {spans[-1][1]:.3f} s): {_cause(times, spans, option, rate, given)}"
         )
     if share < _WORTH_SAYING:
         return ""
-    return f"{100 * share:.1f} % of the {what} lie outside the LFP"
+    return f"{100 * share:.1f} % of the {what} lie outside the {reference}"
 
 
 def checked_intervals(
@@ -125,7 +127,7 @@ def _other_unit(times: NDArray[np.float64], spans: Sequence[tuple[float, float]]
         if candidate not in dict(_UNITS) and _fits(times / candidate, spans):
             return f"sample numbers: divide them by the rate ({candidate:g} Hz, say)"
     for factor, unit in _UNITS:
-        if _fits(times / factor, spans):
+        if (whole or not unit.startswith("ticks")) and _fits(times / factor, spans):
             numbers = ", or sample numbers of the LFP" if whole and factor == rate else ""
             return f"{unit}{numbers}: divide them by {factor:g}"
     return ""

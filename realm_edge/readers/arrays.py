@@ -1,5 +1,7 @@
 """Checks that every reader needs."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -7,6 +9,9 @@ from realm_edge.errors import UserError
 from realm_edge.table import Table
 
 LARGEST = 1e18  # of behaviour, in any unit; squares of float32 end at 3e38
+SLOWEST_LFP, _SLOWEST, _FASTEST = 1.0, 1e-3, 1e7  # Hz
+_FINE_S = 1e-6  # two floats that are no further apart tell all times apart
+MOST_UNITS = 10_000  # a probe has some thousands; counts of units are held for each bin
 
 
 def check_voltage(data: Table, label: str) -> None:
@@ -15,8 +20,13 @@ def check_voltage(data: Table, label: str) -> None:
     Raises:
         UserError: no real numbers ``(samples, channels)`` or ``(samples,)``, or none at all.
     """
-    if len(data.shape) not in (1, 2) or 0 in data.shape or data.dtype.kind not in "iuf":
-        raise UserError(f"{label}: has shape {data.shape} and type {data.dtype}, expected real numbers (samples, channels)")
+    if len(data.shape) not in (1, 2) or 0 in data.shape or kind_of(data) not in "iuf":
+        raise UserError(f"{label}: has shape {data.shape} and type {data.dtype!s:.60}, expected real numbers (samples, channels)")
+
+
+def kind_of(data: Any) -> str:
+    """Kind of a table's type, as numpy names it; "V" of compounds and references, for which hdmf gives no type of numpy's."""
+    return str(getattr(data.dtype, "kind", "V"))
 
 
 def behavior_values(values: NDArray, label: str) -> NDArray[np.float32]:
@@ -43,12 +53,34 @@ def check_times(times: NDArray, samples: int, label: str) -> NDArray[np.float64]
     times = np.asarray(times)
     if times.shape != (samples,) or times.dtype.kind not in "iuf":
         raise UserError(f"{label}: {samples} samples have times of shape {times.shape} and type {times.dtype}: correct the file")
-    times = times.astype(np.float64)
+    stored, times = times, times.astype(np.float64)
     wrong = ~np.isfinite(times)
-    wrong[1:] |= ~(np.diff(times) > 0)
     if wrong.any():
-        raise UserError(f"{label}: time {times[wrong][0]} of sample {np.argmax(wrong)} does not follow the one before: sort the samples")
+        raise UserError(f"{label}: time {times[wrong][0]} of sample {np.argmax(wrong)} is no finite number: correct the file")
+    wrong[1:] = ~(np.diff(times) > 0)
+    if wrong.any():
+        follows = f"time {times[wrong][0]} of sample {np.argmax(wrong)} does not follow the one before: sort the samples"
+        raise UserError(f"{label}: {too_coarse(stored) or follows}")
     return times
+
+
+def too_coarse(times: NDArray, share: float = 0.1) -> str:
+    """Why stamps cannot be told apart, where they are so large that neighbouring floats are as far apart as samples; else empty.
+
+    Args:
+        times: finite, in the type that they are stored in.
+        share: of a step between samples, from which distance of two floats on they count as such.
+    """
+    if times.dtype.kind != "f" or len(times) < 2:
+        return ""
+    largest = np.abs(times).max()
+    apart, step = float(np.spacing(largest)), abs(float(times[-1]) - float(times[0])) / (len(times) - 1)
+    if apart <= max(share * step, _FINE_S):
+        return ""
+    return (
+        f"its times reach {float(largest):g}, where {times.dtype} counts in steps of {apart:.3g}, too coarse to tell samples apart: "
+        "subtract the first time before they are stored"
+    )
 
 
 def check_intervals(found: NDArray[np.float64], label: str) -> NDArray[np.float64]:
@@ -64,15 +96,31 @@ def check_intervals(found: NDArray[np.float64], label: str) -> NDArray[np.float6
     return found
 
 
-def check_rate(rate: float, label: str) -> float:
+def check_rate(rate: float, label: str, slowest: float = _SLOWEST) -> float:
     """Check a sampling rate in Hz.
 
+    Args:
+        slowest: Hz, below which it is refused; :data:`SLOWEST_LFP` of voltage.
+
     Raises:
-        UserError: it is not a positive number.
+        UserError: it is not a number from ``slowest`` to 10 MHz.
     """
-    if not (np.isfinite(rate) and rate > 0):
-        raise UserError(f"{label}: sampling rate {rate} Hz: correct the file")
+    if not slowest * (1 - 1e-6) <= rate <= _FASTEST:  # also where it is NaN
+        raise UserError(
+            f"{label}: sampling rate {rate} Hz, not from {slowest:g} Hz to {_FASTEST:,.0f} Hz: is it in kHz, or are its time stamps in ms, "
+            "us or ns? Correct the file"
+        )
     return float(rate)
+
+
+def check_units(units: int, label: str) -> None:
+    """Refuse more units than any probe has.
+
+    Raises:
+        UserError: there are more than 10,000.
+    """
+    if units > MOST_UNITS:
+        raise UserError(f"{label}: {units:,} units, of at most {MOST_UNITS:,}: does each spike have a number of its own? Correct the file")
 
 
 def check_spikes(times: NDArray, label: str) -> NDArray[np.float64]:

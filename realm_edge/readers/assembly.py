@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from realm_edge.behavior import interpolated, one_unit, units_of_columns
 from realm_edge.errors import UserError
 from realm_edge.readers import alignment, sheets
+from realm_edge.readers.arrays import SLOWEST_LFP, check_rate, check_units
 from realm_edge.readers.choices import TABLES, Choices, channels_of, pick, usable
 from realm_edge.readers.clock import Clock
 from realm_edge.readers.contents import Contents, Signal, Units
@@ -19,6 +20,7 @@ from realm_edge.recording import BehaviorSeries, Intervals, Recording
 from realm_edge.table import Rows
 
 _SAME_GAIN = 1e-9  # relative
+_NO_NAME = ("", "nan", "none", "<na>", "nat", "inf", "-inf")  # of an electrode, as text
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,6 @@ def assemble(sources: Sources, choices: Choices, training: float, max_gap_s: flo
         "behavior_outside": note,
         "spikes_outside": spikes,
         "behavior_left_out": f"{left_out}: NaN throughout" if left_out else "",
-        "behavior_file_left_out": "" if sources.behavior is None else sources.behavior.provenance.get("left_out", ""),
     }
     notes = {"behavior_series": names} | {key: text for key, text in found.items() if text}
     return dataclasses.replace(
@@ -74,6 +75,7 @@ def without_behavior(sources: Sources, choices: Choices, training: float, max_ga
     main = sources.main
     signal, notes = signal_of(main, choices, label)
     where = f"{label}: {signal.series}"
+    check_rate(signal.clock.rate, where, SLOWEST_LFP)
     if len(signal.data.shape) == 2 and signal.data.shape[1] > signal.data.shape[0]:
         rows, wide = signal.data.shape
         raise UserError(f"{where}: shape ({rows}, {wide}): {rows} samples of {wide} channels: transpose it")
@@ -84,6 +86,11 @@ def without_behavior(sources: Sources, choices: Choices, training: float, max_ga
     if len(columns) < len(signal.channels):
         notes["channels"] = f"{len(columns)} of {len(signal.channels)} taken"
     units = units_of(sources, choices, notes)
+    left_out = _left_out(sources, choices)
+    if choices.spike_electrodes is not None and not units.times:
+        left_out.append(f"--spike-electrodes {choices.spike_electrodes}: there are no units that it could be of")
+    if left_out:
+        notes["left_out"] = "; ".join(left_out)
     spans = [(start, start + (stop - first) / signal.clock.rate) for first, stop, start in counts.stretches]
     trials = _trials(main, choices, label, spans, signal.clock.rate, max_gap_s, notes)
     invalid, invalid_note = alignment.touching(main.invalid, spans)
@@ -112,7 +119,7 @@ def without_behavior(sources: Sources, choices: Choices, training: float, max_ga
         spike_times=units.times,
         spike_observed=units.observed,
         unit_electrodes=units.electrodes,
-        spike_electrodes=choices.spike_electrodes,
+        spike_electrodes=choices.spike_electrodes if units.times else None,
         trials=trials,
         invalid=invalid,
         synthetic=main.synthetic,
@@ -187,7 +194,10 @@ def behavior_of(sources: Sources, choices: Choices, label: str) -> tuple[Behavio
         series, unusable = usable(source.behaviors)
         if not series:
             reasons = "".join(f"; {reason}" for reason in unusable.values())
-            raise UserError(f"{where}: no behaviour series: nothing to decode: give a file that has one with --behavior-file{reasons}")
+            left_out = f"; left out: {source.provenance['left_out']}" if "left_out" in source.provenance else ""
+            raise UserError(
+                f"{where}: no behaviour series: nothing to decode: give a file that has one with --behavior-file{reasons}{left_out}"
+            )
         if len(series) > 1:
             raise UserError(f"{where}: several behaviour series: choose one with --behavior: {', '.join(sorted(series))}")
     together = _together(list(series.values()))
@@ -196,19 +206,37 @@ def behavior_of(sources: Sources, choices: Choices, label: str) -> tuple[Behavio
     return together, ", ".join(series)
 
 
+def _left_out(sources: Sources, choices: Choices) -> list[str]:
+    """What the readers of the files say that they left out; of extra files, with their names."""
+    is_table = choices.units_file is not None and choices.units_file.suffix.lower() in TABLES  # whose other columns are no spikes
+    files = ((sources.main, None), (sources.behavior, choices.behavior_file), (None if is_table else sources.units, choices.units_file))
+    told = [(contents.provenance.get("left_out", ""), file) for contents, file in files if contents is not None]
+    return [text if file is None else f"{file.name}: {text}" for text, file in told if text]
+
+
 def units_of(sources: Sources, choices: Choices, notes: dict[str, str]) -> Units:
     """Spike times, on the LFP's clock; broken ones beside an LFP are left out, with a note."""
     if sources.units is None:
         try:
-            return sources.main.units()
+            found = sources.main.units()
+            check_units(len(found.times), f"{sources.main.name}: units")
+            return _with_known_electrodes(found)
         except UserError as error:
             notes["units_unusable"] = str(error)
             return Units(())
     found, offset = sources.units.units(), choices.sync_offset
     if not found.times:
         raise UserError(f"{choices.units_file}: no spike times in it: name another --units-file")
+    check_units(len(found.times), str(choices.units_file))
+    found = _with_known_electrodes(found)
     shifted = tuple(times + offset for times in found.times)
     return Units(shifted, tuple(spans + offset for spans in found.observed), found.electrodes)
+
+
+def _with_known_electrodes(units: Units) -> Units:
+    """Units whose electrodes are known: a cell that is empty or no number names none, and then nobody can count them."""
+    unnamed = any(each.strip().lower() in _NO_NAME for unit in units.electrodes for each in unit)
+    return dataclasses.replace(units, electrodes=()) if unnamed else units
 
 
 def with_columns(series: BehaviorSeries, taken: NDArray[np.bool_]) -> BehaviorSeries:

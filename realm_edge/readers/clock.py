@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from realm_edge.errors import UserError
+from realm_edge.readers.arrays import SLOWEST_LFP, check_rate, too_coarse
 from realm_edge.table import Table
 
 _BLOCK = 1 << 17  # time stamps that are looked at together
@@ -108,7 +109,7 @@ def clock_of(times: Times, samples: int, max_gap_s: float, label: str) -> Clock:
     period, offsets = fitted(times, samples, gaps_after, gaps_missing, first_recorded, label)
     firsts = _grid(first_recorded, gaps_after, gaps_missing)
     total = samples + int(gaps_missing.sum())
-    rate = _rounded(1.0 / period, total)
+    rate = check_rate(_rounded(1.0 / period, total), label, SLOWEST_LFP)
     clock = Clock(rate, total, tuple(zip(firsts.tolist(), offsets.tolist(), strict=True)), gaps_after, gaps_missing)
     _refuse_stray(clock, times, first_recorded, max(_MAX_STRAY_S, 0.5 / rate, min(_JITTERS * jitter, _MAX_JITTER_S)), label)
     return clock
@@ -127,13 +128,15 @@ def _steps(times: Times, samples: int, label: str) -> tuple[NDArray[np.int64], N
             width = min(_MOST_AROUND if _rounding(steps) else _AROUND, max(1, len(steps) // 4))
             period = float(np.median((block[width:] - block[:-width]) / width))  # stamps that were rounded have no typical step
             if not period > 0:
-                raise UserError(f"{label}: time {block[1]} of sample 1 does not follow the one before: sort the samples")
+                follows = f"time {block[1]} of sample 1 does not follow the one before: sort the samples"
+                raise UserError(f"{label}: {too_coarse(np.asarray(times[begin : begin + len(block)])) or follows}")
         jitter = max(_MAD_TO_SD * float(np.median(np.abs(steps - period))), _rounding(steps))
         most = max(most, jitter)
         back = (steps <= 0) & (period - steps > max(_JITTERS * jitter, _GAP * period))
         if back.any():
             at = int(np.argmax(back)) + 1
-            raise UserError(f"{label}: time {block[at]} of sample {begin + at} does not follow the one before: sort the samples")
+            follows = f"time {block[at]} of sample {begin + at} does not follow the one before: sort the samples"
+            raise UserError(f"{label}: {too_coarse(np.asarray(times[begin : begin + len(block)])) or follows}")
         wide = own.start + np.flatnonzero(steps[own] - period > max(_GAP * period, _JITTERS * jitter))
         after.append(begin + wide)
         residual, around = block - period * np.arange(len(block)), _around(steps, jitter, period)
@@ -235,7 +238,8 @@ def _refuse_stray(clock: Clock, times: Times, first_recorded: NDArray[np.int64],
         stray = np.abs(block - (starts[stretch] + grid / clock.rate))
         worst = int(np.argmax(stray))
         if stray[worst] > allowed * (1 + 1e-9):
-            raise UserError(
-                f"{label}: its clock is irregular: sample {first + worst} is {1e3 * stray[worst]:.3f} ms off a clock of "
+            irregular = (
+                f"its clock is irregular: sample {first + worst} is {1e3 * stray[worst]:.3f} ms off a clock of "
                 f"{clock.rate:.6g} Hz: resample the recording to a regular rate"
             )
+            raise UserError(f"{label}: {too_coarse(np.asarray(times[first : first + _BLOCK])) or irregular}")

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from realm_edge.errors import UserError
-from realm_edge.readers.arrays import check_voltage
+from realm_edge.readers.arrays import LARGEST, check_voltage
 from realm_edge.readers.contents import Signal
 from realm_edge.recording import Intervals, no_intervals
 from realm_edge.table import Rows, blocks
@@ -23,6 +23,8 @@ _TYPICAL = 4096  # counts that the typical channel's excursion becomes
 _STRETCHES = 32  # of the training part, in each of which the largest distance from the median is looked for
 _SAMPLED = 1 << 14  # rows from which medians and excursions are taken
 _FEW_COUNTS = 64  # peak to peak; a channel with fewer has lost its signal
+_LARGE_COUNT, _LARGE_OFFSET = 1e-3, 10.0  # V; front ends have counts of microvolts
+_EXACT = 1 << 52  # whole numbers up to here are floats, too
 _MAX_UNKNOWN = 0.2  # share of samples that are NaN, from which on a channel counts as bad
 
 
@@ -63,6 +65,8 @@ def counts_of(
         values = f"gain {signal.gain[channel]} and offset {signal.offset[channel]}"
         raise UserError(f"{label}: channel {signal.channels[channel]} has {values}: correct the file")
     raw = _Raw(signal, columns, label)
+    if data.dtype.kind in "iu" and data.dtype.itemsize == 8:
+        offset = offset + raw.less_origin(max(1, round(training * len(raw)))) * gain
     stretches = signal.clock.stretches
     notes: dict[str, str] = {}
     holes = np.zeros((0, 2), np.int64)
@@ -75,11 +79,33 @@ def counts_of(
             )
     unheard = _rows_of(no_intervals() if invalid is None else invalid, signal)
     scaling = _scaling(raw, gain, offset, good, training, unheard)
+    notes |= _check_size(scaling, good, signal, columns, label)
     if scaling.excursions is not None:
         good = good & _within_scale(scaling.excursions, good, signal, columns, notes)
-        notes |= _resolution(2 * scaling.excursions, good, scaling.count, signal, columns)
+        told = _resolution(2 * scaling.excursions, good, scaling.count, signal, columns)
+        notes |= told | {"scale": "; ".join(text for text in (told.get("scale"), notes.get("scale")) if text)} if told else {}
     data = Rows((signal.clock.samples, len(columns)), np.int16, lambda first, stop: scaling.apply(_held(raw, holes, first, stop)))
     return Counts(data, scaling.count, scaling.offset, good, stretches, scaling.clips, notes)
+
+
+def _check_size(scaling: "_Scaling", good: NDArray[np.bool_], signal: Signal, columns: NDArray[np.int64], label: str) -> dict[str, str]:
+    """Refuse counts and offsets of a size that nothing has, and say what no voltage is like."""
+    count, judged = scaling.count, good if good.any() else np.ones(len(good), bool)
+    worst = int(np.argmax(np.abs(scaling.offset) * judged))
+    offset, channel = float(scaling.offset[worst]), signal.channels[columns[worst]]
+    if not (abs(count) <= LARGEST and abs(offset) <= LARGEST):
+        raise UserError(
+            f"{label}: one count is {count:.3g} {signal.unit} and the offset of channel {channel} {offset:.3g} {signal.unit}, beyond "
+            f"{LARGEST:g}: correct its values, its scale or its offset"
+        )
+    said = []
+    if (signal.gain[columns][judged] < 0).any():
+        said.append("a negative scale turns the voltage round")
+    if signal.unit == "V" and abs(count) > _LARGE_COUNT:
+        said.append(f"one count is {abs(count):.3g} V, which no LFP needs: is its scale that of volts?")
+    if signal.unit == "V" and abs(offset) > _LARGE_OFFSET:
+        said.append(f"channel {channel} has an offset of {offset:.3g} V, which no LFP has: is it in volts?")
+    return {"scale": "; ".join(said)} if said else {}
 
 
 def _within_scale(
@@ -117,6 +143,7 @@ class _Raw:
     def __init__(self, signal: Signal, columns: NDArray[np.int64], label: str) -> None:
         self.dtype, self._signal, self._columns, self._label = signal.data.dtype, signal, columns, label
         self.shape = (signal.clock.samples, len(columns))
+        self._origin: NDArray | None = None
         self._all = len(signal.data.shape) == 1 or np.array_equal(columns, np.arange(signal.data.shape[1]))
 
     def __len__(self) -> int:
@@ -136,7 +163,21 @@ class _Raw:
         block = block.reshape(len(block), -1)
         if block.dtype.kind == "f":
             block = block.astype(np.float64)  # half precision has no room for what follows
-        return block if self._all else block[:, self._columns]
+        block = block if self._all else block[:, self._columns]
+        return block if self._origin is None else (block - self._origin).view(np.int64)  # modulo 2^64 it is exact
+
+    def less_origin(self, stop: int) -> NDArray[np.float64]:
+        """Take from integers of 64 bits, where they are too large to be floats, a whole number, and say which, ``(channels,)``.
+
+        It is the median of some of the first ``stop`` rows, so that what is left is as small as the signal.
+        """
+        sample = np.concatenate([block[:: max(1, stop // _SAMPLED)] for block in blocks(self, 0, stop)])
+        middle = np.sort(sample, axis=0)[len(sample) // 2]
+        large = (middle > _EXACT) | ((middle < 0) & (middle < -_EXACT))
+        if not large.any():
+            return np.zeros(self.shape[1])
+        self._origin, self.dtype = np.where(large, middle, np.zeros_like(middle)), np.dtype(np.int64)
+        return self._origin.astype(np.float64)
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,14 @@
-"""Values that lie nowhere: of a virtual dataset whose source is missing or too short, and of storage that ends early, HDF5 makes zeros."""
+"""Values that lie nowhere: HDF5 makes zeros of them.
 
-from math import prod
+They are those of a virtual dataset whose source is missing or too short, of storage that ends early, and of chunks that nobody wrote.
+"""
+
+from math import ceil, prod
 from pathlib import Path
 from typing import Any
 
 import h5py
+import numpy as np
 
 from realm_edge.errors import UserError
 from realm_edge.readers.hdf5_names import SELF, objects
@@ -26,6 +30,22 @@ def check_whole(path: Path) -> None:
                     _check_source(path, item.name, source)
             elif isinstance(item, h5py.Dataset) and item.external:
                 _check_storage(path, item)
+
+
+def never_written(data: h5py.Dataset) -> str:
+    """What of a dataset was made room for and never written, as by a program that was ended; empty where it is whole.
+
+    HDF5 reads a fill value there. One that is NaN says itself that nothing is known. Files at an address are not looked at: their index of
+    chunks lies all over them.
+    """
+    filled = data.dtype.kind == "f" and np.isnan(data.fillvalue)
+    if filled or data.is_virtual or data.external or not data.size or data.file.driver == "fileobj":
+        return ""
+    if data.chunks is not None:
+        wanted, there = prod(ceil(length / chunk) for length, chunk in zip(data.shape, data.chunks, strict=True)), data.id.get_num_chunks()
+        return f"{wanted - there} of its {wanted} chunks were never written" if there < wanted else ""
+    contiguous = data.id.get_create_plist().get_layout() == h5py.h5d.CONTIGUOUS
+    return "its values were never written" if contiguous and data.id.get_offset() is None else ""
 
 
 def _check_source(path: Path, name: str, source: Any) -> None:

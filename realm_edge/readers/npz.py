@@ -23,9 +23,12 @@ Keys (``numpy.savez(path, **arrays)``; no pickled objects):
 ``invalid_times``         optional: (intervals, 2) s, in which nothing holds
 ========================  ====================================================================================
 
+Other keys are left out, with a line that names them. A rate or a start beside time stamps has to agree with them.
+
 A file that is read with ``--behavior-file`` or ``--units-file`` needs the keys of that alone.
 """
 
+import difflib
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -35,13 +38,30 @@ from numpy.typing import NDArray
 
 from realm_edge.errors import UserError
 from realm_edge.numpy_files import Npz
-from realm_edge.readers.arrays import behavior_values, check_intervals, check_rate, check_spikes, check_times, check_voltage
+from realm_edge.readers.arrays import (
+    LARGEST,
+    SLOWEST_LFP,
+    behavior_values,
+    check_intervals,
+    check_rate,
+    check_spikes,
+    check_times,
+    check_units,
+    check_voltage,
+)
 from realm_edge.readers.clock import clock_of, regular
 from realm_edge.readers.contents import Contents, Request, Signal, Units
 from realm_edge.recording import BehaviorSeries, Intervals, no_intervals
 from realm_edge.table import Table
 
 _TRIALS, _INVALID = "trials", "invalid_times"
+KEYS = (
+    *("lfp", "lfp_rate", "lfp_times", "lfp_start", "lfp_scale", "lfp_offset", "good_channels", "channel_names"),
+    *("behavior", "behavior_times", "behavior_rate", "behavior_names", "behavior_unit"),
+    *("spike_times", "spike_index", "spike_electrodes", _TRIALS, _INVALID),
+)  # as above
+_NAMED = 8  # unknown keys
+_SAME_RATE = 0.01  # relative, by which a nominal rate may differ from that of the time stamps
 
 
 def read(path: Path, request: Request) -> Contents:
@@ -55,6 +75,7 @@ def read(path: Path, request: Request) -> Contents:
     try:
         file = Npz(path)
         arrays = {key: file[key] for key in file if key != "lfp"}
+        unknown = [key for key in file if key not in KEYS]
         lfp = file.rows("lfp") if "lfp" in file else None
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: not readable as .npz ({_line(error)}): write it with numpy.savez, without objects") from error
@@ -65,7 +86,16 @@ def read(path: Path, request: Request) -> Contents:
         units=partial(_units, arrays, path),
         intervals={_TRIALS: _intervals(arrays, _TRIALS, path)} if _TRIALS in arrays else {},
         invalid=_intervals(arrays, _INVALID, path) if _INVALID in arrays else no_intervals(),
+        provenance={"left_out": _left_out(unknown)} if unknown else {},
     )
+
+
+def _left_out(unknown: list[str]) -> str:
+    """What is said of keys that no array of a recording has."""
+    close = {key: difflib.get_close_matches(key, KEYS, n=1) for key in unknown[:_NAMED]}
+    named = [f"unknown key '{key:.60}'" + (f" (is '{found[0]}' meant?)" if found else "") for key, found in close.items()]
+    more = [f"{len(unknown) - _NAMED} more"] if len(unknown) > _NAMED else []
+    return "; ".join(named + more)
 
 
 def _signal(lfp: Table | None, arrays: Mapping[str, NDArray], request: Request, path: Path) -> Signal:
@@ -76,8 +106,12 @@ def _signal(lfp: Table | None, arrays: Mapping[str, NDArray], request: Request, 
     channels = lfp.shape[1] if len(lfp.shape) == 2 else 1
     if "lfp_times" in arrays:
         clock = clock_of(arrays["lfp_times"], len(lfp), request.max_gap_s, f"{path}: lfp_times")
+        _check_same_rate(arrays, "lfp_rate", "lfp_times", clock.rate, path)
+        if "lfp_start" in arrays and abs(_number(arrays, "lfp_start", path) - clock.start) * clock.rate > 1:
+            given = _number(arrays, "lfp_start", path)
+            raise UserError(f"{path}: lfp_start is {given:g} s, but lfp_times start at {clock.start:g} s: leave one of them out")
     elif "lfp_rate" in arrays:
-        rate = check_rate(_number(arrays, "lfp_rate", path), f"{path}: lfp_rate")
+        rate = check_rate(_number(arrays, "lfp_rate", path), f"{path}: lfp_rate", SLOWEST_LFP)
         clock = regular(rate, _number(arrays, "lfp_start", path, 0.0), len(lfp))
     else:
         raise UserError(f"{path}: key 'lfp_rate' is missing, and so is 'lfp_times': add one of them")
@@ -108,6 +142,8 @@ def _behavior(arrays: Mapping[str, NDArray], path: Path) -> BehaviorSeries:
     values = behavior_values(values.reshape(len(values), -1), f"{path}: behavior")
     if "behavior_times" in arrays:
         times = check_times(arrays["behavior_times"], len(values), f"{path}: behavior_times")
+        if len(times) > 1:
+            _check_same_rate(arrays, "behavior_rate", "behavior_times", 1 / float(np.median(np.diff(times))), path)
     elif "behavior_rate" in arrays:
         times = np.arange(len(values)) / check_rate(_number(arrays, "behavior_rate", path), f"{path}: behavior_rate")
     else:
@@ -121,6 +157,9 @@ def _behavior(arrays: Mapping[str, NDArray], path: Path) -> BehaviorSeries:
 
 def _units(arrays: Mapping[str, NDArray], path: Path) -> Units:
     if "spike_times" not in arrays:
+        alone = [key for key in ("spike_index", "spike_electrodes") if key in arrays]
+        if alone:
+            raise UserError(f"{path}: {alone[0]} without spike_times: add the spike_times of its units, or leave it out")
         return Units(())
     times, ends = arrays["spike_times"], arrays.get("spike_index")
     if ends is None or ends.ndim != 1 or ends.dtype.kind not in "iu" or times.ndim != 1 or times.dtype.kind not in "iuf":
@@ -128,6 +167,7 @@ def _units(arrays: Mapping[str, NDArray], path: Path) -> Units:
     ends = ends.astype(np.int64)
     if (np.diff(ends, prepend=0) < 0).any() or len(ends) == 0 or ends[-1] != len(times):
         raise UserError(f"{path}: spike_index must not fall and must end at {len(times)}, the number of spike_times")
+    check_units(len(ends), f"{path}: spike_index")
     electrodes = arrays.get("spike_electrodes")
     if electrodes is not None and electrodes.shape != ends.shape:
         raise UserError(f"{path}: spike_electrodes has shape {electrodes.shape} for {len(ends)} units: name one electrode per unit")
@@ -142,11 +182,24 @@ def _intervals(arrays: Mapping[str, NDArray], key: str, path: Path) -> Intervals
     return check_intervals(found.astype(np.float64), f"{path}: {key}")
 
 
+def _check_same_rate(arrays: Mapping[str, NDArray], key: str, stamps: str, measured: float, path: Path) -> None:
+    """See that a rate, where one is given beside time stamps, is theirs."""
+    if key not in arrays:
+        return
+    given = _number(arrays, key, path)
+    if not abs(given / measured - 1) <= _SAME_RATE:
+        raise UserError(f"{path}: {key} is {given:g} Hz, but {stamps} are those of {measured:g} Hz: leave one of them out")
+
+
 def _a_channel(arrays: Mapping[str, NDArray], key: str, channels: int, default: float, path: Path) -> NDArray[np.float64]:
     value = np.asarray(arrays.get(key, default))
     if value.size not in (1, channels) or value.dtype.kind not in "iuf":
         raise UserError(f"{path}: {key} has shape {value.shape} and type {value.dtype}, expected one number or {channels}")
-    return np.broadcast_to(value.reshape(-1).astype(np.float64), (channels,))
+    value = value.reshape(-1).astype(np.float64)
+    large = np.abs(value) > LARGEST
+    if large.any():
+        raise UserError(f"{path}: {key} is {value[large][0]:g}, beyond {LARGEST:g}: correct it")
+    return np.broadcast_to(value, (channels,))
 
 
 def _number(arrays: Mapping[str, NDArray], key: str, path: Path, default: float | None = None) -> float:

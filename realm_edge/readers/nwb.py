@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from realm_edge.environment import without_cache
 from realm_edge.errors import UserError
-from realm_edge.readers import links, remote
-from realm_edge.readers.arrays import behavior_values, check_rate, check_spikes, check_times, check_voltage
+from realm_edge.readers import hdf5_holes, links, remote
+from realm_edge.readers.arrays import SLOWEST_LFP, behavior_values, check_rate, check_spikes, check_times, check_voltage, kind_of
 from realm_edge.readers.clock import Clock, clock_of, regular
 from realm_edge.readers.contents import Contents, Request, Signal, Units
 from realm_edge.readers.masks import good_channels
@@ -293,13 +293,16 @@ def _clock(series: TimeSeries, samples: int, max_gap_s: float, label: str) -> Cl
     start = float(series.starting_time or 0.0)
     if not np.isfinite(start):
         raise UserError(f"{label}: it starts at {start} s: correct the file")
-    return regular(check_rate(series.rate, label), start, samples)
+    return regular(check_rate(series.rate, label, SLOWEST_LFP), start, samples)
 
 
 def _behavior(series: TimeSeries, label: str) -> BehaviorSeries:
     data = series.data
-    if data is None or not hasattr(data, "shape") or len(data.shape) not in (1, 2) or data.dtype.kind not in "biuf" or 0 in data.shape:
+    if data is None or not hasattr(data, "shape") or len(data.shape) not in (1, 2) or kind_of(data) not in "biuf" or 0 in data.shape:
         raise UserError(f"{label}: no table of numbers: choose another series")
+    for name, value in (("conversion", series.conversion), ("offset", series.offset or 0.0)):
+        if not np.isfinite(value) or (name == "conversion" and value == 0):
+            raise UserError(f"{label}: its attribute {name} is {value}, which leaves nothing of the data: correct it")
     stamps = np.zeros(0) if series.timestamps is None else series.timestamps
     for values in (data, stamps):
         _check_chunks(values, label)
@@ -374,7 +377,12 @@ def _check_indices(units: UnitsTable, label: str) -> None:
 
 
 def _check_chunks(data: Any, label: str) -> None:
-    """Zarr reads chunks that are not there, as after an interrupted download, as zeros."""
+    """Zarr reads chunks that are not there, as after an interrupted download, as zeros; HDF5 what was never written."""
+    if isinstance(data, h5py.Dataset):
+        lacking = hdf5_holes.never_written(data)
+        if lacking:
+            raise UserError(f"{label}: {lacking} and would be read as {data.fillvalue}: write or export it again")
+        return
     there = getattr(data, "nchunks_initialized", None)
     if there is not None and there < data.nchunks:
         raise UserError(f"{label}: {data.nchunks - there} of its {data.nchunks} chunks are not there: download it again")

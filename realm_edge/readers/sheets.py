@@ -15,15 +15,19 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from realm_edge.errors import UserError
-from realm_edge.readers.arrays import behavior_values, check_intervals, check_spikes, check_times
+from realm_edge.readers.arrays import behavior_values, check_intervals, check_spikes, check_times, check_units
 from realm_edge.readers.contents import Contents, Request, Units
 from realm_edge.recording import BehaviorSeries, Intervals
 
 _TIMES = ("time", "times", "timestamp", "timestamps", "t", "time_s", "times_s", "timestamps_s", "spike_time", "spike_times")
-_UNITS = ("unit", "unit_id", "cluster", "cluster_id", "neuron")
+_OF_MEASURE = "unit"  # beside behaviour; beside spikes it names the neuron
+_UNITS = (_OF_MEASURE, "unit_id", "cluster", "cluster_id", "neuron")
 _ELECTRODES = ("electrode", "electrodes", "channel", "electrode_id", "channel_id")  # of a table of spikes
 MOST_COLUMNS = 10_000  # each one is a series; time grows with them far more than with rows
 _LOOKED_AT = 100  # lines at the start, in which comments end
+_NAMED = 8  # columns that are left out
+_DECIMAL_COMMA = r"[+-]?(\d*,)?\d+([eE][+-]?\d+)?"  # or a whole number
+_THOUSANDS = r"[+-]?[1-9]\d{0,2}(,\d{3})+"  # which may be decimals as well
 Names = dict[str, tuple[int, str]]  # columns by their names in lower case: position and name
 _STARTS, _STOPS = ("start", "start_time", "start_s"), ("stop", "stop_time", "end", "end_time", "stop_s", "end_s")
 
@@ -43,8 +47,27 @@ def read(path: Path, request: Request) -> Contents:
         lfp={},
         behaviors={name: partial(_behavior, table, columns, name, path) for name in others if name not in unused},
         units=partial(_units, table, path),
-        provenance={"left_out": f"column(s) {', '.join(text)}: not numbers"} if text else {},
+        provenance={"left_out": _left_out(table, text)} if text else {},
     )
+
+
+def _left_out(table: pd.DataFrame, text: list[str]) -> str:
+    """What is said of columns that hold no numbers, each with a cell that is none."""
+    named = [f"column '{name}' holds no numbers ({_no_number(table[name])})" for name in text[:_NAMED]]
+    more = [f"{len(text) - _NAMED} more column(s)"] if len(text) > _NAMED else []
+    remedy = "separate values by commas" if len(table.columns) == 1 else "write plain numbers to use them"
+    return f"{'; '.join(named + more)}: {remedy}"
+
+
+def _no_number(column: pd.Series) -> str:
+    """The first cell of a column that is no number, with its row, from 1 without the header."""
+    for row, cell in enumerate(column):
+        try:
+            if not pd.isna(cell):
+                float(cell)
+        except (ValueError, TypeError, OverflowError):
+            return f"'{cell!s:.40}' in row {row + 1}"
+    return "every cell is empty"
 
 
 def intervals(path: Path) -> Intervals:
@@ -69,7 +92,9 @@ def _table(path: Path) -> pd.DataFrame:
         else:
             separator, decimal, columns = _layout(path)
             _check_width(columns, path)
-            table = pd.read_csv(path, sep=separator, decimal=decimal, skipinitialspace=True, index_col=False, comment="#")
+            table = _csv(path, separator, decimal)
+            if separator != "," and decimal == "." and any(_has_decimal_commas(table[name]) for name in table.columns):
+                table = _csv(path, separator, ",")  # where the first row has whole numbers alone
     except ImportError as error:
         raise UserError(f"{path}: Parquet is read by pyarrow: pip install 'realm-edge[formats]'") from error
     except FileNotFoundError as error:
@@ -84,6 +109,40 @@ def _table(path: Path) -> pd.DataFrame:
     table = table.rename(columns=lambda name: str(name).strip())
     numbers = [name for name in table.columns if name.startswith("Unnamed:") and (table[name] == np.arange(len(table))).all()]
     return table.drop(columns=numbers)  # of the rows, which pandas writes unless it is told not to
+
+
+def _csv(path: Path, separator: str, decimal: str) -> pd.DataFrame:
+    read = partial(pd.read_csv, path, sep=separator, decimal=decimal, skipinitialspace=True, index_col=False, comment="#")
+    names = [name for name in read(nrows=0).columns if str(name).strip().lower() in (*_UNITS, *_ELECTRODES)]
+    table: pd.DataFrame = read(dtype=dict.fromkeys(names, str))
+    for name in names:
+        table[name] = _identities(table[name].astype("category"), decimal, f"{path}: column '{str(name).strip()}'")
+    return table
+
+
+def _identities(column: pd.Series, decimal: str, label: str) -> pd.Series:
+    """A column of names, as numbers where all are; so "1" and "1.0" are one name.
+
+    Raises:
+        UserError: "01" and "1" would be one, too.
+    """
+    texts = column.cat.categories.astype(str).str.strip()
+    numbers = pd.to_numeric(texts.str.replace(decimal, "."), errors="coerce")
+    names = texts if numbers.isna().any() else numbers
+    seen: dict[float, str] = {}
+    for text, number in zip(texts.str.removesuffix(".0"), numbers, strict=True):
+        if names is numbers and text.isdecimal() and seen.setdefault(number, text) != text:
+            raise UserError(f"{label}: '{seen[number]}' and '{text}' are one number: write them alike, or as names that are no numbers")
+    return pd.Series(names).reindex(column.cat.codes).set_axis(column.index)  # the code of an empty cell, -1, is no row
+
+
+def _has_decimal_commas(column: pd.Series) -> bool:
+    """Whether most cells are whole numbers or have a decimal comma, and one a comma that separates no thousands."""
+    if column.dtype.kind in "biuf":
+        return False
+    texts = column.dropna().astype(str).str.strip()
+    decimals = texts.str.fullmatch(_DECIMAL_COMMA)
+    return bool(decimals.mean() > 0.5 and (decimals & texts.str.contains(",") & ~texts.str.fullmatch(_THOUSANDS)).any())
 
 
 def _columns_of_parquet(path: Path) -> int:
@@ -110,7 +169,10 @@ def _layout(path: Path) -> tuple[str, str, int]:
 
 def _is_series(column: pd.Series) -> bool:
     """Whether a column is meant to hold numbers; a single cell that is none is for whoever reads the column to refuse."""
-    return bool(column.dtype.kind in "biuf" or pd.to_numeric(column, errors="coerce").notna().mean() > 0.5)
+    try:
+        return bool(column.dtype.kind in "biuf" or pd.to_numeric(column, errors="coerce").notna().mean() > 0.5)
+    except OverflowError:  # of whole numbers beyond all floats
+        return False
 
 
 def _by_name(table: pd.DataFrame) -> Names:
@@ -126,8 +188,8 @@ def _numbers(table: pd.DataFrame, name: str, path: Path, remedy: str = "correct 
     column = table[name]
     try:
         numbers = column.dt.total_seconds() if column.dtype.kind == "m" else pd.to_numeric(column)  # decimals of Parquet among others
-    except (ValueError, TypeError) as error:
-        raise UserError(f"{path}: column '{name}' holds something that is no number: {remedy}") from error
+    except (ValueError, TypeError, OverflowError) as error:
+        raise UserError(f"{path}: column '{name}' holds something that is no number ({_no_number(column)}): {remedy}") from error
     if numbers.dtype.kind not in "biuf":
         raise UserError(f"{path}: column '{name}' holds {column.dtype}, not numbers: {remedy}")
     return numbers.to_numpy(np.float64, na_value=np.nan)
@@ -145,7 +207,11 @@ def _behavior(table: pd.DataFrame, columns: Names, name: str, path: Path) -> Beh
     numbers = _numbers(table, name, path, "correct it, or choose other columns with --behavior")
     values = behavior_values(numbers[:, None], f"{path}: column '{name}'")
     unit = _column(columns, _UNITS)
-    units = [] if unit is None or table[unit].dtype.kind in "iuf" else table[unit].unique()
+    units = [] if unit is None or table[unit].dtype.kind in "iuf" else table[unit].dropna().unique()
+    if unit is not None and unit.lower() == _OF_MEASURE and len(units) > 1:
+        raise UserError(
+            f"{path}: column '{unit}' holds '{units[0]!s:.40}' and '{units[1]!s:.40}': a series has one unit: convert its values to one"
+        )
     return BehaviorSeries(values, check_times(times, len(values), str(path)), (name,), str(units[0]) if len(units) == 1 else "a.u.")
 
 
@@ -157,6 +223,7 @@ def _units(table: pd.DataFrame, path: Path) -> Units:
     times = _times(table, columns, path)
     if table[unit].isna().any():
         raise UserError(f"{path}: {int(table[unit].isna().sum())} rows name no unit in column '{unit}': correct or remove them")
+    check_units(table[unit].nunique(), str(path))
     groups = table.groupby(unit, sort=True).indices
     trains = tuple(check_spikes(times[rows], f"{path}: unit {name}") for name, rows in groups.items())
     column = _column(columns, _ELECTRODES)

@@ -12,7 +12,7 @@ from torch import Tensor
 from realm_edge.errors import UserError
 from realm_edge.models.by_segment import inside, side_by_side
 from realm_edge.models.student import CLIP, Student
-from realm_edge.segments import bounds, one_segment, with_history, within
+from realm_edge.segments import bounds, never_changes, one_segment, with_history, within
 from realm_edge.session import Session
 
 MIN_BATCHES = 3  # an epoch
@@ -103,7 +103,7 @@ def standardise(session: Session, inputs: NDArray[np.float32], bin_s: float, kin
     if not len(known):
         raise UserError(f"{session.name}: the whole training part lies in invalid times: correct the recording")
     mean, std = known.mean(axis=0), known.std(axis=0)
-    dead = std <= 1e-6 * (1.0 + np.abs(mean))  # rounding noise of a constant, not a signal
+    dead = never_changes(known)
     inv_std = np.where(dead, 0.0, 1.0 / np.where(dead, 1.0, std))
     behaviour = session.targets[: session.train_end].astype(np.float64)
     if not np.isfinite(behaviour).any(axis=0).all():

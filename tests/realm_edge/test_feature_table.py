@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -167,7 +168,7 @@ def test_invalid_times_are_unknown_rows(tmp_path):
 USELESS = {
     "another clock": (
         {"force": RAMP, "start": 1000.0},
-        r"100 % of the behaviour samples lie outside the LFP",
+        r"100 % of the behaviour samples lie outside the features \(behaviour samples 0\.000 to .* s, features 999\.980 to 1049\.980 s\)",
     ),
     "constant": ({"force": np.ones(2500)}, r"behaviour 'force' never changes in the training part"),
     "half": ({"force": RAMP[:1250]}, r"behaviour 'force' is unknown in 50 % of the bins"),
@@ -193,3 +194,123 @@ def test_the_rates_of_voltages_do_not_decide_about_features(tmp_path: Path, rate
     given = changed(Settings(), {"lfp": {"rate_hz": 500, "bands_hz": [[15.0, 35.0]]}})
     own = feature_bins.fitted(given, 1 / rate, "grip.nwb: power")
     assert own.bin_ms == bin_ms and (own.lfp.rate_hz, own.spike.rate_hz) == rates
+
+
+ROWS = np.random.default_rng(0).standard_normal((700, 5))
+DATA = "acquisition/power/data"
+WHOLE = {
+    "constant": np.full((700, 5), 7.0),
+    "zero": np.zeros((700, 5)),
+    "constant in the training part": np.where(np.arange(700)[:, None] < 350, 3.0, ROWS),
+    "volts squared": 1e-12 * ROWS,
+}
+
+
+@pytest.mark.parametrize("kind", WHOLE)
+def test_features_that_never_change_in_the_training_part_are_refused(tmp_path, kind):
+    path = feature_file(tmp_path / "a.nwb", power=WHOLE[kind])
+    with pytest.raises(UserError, match=r"a\.nwb: power: none of its 5 column\(s\) changes in the training part by more than a millionth"):
+        feature_table.read(path, "power", "force", SETTINGS, parts)
+
+
+def test_columns_that_never_change_are_bad_channels(tmp_path):
+    rows = ROWS.copy()
+    rows[:, 1], rows[:350, 3] = 4.0, -1.0
+    path = feature_file(tmp_path / "a.nwb", power=rows)
+    session = feature_table.read(path, "power", "force", SETTINGS, parts)[0]
+    assert session.good_channels.tolist() == [True, False, True, False, True]
+    (tmp_path / "short.toml").write_text("window_bins = 50")
+    arguments = [
+        "data",
+        "--data",
+        str(path),
+        "--features",
+        "power",
+        "--config",
+        str(tmp_path / "short.toml"),
+        "--out",
+        str(tmp_path / "run"),
+    ]
+    result = CliRunner().invoke(cli.main, arguments)
+    assert result.exit_code == 0 and "a: bad channels [1] are left out" in result.stderr
+
+
+def replaced(path, **storage):
+    """The features' data made anew, with h5py's ``storage``."""
+    with h5py.File(path, "a") as file:
+        told = dict(file[DATA].attrs)
+        del file[DATA]
+        file.create_dataset(DATA, **storage).attrs.update(told)
+    return path
+
+
+UNWRITTEN = {
+    "chunks": ({"shape": (700, 5), "chunks": (70, 5), "dtype": "f8"}, "10 of its 10 chunks were never written and would be read as 0"),
+    "values": ({"shape": (700, 5), "dtype": "f4"}, "its values were never written and would be read as 0"),
+    "compound": ({"data": np.zeros(700, [("a", "f4"), ("b", "S4")])}, "no table of numbers: choose another series"),
+    "references": ({"shape": (700,), "dtype": h5py.ref_dtype}, "no table of numbers: choose another series"),
+}
+
+
+@pytest.mark.parametrize("kind", UNWRITTEN)
+def test_features_that_are_no_numbers_or_were_never_written(tmp_path, kind):
+    storage, message = UNWRITTEN[kind]
+    with pytest.raises(UserError, match=rf"a\.nwb: power: {message}"):
+        feature_table.seconds_a_bin(replaced(feature_file(tmp_path / "a.nwb"), **storage), "power")
+
+
+def test_one_chunk_that_was_never_written(tmp_path):
+    for name, written in (("whole", 700), ("cut", 630)):
+        path = replaced(feature_file(tmp_path / f"{name}.nwb"), shape=(700, 5), chunks=(70, 5), dtype="f8")
+        with h5py.File(path, "a") as file:
+            file[DATA][:written] = ROWS[:written]
+    assert feature_table.seconds_a_bin(tmp_path / "whole.nwb", "power") == pytest.approx(0.1)
+    with pytest.raises(UserError, match=r"cut\.nwb: power: 1 of its 10 chunks were never written"):
+        feature_table.seconds_a_bin(path, "power")
+
+
+@pytest.mark.parametrize(("name", "value"), [("conversion", np.nan), ("conversion", 0.0), ("offset", np.inf)])
+def test_attributes_that_leave_nothing_are_named(tmp_path, name, value):
+    path = feature_file(tmp_path / "a.nwb")
+    with h5py.File(path, "a") as file:
+        file[DATA].attrs[name] = value
+    with pytest.raises(UserError, match=rf"a\.nwb: power: its attribute {name} is {value}, which leaves nothing of the data"):
+        feature_table.seconds_a_bin(path, "power")
+
+
+STAMPS = {
+    "milliseconds": (1000.0, 0.0, r"a row every 100000 ms: .*are its time stamps in ms, us or ns\? Store them in s"),
+    "large": (1.0, 1e15, r"its times reach 1e\+15, where float64 counts in steps of 0\.125, too coarse to tell samples apart"),
+    "so large that steps differ": (1.0, 3e13, r"its times reach 3e\+13, where float64 counts in steps of 0\.0039"),
+}
+
+
+@pytest.mark.parametrize("kind", STAMPS)
+def test_time_stamps_that_are_no_seconds_or_too_large(tmp_path, kind):
+    factor, start, message = STAMPS[kind]
+    file = new_file()
+    file.add_acquisition(TimeSeries(name="power", data=ROWS, unit="a", timestamps=start + factor * np.arange(700) / 10))
+    with pytest.raises(UserError, match=message):
+        fitted(SETTINGS, write(tmp_path / "a.nwb", file))
+
+
+def test_messages_tell_of_features_and_of_rates(tmp_path):
+    file = new_file()
+    file.add_acquisition(TimeSeries(name="power", data=ROWS, unit="a", rate=1000.0))
+    file.add_acquisition(TimeSeries(name="force", data=ROWS[:, 0], unit="N", rate=10.0))
+    path = write(tmp_path / "a.nwb", file)
+    with pytest.raises(
+        UserError, match=r"force: its 700 samples last 69\.9 s, and as many rows of power 0\.699 s: correct the rate of one"
+    ):
+        feature_table.read(path, "power", "force", SETTINGS, parts)
+    file = new_file()
+    file.add_acquisition(TimeSeries(name="power", data=ROWS, unit="a", rate=1000.0))
+    file.add_acquisition(TimeSeries(name="force", data=ROWS[:699, 0], unit="N", rate=10.0))
+    with pytest.raises(UserError, match=r"lie outside the features .*: they are on another clock: convert them$"):  # and no ticks of 10 ms
+        feature_table.read(write(tmp_path / "b.nwb", file), "power", "force", SETTINGS, parts)
+
+
+def test_two_rows_are_too_short_not_on_another_clock(tmp_path):
+    path = feature_file(tmp_path / "a.nwb", power=ROWS[:2])
+    result = CliRunner().invoke(cli.main, ["data", "--data", str(path), "--features", "power", "--out", str(tmp_path / "run")])
+    assert result.exit_code == 2 and "a.nwb: its 0.2 s leave " in result.stderr

@@ -128,7 +128,7 @@ def broken_file(path, kind):
 
 BROKEN = {
     "double stamp": "time 1.98 of sample 100 does not follow the one before",
-    "NaN stamp": "time nan of sample 5 does not follow",
+    "NaN stamp": "time nan of sample 5 is no finite number",
     "a step back": "time 1.8 of sample 100 does not follow",
     "2-D stamps": "sync",
     "short stamps": "1500 samples have times of shape (1499,)",

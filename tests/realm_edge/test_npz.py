@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from realm_edge.errors import UserError
+from realm_edge.inspection import inspect
 from realm_edge.readers.choices import Choices
 from realm_edge.readers.reading import read_recording
 
@@ -66,6 +67,19 @@ def test_npz_minimal(tmp_path):
         ({"behavior_times": np.zeros(100)}, r"time 0.0 of sample 1 does not follow"),
         ({"behavior_times": np.arange(99)}, "100 samples have times of shape"),
         ({"behavior_names": np.array(["v"])}, "1 names for 2 columns"),
+        (
+            {"behavior_times": np.arange(100) / 100},
+            "behavior_rate is 250 Hz, but behavior_times are those of 100 Hz: leave one of them out",
+        ),
+        ({"lfp_times": np.arange(400) / 500}, "lfp_rate is 1000 Hz, but lfp_times are those of 500 Hz: leave one of them out"),
+        ({"lfp_times": np.arange(400) / 1000, "lfp_start": 1.0}, "lfp_start is 1 s, but lfp_times start at 0 s: leave one of them out"),
+        ({"lfp_scale": 1e300}, r"lfp_scale is 1e\+300, beyond 1e\+18: correct it"),
+        ({"lfp_offset": -1e300}, r"lfp_offset is -1e\+300, beyond 1e\+18: correct it"),
+        *(({"lfp_rate": rate}, rf"lfp_rate: sampling rate {rate} Hz, not from 1 Hz to 10,000,000 Hz") for rate in (1e-9, 5e-324)),
+        ({"lfp_rate": 1e308}, r"lfp_rate: sampling rate 1e\+308 Hz, not from 1 Hz to 10,000,000 Hz"),
+        ({"lfp_rate": None, "lfp_times": 1e6 * np.arange(400) / 1000}, r"lfp_times: sampling rate 0\.001 Hz, .* stamps in ms, us or ns"),
+        ({"lfp_rate": None, "lfp_times": 1e15 + np.arange(400) / 1000}, r"lfp_times: its times reach 1e\+15, where .* too coarse"),
+        ({"behavior_times": 1e15 + np.arange(100) / 250}, r"behavior_times: its times reach 1e\+15, where .* too coarse to tell samples"),
         ({"good_channels": np.ones(2, bool)}, r"good_channels has shape \(2,\)"),
     ],
 )
@@ -80,6 +94,8 @@ def test_npz_wrong(tmp_path, changed, message):
     [
         ({"spike_index": None}, "spike_times needs"),
         ({"spike_index": np.array([3, 2, 4])}, "must not fall"),
+        ({"spike_times": None}, "spike_index without spike_times: add the spike_times of its units, or leave it out"),
+        ({"spike_index": np.full(10_001, 4)}, "spike_index: 10,001 units, of at most 10,000"),
         ({"spike_times": np.array([0.1, np.nan, 0.2, 0.3])}, "unit 0: spike 1 has time nan"),
     ],
 )
@@ -103,3 +119,34 @@ def test_an_interval_that_is_none_is_named(tmp_path, end):
     path = save(tmp_path, trials=np.array([[0.0, 0.5], [1.0, end]]))
     with pytest.raises(UserError, match=rf"a\.npz: trials: row 1: 1 to {end:g} s is no interval: correct it"):
         read_recording(path, Choices(("behavior",)))
+
+
+def test_a_rate_that_agrees_with_the_time_stamps_may_stand_beside_them(tmp_path):
+    recording = read_recording(save(tmp_path, lfp_times=np.arange(400) / 1000.5, behavior_times=np.arange(100) / 250))
+    assert recording.lfp_rate == pytest.approx(1000.5)
+
+
+def test_keys_that_nobody_reads_are_told(tmp_path):
+    recording = read_recording(save(tmp_path, lfp_scal=1e-7, stimulus=np.zeros(3)))
+    told = "unknown key 'lfp_scal' (is 'lfp_scale' meant?); unknown key 'stimulus'"
+    assert recording.provenance["left_out"] == told and recording.lfp_unit == "a.u."
+    with pytest.raises(UserError, match=r"a\.npz: no behaviour series: .*; left out: unknown key 'behaviour' \(is 'behavior' meant\?\)"):
+        read_recording(save(tmp_path, behavior=None, behaviour=VELOCITY))
+
+
+@pytest.mark.parametrize(
+    ("named", "count"),
+    [([1.0, 2.0, 2.0], 2), ([1.0, np.nan, 2.0], None), ([np.nan] * 3, None), (["a", "", "b"], None), (["a", "b", "c"], 3)],
+)
+def test_electrodes_that_are_no_names_are_unknown(tmp_path, named, count):
+    summary = inspect(save(tmp_path, spike_electrodes=np.array(named))).summary
+    assert summary["units"]["electrodes"] == count
+
+
+def test_a_number_of_electrodes_without_units_is_told(tmp_path):
+    choices = Choices(("behavior",), spike_electrodes=5)
+    recording = read_recording(save(tmp_path, spike_times=None, spike_index=None), choices)
+    assert recording.provenance["left_out"] == "--spike-electrodes 5: there are no units that it could be of"
+    assert recording.spike_electrodes is None
+    recording = read_recording(save(tmp_path), choices)
+    assert recording.spike_electrodes == 5 and "left_out" not in recording.provenance

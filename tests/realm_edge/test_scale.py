@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from realm_edge.app import cli
+from realm_edge.errors import UserError
 from realm_edge.preparation import prepare
 from realm_edge.readers.choices import Choices
 from realm_edge.readers.reading import read_recording
@@ -222,3 +223,45 @@ def test_an_artefact_decides_nothing(tmp_path, start, stop):
     clean = np.r_[0:start, stop : len(data)]
     assert np.abs(volts(recording)[clean] - WIDE[clean]).max() <= 0.51 * recording.lfp_scale
     assert min(len(np.unique(channel)) for channel in np.asarray(recording.lfp)[clean].T) > 1000
+
+
+@pytest.mark.parametrize(("kind", "middle"), [(np.uint64, 1 << 62), (np.uint64, (1 << 63) + 12_345), (np.int64, -(1 << 62)), (np.int64, 0)])
+def test_integers_of_64_bits_keep_their_low_bits(tmp_path, kind, middle):
+    small = np.random.default_rng(0).integers(-500, 500, (6000, 3))
+    values = np.array([[middle + int(value) for value in row] for row in small], kind)
+    recording = read_recording(npz(tmp_path / "a.npz", values))
+    counts = np.asarray(recording.lfp).astype(int)
+    np.testing.assert_array_equal(counts - counts[0], small - small[0])
+    assert recording.lfp_scale == GAIN and np.abs(recording.lfp_offset - GAIN * middle).max() <= 1e-15 * GAIN * abs(middle) + 1000 * GAIN
+
+
+def npz(path, lfp, **more):
+    t = np.arange(len(lfp) // 20) / 50
+    np.savez(path, **({"lfp": lfp, "lfp_rate": 1000, "lfp_scale": GAIN, "behavior": np.sin(t), "behavior_times": t} | more))
+    return path
+
+
+ODD = {
+    "negative": ({"lfp_scale": -GAIN}, "a negative scale turns the voltage round"),
+    "not in volts": ({"lfp_scale": 0.195}, "one count is 0.195 V, which no LFP needs: is its scale that of volts?"),
+    "floats in microvolts": ({"lfp": X * 1.0, "lfp_scale": 1.0}, "V, which no LFP needs: is its scale that of volts?"),
+    "an offset": ({"lfp_offset": -6389.76}, "channel 0 has an offset of -6.39e+03 V, which no LFP has: is it in volts?"),
+}
+
+
+@pytest.mark.parametrize("kind", ODD)
+def test_scales_and_offsets_that_no_lfp_has_are_told(tmp_path, kind):
+    changed, told = ODD[kind]
+    path = npz(tmp_path / "a.npz", changed.pop("lfp", X), **changed)
+    assert told in read_recording(path).provenance["scale"]
+    assert "scale" not in read_recording(npz(tmp_path / "b.npz", X)).provenance
+    result = CliRunner().invoke(cli.main, ["data", "inspect", str(path)])
+    assert result.exit_code == 0 and told in result.stdout
+
+
+@pytest.mark.parametrize("factor", [1e25, 1e290])
+def test_voltage_beyond_all_sense_is_refused(tmp_path, factor):
+    with pytest.raises(
+        UserError, match=r"a\.npz: lfp: one count is .* V and the offset of channel \d .* V, beyond 1e\+18: correct its values"
+    ):
+        read_recording(npz(tmp_path / "a.npz", X * factor, lfp_scale=1.0))

@@ -368,3 +368,24 @@ def test_infinite_behaviour_is_told_and_values_too_large_are_refused(tmp_path):
     pd.DataFrame({"time": T, "x": np.where(T[5] == T, 1e300, 1.0)}).to_csv(tmp_path / "b.csv", index=False)
     with pytest.raises(UserError, match=r"b\.csv: column 'x': value 1e\+300 of sample 5 is beyond 1e\+18: correct it"):
         read_recording(arrays(tmp_path / "c.npz"), Choices(("x",), behavior_file=tmp_path / "b.csv"))
+
+
+def test_behaviour_that_never_changes_is_told_by_inspect(tmp_path):
+    still = np.full((2000, 1), 2.0)
+    still[7] = np.nan
+    for values, told in ((still, "it never changes: "), (np.hstack([PAIR, still]), "it never changes in behavior_2: ")):
+        assert f"; {told}nothing to decode there" in run("data", "inspect", arrays(tmp_path / "a.npz", behavior=values)).stdout
+    assert "never changes" not in run("data", "inspect", arrays(tmp_path / "a.npz")).stdout
+
+
+def test_a_delay_longer_than_the_recording_is_named(tmp_path):
+    recording = read_recording(arrays(tmp_path / "a.npz"))
+    for delay, share in ((60_000, 100), (20_000, 50)):
+        with pytest.raises(
+            UserError, match=rf"a\.npz: output_delay_ms {delay}: .* unknown in {share} % of the bins.*: lower output_delay_ms"
+        ):
+            prepare(recording, Settings(window_bins=26, output_delay_ms=delay), heldout=True)
+    assert prepare(recording, Settings(window_bins=26, output_delay_ms=200), heldout=True).bins == 1999
+    holes = np.where((T > 5)[:, None] & (T < 30)[:, None], np.nan, PAIR)
+    with pytest.raises(UserError, match=r"a\.npz: behaviour 'behavior_0, behavior_1' is unknown in 6\d % of the bins"):
+        prepare(read_recording(arrays(tmp_path / "a.npz", behavior=holes)), Settings(window_bins=26, output_delay_ms=200), heldout=True)
