@@ -27,6 +27,7 @@ from realm_edge.documents import Form, Number
 CYCLES = "cycles"  # the axis of a core's table and of its memories' model
 DRAWS = 10_000
 SEED = 0
+LEAST_SHARE = 0.01  # of the draws, that a figure turns which is worth naming
 QUANTILES = (0.05, 0.5, 0.95)
 Positions = Mapping[str, Quantity]  # by axis; what is left out stands at its nominal figure
 
@@ -60,7 +61,7 @@ class Comparison(Form):
     seed: int
     probability: Number  # share of the draws in which LFP needs less
     ratio: tuple[Number | None, Number | None, Number | None]  # other over LFP: 5th percentile, median, 95th; None: it does not fit
-    turns: tuple[Turn, ...]  # the two that turn it most often; fewer where fewer ever do
+    turns: tuple[Turn, ...]  # the two that turn it most often; fewer where fewer do in LEAST_SHARE of the draws
 
 
 @dataclass(frozen=True)
@@ -160,7 +161,7 @@ def compare(
         seed=seed,
         probability=float(less.mean()),
         ratio=(low, median, high),
-        turns=tuple(turn for turn in turned[:2] if turn.share > 0),
+        turns=tuple(turn for turn in turned[:2] if turn.share >= LEAST_SHARE),
     )
 
 

@@ -36,14 +36,14 @@ _SHARED = 0.5  # of the variance of a unit's direction and nuisances: those of t
 _GAIN_SD = 0.25  # of the log gains of LMP, beta and gamma between electrodes, as in version 1
 
 # What reverts to the mean: sd and days to 1/e. Fitted so that the anchors of docs/generator.md hold.
-_TURN_RAD, _TURN_DAYS = 0.25, 60.0  # of the LFP's directions, smooth over the array
+_TURN_RAD, _TURN_DAYS = 0.18, 60.0  # of the LFP's directions, smooth over the array
 _UNIT_TURN_RAD, _UNIT_TURN_DAYS = 0.35, 30.0
-_GAIN_SHIFT, _GAIN_DAYS = 0.1, 60.0  # of the log gains of LMP, beta and gamma
+_GAIN_SHIFT, _GAIN_DAYS = 0.06, 60.0  # of the log gains of LMP, beta and gamma
 _RATE_SHIFT, _RATE_DAYS = 0.2, 30.0  # of units' log rates
 _ELECTRODE_SHIFT, _ELECTRODE_DAYS = 0.1, 30.0  # of the log gain of all tissue, and of the log noise
 # What does not return: the share of a unit's amplitude, and of the LFP's modulation by movement, that is left falls to 1/e.
-_AMPLITUDE_LIFE_DAYS = 200.0
-_MODULATION_LIFE_DAYS = 1000.0
+_AMPLITUDE_LIFE_DAYS = 110.0
+_MODULATION_LIFE_DAYS = 8000.0
 
 
 @dataclass(frozen=True)

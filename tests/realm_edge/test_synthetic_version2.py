@@ -66,8 +66,8 @@ def test_an_electrode_loses_part_of_its_units():
 def test_drift_returns_to_the_mean():
     """After 400 days directions and gains differ by no more than sqrt(2) sd; the random walks of version 1 are at 2.4 rad."""
     first, months, year = (aged(100.0, at) for at in (0, 1, 4))
-    assert np.std(year.turn - first.turn) < 2 * np.sqrt(2) * 0.25
-    assert np.std(year.gain_shift - first.gain_shift) == pytest.approx(np.sqrt(2) * 0.1, rel=0.2)
+    assert np.std(year.turn - first.turn) < 2 * np.sqrt(2) * 0.18
+    assert np.std(year.gain_shift - first.gain_shift) == pytest.approx(np.sqrt(2) * 0.06, rel=0.2)
     kept = year.units.trough_uv == first.units.trough_uv
     assert np.std((year.units.turn - first.units.turn)[kept]) == pytest.approx(np.sqrt(2) * 0.35, rel=0.25)
     walked = version1._array(Settings(synthetic=SyntheticSettings(sessions=40, channels=64, days_apart=100.0)), 4)
@@ -280,8 +280,8 @@ def test_over_months_decoders_fare_as_in_the_literature():
     the means over arrays.
 
     On day 0 the LFP is at 0.8 to 1.0 of the spikes. Fixed on day 0 it keeps half of that for 76 days or more, as decoders of people did
-    (Milekovic et al. 2018); version 1's are below 0 after six. Refitted spikes lose 3.6 to 5.7 % a month (Perge et al. 2014), 9 to 14 % by
-    then; version 1's lose 34 % in 18 days.
+    (Milekovic et al. 2018); version 1's are below 0 after six. Refitted spikes lose 3.6 or 5.7 % a month (Perge et al. 2014), 9 or 14 % by
+    then, and the refitted LFP 2.4 or 2.9 %, 6 or 7 %; version 1's spikes lose 34 % in 18 days.
     """
     scores = []
     for seed in range(3):
@@ -289,8 +289,10 @@ def test_over_months_decoders_fare_as_in_the_literature():
         fixed = fitted(first, first.features)
         lfp, kept = (r2_of(fixed, session, session.features) for session in (first, later))
         spikes, refitted = (r2_of(fitted(session, session.counts), session, session.counts) for session in (first, later))
-        scores.append((lfp, kept, spikes, refitted))
-    lfp, kept, spikes, refitted = np.mean(scores, axis=0)
+        again = r2_of(fitted(later, later.features), later, later.features)
+        scores.append((lfp, kept, again, spikes, refitted))
+    lfp, kept, again, spikes, refitted = np.mean(scores, axis=0)
     assert 0.75 < lfp / spikes < 1.1
     assert kept > 0.5 * lfp
-    assert 0.8 < refitted / spikes < 1.0
+    assert 0.86 < again / lfp < 0.98
+    assert 0.82 < refitted / spikes < 0.95
