@@ -48,7 +48,7 @@ def _lines(summary: dict[str, Any]) -> Iterator[str]:
     else:
         yield "gaps       none"
     yield f"dead       {_listed(summary['dead_channels'])}"
-    saturated = [f"{channel} ({100 * share:.2g} % at the rail)" for channel, share in summary["saturated_channels"].items()]
+    saturated = [f"{channel} ({100 * share:.3g} % at the rail)" for channel, share in summary["saturated_channels"].items()]
     yield f"saturated  {_listed(saturated)}"
     yield f"masked     {_listed(summary['masked_channels'])}"
     if len({*summary["dead_channels"], *summary["masked_channels"]}) == lfp["channels"]:
@@ -63,7 +63,7 @@ def _lines(summary: dict[str, Any]) -> Iterator[str]:
         rate = f"{series['rate_hz']:.6g} Hz" if series["rate_hz"] else "one sample"
         jumps = f", {series['gaps']} gap(s), the longest {series['longest_gap_s']:.3f} s" if series["gaps"] else ""
         outside = f"; {series['outside']}" if series["outside"] else ""
-        unknown = f"{100 * series['nan_share']:.2g} % NaN" if series["nan_share"] is not None else "empty"
+        unknown = f"{100 * series['nan_share']:.3g} % NaN" if series["nan_share"] is not None else "empty"
         unknown += f", {series['infinite']} sample(s) infinite, and so unknown" if series["infinite"] else ""
         yield f"behaviour  {name}: {len(series['columns'])} dim(s), {series['unit']}, {rate}, {unknown}{jumps}{outside}"
     for name, reason in summary["unusable_behaviors"].items():

@@ -61,7 +61,7 @@ def test_what_is_said(monday):
         "masked     5",
     ):
         assert part in text
-    assert "6.2 % NaN" in text and "1 gap(s), the longest 0.410 s" in text
+    assert "6.25 % NaN" in text and "1 gap(s), the longest 0.410 s" in text
 
 
 def test_raw_rails_are_told_where_the_lfp_was_resampled(tmp_path):

@@ -41,7 +41,6 @@ _SAID = {
     "spikes_outside": "warning: ",
     "behavior_outside": "",
     "behavior_left_out": "behaviour left out: ",
-    "behavior_file_left_out": "left out of the behaviour's file: ",
     "behavior_gaps": "",
     "behavior_constant": "warning: ",
     "without_behavior": "",
@@ -50,7 +49,7 @@ _SAID = {
     "wraps": "warning: ",
     "lfp_unusable": "LFP that cannot be used: ",
     "units_unusable": "warning: the spikes are left out: ",
-    "left_out": "left out of the file: ",
+    "left_out": "left out: ",
 }
 _FILES = ("file", "behavior_file", "units_file")  # of a session's provenance
 INDEX = "realm-edge sessions/1"
