@@ -112,6 +112,17 @@ def test_code_in_ram_waits_for_its_constants_alone():
     assert entry == Cycles(0, 0, 0) and loop == Cycles(pytest.approx(5 * 2 * 2 / 10), 0, 5)  # two lines a call, of two
 
 
+def test_code_in_ram_is_not_fetched_from_flash_beside_code_that_is():
+    """What is left in flash keeps the region from its cache; the code in RAM waits for its constants, two lines a call, and nothing else."""
+    profile = profile_of([(0x100, 4 * ADDS, 2), (0x108, LDRB + BNE, 10), (0x200, 4 * ADDS, 2)], [(0, 1, 2), (1, 1, 8), (1, 2, 2)])
+    decoded = [decode_thumb(block.code, block.address, block.instructions) for block in profile.blocks]
+    constants, core = {"kernel": (16,), "other": ()}, load_core("cortex-m0plus")
+    executed = Executed(core, profile, decoded, ["kernel", "kernel", "other"], constants, frozenset({"kernel"}))
+    entry, loop, other = flash_stalls(NO_CACHE, executed).blocks
+    assert entry.cycles == 0 and other.cycles == 5
+    assert loop.cycles == pytest.approx(5 * 2 * 2 / 10)
+
+
 def test_literals_lie_beside_their_code():
     load = profile_of([(0x100, "0148" + ADDS, 1)], [])  # ldr r0, [pc, #4]
     assert stalls(replace(FLASH, data_cache_bytes=0), load) == [Cycles(5, 0, 5 + 5)]  # its line stays in the cache of code
