@@ -113,7 +113,7 @@ def test_code_in_ram_waits_for_its_constants_alone():
 
 
 def test_code_in_ram_is_not_fetched_from_flash_beside_code_that_is():
-    """What is left in flash keeps the region from its cache; the code in RAM waits for its constants, two lines a call, and nothing else."""
+    """What is left in flash keeps the region from its cache; code in RAM waits for its constants alone, two lines a call."""
     profile = profile_of([(0x100, 4 * ADDS, 2), (0x108, LDRB + BNE, 10), (0x200, 4 * ADDS, 2)], [(0, 1, 2), (1, 1, 8), (1, 2, 2)])
     decoded = [decode_thumb(block.code, block.address, block.instructions) for block in profile.blocks]
     constants, core = {"kernel": (16,), "other": ()}, load_core("cortex-m0plus")
