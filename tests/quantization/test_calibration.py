@@ -36,7 +36,7 @@ class Calibrated:
     stretches: Stretches
 
 
-@pytest.fixture(scope="module", params=["chain", pytest.param("channel_chain", marks=pytest.mark.slow)])
+@pytest.fixture(scope="module", params=["chain", "channel_chain"])
 def chosen(request):
     """A chain and what it was calibrated with."""
     chain = request.getfixturevalue(request.param)

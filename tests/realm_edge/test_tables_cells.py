@@ -283,7 +283,7 @@ def test_what_is_told_of_a_recording_line_by_line():
         "pauses     3, the longest 1.750 s at 7.500 s: a segment starts after each",
         "gaps       2, the longest 34.0 ms at 2.125 s",
         "dead       4, 17",
-        "saturated  5 (1.2 % at the rail)",
+        "saturated  5 (1.23 % at the rail)",
         "masked     9",
         "units      11, 2345 spikes, median 8.90 Hz; 67 more outside the LFP; of 5 electrode(s)",
         "behaviour  hand: 2 dim(s), mm, 250.5 Hz, 3.4 % NaN, 3 gap(s), the longest 1.625 s; far away",
