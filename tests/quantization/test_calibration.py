@@ -4,12 +4,13 @@ import dataclasses
 import re
 
 import numpy as np
+import onnx
 import pytest
 from onnx import numpy_helper
 
 from export.stepgraph import metadata
 from quantization.calibrate import WARM_UP_BINS, Observed, observe, settled, warm_up_bins
-from quantization.decoder import int8_tensors, quantize_decoder
+from quantization.decoder import ZSCORES, int8_tensors, quantize_decoder
 from quantization.fixedpoint import INT8_LIMIT, INT16_LIMIT, table
 from quantization.formats import Formats
 from quantization.golden import float_decoded, run_decoder
@@ -261,3 +262,16 @@ def test_names_of_tensors_and_folders_are_no_commands_for_the_terminal(chain, tm
     show({"lfp": SCORES}, folder / "calibration.json")
     said = capsys.readouterr().out
     assert "[/bold]" in said and "a\\x1b[31m\\nb" in said and "a[/bold]\\x1b/calibration.json" in said and "\x1b" not in said
+
+
+@pytest.mark.parametrize("kind", ["int8", "int16"])
+def test_what_a_kernel_reads_that_knows_int8_alone_is_int8(kind):
+    z_scores = next(iter(ZSCORES))
+    made, linear = onnx.helper.make_node(z_scores, ["x"], ["z"]), onnx.helper.make_node("Linear", ["z", "w"], ["a"])
+    conv = onnx.helper.make_node("ChannelConv", ["z", "v"], ["b"])
+
+    def found(*nodes: onnx.NodeProto) -> frozenset[str]:
+        return int8_tensors(onnx.helper.make_model(onnx.helper.make_graph(nodes, "g", [], [])), Formats(kind))
+
+    assert found(made, linear) == frozenset()
+    assert found(made, linear, conv) == {"z"}
