@@ -11,7 +11,7 @@ import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from pydantic import ConfigDict, ValidationError, validate_call
 
@@ -36,6 +36,7 @@ from realm_edge.app.workflow import (
     simulation_request,
     target_options,
 )
+from realm_edge.devices import Device, Precision
 from realm_edge.errors import UserError
 from realm_edge.progress import Terminal
 from realm_edge.readers.choices import Choices
@@ -47,8 +48,6 @@ from realm_edge.training.machine import check_device
 
 Names = str | Sequence[str]
 File = str | Path
-Device = Literal["auto", "cpu", "cuda"]  # as realm_edge.training.machine has them
-Precision = Literal["32", "bf16-mixed", "16-mixed"]
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 

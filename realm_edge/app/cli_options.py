@@ -3,10 +3,11 @@
 import functools
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
+from realm_edge.devices import Device, Precision
 from realm_edge.errors import UserError
 
 if TYPE_CHECKING:
@@ -99,8 +100,7 @@ def gathered(command: Command) -> Command:
     return gather
 
 
-_DEVICE = click.Choice(["auto", "cpu", "cuda"])
-_PRECISION = click.Choice(["32", "bf16-mixed", "16-mixed"])
+_DEVICE, _PRECISION = click.Choice(get_args(Device)), click.Choice(get_args(Precision))
 MACHINE = options(
     click.option("--device", type=_DEVICE, default="auto", show_default=True, help="Where to train; auto: on a GPU if there is one."),
     click.option("--precision", type=_PRECISION, default="32", show_default=True, help="Precision of the matrix products in training."),

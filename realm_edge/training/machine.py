@@ -18,9 +18,6 @@ from torch import Tensor, distributed
 from realm_edge.errors import UserError
 from realm_edge.torchrun import processes, processes_here
 
-DEVICES = ("auto", "cpu", "cuda")
-PRECISIONS = ("32", "bf16-mixed", "16-mixed")
-
 Tensors = TypeVar("Tensors", bound=tuple[Tensor, ...])
 
 
@@ -47,8 +44,8 @@ def machine(device: str, precision: str) -> Iterator[Fabric]:
     """What to train on: this process, or all that torchrun started, which meet here and wait for one another at the end.
 
     Args:
-        device: one of :data:`DEVICES`; ``auto`` is the GPU where there is one.
-        precision: one of :data:`PRECISIONS`; the mixed ones compute matrix products in 16 bits and keep weights in float32.
+        device: one of :data:`realm_edge.devices.Device`; ``auto`` is the GPU where there is one.
+        precision: one of :data:`realm_edge.devices.Precision`; the mixed ones compute matrix products in 16 bits.
 
     Raises:
         UserError: there is no GPU, or fewer than processes; another process has ended before this one.
