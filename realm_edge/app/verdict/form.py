@@ -1,16 +1,13 @@
 """What a verdict says: ``verdict.json``, and all that its page shows. Light to import."""
 
-from typing import Any, Literal
+from typing import Any
 
-from firmware_sim.budgets import State
 from firmware_sim.power.place import Heat
-from firmware_sim.ranges import Turn
 from firmware_sim.verdict.counts import Signal
+from firmware_sim.verdict.table import Cell, Table
 from realm_edge.documents import Form, Number
 
 VERDICT = "realm-edge verdict/1"  # verdict.json
-
-Ends = tuple[Number | None, Number | None]  # with every figure at its better and at its worse end; None: it does not fit there
 
 
 class Accuracy(Form):
@@ -21,59 +18,6 @@ class Accuracy(Form):
     r2_float: Number | None
     r2_int8: Number | None  # of the firmware's bits
     text: str  # of what run; or why there is none
-
-
-class Row(Form):
-    """One scenario, at one number of channels, on one part, over one link."""
-
-    scenario: str  # name of its file
-    title: str
-    signal: Signal
-    frontend: Literal["software", "circuit", "none"]
-    sends: Literal["decoded", "features", "samples"]
-    fits: bool
-    fit_text: str
-    power_uw: Number | None
-    power_uw_range: Ends
-    parts_uw: dict[str, Number | None]
-    payload_bps: Number
-    link_share: Number | None  # of the link's time
-    latency_ms: Number | None
-    latency_ms_range: Ends
-    state: State | None  # of the power budget; None where there is no power figure
-    r2: Number | None
-    eligible: bool  # fits, keeps the budget nominally, and decodes as well as the best, within the tolerance
-    why_not: str  # empty where it is eligible
-    firmware: str  # what ran as firmware, and for how long; or that nothing does
-
-
-class Table(Form):
-    """All scenarios at one number of channels, on one part, over one link."""
-
-    channels: int
-    target: str
-    part: str
-    link: str
-    rows: tuple[Row, ...]  # by power, least first; what does not fit last
-    winner: str | None  # scenario; least nominal power of those that are eligible
-    runner_up: str | None
-    sentence: str
-    probability: Number | None  # share of the common draws in which the winner needs less than every other eligible scenario
-    turns: tuple[Turn, ...]  # the two figures that most often make another one win
-    unverified: tuple[str, ...]  # figures that no source was read for, in words
-
-
-class Cell(Form):
-    """Of the map: who wins, and how surely."""
-
-    channels: int
-    target: str
-    link: str
-    winner: str | None
-    signal: Signal | None
-    power_uw: Number | None
-    probability: Number | None
-    text: str
 
 
 class Hint(Form):
