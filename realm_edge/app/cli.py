@@ -8,7 +8,6 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -40,6 +39,7 @@ from realm_edge.app.cli_options import (
     settings_of,
 )
 from realm_edge.app.cli_text import compared, verdict, verified
+from realm_edge.app.cli_work import build_of, json_text, known, open_run, simulation_asked, try_emulators, workflow_of
 from realm_edge.errors import UserError
 from realm_edge.faults import fault, told
 from realm_edge.files import cache_folder
@@ -49,8 +49,6 @@ from realm_edge.torchrun import leads, processes
 
 if TYPE_CHECKING:
     from realm_edge.app.summaries import Baselines, Simulation, Verification
-    from realm_edge.app.workflow import Workflow
-    from realm_edge.settings import Settings
     from realm_edge.sources import Recordings
 
 DEFAULT_TARGETS = ("cortex-m4", "rv32imc")
@@ -136,29 +134,18 @@ def run(
     as_json: bool,
 ) -> None:
     """Perform every stage that is not done yet; without --data, on synthetic recordings."""
-    from realm_edge.app.workflow import open_for_data, report_request, simulation_options, target_options
-    from realm_edge.readers.names import name_of
+    from realm_edge.app.workflow import report_request, simulation_options, target_options
 
-    chosen = _known(targets) or DEFAULT_TARGETS
-    asked = _simulation_request(budget, components)
-    _try_emulators(chosen)  # before anything is trained, or removed by --fresh
-    settings = settings_of(preset, config)
-    out = out or Path("runs") / (name_of(recordings.files[0]) if recordings.files else settings.preset if settings else "demo")
-    within = click.get_current_context().with_resource
-    made, request = within(open_for_data(out, settings, recordings, fresh=fresh, may_skip=True))
-    work = _workflow(made)
-    if "train" not in made.performed():
-        _see_that_it_fits(made.settings, recordings)
-    work.resume("data", recordings, request=request, options=recordings.options())
-    work.resume("train", device, precision)
-    work.resume("export")
-    work.resume("quantize")
+    chosen = known(targets) or DEFAULT_TARGETS
+    asked = simulation_asked(budget, components)
+    try_emulators(chosen)  # before anything is trained, or removed by --fresh
+    work = quantized(out, settings_of(preset, config), recordings, fresh, device, precision)
     for target in chosen:
-        work.resume(f"compile.{target}", target, _build(target))
+        work.resume(f"compile.{target}", target, build_of(target))
     given = simulation_options(budget, components)
     results = {target: work.resume(f"simulate.{target}", target, budget, components, request=asked, options=given) for target in chosen}
-    work.resume("report", chosen, request=report_request(made, chosen), options=target_options(chosen))
-    _finish(results, nominal, as_json, report=str(made.file("report.html")))
+    work.resume("report", chosen, request=report_request(work.run, chosen), options=target_options(chosen))
+    _finish(results, nominal, as_json, report=str(work.run.file("report.html")))
 
 
 @main.group(invoke_without_command=True, epilog="Example: realm-edge data --data monday.nwb --behavior hand_velocity --out runs/hand")
@@ -183,7 +170,7 @@ def data(
     from realm_edge.app.workflow import open_for_data
 
     made, request = ctx.with_resource(open_for_data(out, settings_of(preset, config), recordings, fresh=fresh, may_skip=False))
-    _tell(_workflow(made).perform("data", recordings, request=request, options=recordings.options()), as_json)
+    _tell(workflow_of(made).perform("data", recordings, request=request, options=recordings.options()), as_json)
 
 
 @data.command(epilog="Example: realm-edge data inspect monday.nwb --png monday.png")
@@ -225,7 +212,7 @@ def train(device: str, precision: str, out: Path, as_json: bool) -> None:
     Under torchrun, on one machine or several with a shared directory, all processes train together:
     torchrun --nproc_per_node 4 -m realm_edge train --out runs/demo
     """
-    summary = _open(out).perform("train", device, precision)
+    summary = open_run(out).perform("train", device, precision)
     if leads():
         _tell(summary, as_json)
 
@@ -234,7 +221,7 @@ def train(device: str, precision: str, out: Path, as_json: bool) -> None:
 @options(OUT, AS_JSON)
 def export(out: Path, as_json: bool) -> None:
     """Write the float step graphs (ONNX) and check them against torch."""
-    _tell(_open(out).perform("export"), as_json)
+    _tell(open_run(out).perform("export"), as_json)
 
 
 @main.command(epilog="Example: realm-edge quantize --out runs/demo")
@@ -243,7 +230,7 @@ def quantize(out: Path, as_json: bool) -> None:
     """Calibrate on the training part, write the int8 step graphs and show the tensors that cost most; calibration.json has them all."""
     from quantization.output import show
 
-    work = _open(out)
+    work = open_run(out)
     summary = work.perform("quantize")
     if as_json:
         _tell(summary, as_json)
@@ -255,9 +242,9 @@ def quantize(out: Path, as_json: bool) -> None:
 @options(TARGETS, OUT, AS_JSON)
 def compile_(targets: tuple[str, ...], out: Path, as_json: bool) -> None:
     """Compile the int8 step graphs with TVM into one bundle per target."""
-    chosen = _known(targets) or DEFAULT_TARGETS
-    work = _open(out)
-    _tell({"targets": {target: work.perform(f"compile.{target}", target, _build(target)) for target in chosen}}, as_json)
+    chosen = known(targets) or DEFAULT_TARGETS
+    work = open_run(out)
+    _tell({"targets": {target: work.perform(f"compile.{target}", target, build_of(target)) for target in chosen}}, as_json)
 
 
 @main.command(epilog="Example: realm-edge simulate --target rv32imc --budget limits.toml --out runs/demo --json")
@@ -269,11 +256,11 @@ def simulate(targets: tuple[str, ...], budget: Path | None, components: Path | N
     """
     from realm_edge.app.workflow import simulation_options
 
-    asked, given = _simulation_request(budget, components), simulation_options(budget, components)
-    named = _known(targets)
-    work = _open(out)
+    asked, given = simulation_asked(budget, components), simulation_options(budget, components)
+    named = known(targets)
+    work = open_run(out)
     chosen = named or work.run.targets("compile") or DEFAULT_TARGETS
-    _try_emulators(chosen)
+    try_emulators(chosen)
     results = {target: work.perform(f"simulate.{target}", target, budget, components, request=asked, options=given) for target in chosen}
     _finish(results, nominal, as_json)
 
@@ -284,8 +271,8 @@ def report(targets: tuple[str, ...], out: Path, as_json: bool) -> None:
     """Write report.html and report.json."""
     from realm_edge.app.workflow import report_request, target_options
 
-    named = _known(targets)
-    work = _open(out)
+    named = known(targets)
+    work = open_run(out)
     chosen = named or work.run.targets("simulate") or DEFAULT_TARGETS
     summary = work.perform("report", chosen, request=report_request(work.run, chosen), options=target_options(chosen))
     _tell(summary, as_json, report=str(work.run.file("report.html")))
@@ -297,10 +284,10 @@ def baselines(targets: tuple[str, ...], out: Path, as_json: bool) -> None:
     """Run Wiener filter and GRU, fitted on the decoded session alone, as firmware beside the student's (status 1 when one differs)."""
     from realm_edge.app.workflow import target_options
 
-    chosen = _known(targets) or DEFAULT_TARGETS
-    _try_emulators(chosen)
-    summary: Baselines = _open(out).perform("baselines", chosen, request={"targets": list(chosen)}, options=target_options(chosen))
-    click.echo(_json(summary) if as_json else "\n".join(map(printable, compared(summary))))
+    chosen = known(targets) or DEFAULT_TARGETS
+    try_emulators(chosen)
+    summary: Baselines = open_run(out).perform("baselines", chosen, request={"targets": list(chosen)}, options=target_options(chosen))
+    click.echo(json_text(summary) if as_json else "\n".join(map(printable, compared(summary))))
     if not all(cost.bit_exact for decoders in summary.streams.values() for one in decoders.values() for cost in one.targets.values()):
         click.get_current_context().exit(1)
 
@@ -320,11 +307,11 @@ def verify(bins: int | None, out: Path, as_json: bool) -> None:
     from realm_edge.app.report.verification_plot import endurance
     from realm_edge.files import write_bytes
 
-    work = _open(out)
+    work = open_run(out)
     summary: Verification = work.perform("verify", bins, request={"bins": bins}, options=["--bins", str(bins)] if bins is not None else [])
     for kind, picture in endurance(summary).items():
         write_bytes(work.run.file(f"verification.{kind}"), picture)
-    click.echo(_json(summary) if as_json else "\n".join(map(printable, verified(summary))))
+    click.echo(json_text(summary) if as_json else "\n".join(map(printable, verified(summary))))
     if not summary.ok:
         click.get_current_context().exit(1)
 
@@ -366,83 +353,13 @@ def doctor(as_json: bool) -> None:
         click.get_current_context().exit(1)
 
 
-def _known(names: Sequence[str]) -> tuple[str, ...]:
-    from firmware_sim.targets import get_target
-
-    return tuple(dict.fromkeys(get_target(name).name for name in names))
-
-
-def _try_emulators(names: Sequence[str]) -> None:
-    """See that the firmware of these targets can be simulated here; say where QEMU is one that this was not tested with."""
-    from firmware_sim.emulator import find_emulator
-    from firmware_sim.targets import get_target
-
-    found = [find_emulator(get_target(name)) for name in names]
-    for remark in dict.fromkeys(emulator.remark for emulator in found if emulator.remark):
-        click.echo(f"realm-edge: {remark}", err=True)
-
-
-def _build(target: str) -> str:
-    from firmware_sim.targets import get_target
-
-    return get_target(target).build
-
-
-def _simulation_request(budget: Path | None, components: Path | None) -> dict[str, Any]:
-    """The request of a simulation, once the files of limits and figures have been found to be sound."""
-    from realm_edge.app.workflow import simulation_request
-
-    if budget is not None:
-        from firmware_sim.budgets import load_budgets
-
-        load_budgets(budget)
-    if components is not None:
-        from firmware_sim.components import load_components
-
-        load_components(components)
-    return simulation_request(budget, components)
-
-
-def _see_that_it_fits(settings: "Settings", recordings: "Recordings") -> None:
-    """Refuse models that are too large for the memory before recordings are read, of which nothing is known yet: one channel, one axis."""
-    from realm_edge.training.memory import Inputs, check_training
-
-    kinds = 1 + len(settings.lfp.bands_hz)
-    channels = 1 if recordings.files else settings.synthetic.channels
-    check_training(settings, Inputs(channels * kinds, 1, kinds))
-
-
-def _open(out: Path) -> "Workflow":
-    """Open the run and hold its lock until the command ends."""
-    from realm_edge.app.workflow import opened
-
-    return _workflow(click.get_current_context().with_resource(opened(out, leads())))
-
-
-def _workflow(run: Any) -> "Workflow":
-    from realm_edge.app.stages import stage_of
-    from realm_edge.app.workflow import Workflow
-    from realm_edge.progress import Silent, Terminal
-
-    progress = Terminal() if leads() else Silent()
-    if run.removed:
-        progress.say(f"removed {len(run.removed)} half-written file(s) of an interrupted command")
-    return Workflow(run, progress, stage_of)
-
-
-def _json(summary: Any) -> str:
-    from realm_edge.documents import jsonable
-
-    return json.dumps(jsonable(summary), indent=2)
-
-
 def _tell(summary: Any, as_json: bool, **more: str) -> None:
     """Show a stage's summary: its plain values, or all of it."""
     from realm_edge.documents import jsonable
 
     content = jsonable(summary) | more
     if as_json:
-        click.echo(_json(content))
+        click.echo(json_text(content))
         return
     for key, value in content.items():
         if isinstance(value, str | int | float):
@@ -453,7 +370,7 @@ def _finish(results: dict[str, "Simulation"], nominal: bool, as_json: bool, **mo
     """Show what the simulations found; status 1 when one of them is not bit-exact or broke a budget, by nominal figures or by any."""
     ok = all(result.ok_nominally if nominal else result.ok for result in results.values())
     if as_json:
-        click.echo(_json({"ok": ok, **more, "targets": results}))
+        click.echo(json_text({"ok": ok, **more, "targets": results}))
     else:
         for target, result in results.items():
             for line in verdict(result):
