@@ -39,7 +39,7 @@ from realm_edge.app.cli_options import (
     settings_of,
 )
 from realm_edge.app.cli_text import compared, verdict, verified
-from realm_edge.app.cli_work import build_of, json_text, known, open_run, simulation_asked, try_emulators, workflow_of
+from realm_edge.app.cli_work import build_of, json_text, known, open_run, quantized, simulation_asked, try_emulators, workflow_of
 from realm_edge.errors import UserError
 from realm_edge.faults import fault, told
 from realm_edge.files import cache_folder
