@@ -34,11 +34,11 @@ TARGETS = click.option("--target", "targets", metavar="NAME", multiple=True, hel
 BUDGET = click.option("--budget", type=PATH, help="TOML file of limits (default: the product's).")
 COMPONENTS = click.option("--components", type=PATH, help="TOML file of figures that go before the product's; see `components`.")
 NOMINAL = click.option("--nominal", is_flag=True, help="Status 0 also where a budget holds only with all figures at their nominal ones.")
-CHOICES = options(
+SERIES = options(
     click.option("--behavior", metavar="NAME", multiple=True, help="Behaviour series to decode; repeatable: several are one target."),
     click.option("--lfp", metavar="NAME", multiple=True, help="LFP series to decode from; repeatable: several follow one another."),
-    click.option("--channels", metavar="LIST", multiple=True, help="Channels to take: 0-31,40, names, or column=value of the electrodes."),
-    click.option("--without-channels", metavar="LIST", multiple=True, help="Channels to leave out, as with --channels."),
+)
+FILES = options(
     click.option("--segments", metavar="TABLE", help="Intervals that are segments: trials, epochs, another table of the file, or a .csv."),
     click.option(
         "--behavior-file", type=PATH, multiple=True, help="File with the behaviour (.nwb, .npz, .csv, .parquet); once per recording."
@@ -52,19 +52,19 @@ CHOICES = options(
         help="Electrodes that the sorted units come from, where the recording does not say: they have to be sensed.",
     ),
 )
+CHOICES = options(
+    SERIES,
+    click.option("--channels", metavar="LIST", multiple=True, help="Channels to take: 0-31,40, names, or column=value of the electrodes."),
+    click.option("--without-channels", metavar="LIST", multiple=True, help="Channels to leave out, as with --channels."),
+    FILES,
+)
 FEATURES = click.option("--features", metavar="NAME", help="The recordings hold features instead of voltage: the series they are in.")
 SESSION = click.option("--session", type=int, metavar="N", help="Session to take, from 1, where a file holds several.")
 CONFIG = click.option("--config", type=PATH, help="TOML file of settings; what it leaves out comes from the preset.")
 PRESET = click.option("--preset", metavar="NAME", help="Settings to start from (default: demo).")
 RECORDINGS = click.option("--data", "recordings", type=PATH, multiple=True, help="Recording, repeatable (default: synthetic ones).")
-SOURCE = options(
-    PRESET,
-    CONFIG,
-    RECORDINGS,
-    CHOICES,
-    FEATURES,
-    click.option("--fresh", is_flag=True, help="Remove the run in --out first."),
-)
+FRESH = click.option("--fresh", is_flag=True, help="Remove the run in --out first.")
+SOURCE = options(PRESET, CONFIG, RECORDINGS, CHOICES, FEATURES, FRESH)
 
 
 def gathered(command: Command) -> Command:
@@ -74,13 +74,13 @@ def gathered(command: Command) -> Command:
     def gather(
         behavior: tuple[str, ...],
         lfp: tuple[str, ...],
-        channels: tuple[str, ...],
-        without_channels: tuple[str, ...],
         segments: str | None,
         behavior_file: tuple[Path, ...],
         units_file: tuple[Path, ...],
         sync_offset: tuple[float, ...],
         spike_electrodes: int | None,
+        channels: tuple[str, ...] = (),
+        without_channels: tuple[str, ...] = (),
         recordings: tuple[Path, ...] = (),
         features: str | None = None,
         **others: Any,

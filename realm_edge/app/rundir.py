@@ -29,12 +29,13 @@ from realm_edge.settings import Settings
 from realm_edge.versions import differing
 
 ORDER = ("data", "train", "export", "quantize", "compile", "simulate", "report")
-SIDE = ("baselines", "verify")  # branch off behind quantize
+SIDE = ("baselines", "verify", "verdict")  # branch off: the last behind simulate, the others behind quantize
 PER_TARGET = ("compile", "simulate")
 _BESIDE = (".request.json", ".timing.json")  # what stands beside the records in stages/
 _IN_RUN = (  # names of all that a run's directory may hold
     *("config.toml", "stages", LOCK, ".*.partial-*", "data", "*.safetensors", "train.partial", "metrics.json", "predictions.npz"),
     *("tensorboard", "*.onnx", "calibration.json", "golden", "baselines", "firmware", "simulation", "verification.*", "report.*"),
+    *("verdict", "verdict.*", "hints"),
 )
 _IN_STAGES = (*(f"{stage}{end}" for stage in (*ORDER, *SIDE) for end in ("*.json", ".*options", ".options")), ".*.partial-*")
 _NAMES = ("recordings", "behavior_files", "units_files")  # of a request: they hold names of files
@@ -51,6 +52,7 @@ MAKERS = {
     "report": ("matplotlib", "jinja2"),
     "baselines": ("numpy", "torch", "onnx", "onnxruntime", "apache-tvm", "ziglang"),
     "verify": ("numpy", "onnxruntime"),
+    "verdict": ("numpy", "torch", "onnx", "onnxruntime", "apache-tvm", "ziglang", "matplotlib", "jinja2"),
 }
 
 
@@ -292,6 +294,9 @@ class RunDir:
     def _upstream(self, stage: str) -> tuple[str, ...]:
         """The stages that ``stage`` reads; what those read in turn is part of their digests."""
         verb, _, target = stage.partition(".")
+        if verb == "verdict":
+            targets = (self.asked("verdict") or {}).get("targets", [])
+            return tuple(f"simulate.{each}" for each in targets[:1])
         if verb in SIDE:
             return ("quantize",)
         before = ORDER[: ORDER.index(verb)][-1:]
