@@ -9,9 +9,10 @@ import numpy as np
 
 from firmware_sim.components import Components, Quantity
 from firmware_sim.power.core import Activity, active_uw, activity, sleep_uw
-from firmware_sim.power.radio import Event, event, radio_of
+from firmware_sim.power.radio import event, radio_of
 from firmware_sim.power.scenario import DEFAULT, Scenario
-from firmware_sim.power.sensing import incoming_bps, pins_uw, raw_bps, sensing_uw
+from firmware_sim.power.sensing import crossing_bps, pins_uw, raw_bps, sensing_uw, sent_bits
+from firmware_sim.power.stream import Event, bounds_bps, streamed
 from firmware_sim.power.supply import losses_uw, rail_v
 from firmware_sim.targets import Target
 from firmware_sim.workload import Delays, Workload
@@ -46,7 +47,11 @@ def play(case: Case, components: Components) -> Second:
     """The model: a pure function of workload, target, choices and figures."""
     work, target = case.workload, case.target
     active = activity(work, target, components)
-    sent = event(work.output_bits, work, radio_of(target, case.scenario), case.scenario, components)
+    payload = sent_bits(work, components)
+    if case.scenario.stream is None:
+        sent = event(payload, work, radio_of(target, case.scenario), case.scenario, components)
+    else:
+        sent = streamed(payload, work.bin_s, case.scenario.stream, components)
     fits = (active.required_hz <= target.clock_hz) & (case.ram_bytes <= target.ram_bytes) & (sent.seconds <= sent.period_s)
     latency = {
         "bin_wait": work.bin_s,
@@ -58,22 +63,22 @@ def play(case: Case, components: Components) -> Second:
     return Second(
         activity=active,
         event=sent,
-        power_uw=_power_uw(case, components, active, sent),
+        power_uw=_power_uw(case, components, active, sent, payload),
         latency_s=latency | {"total": _sum(latency.values())},
         fits=np.asarray(fits, dtype=float),
     )
 
 
-def _power_uw(case: Case, components: Components, active: Activity, sent: Event) -> dict[str, Quantity | None]:
-    """By part; None where the library has no figure of the part, or nobody knows the electrodes."""
+def _power_uw(case: Case, components: Components, active: Activity, sent: Event, payload: Quantity) -> dict[str, Quantity | None]:
+    """By part; None where the library has no figure of the part or the link, or nobody knows the electrodes."""
     work, target, scenario = case.workload, case.target, case.scenario
     known = work.electrodes is not None
     awake = active_uw(active.duty, target, scenario, components)
     asleep = sleep_uw(active.duty, target, scenario, components)
-    priced = awake is not None and asleep is not None
+    priced = awake is not None and asleep is not None and sent.power_uw is not None
     parts: dict[str, Quantity | None] = {
         "sensing": sensing_uw(work, scenario, components),
-        "pins": pins_uw(incoming_bps(work), rail_v(target, components), components) if known else None,
+        "pins": pins_uw(crossing_bps(work, payload), rail_v(target, components), components) if known else None,
         "mcu_active": awake,
         "mcu_sleep": asleep,
         "supply": losses_uw(awake + asleep, target, scenario, components) if awake is not None and asleep is not None else None,
@@ -134,15 +139,9 @@ def run_timeline(case: Case, components: Components) -> Timeline:
     second, target = play(case, components), case.target
     clock, required = float(target.clock_hz), float(second.activity.required_hz)
     sent, power, latency = second.event, _numbers(second.power_uw), _numbers(second.latency_s)
-    problem = None
-    if required > clock:
-        problem = f"does not fit: needs a clock of {required / 1e6:.1f} MHz, {target.part} has {clock / 1e6:.0f} MHz"
-    elif case.ram_bytes > target.ram_bytes:
-        problem = f"does not fit: needs {case.ram_bytes} bytes of RAM with the ADC's buffer, {target.part} has {target.ram_bytes}"
-    elif sent.share > 1.0:
-        problem = f"the link cannot carry this: a connection event of {1e3 * sent.seconds:.1f} ms every {1e3 * sent.period_s:g} ms"
+    problem = _problem(case, second, components)
     fits = problem is None
-    unpriced = f"; no power figure for {target.part}" if power["total"] is None else ""
+    unpriced = f"; no power figure for {'the link' if sent.power_uw is None else target.part}" if power["total"] is None else ""
     return Timeline(
         fits=fits,
         fit_text=problem or f"fits: {required / 1e6:.2f} of {clock / 1e6:.0f} MHz{unpriced}",
@@ -158,6 +157,23 @@ def run_timeline(case: Case, components: Components) -> Timeline:
         ),
         latency_ms={name: None if value is None or not fits else 1e3 * value for name, value in latency.items()},
     )
+
+
+def _problem(case: Case, second: Second, components: Components) -> str | None:
+    """Why the work does not fit, in words; None: it does."""
+    target, sent, stream = case.target, second.event, case.scenario.stream
+    clock, required = float(target.clock_hz), float(second.activity.required_hz)
+    if required > clock:
+        return f"does not fit: needs a clock of {required / 1e6:.1f} MHz, {target.part} has {clock / 1e6:.0f} MHz"
+    if case.ram_bytes > target.ram_bytes:
+        return f"does not fit: needs {case.ram_bytes} bytes of RAM with the ADC's buffer, {target.part} has {target.ram_bytes}"
+    if sent.share <= 1.0:
+        return None
+    if stream is None:
+        return f"the link cannot carry this: a connection event of {1e3 * sent.seconds:.1f} ms every {1e3 * sent.period_s:g} ms"
+    bound, most = min(bounds_bps(stream, components).items(), key=lambda item: float(item[1]))
+    needed = float(sent.on_air_bits) / sent.period_s
+    return f"the link cannot carry this: {needed / 1e6:.3g} Mb/s on air, its {bound} bounds it to {float(most) / 1e6:.3g} Mb/s"
 
 
 def _numbers(quantities: Mapping[str, Quantity | None]) -> dict[str, float | None]:
@@ -178,5 +194,6 @@ def raw_streaming(case: Case, components: Components) -> RawStreaming:
         return RawStreaming(bandwidth_bps=rate, link_share=share, power_uw=None, text=text)
     sensing = sensing_uw(work, scenario, components)
     pins = pins_uw(rate, components.value("supply.battery", "V"), components)
+    assert sent.power_uw is not None  # every radio of Bluetooth LE has a figure
     power = float((0.0 if sensing is None else sensing) + pins + sent.power_uw)
     return RawStreaming(bandwidth_bps=rate, link_share=share, power_uw=power, text="sensing, pins and radio, no processing")

@@ -74,13 +74,21 @@ class Range:
 
 def played(case: RangedCase, components: Components, positions: Positions) -> Second:
     """The model with every axis at its position."""
-    moved = {
+    return played_with(case, components, figures_at(components, positions), positions.get(CYCLES, 0.0))
+
+
+def played_with(case: RangedCase, components: Components, moved: Positions, cycles: Quantity) -> Second:
+    """As :func:`played`, where several cases share figures that :func:`figures_at` has moved; ``cycles`` is the position of theirs."""
+    return play(replace(case.nominal, workload=case.workload.at(cycles)), components.moved(moved))
+
+
+def figures_at(components: Components, positions: Positions) -> dict[str, Quantity]:
+    """Values, in their own units, of the figures that have a position."""
+    return {
         figure.name: figure.value * _factor(figure.low / figure.value, figure.high / figure.value, positions[figure.name])
         for figure in components.all()
         if figure.name in positions
     }
-    work = case.workload.at(positions.get(CYCLES, 0.0))
-    return play(replace(case.nominal, workload=work), components.moved(moved))
 
 
 def _factor(low: float, high: float, position: Quantity) -> Quantity:

@@ -48,6 +48,13 @@ class Workload:
     Without a front end, values come in once per bin (``ticks_per_bin`` 1): counts of a circuit of its own that detects spikes, or features
     of which nobody knows what senses and computes them. Where it is not known how many electrodes have to be sensed, power is that of
     decoder, sleep and radio alone.
+
+    Attributes:
+        source: of what comes in. Behind a "circuit" it is the features that this computes; in a "relay" nothing is computed: the DMA hands
+            on what comes in, and that is what is sent.
+        circuit: figure of what a circuit draws by electrode, beside amplifier and converter: it makes features, or compresses.
+        compression: figure of the share of ``output_bits`` that is left to send.
+        to_radio: whether what is sent crosses lines to a radio beside the part. The few bytes of a decoded answer are not counted.
     """
 
     channels: int  # values that come in at a tick
@@ -61,9 +68,12 @@ class Workload:
     last_block_cycles: Quantity  # of these, the block that ends a bin
     decoder_cycles: Quantity  # one decoder step, sending included
     loop_cycles: Quantity  # main loop, a bin
-    output_bits: int  # payload of a bin
-    source: Literal["samples", "detector", "features"] = "samples"  # of what comes in
+    output_bits: float  # payload of a bin, before compression
+    source: Literal["samples", "detector", "features", "circuit", "relay"] = "samples"
     delays: Delays = Delays()
+    circuit: str | None = None
+    compression: str | None = None
+    to_radio: bool = False
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,12 @@ further packet, and for those that were lost. The last answer of the central com
 """
 
 import math
-from dataclasses import dataclass
+
+import numpy as np
 
 from firmware_sim.components import Components, Quantity
 from firmware_sim.power.scenario import Radio, Scenario
+from firmware_sim.power.stream import Event
 from firmware_sim.targets import Target
 from firmware_sim.workload import Workload
 
@@ -17,36 +19,19 @@ _PHY: dict[Radio, str] = {"nrf52840": "radio.ble-1m", "nrf54l15": "radio.ble-2m"
 _STEP_S = 1.25e-3  # of connection intervals
 
 
-@dataclass(frozen=True)
-class Event:
-    """One connection event, and what it draws."""
-
-    period_s: float  # from one to the next that carries data
-    packets: int
-    on_air_bits: Quantity  # of the implant's packets, those sent again included
-    seconds: Quantity  # from listening to the end of the last packet
-    wait_s: float  # for the event, at most
-    power_uw: Quantity  # mean, with the idle time between events
-
-    @property
-    def share(self) -> Quantity:
-        """Of the link's time."""
-        return self.seconds / self.period_s
-
-
 def radio_of(target: Target, scenario: Scenario) -> Radio:
     """The radio that is chosen, the part's own, or an nRF52840 beside it."""
     return scenario.radio or target.components.radio or "nrf52840"
 
 
-def event(bits_per_bin: float, workload: Workload, radio: Radio, scenario: Scenario, components: Components) -> Event:
+def event(bits_per_bin: Quantity, workload: Workload, radio: Radio, scenario: Scenario, components: Components) -> Event:
     """The event that carries ``bits_per_bin`` of payload of each bin; of several bins, where the interval is longer than one."""
     phy, value = _PHY[radio], components.value
     interval_s = components.fixed("radio.ble.interval", "s")
     bins = max(1, math.ceil(interval_s / workload.bin_s - 1e-9))
     period_s = bins * workload.bin_s
-    payload = math.ceil(bins * bits_per_bin / 8 - 1e-9)
-    packets = max(1, math.ceil(payload / components.fixed("radio.ble.payload", "bytes/packet")))
+    payload = np.ceil(bins * bits_per_bin / 8 - 1e-9)
+    packets = np.maximum(1.0, np.ceil(payload / components.fixed("radio.ble.payload", "bytes/packet")))
     exchanges = packets * value("radio.ble.sends", "")
     on_air_bits = exchanges * 8 * (payload / packets + value(f"{phy}.overhead", "bytes/packet"))
     bit_s = 1.0 / value(f"{phy}.rate", "b/s")
@@ -70,3 +55,12 @@ def event(bits_per_bin: float, workload: Workload, radio: Radio, scenario: Scena
     in_step = scenario.synchronous and abs(steps - round(steps)) < 1e-6
     wait_s = (bins - 1) * workload.bin_s + (0.0 if in_step else interval_s)
     return Event(period_s, packets, on_air_bits, seconds, wait_s, power_uw)
+
+
+def throughput_bps(radio: Radio, components: Components) -> float:
+    """Payload that full packets carry where one follows the other, with those that are sent again."""
+    phy = _PHY[radio]
+    payload = components.fixed("radio.ble.payload", "bytes/packet")
+    packet = 8 * (payload + components.value(f"{phy}.overhead", "bytes/packet") + components.value(f"{phy}.poll", "bytes/packet"))
+    exchange_s = packet / components.value(f"{phy}.rate", "b/s") + 2 * components.value("radio.ble.turnaround", "s")
+    return float(8 * payload / (components.value("radio.ble.sends", "") * exchange_s))

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from firmware_sim.power.stream import Stream
+
 Radio = Literal["nrf52840", "nrf54l15", "cc2340"]
 
 
@@ -16,6 +18,7 @@ class Scenario:
         fifo: whether the sensing chip holds a block of samples. Without, the core sleeps with clocks and DMA on.
         supply: switching converters, or linear regulators alone.
         radio: None: the part's own, or an nRF52840 beside it.
+        stream: a link in the place of Bluetooth LE; None: Bluetooth LE.
         synchronous: whether a bin ends when a connection event begins, so that a packet need not wait for one.
     """
 
@@ -25,6 +28,7 @@ class Scenario:
     supply: Literal["converter", "ldo"] = "converter"
     radio: Radio | None = None
     synchronous: bool = True
+    stream: Stream | None = None
 
 
 DEFAULT = Scenario()

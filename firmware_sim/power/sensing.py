@@ -11,7 +11,7 @@ _SWINGS_PER_BIT = 1.25
 
 
 def sensing_uw(workload: Workload, scenario: Scenario, components: Components) -> Quantity | None:
-    """Amplifiers, converters and, where spikes are detected in hardware, detectors; None where nobody knows the number of electrodes."""
+    """Amplifiers, converters and the circuit beside them; None where nobody knows the number of electrodes."""
     electrodes = workload.electrodes
     if electrodes is None:
         return None
@@ -19,6 +19,8 @@ def sensing_uw(workload: Workload, scenario: Scenario, components: Components) -
     total = electrodes * (_amplifier_uw(workload.bandwidth_hz, scenario, components) + workload.sample_rate_hz * conversion)
     if workload.source == "detector":
         total = total + electrodes * components.value("sensing.spike-detector", "uW/channel")
+    if workload.circuit is not None:
+        total = total + electrodes * components.value(workload.circuit, "uW/channel")
     return total
 
 
@@ -28,7 +30,7 @@ def _amplifier_uw(bandwidth_hz: float, scenario: Scenario, components: Component
     return components.value("sensing.amplifier-lfp" if bandwidth_hz <= LFP_HZ else "sensing.amplifier-broadband", "uW/channel")
 
 
-def pins_uw(bits_per_s: float, rail_v: Quantity, components: Components) -> Quantity:
+def pins_uw(bits_per_s: Quantity, rail_v: Quantity, components: Components) -> Quantity:
     """Charging a clock and a data line, at ``rail_v``, for so many bits a second."""
     return _SWINGS_PER_BIT * bits_per_s * components.value("sensing.pin", "uF") * rail_v**2
 
@@ -38,6 +40,19 @@ def incoming_bps(workload: Workload) -> float:
     if workload.source == "samples" and workload.electrodes is not None:
         return workload.electrodes * workload.sample_rate_hz * WORD_BITS
     return workload.channels * WORD_BITS / workload.bin_s
+
+
+def sent_bits(workload: Workload, components: Components) -> Quantity:
+    """Payload of a bin, compressed where that is done."""
+    share = 1.0 if workload.compression is None else components.value(workload.compression, "")
+    return workload.output_bits * share
+
+
+def crossing_bps(workload: Workload, payload_bits: Quantity) -> Quantity:
+    """Bits a second on the microcontroller's lines: what comes in, and what goes to a radio beside it."""
+    outgoing = payload_bits / workload.bin_s
+    incoming = outgoing if workload.source == "relay" else incoming_bps(workload)
+    return incoming + outgoing if workload.to_radio else incoming
 
 
 def raw_bps(workload: Workload, scenario: Scenario) -> float | None:

@@ -8,7 +8,9 @@ from firmware_sim.components import Figure, load_components
 from firmware_sim.power.scenario import DEFAULT, Scenario
 from firmware_sim.ranges import RangedCase, axes, played
 from firmware_sim.targets import get_target
+from firmware_sim.verdict.link import get_link
 from firmware_sim.workload import Workload, WorkloadRange
+from tests.firmware_sim.verdict.fixtures import case
 
 PAGE = Path(__file__).parents[2] / "docs" / "power.md"
 BEGIN, END = "<!-- table of figures -->\n", "<!-- end of the table -->\n"
@@ -61,6 +63,12 @@ _SCENARIOS = {
     "nRF54L15's radio": Scenario(radio="nrf54l15"),
     "CC2340's radio": Scenario(radio="cc2340"),
 }
+_VERDICT = {  # scenario, and the links over which it is priced
+    "lfp-circuit-decoded": ("ble-nrf52840",),
+    "sbp-circuit-decoded": ("ble-nrf52840",),
+    "spike-compressed": ("uwb",),
+    "lfp-samples": ("medradio-402", "uwb", "optical", "inductive"),
+}
 
 
 def cases() -> Iterator[tuple[str, RangedCase]]:
@@ -72,6 +80,9 @@ def cases() -> Iterator[tuple[str, RangedCase]]:
         for target in ("cortex-m4", "stm32u385", "stm32u575"):
             if scenario.supply == DEFAULT.supply or get_target(target).components.active_ldo:
                 yield f"LFP, {get_target(target).part}, {what}", RangedCase(RANGES["LFP"], get_target(target), 0, scenario)
+    for name, over in _VERDICT.items():
+        for link in over:
+            yield f"`{name}`, STM32L4R5, {link}", case(name, link=get_link(link))
 
 
 def moves(figure: Figure, known: list[tuple[str, RangedCase, tuple[str, ...]]]) -> str:

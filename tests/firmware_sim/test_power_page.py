@@ -1,12 +1,16 @@
 """docs/power.md: its sums are those of the code, and its table lists the library as it is."""
 
+import re
+
 import pytest
 
 from firmware_sim.components import load_components
 from firmware_sim.implant import Case, run_timeline
 from firmware_sim.ranges import RangedCase, compare, range_of
 from firmware_sim.targets import get_target
+from firmware_sim.verdict.link import get_link, links
 from tests.firmware_sim.power_page import LFP, PAGE, RANGES, with_table
+from tests.firmware_sim.verdict.fixtures import case
 
 TEXT = PAGE.read_text(encoding="utf-8")
 M4 = get_target("cortex-m4")
@@ -45,6 +49,25 @@ def test_the_page_gives_the_range_and_the_comparisons_of_the_demo():
     for name in ("spikes", "spikes, detector"):
         found = compare(ranged["LFP"], ranged[name], name, load_components())
         assert f"| {name} | {100 * found.probability:.1f} % | {found.ratio[0]:.2f} to {found.ratio[2]:.2f} |" in TEXT, found
+
+
+def test_the_page_computes_a_relayed_scenario_by_hand():
+    """Its parts are computed in tests/firmware_sim/verdict/test_pricing.py, too, from the figures in words."""
+    found = run_timeline(case("lfp-circuit-features", link=get_link("uwb")).nominal, load_components()).power_uw
+    section = TEXT.partition("## A relayed scenario by hand")[2].partition("##")[0]
+    for part, value in found.items():
+        if part != "supply":
+            assert re.search(rf"^\| {part} \|.*\*\*{value:,.1f}\*\* \|$", section, re.MULTILINE), (part, value)
+
+
+def test_the_page_lists_every_link_with_what_bounds_it():
+    for name, link in links().items():
+        bound, most = link.binding(load_components())
+        allowed = link.text(load_components()).partition("allowed: ")[2].partition(";")[0]
+        allowed = "no rule known" if link.bandwidth is None else allowed
+        assert f"| `{name}` | {most / 1e6:.3g} | {bound} | {allowed} | " in TEXT, name
+        [energy] = re.findall(rf"^\| `{name}` \|.*\| (.*) \|$", TEXT, re.MULTILINE)
+        assert (energy == "none") == (not link.priced)
 
 
 def test_the_table_is_the_library():
