@@ -1,4 +1,4 @@
-"""Students that nobody trained: integer step graphs of any signal at any number of channels, whose firmware takes what a trained one's does.
+"""Students that nobody trained: integer step graphs of any signal and number of channels, whose firmware takes what a trained one's does.
 
 Cycles depend on shapes and hardly on weights, so a decoder of a thousand channels can be counted without a recording of them.
 """
