@@ -32,6 +32,16 @@ FLAGS = (
 )
 
 
+class TooLarge(UserError):
+    """Flash or RAM is too small for the firmware; the message names part, need and have, and ``fit_text`` says it without the bundle."""
+
+    def __init__(self, bundle: Path, target: Target, memory: str, need: str) -> None:
+        name, have = {"flash": ("flash", target.flash_bytes), "ram": ("RAM", target.ram_bytes)}[memory]
+        remedy = "use a smaller student or another target"
+        super().__init__(f"{bundle}: does not fit {target.part} ({target.name}): needs {need} bytes of {name}, it has {have}; {remedy}")
+        self.fit_text = f"does not fit: needs {need} bytes of {name}, {target.part} has {have}"
+
+
 def build_firmware(bundle: Bundle, target: Target, folder: Path, board: Sequence[Path] = ()) -> Path:
     """Compile the bundle's driver and the main loop, link them with the bundle's TVM objects.
 
@@ -43,6 +53,7 @@ def build_firmware(bundle: Bundle, target: Target, folder: Path, board: Sequence
         The path of ``firmware.elf``.
 
     Raises:
+        TooLarge: not even the simulated machine holds it.
         UserError: the bundle has no objects, was compiled for another target, has a kernel that TVM did not build, or does not compile.
     """
     tvm_objects = sorted((bundle.path / "lib").glob("*.o"))
@@ -71,7 +82,7 @@ def build_firmware(bundle: Bundle, target: Target, folder: Path, board: Sequence
             raise
         # Not even the simulated machine holds it, whose memory is larger than the part's.
         have = {"flash": target.machine.flash_length, "ram": target.machine.ram_length}[overflow[1]]
-        raise _too_large(bundle.path, target, overflow[1], f"at least {have + int(overflow[2])}") from error
+        raise TooLarge(bundle.path, target, overflow[1], f"at least {have + int(overflow[2])}") from error
     kernels = tuple(kernel.symbol for stage in bundle.stages for kernel in stage.kernels)
     if target.compiler.only_armv6m:
         check_armv6m(elf)
@@ -124,19 +135,13 @@ def check_fit(elf: Path, target: Target, bundle: Path) -> MemoryUse:
         bundle: named in the error.
 
     Raises:
-        UserError: flash or RAM is too small; the message names part, need and have.
+        TooLarge: flash or RAM is too small.
     """
     use = memory_use(elf)
     for name, need, have in (("flash", use.flash, target.flash_bytes), ("ram", use.ram, target.ram_bytes)):
         if need > have:
-            raise _too_large(bundle, target, name, str(need))
+            raise TooLarge(bundle, target, name, str(need))
     return use
-
-
-def _too_large(bundle: Path, target: Target, memory: str, need: str) -> UserError:
-    name, have = {"flash": ("flash", target.flash_bytes), "ram": ("RAM", target.ram_bytes)}[memory]
-    remedy = "use a smaller student or another target"
-    return UserError(f"{bundle}: does not fit {target.part} ({target.name}): needs {need} bytes of {name}, it has {have}; {remedy}")
 
 
 def _machine_flags(target: Target) -> list[str]:

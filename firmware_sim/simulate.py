@@ -13,7 +13,7 @@ from firmware_sim.build import build_firmware, check_fit
 from firmware_sim.bundle import Bundle, load_bundle
 from firmware_sim.compare import Expected, Mismatch, first_mismatch, split_dump
 from firmware_sim.cores import CoreTable, load_core
-from firmware_sim.elf import MemoryUse, SymbolMap, read_symbols
+from firmware_sim.elf import MemoryUse, SymbolMap, memory_use, read_symbols
 from firmware_sim.profile import read_profile
 from firmware_sim.qemu import run_firmware
 from firmware_sim.targets import Target
@@ -120,9 +120,37 @@ def simulate_stream(
     Raises:
         UserError: broken bundle, samples of another shape, a model that does not fit the part, QEMU missing, a run that failed.
     """
+    built = build(bundle_dir, target, folder / "build")
+    check_fit(built.elf, target, bundle_dir)
+    return simulate_built(built, samples, expected, folder / "run", timeout_s, starts)
+
+
+@dataclass(frozen=True)
+class Built:
+    """Firmware that was linked for a target, whether or not it fits the part."""
+
+    bundle: Bundle
+    target: Target
+    elf: Path
+    memory: MemoryUse
+
+
+def build(bundle_dir: Path, target: Target, folder: Path) -> Built:
+    """Link the firmware of a bundle in ``folder``. Raises as :func:`firmware_sim.build.build_firmware`, and for a broken bundle."""
     bundle = load_bundle(bundle_dir)
-    elf = build_firmware(bundle, target, folder / "build")
-    memory = check_fit(elf, target, bundle_dir)
+    elf = build_firmware(bundle, target, folder)
+    return Built(bundle, target, elf, memory_use(elf))
+
+
+def simulate_built(
+    built: Built, samples: NDArray[np.int16], expected: Expected, folder: Path, timeout_s: float = 900.0, starts: Starts = (0,)
+) -> StreamResult:
+    """Run firmware on ``samples`` and hold it against ``expected``; arguments as of :func:`simulate_stream`, ``folder`` for the run alone.
+
+    Raises:
+        UserError: samples of another shape, QEMU missing, a run that failed.
+    """
+    bundle, target, elf, bundle_dir = built.bundle, built.target, built.elf, built.bundle.path
     symbols = read_symbols(elf)
     tick_values = symbols["realm_sim_block"].size // 2 // bundle.ticks_per_block
     if samples.ndim != 2 or samples.dtype != np.int16 or samples.shape[1] != tick_values or samples.shape[0] % bundle.ticks_per_bin:
@@ -131,7 +159,7 @@ def simulate_stream(
     if samples.shape[0] == 0:
         raise UserError(f"{bundle_dir}: no samples to simulate: the held-out part is shorter than one bin")
     pauses = [start * bundle.blocks_per_bin for start in starts[1:]]
-    run = run_firmware(elf, target, samples, folder / "run", timeout_s, pauses)
+    run = run_firmware(elf, target, samples, folder, timeout_s, pauses)
     mismatch = first_mismatch(split_dump(run.dump, bundle, symbols), expected)
     core = load_core(target.core)
     constants = constants_of(bundle)
@@ -146,7 +174,7 @@ def simulate_stream(
         mismatch=mismatch,
         regions=_regions(costs, steps),
         kernels=tuple(_kernel_rows(bundle, costs, steps)),
-        memory=memory,
+        memory=built.memory,
         stack_used=run.stack_used,
         tick_values=tick_values,
         output_values=symbols["realm_output"].size // 2,

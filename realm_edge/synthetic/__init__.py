@@ -5,12 +5,14 @@ the movement drive everything else. ``synthetic.version`` chooses between two ge
 literature. What is measured on these recordings says nothing about brains.
 """
 
-from realm_edge.broadband import Broadband
+from realm_edge.broadband import FIELD_HZ, Broadband
 from realm_edge.recording import Recording
 from realm_edge.settings import Settings
 from realm_edge.synthetic import version1, version2
+from realm_edge.synthetic.reaches import STEP_HZ
 
 _VERSIONS = {1: version1.generate, 2: version2.generate}
+LFP_HZ = {1: STEP_HZ, 2: FIELD_HZ}  # by version
 
 
 def generate(settings: Settings, session: int) -> tuple[Recording, Broadband]:

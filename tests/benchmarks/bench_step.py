@@ -15,66 +15,33 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import onnx
-import torch
 from numpy.typing import NDArray
 
-from export.decoder_graph import decoder_graph
-from export.frontend_graph import lfp_frontend_graph, spike_frontend_graph
-from export.stepgraph import metadata, save_model
+from export.stepgraph import save_model
 from firmware_sim.compare import Expected
 from firmware_sim.compiler.bundle import write_bundle
 from firmware_sim.simulate import StreamResult, simulate_stream
 from firmware_sim.targets import Target, get_target
-from quantization.calibrate import observe
-from quantization.decoder import quantize_decoder
-from quantization.frontend import quantize_frontend
+from firmware_sim.verdict.counts import Signal
 from quantization.golden import run_decoder, run_frontend
-from realm_edge.frontend import design, design_spike, lfp_features, spike_counts
-from realm_edge.models.student import Student
+from realm_edge.app.verdict.untrained import noise, untrained
 from realm_edge.settings import SIX_BANDS, Settings, preset
 
 PRESET, CHANNELS, OUTPUTS = "implant-m", 96, 2
-WARM_UP, CALIBRATED = 50, 150  # bins
 TARGETS = ("cortex-m4", "nrf5340", "stm32h7a3", "cortex-m55", "stm32g0b1", "rv32imc", "rv32imc:ibex-maxperf")
 PRODUCTS = ("QLinear", "QLinear16")
 SETTINGS = preset(PRESET).model_copy(update={"bin_ms": 20, "lfp": SIX_BANDS})
 
 
-def graphs(stream: str, settings: Settings = SETTINGS) -> tuple[onnx.ModelProto, onnx.ModelProto, int]:
-    """Integer front end and decoder, and samples of a bin."""
-    rng = np.random.default_rng(2)
-    if stream == "lfp":
-        lfp, ticks = design(settings, np.ones(CHANNELS, bool)), settings.lfp_samples_per_bin
-        features = lfp_features(lfp, noise(rng, CALIBRATED * ticks, 300))
-        exact = lfp_frontend_graph(lfp, {})
-    else:
-        spikes, ticks = design_spike(settings, np.full(CHANNELS, -235, np.int32)), settings.spike_samples_per_bin
-        features = spike_counts(spikes, [noise(rng, CALIBRATED * ticks, 60)])
-        exact = spike_frontend_graph(spikes, {})
-    torch.manual_seed(0)
-    student = Student(settings.student, features.shape[1], OUTPUTS).eval()
-    student.feature_mean.copy_(torch.from_numpy(features[WARM_UP:].mean(axis=0)))
-    student.feature_inv_std.copy_(torch.from_numpy(1 / np.maximum(features[WARM_UP:].std(axis=0), 0.1)))
-    frontend = quantize_frontend(exact, features[WARM_UP:], {})
-    decoder = decoder_graph(student, 1000 / settings.bin_ms, ("vx", "vy"), "cm/s", {})
-    scale = metadata(frontend)["io"]["features"]["scale"]
-    return frontend, quantize_decoder(decoder, observe(decoder, features, WARM_UP), scale, {}), ticks
-
-
-def noise(rng: np.random.Generator, ticks: int, sd: float) -> NDArray[np.int16]:
-    return rng.normal(0, sd, (ticks, CHANNELS)).astype(np.int16)
-
-
-def prepared(stream: str, bins: int, folder: Path, settings: Settings = SETTINGS) -> tuple[NDArray[np.int16], Expected, int]:
+def prepared(stream: Signal, bins: int, folder: Path, settings: Settings = SETTINGS) -> tuple[NDArray[np.int16], Expected, int]:
     """Writes ``frontend.onnx`` and ``decoder.onnx``; returns noise of so many bins, what onnxruntime makes of it, and samples of a bin."""
-    frontend, decoder, ticks = graphs(stream, settings)
-    samples = noise(np.random.default_rng(5), bins * ticks, 300 if stream == "lfp" else 80)
-    features, states = run_frontend(frontend, samples)
-    outputs, decoder_states = run_decoder(decoder, features)
-    for name, model in (("frontend", frontend), ("decoder", decoder)):
+    made = untrained(stream, CHANNELS, settings, OUTPUTS)
+    samples = noise(stream, bins * made.ticks, CHANNELS)
+    features, states = run_frontend(made.frontend, samples)
+    outputs, decoder_states = run_decoder(made.decoder, features)
+    for name, model in (("frontend", made.frontend), ("decoder", made.decoder)):
         save_model(model, folder / f"{name}.onnx")
-    return samples, Expected(outputs, states | decoder_states, features), ticks
+    return samples, Expected(outputs, states | decoder_states, features), made.ticks
 
 
 @dataclass(frozen=True)
@@ -86,7 +53,7 @@ class Measured:
     channel_samples: int
 
 
-def measured(stream: str, bins: int, targets: Sequence[str], folder: Path, settings: Settings = SETTINGS) -> Iterator[Measured | None]:
+def measured(stream: Signal, bins: int, targets: Sequence[str], folder: Path, settings: Settings = SETTINGS) -> Iterator[Measured | None]:
     """Of each target; None where a bit differs."""
     samples, expected, ticks = prepared(stream, bins, folder, settings)
     for name in targets:

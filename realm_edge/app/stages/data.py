@@ -63,7 +63,7 @@ class Index(Form):
     heldout: str  # its name
 
 
-def run(run: RunDir, progress: Progress, recordings: Recordings) -> DataSummary:
+def run(run: RunDir, progress: Progress, recordings: Recordings, spikes: bool = True) -> DataSummary:
     """Write ``data/<session>.npz`` and ``data/index.json``.
 
     Args:
@@ -71,20 +71,21 @@ def run(run: RunDir, progress: Progress, recordings: Recordings) -> DataSummary:
         progress: told about each session.
         recordings: the last one is held out, and a single one also pretrains. Without any, the synthetic sessions of
             ``run.settings.synthetic`` are generated.
+        spikes: False leaves the spike stream out. What the recording's units say of times in which nobody looked still holds.
 
     Raises:
         UserError: a recording cannot be used, or the recordings do not fit together.
     """
     recordings.check()
     _check_names(recordings.files)
-    made = _made(run, recordings, progress)
+    made = _made(run, recordings, progress, spikes)
     total = len(recordings.files) or run.settings.synthetic.sessions
     progress.say("data: " + (f"reading {total} recording(s)" if recordings.files else f"generating {total} synthetic recordings"))
     paths, described, first = [], [], None
     for session in progress.track(made, "sessions", total=total):
         first = first or session
         _check_alike(first, session)
-        session = _without_folders(session)
+        session = _without_folders(session if spikes else _without_spikes(session))
         path = run.file("data", f"{session.name}.npz")
         session_module.save(session, path)
         paths.append(path)
@@ -114,9 +115,9 @@ def load_sessions(run: RunDir) -> list[Session]:
     return [session_module.load(run.file("data", name)) for name in index.sessions]
 
 
-def _made(run: RunDir, recordings: Recordings, progress: Progress) -> Iterator[Session]:
+def _made(run: RunDir, recordings: Recordings, progress: Progress, spikes: bool) -> Iterator[Session]:
     if not recordings.files:
-        return _synthetic_sessions(run.settings)
+        return _synthetic_sessions(run.settings, spikes)
     if recordings.features is not None:
         return _feature_sessions(recordings.files, recordings.features, recordings.behavior, run.settings)
     return (
@@ -136,15 +137,19 @@ def _feature_sessions(data: Sequence[Path], features: str, behavior: str | None,
         yield dataclasses.replace(session, heldout=heldout)
 
 
-def _synthetic_sessions(settings: Settings) -> Iterator[Session]:
+def _synthetic_sessions(settings: Settings, spikes: bool) -> Iterator[Session]:
     sessions = settings.synthetic.sessions
 
     def make(index: int) -> Session:
         recording, broadband = synthetic.generate(settings, index)
-        return prepare(recording, settings, heldout=index == sessions - 1, broadband=broadband)
+        return prepare(recording, settings, heldout=index == sessions - 1, broadband=broadband if spikes else None)
 
     with ThreadPoolExecutor(_WORKERS) as pool:
         yield from pool.map(make, range(sessions))
+
+
+def _without_spikes(session: Session) -> Session:
+    return dataclasses.replace(session, counts=None, spike_source="none", spike_threshold=None, spike_electrodes=None, broadband=None)
 
 
 def _without_folders(session: Session) -> Session:

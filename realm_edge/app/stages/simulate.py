@@ -21,7 +21,6 @@ from realm_edge.frontend import averaging_s, filter_delay_s
 from realm_edge.progress import Progress
 from realm_edge.settings import Settings
 from realm_edge.streams import LFP, SPIKE
-from realm_edge.summaries import SessionSummary
 
 
 def run(
@@ -52,11 +51,11 @@ def run(
         check_compiled(bundle, stream.name, target.build, frontend if frontend.exists() else None, artefacts.int8_decoder(run, stream))
         with tempfile.TemporaryDirectory(prefix="realm-edge-") as folder:
             result = simulate_stream(bundle, target, samples, expected, Path(folder), starts=golden.starts)
-        sensed = _sensed(run.settings, session, stream is LFP)
-        delays = _delays(run.settings, session, stream is LFP, computed=golden.samples is not None)
+        what = sensed(run.settings, stream is LFP, session.spike_electrodes)
+        late = delays(run.settings, stream is LFP, golden.samples is not None, session.resampling_delay_ms / 1000)
         r2 = quantised[stream.name].r2
-        streams[stream.name] = stream_report(result, budgets, load_components(components_file), r2, sensed, delays)
-        results[stream.name], cases[stream.name] = result, ranged_case(result, sensed, delays)
+        streams[stream.name] = stream_report(result, budgets, load_components(components_file), r2, what, late)
+        results[stream.name], cases[stream.name] = result, ranged_case(result, what, late)
     lfp, spikes, bit_exact = streams[LFP.name], SPIKE.name, all(one.bit_exact for one in streams.values())
     simulation = Simulation(
         target=target_name,
@@ -76,20 +75,24 @@ def run(
     return simulation
 
 
-def _sensed(settings: Settings, session: SessionSummary, lfp: bool) -> Sensed:
+def sensed(settings: Settings, lfp: bool, spike_electrodes: int | None = None) -> Sensed:
     """Of one stream. Amplifiers pass the highest band; those of spikes a quarter of the ADC's rate, such as 7.5 kHz at 30 kS/s."""
     if lfp:
         rate = settings.lfp.rate_hz
-        return Sensed(rate, max((high for _, high in settings.lfp.bands_hz), default=rate / 4), session.spike_electrodes)
-    return Sensed(settings.spike.rate_hz, settings.spike.rate_hz / 4, session.spike_electrodes)
+        return Sensed(rate, max((high for _, high in settings.lfp.bands_hz), default=rate / 4), spike_electrodes)
+    return Sensed(settings.spike.rate_hz, settings.spike.rate_hz / 4, spike_electrodes)
 
 
-def _delays(settings: Settings, session: SessionSummary, lfp: bool, computed: bool) -> Delays:
-    """Of one stream; where features come in from elsewhere, nobody knows how late they are."""
+def delays(settings: Settings, lfp: bool, computed: bool, resampling_s: float = 0.0) -> Delays:
+    """Of one stream; where features come in from elsewhere, nobody knows how late they are.
+
+    Args:
+        resampling_s: how far the resampled LFP of the recording looks ahead.
+    """
     bands = lfp and computed
     return Delays(
         output_delay=settings.output_delay_ms / 1000,
-        resampling=session.resampling_delay_ms / 1000 if lfp else 0.0,
+        resampling=resampling_s if lfp else 0.0,
         filters=filter_delay_s(settings) if bands else 0.0,
         averaging=averaging_s(settings) if bands else 0.0,
     )
