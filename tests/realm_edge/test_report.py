@@ -24,10 +24,10 @@ from firmware_sim.workload import Delays, Sensed
 from quantization import summaries
 from quantization.golden import Golden
 from quantization.summaries import CALIBRATION, Row
+from realm_edge.app.numbers import format_number
 from realm_edge.app.report import plots
 from realm_edge.app.report.facts import _quantization, gather
 from realm_edge.app.rundir import MAKERS, RunDir
-from realm_edge.app.stages.report import format_number
 from realm_edge.app.stages.report import run as write_report
 from realm_edge.documents import jsonable, write_document
 from realm_edge.errors import UserError
