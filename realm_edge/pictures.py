@@ -3,7 +3,9 @@
 import io
 from typing import Any
 
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",  # text stays text
@@ -24,6 +26,12 @@ def outside_legend(figure: Figure) -> None:
     """One legend for all panels, to their right."""
     handles = {label: handle for axis in figure.axes for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)}
     figure.legend(handles.values(), handles.keys(), loc="outside right center", frameon=False, fontsize=7)
+
+
+def plain_decades(axis: Axis) -> None:
+    """Write the ticks of a logarithmic axis as numbers: by itself it writes formulas, which :data:`STYLE` leaves unread."""
+    axis.set_major_formatter(lambda value, _: f"{value:,.0f}" if value >= 1 else f"{value:g}")
+    axis.set_minor_formatter(NullFormatter())
 
 
 def svg_text(figure: Figure) -> str:

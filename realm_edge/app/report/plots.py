@@ -13,7 +13,7 @@ from firmware_sim.stream_report import StreamReport
 from quantization.summaries import QuantizedStream
 from realm_edge.app.report.traces import Traces
 from realm_edge.app.summaries import Simulation
-from realm_edge.pictures import STYLE, svg_text
+from realm_edge.pictures import STYLE, plain_decades, svg_text
 
 STREAM_NAMES = {"lfp": "LFP", "spike": "spikes"}
 # Colours of Okabe and Ito: they differ for colour-blind readers too.
@@ -113,6 +113,7 @@ def bandwidth(simulation: Simulation) -> str:
         bars = axis.barh(range(len(rows)), [value for _, value, _ in rows], color=[color for _, _, color in rows], height=0.62)
         axis.bar_label(bars, [_bits(value) for _, value, _ in rows], padding=3, fontsize=8)
         axis.set_xscale("log")
+        plain_decades(axis.xaxis)
         axis.set_xlim(min(value for _, value, _ in rows) / 3, max(value for _, value, _ in rows) * 8)
         axis.set_yticks(range(len(rows)), [label for label, _, _ in rows])
         axis.set_xlabel("bandwidth (b/s, logarithmic)")
