@@ -489,11 +489,6 @@ def test_memory_parts_add_up(reported: RunDir) -> None:
     assert sum(plots.ram_map(stream).values()) == stream.ram_bytes
 
 
-@pytest.mark.parametrize(("value", "text"), [(None, "–"), (12345, "12,345"), (12345.6, "12,346"), (0.70912, "0.709"), (3, "3"), (0.0, "0")])
-def test_numbers_are_written_for_people(value: float | None, text: str) -> None:
-    assert format_number(value) == text
-
-
 def test_comments_in_the_settings_reach_no_report(tmp_path: Path) -> None:
     run = _made_up_run(tmp_path / "made-up")
     before = gather(run, TARGETS)
