@@ -3,7 +3,9 @@
 import io
 from typing import Any
 
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",  # text stays text
@@ -17,6 +19,7 @@ STYLE: dict[Any, Any] = {
     "axes.axisbelow": True,
     "grid.color": "#e6e6e6",
 }
+_UNDATED = {"Date": None, "Creator": None, "Format": None, "Type": None}  # of an SVG
 
 
 def outside_legend(figure: Figure) -> None:
@@ -25,10 +28,24 @@ def outside_legend(figure: Figure) -> None:
     figure.legend(handles.values(), handles.keys(), loc="outside right center", frameon=False, fontsize=7)
 
 
+def plain_decades(axis: Axis) -> None:
+    """Write the ticks of a logarithmic axis as numbers: by itself it writes formulas, which :data:`STYLE` leaves unread."""
+    axis.set_major_formatter(lambda value, _: f"{value:,.0f}" if value >= 1 else f"{value:g}")
+    axis.set_minor_formatter(NullFormatter())
+
+
+def svg_text(figure: Figure) -> str:
+    """A figure as an ``<svg>`` element for a page."""
+    stream = io.StringIO()
+    figure.savefig(stream, format="svg", metadata=_UNDATED)
+    text = stream.getvalue()
+    return text[text.index("<svg") :]
+
+
 def drawn(figure: Figure) -> dict[str, bytes]:
     """The files of a figure, without dates: {"png": ..., "svg": ...}."""
     files = {}
-    for kind, metadata in (("png", {"Software": None}), ("svg", {"Date": None, "Creator": None, "Format": None, "Type": None})):
+    for kind, metadata in (("png", {"Software": None}), ("svg", _UNDATED)):
         stream = io.BytesIO()
         figure.savefig(stream, format=kind, dpi=150, metadata=metadata)
         files[kind] = stream.getvalue()

@@ -12,7 +12,7 @@ from scipy import signal
 
 from realm_edge.files import replacing
 from realm_edge.inspection import Inspection, lfp_of
-from realm_edge.pictures import STYLE
+from realm_edge.pictures import STYLE, plain_decades
 from realm_edge.recording import BehaviorSeries, Recording
 
 _TRACE_S = 2.0
@@ -92,6 +92,8 @@ def _spectrum(axis: Axes, signals: Recording, left_out: set[int]) -> None:
         low, high = np.percentile(power, [10, 90], axis=1)
         axis.fill_between(frequency, low, high, color=_BLUE, alpha=0.25, linewidth=0, label="10 to 90 % of channels")
     axis.loglog(frequency, np.median(power, axis=1), color=_BLUE, linewidth=1.0, label="median channel")
+    plain_decades(axis.xaxis)
+    plain_decades(axis.yaxis)
     axis.set_xlim(frequency[0], frequency[-1])
     axis.set_xlabel("frequency (Hz)")
     axis.set_ylabel(f"power density ({unit}²/Hz)")

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from realm_edge.evaluation.decoders import DISTILLED, DOUBLED, PRETRAINED
 from realm_edge.evaluation.forms import Evaluation, Interval, Labelled, Reached, ScoredRow, TrainedRow
-from realm_edge.pictures import STYLE, drawn, outside_legend
+from realm_edge.pictures import STYLE, drawn, outside_legend, plain_decades
 
 LOWEST = -0.2  # R2 at the foot of the plot: of far worse decoders only the figure stands there
 # Colours of Okabe and Ito. Decoders from spikes are hollow, doubled ones large, those pretrained on other sessions have an edge.
@@ -106,6 +106,7 @@ def _panel(axis: Axes, rows: Sequence[ScoredRow]) -> None:
         if row.r2_interval:
             axis.vlines(row.parameters, *row.r2_interval, color=color, linewidth=1)
     axis.set_xscale("log")
+    plain_decades(axis.xaxis)
     bound(axis)
     axis.set_xlabel("parameters (logarithmic)")
 

@@ -24,10 +24,10 @@ from firmware_sim.workload import Delays, Sensed
 from quantization import summaries
 from quantization.golden import Golden
 from quantization.summaries import CALIBRATION, Row
+from realm_edge.app.numbers import format_number
 from realm_edge.app.report import plots
 from realm_edge.app.report.facts import _quantization, gather
 from realm_edge.app.rundir import MAKERS, RunDir
-from realm_edge.app.stages.report import format_number
 from realm_edge.app.stages.report import run as write_report
 from realm_edge.documents import jsonable, write_document
 from realm_edge.errors import UserError
@@ -487,11 +487,6 @@ def test_memory_parts_add_up(reported: RunDir) -> None:
     stream = reported.summary("simulate.rv32imc").streams["lfp"]
     assert sum(plots.flash_map(stream).values()) == stream.flash_bytes
     assert sum(plots.ram_map(stream).values()) == stream.ram_bytes
-
-
-@pytest.mark.parametrize(("value", "text"), [(None, "–"), (12345, "12,345"), (12345.6, "12,346"), (0.70912, "0.709"), (3, "3"), (0.0, "0")])
-def test_numbers_are_written_for_people(value: float | None, text: str) -> None:
-    assert format_number(value) == text
 
 
 def test_comments_in_the_settings_reach_no_report(tmp_path: Path) -> None:

@@ -560,7 +560,7 @@ def test_what_does_not_depend_on_the_target_is_that_of_the_first(gather):
 @pytest.fixture
 def figures(monkeypatch):
     """Plots as figures, whose bars and lines can be measured."""
-    monkeypatch.setattr(plots, "_svg", lambda figure: figure)
+    monkeypatch.setattr(plots, "svg_text", lambda figure: figure)
 
 
 def widths(axis) -> list[float]:

@@ -1,6 +1,5 @@
 """The plots of the report, as SVG text that needs nothing from outside."""
 
-import io
 from collections.abc import Mapping, Sequence
 
 import matplotlib
@@ -14,7 +13,7 @@ from firmware_sim.stream_report import StreamReport
 from quantization.summaries import QuantizedStream
 from realm_edge.app.report.traces import Traces
 from realm_edge.app.summaries import Simulation
-from realm_edge.pictures import STYLE
+from realm_edge.pictures import STYLE, plain_decades, svg_text
 
 STREAM_NAMES = {"lfp": "LFP", "spike": "spikes"}
 # Colours of Okabe and Ito: they differ for colour-blind readers too.
@@ -44,7 +43,7 @@ def traces(shown: Traces, names: Sequence[str], unit: str) -> str:
             axis.set_ylabel(f"{name}\n({unit})")
         axes[-1].set_xlabel("time in the recording (s)")
         _legend(figure, axes[0])
-        return _svg(figure)
+        return svg_text(figure)
 
 
 def accuracy(scored: Mapping[str, QuantizedStream]) -> str:
@@ -64,7 +63,7 @@ def accuracy(scored: Mapping[str, QuantizedStream]) -> str:
         axis.margins(y=0.15)
         axis.grid(axis="x", visible=False)
         _legend(figure, axis)
-        return _svg(figure)
+        return svg_text(figure)
 
 
 def power(simulations: Simulations) -> str:
@@ -96,7 +95,7 @@ def power(simulations: Simulations) -> str:
         axis.invert_yaxis()
         axis.grid(axis="y", visible=False)
         _legend(figure, axis)
-        return _svg(figure)
+        return svg_text(figure)
 
 
 def bandwidth(simulation: Simulation) -> str:
@@ -114,12 +113,13 @@ def bandwidth(simulation: Simulation) -> str:
         bars = axis.barh(range(len(rows)), [value for _, value, _ in rows], color=[color for _, _, color in rows], height=0.62)
         axis.bar_label(bars, [_bits(value) for _, value, _ in rows], padding=3, fontsize=8)
         axis.set_xscale("log")
+        plain_decades(axis.xaxis)
         axis.set_xlim(min(value for _, value, _ in rows) / 3, max(value for _, value, _ in rows) * 8)
         axis.set_yticks(range(len(rows)), [label for label, _, _ in rows])
         axis.set_xlabel("bandwidth (b/s, logarithmic)")
         axis.invert_yaxis()
         axis.grid(axis="y", visible=False)
-        return _svg(figure)
+        return svg_text(figure)
 
 
 def cycles(simulations: Simulations) -> str:
@@ -130,7 +130,7 @@ def cycles(simulations: Simulations) -> str:
         panels = figure.subplots(len(simulations), 1, squeeze=False)[:, 0]
         for axis, (target, simulation) in zip(panels, simulations.items(), strict=True):
             _cycles_panel(axis, target, simulation.streams["lfp"])
-        return _svg(figure)
+        return svg_text(figure)
 
 
 def _cycles_panel(axis: Axes, target: str, stream: StreamReport) -> None:
@@ -164,7 +164,7 @@ def memory(simulations: Simulations) -> str:
         flash_axis, ram_axis = figure.subplots(2, 1)
         _memory_panel(flash_axis, "flash", [(label, flash_map(stream), stream.memory.part_flash_bytes) for label, stream in rows])
         _memory_panel(ram_axis, "RAM", [(label, ram_map(stream), stream.memory.part_ram_bytes) for label, stream in rows])
-        return _svg(figure)
+        return svg_text(figure)
 
 
 def flash_map(stream: StreamReport) -> dict[str, int]:
@@ -231,10 +231,3 @@ def _figure(height: float) -> Figure:
 def _legend(figure: Figure, axis: Axes) -> None:
     handles, labels = axis.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper left", ncols=len(labels), frameon=False, fontsize=8)
-
-
-def _svg(figure: Figure) -> str:
-    stream = io.StringIO()
-    figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
-    text = stream.getvalue()
-    return text[text.index("<svg") :]

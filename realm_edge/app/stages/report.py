@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-import jinja2
 from markupsafe import Markup
 
+from realm_edge.app.html_pages import render
 from realm_edge.app.report import plots
 from realm_edge.app.report.facts import REPORT, Facts, gather
 from realm_edge.app.report.traces import load_traces
@@ -46,22 +46,5 @@ def run(run: RunDir, progress: Progress, targets: Sequence[str]) -> ReportSummar
 
 
 def _render(facts: Facts, drawn: dict[str, str]) -> str:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("realm_edge.app.report", package_path=""),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["number"] = format_number
-    page = environment.get_template("template.html.j2")
-    return page.render(facts.given(), plots={name: Markup(svg) for name, svg in drawn.items()}, streams=plots.STREAM_NAMES)
-
-
-def format_number(value: float | None) -> str:
-    """A number for people: thousands separated, three significant digits below 100; an en dash for None."""
-    if value is None:
-        return "–"
-    if isinstance(value, int) or abs(value) >= 100:
-        return f"{value:,.0f}"
-    return f"{value:.3g}"
+    plots_of = {name: Markup(svg) for name, svg in drawn.items()}
+    return render("report/template.html.j2", facts.given() | {"plots": plots_of, "streams": plots.STREAM_NAMES})

@@ -32,7 +32,8 @@ class System(Form):
     """A published system. Its figure covers what ``covers`` says; figures of other coverage are never in one chart."""
 
     name: str
-    covers: str
+    group: str  # which parts its figure counts: "recording, features and decoder"
+    covers: str  # what it is of, in the source's words
     channels: str
     power: str
     other: str

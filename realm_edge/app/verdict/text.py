@@ -1,0 +1,73 @@
+"""What the command line prints of a verdict. Light to import."""
+
+from collections.abc import Iterator
+
+from firmware_sim.verdict.table import Row, Table
+from realm_edge.app.cli_text import SYNTHETIC
+from realm_edge.app.numbers import format_ends, format_number, format_share
+from realm_edge.app.verdict.form import Verdict
+
+SIGNALS = {"lfp": "LFP", "lfp-200": "LFP 200 Hz", "sbp": "spiking-band power", "spike": "spikes"}
+NO_POWER = "no power figure for this part"
+
+
+def lines(verdict: Verdict) -> Iterator[str]:
+    """The answer, then of each table its sentence, how surely its winner wins and what turns it, then the hints."""
+    yield verdict.answer
+    if verdict.synthetic:
+        yield SYNTHETIC
+    for one in verdict.tables:
+        yield from _summary(one)
+    for hint in verdict.hints:
+        yield f"hint {hint.name}: {hint.text}: realm-edge verdict --apply {hint.name}"
+    yield verdict.context
+
+
+def table(table: Table) -> Iterator[str]:
+    """One table with all its scenarios, a line each, in its order."""
+    yield from _summary(table)
+    width = max((len(row.scenario) for row in table.rows), default=0)
+    for row in table.rows:
+        mark = "*" if row.scenario == table.winner else " "
+        yield f"{mark} {row.scenario:<{width}}  {_figures(row)}"
+        if row.why_not and not not_drawn(row):
+            yield f"  {'':<{width}}  does not count: {row.why_not}"
+
+
+def where(table: Table) -> str:
+    """Channels, part and link of a table."""
+    return f"{table.channels:,} channels, {table.part}, {table.link}"
+
+
+def not_drawn(row: Row) -> str:
+    """Why a scenario has no power; empty where it has one."""
+    if row.power_uw is not None:
+        return ""
+    return row.fit_text if not row.fits else NO_POWER
+
+
+def deciding(table: Table) -> str:
+    """How often the winner needs less than every other scenario that counts."""
+    if table.winner is None:
+        return "no scenario counts"
+    if table.probability is None:
+        return "nothing else counts that it could be held against"
+    return f"needs least in {format_share(table.probability)} of the draws"
+
+
+def _summary(table: Table) -> Iterator[str]:
+    yield f"{where(table)}: {table.sentence}"
+    if table.winner is None:
+        return
+    turns = " and ".join(f"{turn.figure} ({format_share(turn.share)})" for turn in table.turns)
+    behind = f"; next: {table.runner_up}" if table.runner_up else ""
+    yield f"  {table.winner}: {deciding(table)}{behind}; {f'turned most often by {turns}' if turns else 'no figure alone turns it'}"
+
+
+def _figures(row: Row) -> str:
+    r2 = "no R2" if row.r2 is None else f"R2 {row.r2:.3f}"
+    if row.power_uw is None:
+        return f"{not_drawn(row)}, {r2}"
+    latency = "" if row.latency_ms is None else f", {format_number(row.latency_ms)} ms"
+    power = f"{format_number(row.power_uw)} uW ({format_ends(row.power_uw_range)}), budget {row.state}"
+    return f"{power}, {r2}{latency}, {format_number(row.payload_bps)} b/s"
