@@ -14,13 +14,17 @@ pico- = 1e-12 = p-
 nano- = 1e-9 = n-
 micro- = 1e-6 = u-
 milli- = 1e-3 = m-
+centi- = 1e-2 = c-
 kilo- = 1e3 = k-
 mega- = 1e6 = M-
 second = [time] = s
+metre = [length] = m
+kelvin = [temperature] = K
 joule = [energy] = J
 ampere = [current] = A
 watt = joule / second = W
 volt = watt / ampere = V
+ohm = volt / ampere
 farad = ampere * second / volt = F
 hertz = 1 / second = Hz
 cycle = [cycle] = _ = cycles

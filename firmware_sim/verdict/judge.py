@@ -28,6 +28,7 @@ from firmware_sim.verdict.counts import Signal
 from firmware_sim.verdict.pricing import Priced
 from firmware_sim.verdict.table import Cell, Row, Table
 
+TOLERANCE = 0.05  # of R2, by which a scenario may decode worse than the best that fits
 SURE = 2 / 3  # of the draws: where the winner needs less in fewer, the sentence says that it is a tie
 
 
@@ -61,7 +62,7 @@ def judge(
     r2: Mapping[Signal, float | None],
     budget: Budget,
     components: Components,
-    tolerance: float = 0.05,
+    tolerance: float = TOLERANCE,
     draws: int = DRAWS,
     seed: int = SEED,
     with_turns: bool = True,

@@ -1,12 +1,14 @@
-"""What docs/power.md says in figures, from the code: ``python -m tests.firmware_sim.power_page`` writes its table anew."""
+"""What docs/power.md says in figures, from the code: ``python -m tests.firmware_sim.power_page`` writes its tables anew."""
 
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 from firmware_sim.components import Figure, load_components
+from firmware_sim.implant import run_timeline
+from firmware_sim.power.place import Heat, heats
 from firmware_sim.power.scenario import DEFAULT, Scenario
-from firmware_sim.ranges import RangedCase, axes, played
+from firmware_sim.ranges import RangedCase, axes, played, range_of
 from firmware_sim.targets import get_target
 from firmware_sim.verdict.link import get_link
 from firmware_sim.workload import Workload, WorkloadRange
@@ -14,6 +16,7 @@ from tests.firmware_sim.verdict.fixtures import case
 
 PAGE = Path(__file__).parents[2] / "docs" / "power.md"
 BEGIN, END = "<!-- table of figures -->\n", "<!-- end of the table -->\n"
+HEAT_BEGIN, HEAT_END = "<!-- table of heat -->\n", "<!-- end of the table of heat -->\n"
 # Cycles of the demo on the Cortex-M4, seed 0: low, nominal, high of front end (last block, too), decoder with sending, loop.
 LFP = Workload(
     channels=32,
@@ -87,9 +90,9 @@ def cases() -> Iterator[tuple[str, RangedCase]]:
 
 def moves(figure: Figure, known: list[tuple[str, RangedCase, tuple[str, ...]]]) -> str:
     """The first case whose total the figure moves, and from what to what; the others at their nominal figures."""
-    for name, case, names in known:
+    for name, each, names in known:
         if figure.name in names:
-            ends = (played(case, load_components(), {figure.name: end}).power_uw["total"] for end in (-1.0, 1.0))
+            ends = (played(each, load_components(), {figure.name: end}).power_uw["total"] for end in (-1.0, 1.0))
             low, high = sorted(float(end) for end in ends if end is not None)
             return f"{name}: {low:,.0f} to {high:,.0f}"
     return "no range" if figure.low == figure.high else "no case of this table"
@@ -97,7 +100,7 @@ def moves(figure: Figure, known: list[tuple[str, RangedCase, tuple[str, ...]]]) 
 
 def table() -> str:
     """Every figure: its range, source, confidence and what it moves."""
-    known = [(name, case, axes(case, load_components())) for name, case in cases()]
+    known = [(name, each, axes(each, load_components())) for name, each in cases()]
     lines = ["| figure | value (low to high) | confidence | source | moves a total, µW |", "|---|---|---|---|---|"]
     for figure in load_components().all():
         name, _, rest = figure.line().partition(": ")
@@ -105,11 +108,29 @@ def table() -> str:
     return "\n".join(lines) + "\n"
 
 
-def with_table(text: str) -> str:
-    """The page with its table anew."""
-    before, _, rest = text.partition(BEGIN)
-    return before + BEGIN + "\n" + table() + "\n" + END + rest.partition(END)[2]
+def heat_table() -> str:
+    """The demo's LFP stream on the STM32L4R5 at every place, with every supply, against every limit."""
+    lfp = RangedCase(RANGES["LFP"], get_target("cortex-m4"), 0)
+    power = run_timeline(lfp.nominal, load_components()).power_uw["total"]
+    rows: dict[tuple[str, str], list[Heat]] = {}
+    for heat in heats(power, range_of(lfp, load_components()).power_uw, load_components()):
+        rows.setdefault((heat.place, heat.supply), []).append(heat)
+    limits = [heat.limit for heat in next(iter(rows.values()))]
+    lines = [f"| place | supply | heat there, mW | {' | '.join(limits)} |", f"|---|---|---|{'---|' * len(limits)}"]
+    for (place, supply), row in rows.items():
+        low, high = (f"{1e-3 * end:.2f}" for end in row[0].heat_uw_range if end is not None)
+        cells = ("no figure" if heat.limit_uw is None else f"{1e-3 * heat.limit_uw:.1f} mW: {heat.state}" for heat in row)
+        lines.append(f"| {place} | {supply} | {1e-3 * (row[0].heat_uw or 0.0):.2f} ({low} to {high}) | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def with_tables(text: str) -> str:
+    """The page with its tables anew."""
+    for begin, end, made in ((HEAT_BEGIN, HEAT_END, heat_table()), (BEGIN, END, table())):
+        before, _, rest = text.partition(begin)
+        text = before + begin + "\n" + made + "\n" + end + rest.partition(end)[2]
+    return text
 
 
 if __name__ == "__main__":
-    PAGE.write_text(with_table(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    PAGE.write_text(with_tables(PAGE.read_text(encoding="utf-8")), encoding="utf-8")

@@ -6,10 +6,11 @@ import pytest
 
 from firmware_sim.components import load_components
 from firmware_sim.implant import Case, run_timeline
+from firmware_sim.power.place import heats
 from firmware_sim.ranges import RangedCase, compare, range_of
 from firmware_sim.targets import get_target
 from firmware_sim.verdict.link import get_link, links
-from tests.firmware_sim.power_page import LFP, PAGE, RANGES, with_table
+from tests.firmware_sim.power_page import LFP, PAGE, RANGES, with_tables
 from tests.firmware_sim.verdict.fixtures import case
 
 TEXT = PAGE.read_text(encoding="utf-8")
@@ -70,5 +71,17 @@ def test_the_page_lists_every_link_with_what_bounds_it():
         assert (energy == "none") == (not link.priced)
 
 
-def test_the_table_is_the_library():
-    assert with_table(TEXT) == TEXT, "run python -m tests.firmware_sim.power_page"
+def test_the_page_computes_heat_by_hand():
+    """The demo's 2,502.6 uW in the cortex, from a coil, against 1 degC."""
+    (row,) = (
+        heat
+        for heat in heats(2502.55, (2502.55, 2502.55), load_components())
+        if (heat.place, heat.supply, heat.limit) == ("cortex", "inductive", "1 degC")
+    )
+    assert row.heat_uw == pytest.approx(2502.55 / 0.81) and row.limit_uw == pytest.approx(1000 / 0.029)
+    assert f"{2502.55 / 0.81:,.0f} µW" in TEXT and f"{2502.55 / 0.81 / 0.725:,.0f} µW" in TEXT and "34.5 mW" in TEXT
+    assert f"{1.07 * (2502.55 / 3) ** 2 * 1e-6:.2f} µW" in TEXT
+
+
+def test_the_tables_are_the_library_and_the_model():
+    assert with_tables(TEXT) == TEXT, "run python -m tests.firmware_sim.power_page"
