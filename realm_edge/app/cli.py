@@ -39,6 +39,7 @@ from realm_edge.app.cli_options import (
     settings_of,
 )
 from realm_edge.app.cli_text import compared, verdict, verified
+from realm_edge.app.cli_verdict import verdict as verdict_
 from realm_edge.app.cli_work import build_of, json_text, known, open_run, quantized, simulation_asked, try_emulators, workflow_of
 from realm_edge.errors import UserError
 from realm_edge.faults import fault, told
@@ -316,7 +317,7 @@ def verify(bins: int | None, out: Path, as_json: bool) -> None:
         click.get_current_context().exit(1)
 
 
-for command in (evaluate, study, targets_, components_, validate):
+for command in (verdict_, evaluate, study, targets_, components_, validate):
     main.add_command(command)
 
 

@@ -14,11 +14,13 @@ from pydantic import BaseModel, create_model
 
 from export.metadata import GraphMetadata
 from firmware_sim.bundle_metadata import BundleMetadata
+from firmware_sim.verdict.counts import COUNTS, Counts
 from quantization.summaries import CALIBRATION, Calibration
 from realm_edge.app.report.facts import REPORT, Facts
 from realm_edge.app.rundir import StageRecord
 from realm_edge.app.stages.data import INDEX, Index
 from realm_edge.app.summaries import METRICS, SIMULATION, SUMMARIES, VERIFICATION, Metrics, Simulation, Verification
+from realm_edge.app.verdict.form import VERDICT, Verdict
 from realm_edge.evaluation.forms import EVALUATION, STABILITY, STUDY, Evaluation, StabilitySummary, StudySummary
 from realm_edge.files import write_text
 from realm_edge.readers.cache import Header
@@ -46,6 +48,8 @@ SCHEMAS: dict[str, type[BaseModel]] = {
     "bundle": BundleMetadata,  # metadata.json of a bundle
     "simulation": _document(SIMULATION, Simulation),  # simulation/<target>.json
     "report": _document(REPORT, Facts),  # report.json
+    "verdict": _document(VERDICT, Verdict),  # verdict.json
+    "counts": _document(COUNTS, Counts),  # verdict/counts/*.json
     "evaluation": _document(EVALUATION, Evaluation),  # evaluation.json
     "study": _document(STUDY, StudySummary),  # study.json
     "stability-study": _document(STABILITY, StabilitySummary),  # study.json of 'study stability'

@@ -6,6 +6,7 @@ from firmware_sim.budgets import Row
 from firmware_sim.ranges import Comparison
 from firmware_sim.stream_report import Core, StreamReport
 from quantization.summaries import QuantizedStream, VerifiedStream
+from realm_edge.app.verdict.form import Verdict
 from realm_edge.documents import Form, Number
 from realm_edge.summaries import HeldOutScores, Pretraining, SessionSummary
 from realm_edge.training.history import Fit
@@ -119,7 +120,7 @@ class Simulation(Form):
     unverified: tuple[str, ...]  # figures that no source was read for, in words
 
 
-class Verdict(Form):
+class Holds(Form):
     """Whether a target holds, and every reason why not, or why only nominally."""
 
     ok: bool
@@ -131,7 +132,7 @@ class ReportSummary(Form):
     """Of the report stage."""
 
     ok: bool
-    verdicts: dict[str, Verdict]  # by target
+    verdicts: dict[str, Holds]  # by target
 
 
 class DecoderCost(Form):
@@ -181,4 +182,5 @@ SUMMARIES: dict[str, Any] = {  # of each stage
     "report": ReportSummary,
     "baselines": Baselines,
     "verify": Verification,
+    "verdict": Verdict,
 }

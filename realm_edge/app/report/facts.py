@@ -11,11 +11,11 @@ from realm_edge.app.summaries import (
     Bins,
     CompiledStage,
     DataSummary,
+    Holds,
     Metrics,
     Simulation,
     StudentScores,
     Teacher,
-    Verdict,
     Verification,
     WienerScores,
 )
@@ -101,7 +101,7 @@ class Facts(Form):
     sessions: tuple[SessionSummary, ...]
     ok: bool
     bit_exact: bool
-    verdicts: dict[str, Verdict]  # by target
+    verdicts: dict[str, Holds]  # by target
     accuracy: Accuracies
     quantization: dict[str, TensorTable]  # by stream; the tensors that cost most come first
     verification: Verification | None
@@ -162,7 +162,7 @@ def _what(run: RunDir, metrics: Metrics) -> What:
     )
 
 
-def _verdict(simulation: Simulation) -> Verdict:
+def _verdict(simulation: Simulation) -> Holds:
     reasons = [
         f"{name}: the firmware differs from onnxruntime in '{stream.mismatch.tensor}' at step {stream.mismatch.step}"
         for name, stream in simulation.streams.items()
@@ -170,7 +170,7 @@ def _verdict(simulation: Simulation) -> Verdict:
     ]
     how = {"broken": "breaks its budget", "holds only nominally": "holds only nominally"}
     reasons += [f"{row.name} {how[row.state]}: {row.lever}" for row in simulation.budgets if row.state in how]
-    return Verdict(ok=simulation.ok, ok_nominally=simulation.ok_nominally, reasons=tuple(reasons))
+    return Holds(ok=simulation.ok, ok_nominally=simulation.ok_nominally, reasons=tuple(reasons))
 
 
 def _scratch(run: RunDir, target: str) -> dict[str, dict[str, Scratch]]:

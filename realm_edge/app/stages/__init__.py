@@ -48,5 +48,9 @@ def stage_of(verb: str) -> Stage:
             from realm_edge.app.stages import verify
 
             return verify.run
+        case "verdict":
+            from realm_edge.app.stages import verdict
+
+            return verdict.run
         case _:
             raise ValueError(f"no such stage: {verb}")

@@ -1,0 +1,75 @@
+"""The verdict stage: what it is asked for, which firmware it counts, and a whole verdict end to end."""
+
+from pathlib import Path
+
+import pytest
+
+from firmware_sim.verdict.candidate import shipped
+from realm_edge.app.stages import verdict as stage
+from realm_edge.app.stages.verdict import Asked
+from realm_edge.errors import UserError
+from realm_edge.streams import LFP
+
+SCENARIO = 'title = "LFP, features of 16 bits"\nsignal = "lfp"\nfrontend = "software"\nsends = "features"\nadc_bits = 16\n'
+
+
+def test_what_is_named_is_looked_at_before_anything_is_made(tmp_path):
+    broken = tmp_path / "broken.toml"
+    broken.write_text('title = "x"\nsignal = "ecog"\nfrontend = "software"\nsends = "decoded"\n')
+    limits = tmp_path / "limits.toml"
+    limits.write_text('[latency_ms]\nlimit = 100\nsource = "mine"\n')
+    for asked, said in (
+        (Asked(links=("tin-can",)), "unknown link 'tin-can'"),
+        (Asked(scenarios=(broken,)), "broken.toml: signal: Input should be 'lfp', 'lfp-200', 'sbp' or 'spike'"),
+        (Asked(scenarios=(tmp_path / "none.toml",)), "none.toml: no such file"),
+        (Asked(budget=limits), "limits.toml: has no limit of power"),
+        (Asked(components=tmp_path / "none.toml"), "none.toml: no such file"),
+    ):
+        with pytest.raises(UserError, match=said):
+            asked.check()
+    Asked().check()
+
+
+def test_what_is_asked_is_part_of_what_the_stage_is_made_from(tmp_path):
+    mine = tmp_path / "mine.toml"
+    mine.write_text(SCENARIO)
+    asked = Asked(scenarios=(mine,)).request()
+    assert asked["channels"] == [32, 96, 256, 1024] and asked["targets"][0] == "cortex-m4"
+    mine.write_text(SCENARIO.replace("16 bits", "16 bit"))
+    assert Asked(scenarios=(mine,)).request() != asked
+    assert Asked(links=()).request() != Asked().request()
+
+
+def test_a_scenario_of_ones_own_stands_beside_the_products_or_in_the_place_of_one(tmp_path):
+    mine, other = tmp_path / "mine.toml", tmp_path / "lfp-software-features.toml"
+    for path in (mine, other):
+        path.write_text(SCENARIO)
+    found = {candidate.name: candidate for candidate in stage.gathered((mine, other))}
+    assert set(found) == {*(candidate.name for candidate in shipped()), "mine"}
+    assert found["mine"].adc_bits == found["lfp-software-features"].adc_bits == 16
+
+
+def test_the_runs_own_channels_come_first_and_none_twice():
+    assert stage._channels(Asked(channels=(96, 31, 32)), 31) == (31, 96, 32)
+
+
+def test_samples_are_priced_by_what_the_front_end_in_software_senses():
+    kinds = {candidate.name: stage._kind(candidate) for candidate in shipped()}
+    assert kinds["lfp-samples"] == kinds["lfp-software-decoded"] == ("lfp", True)
+    assert kinds["spike-circuit-decoded"] == ("spike", False)
+
+
+def test_a_recording_of_features_has_no_verdict(tmp_path, monkeypatch):
+    class Run:
+        path = tmp_path
+
+        def require(self, *stages: str) -> None:
+            assert stages == ("quantize", "simulate.cortex-m4")
+
+    def nowhere(run: Run, stream: object) -> Path:
+        assert stream is LFP
+        return tmp_path / "frontend.int8.onnx"
+
+    monkeypatch.setattr(stage.artefacts, "int8_frontend", nowhere)
+    with pytest.raises(UserError, match="hold features: a verdict compares front ends"):
+        stage.run(Run(), None, Asked())
