@@ -52,6 +52,8 @@ class Measured:
     r2_float: float
     r2_int8: float
     fit_text: str
+    stream: str  # "lfp" or "spike"
+    cycles: dict[str, float]  # of a bin: "frontend", "decoder" with sending, "loop"
     decoder_only: bool = False  # sensing and front end are unknown and left out
 
 
@@ -163,7 +165,6 @@ def _value(name: str, measured: Measured) -> float | None:
 _PARTS = {
     "sensing": "fewer channels or a lower sensing rate",
     "pins": "a lower sensing rate",
-    "mcu_active": "fewer cycles (a front end of fewer bands or a lower rate, a smaller student) or a core with less energy per cycle",
     "mcu_sleep": "a part with less sleep current, or a sensing chip that holds a block of samples",
     "supply": "a part whose rail is the battery's, or a better converter",
     "radio": "longer bins (fewer connection events) or a radio with less energy an event",
@@ -184,6 +185,25 @@ _FIXED = {
 }
 
 
+_FEWER = {  # cycles of the front end, by stream
+    "lfp": "fewer bands or a lower rate",
+    "spike": "a lower rate or a detector circuit",
+}
+
+
+def _part(name: str, measured: Measured) -> str:
+    """What makes a part smaller; of the core by where its cycles go."""
+    if name != "mcu_active":
+        return _PARTS[name]
+    front, decoder = (round(100 * measured.cycles[region] / sum(measured.cycles.values())) for region in ("frontend", "decoder"))
+    core = "a core with less energy per cycle"
+    if front == 0:
+        return f"{decoder} % of the cycles are the decoder: a smaller student or {core}"
+    fewer, smaller = _FEWER[measured.stream], "a smaller student"
+    first, second = (fewer, smaller) if front >= decoder else (smaller, fewer)
+    return f"{front} % of the cycles are the front end, {decoder} % the decoder: {first}, before {second}; or {core}"
+
+
 def _sizes(budget: Budget, measured: Measured) -> dict[str, float]:
     parts = measured.power_uw if budget.name == "power_uw" else measured.latency_ms
     return {name: value for name, value in parts.items() if name != "total" and value is not None}
@@ -193,7 +213,7 @@ def _doubt(budget: Budget, worst: float | None, measured: Measured) -> str:
     """Of a budget that holds only nominally; power and latency alone have a range."""
     sizes = _sizes(budget, measured)
     reaches = "does not fit" if worst is None else f"reaches {worst:.0f} {UNITS[budget.name]}"
-    return f"{reaches} with every figure at its worse end: narrower ranges, or {_PARTS[max(sizes, key=lambda name: sizes[name])]}"
+    return f"{reaches} with every figure at its worse end: narrower ranges, or {_part(max(sizes, key=lambda name: sizes[name]), measured)}"
 
 
 def _lever(budget: Budget, measured: Measured) -> str:
@@ -204,5 +224,5 @@ def _lever(budget: Budget, measured: Measured) -> str:
     allowed = budget.limit - (sum(sizes.values()) - sizes[largest])
     unit = UNITS[budget.name]
     if allowed <= 0:
-        return f"{_PARTS[largest]}; not enough alone: without {largest} the rest is still {-allowed:.0f} {unit} over the limit"
-    return f"{_PARTS[largest]}: {largest} must fall from {sizes[largest]:.0f} to {allowed:.0f} {unit}"
+        return f"{_part(largest, measured)}; not enough alone: without {largest} the rest is still {-allowed:.0f} {unit} over the limit"
+    return f"{_part(largest, measured)}: {largest} must fall from {sizes[largest]:.0f} to {allowed:.0f} {unit}"

@@ -152,6 +152,8 @@ def stream_report(
         r2.float,
         r2.int8,
         timeline.fit_text,
+        stream=result.bundle.stream,
+        cycles={name: float(getattr(work, f"{name}_cycles")) for name in ("frontend", "decoder", "loop")},
         decoder_only=work.electrodes is None,
     )
     cycles, macs = result.cycles_per_step, result.macs_per_step

@@ -16,6 +16,11 @@ FITTING = Measured(
     r2_float=0.60,
     r2_int8=0.598,
     fit_text="fits",
+    stream="lfp",
+    cycles={"frontend": 630.0, "decoder": 360.0, "loop": 10.0},
+)
+SHARES = (
+    "63 % of the cycles are the front end, 36 % the decoder: fewer bands or a lower rate, before a smaller student; or a core with less"
 )
 
 
@@ -46,7 +51,23 @@ def test_a_broken_power_budget_names_the_part_that_would_mend_it():
     assert not row.ok
     assert row.by_how_much == pytest.approx(17241 - 19210)
     assert row.lever.endswith("mcu_active must fall from 18000 to 16031 uW")
-    assert row.lever.startswith("fewer cycles")
+    assert row.lever.startswith(SHARES)
+
+
+@pytest.mark.parametrize(
+    ("changes", "begins"),
+    [
+        ({"cycles": {"frontend": 30.0, "decoder": 60.0, "loop": 10.0}},
+         "30 % of the cycles are the front end, 60 % the decoder: a smaller student, before fewer bands or a lower rate; or a core"),
+        ({"stream": "spike"},
+         "63 % of the cycles are the front end, 36 % the decoder: a lower rate or a detector circuit, before a smaller student; or a core"),
+        ({"cycles": {"frontend": 0.0, "decoder": 95.0, "loop": 5.0}},
+         "95 % of the cycles are the decoder: a smaller student or a core with less energy per cycle: mcu_active must fall from"),
+    ],
+)  # fmt: skip
+def test_the_lever_of_the_core_is_where_its_cycles_go(changes, begins):
+    power = {"mcu_active": 18000.0, "radio": 200.0, "total": 18200.0}
+    assert rows_of(replace(FITTING, power_uw=power, **changes))["power_uw"].lever.startswith(begins)
 
 
 def test_when_no_part_alone_is_enough_the_lever_says_so():
@@ -60,7 +81,7 @@ def test_what_a_worse_end_breaks_holds_only_nominally():
     row = rows_of(replace(FITTING, power_range=(4000.0, 17_242.0)))["power_uw"]
     assert (row.state, row.ok, row.value, row.high) == ("holds only nominally", False, 5240.0, 17_242.0)
     assert row.by_how_much > 0
-    assert row.lever.startswith("reaches 17242 uW with every figure at its worse end: narrower ranges, or fewer cycles")
+    assert row.lever.startswith("reaches 17242 uW with every figure at its worse end: narrower ranges, or " + SHARES)
     assert rows_of(replace(FITTING, power_range=(4000.0, 17_241.0)))["power_uw"].state == "holds"
     late = rows_of(replace(FITTING, latency_range=(22.0, None)))["latency_ms"]
     assert late.state == "holds only nominally" and late.lever.startswith("does not fit with every figure at its worse end")
