@@ -15,10 +15,12 @@ from firmware_sim.ranges import (
     DRAWS,
     LEAST_SHARE,
     SEED,
+    Comparison,
     Range,
     RangedCase,
     Turn,
     axes,
+    compare,
     draw,
     figures_at,
     played_with,
@@ -28,6 +30,8 @@ from firmware_sim.verdict.counts import Signal
 from firmware_sim.verdict.pricing import Priced
 from firmware_sim.verdict.table import Cell, Row, Table
 
+LFP: tuple[Signal, ...] = ("lfp", "lfp-200")
+SPIKES: tuple[Signal, ...] = ("spike",)
 TOLERANCE = 0.05  # of R2, by which a scenario may decode worse than the best that fits
 SURE = 2 / 3  # of the draws: where the winner needs less in fewer, the sentence says that it is a tie
 
@@ -89,6 +93,8 @@ def judge(
     # What fits comes first, what has no power after what has.
     judged.sort(key=lambda each: (not each.fits, each.power_uw is None, each.power_uw or 0.0, each.priced.candidate.name))
     eligible = [each for each in judged if not reasons[each.priced.candidate.name]]
+    lfp, spikes = (_least_of(judged, signals, budget, tolerance) for signals in (LFP, SPIKES))
+    compared = compare(_case(lfp), _case(spikes), spikes.priced.candidate.name, components, draws, seed) if lfp and spikes else None
     probability, turns = _draws([_case(each) for each in eligible], components, draws, seed, with_turns) if eligible else (None, ())
     first = priced[0]
     rows = tuple(_row(each, budget, reasons[each.priced.candidate.name]) for each in judged)
@@ -103,8 +109,26 @@ def judge(
         sentence=_sentence(first, rows, [row for row in rows if row.eligible], probability, draws),
         probability=probability,
         turns=turns,
+        lfp_sentence=_lfp_sentence(lfp, spikes, compared),
+        lfp_against_spikes=compared,
         unverified=tuple(sorted({line for each in judged if each.fits for line in each.unverified})),
     )
+
+
+def _least_of(judged: Sequence[_Judged], signals: Sequence[Signal], budget: Budget, tolerance: float) -> _Judged | None:
+    """The first of those of some signals that would be eligible if there were no other signals."""
+    own = [each for each in judged if each.priced.candidate.signal in signals]
+    best = max((each.r2 for each in own if each.fits and each.r2 is not None), default=None)
+    return next((each for each in own if not _why_not(each, best, budget, tolerance)), None)
+
+
+def _lfp_sentence(lfp: _Judged | None, spikes: _Judged | None, compared: Comparison | None) -> str:
+    if lfp is None or spikes is None or compared is None:
+        missing = " and ".join(name for name, one in (("LFP", lfp), ("spikes", spikes)) if one is None)
+        return f"LFP against spikes: no scenario of {missing} fits, keeps the budget and has a decoder."
+    ours, theirs = (f'"{one.priced.candidate.title}" with {_mw(one.power_uw or 0.0)}, R2 {one.r2:.2f}' for one in (lfp, spikes))
+    how_often = f"LFP needs less in {100 * compared.probability:.0f} % of the draws"
+    return f"LFP against spikes, each at its least: {ours}; {theirs}. {how_often}."
 
 
 def cell(table: Table) -> Cell:

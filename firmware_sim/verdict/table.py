@@ -3,7 +3,7 @@
 from typing import Literal
 
 from firmware_sim.budgets import State
-from firmware_sim.ranges import Turn
+from firmware_sim.ranges import Comparison, Turn
 from firmware_sim.verdict.counts import Signal
 from realm_edge.documents import Form, Number
 
@@ -47,6 +47,8 @@ class Table(Form):
     sentence: str
     probability: Number | None  # share of the common draws in which the winner needs less than every other eligible scenario
     turns: tuple[Turn, ...]  # the two figures that most often make another one win
+    lfp_sentence: str  # the best of LFP against the best of spikes, whoever wins
+    lfp_against_spikes: Comparison | None  # None: one of them has no scenario that fits, keeps the budget and has a decoder
     unverified: tuple[str, ...]  # figures that no source was read for, in words
 
 

@@ -48,9 +48,7 @@ if TYPE_CHECKING:
         "--link", "links", metavar="NAME", multiple=True, help="Link of the map, beside each part's own; repeatable (default: four)."
     ),
     click.option("--scenario", "scenarios", type=PATH, multiple=True, help="TOML file of a scenario, repeatable, beside the product's."),
-    click.option(
-        "--apply", "hint", metavar="HINT", help="Make a run in hints/ with the change that a hint names, and show its verdict."
-    ),
+    click.option("--apply", "hint", metavar="HINT", help="Make a run in hints/ with the change that a hint names, and show its verdict."),
     BUDGET,
     COMPONENTS,
     NOMINAL,

@@ -90,7 +90,7 @@ class Asked:
 def run(run: RunDir, progress: Progress, asked: Asked, device: Device = "auto", precision: Precision = "32") -> Verdict:
     """Write ``verdict.json`` and ``verdict.html``; what was counted and trained for them is kept in ``verdict/``.
 
-    The first table is of the run's own number of channels on the first target; its sentence is the answer.
+    The first table is of the run's own number of channels on the first target; its sentences are the answer.
 
     Raises:
         UserError: the stages before it are missing or stale, the recordings hold features, a scenario, link or file of limits or figures is
@@ -119,7 +119,7 @@ def run(run: RunDir, progress: Progress, asked: Asked, device: Device = "auto", 
     wider = [(*place, link) for place in places for link in extra if link != default_link(get_target(place[1]))]
     verdict = Verdict(
         question=QUESTION,
-        answer=tables[0].sentence,
+        answer=f"{tables[0].sentence} {tables[0].lfp_sentence}",
         context=CONTEXT,
         recordings=tuple(session.name for session in data.sessions),
         synthetic=data.synthetic,

@@ -42,6 +42,20 @@ def test_spiking_band_power_may_win():
     assert cell(found).signal == "sbp"
 
 
+def test_lfp_is_held_against_spikes_whoever_wins():
+    """Each side is judged by itself: the least of LFP decodes worse than the spiking band, and is compared all the same."""
+    r2 = {"lfp": 0.40, "lfp-200": 0.10, "sbp": 0.90, "spike": 0.60}
+    names = ("lfp-200-samples", "lfp-circuit-decoded", "lfp-software-decoded", "sbp-circuit-decoded", "spike-software-decoded")
+    found = table(*names, r2=r2)
+    pair = (case("lfp-circuit-decoded"), case("spike-software-decoded"))
+    assert found.winner == "sbp-circuit-decoded" and not row(found, "lfp-circuit-decoded").eligible
+    assert found.lfp_against_spikes == compare(*pair, "spike-software-decoded", load_components(), 500)
+    assert found.lfp_against_spikes.probability == 1.0 and "LFP needs less in 100 % of the draws" in found.lfp_sentence
+    assert 'decoded on the implant" with 1.' in found.lfp_sentence and "R2 0.40" in found.lfp_sentence and "R2 0.60" in found.lfp_sentence
+    none = table("lfp-circuit-decoded", "sbp-circuit-decoded")
+    assert none.lfp_against_spikes is None and "no scenario of spikes fits" in none.lfp_sentence
+
+
 def test_each_reason_to_be_left_out_is_said():
     found = table("lfp-200-samples", "lfp-software-decoded", "spike-software-decoded", "sbp-samples", budget=Budget("power_uw", 5e3, "x"))
     assert row(found, "lfp-software-decoded").why_not == "" and found.winner == "lfp-software-decoded"

@@ -84,7 +84,8 @@ def test_a_verdict_end_to_end_resumes_and_shows_what_a_hint_does(tmp_path):
     first = CliRunner().invoke(cli.main, [*command, "--json"])
     assert first.exit_code in (0, 1), first.output
     found = json.loads(first.stdout)
-    assert json.loads((out / "verdict.json").read_text())["answer"] == found["answer"] == found["tables"][0]["sentence"]
+    assert json.loads((out / "verdict.json").read_text())["answer"] == found["answer"]
+    assert found["answer"] == f"{found['tables'][0]['sentence']} {found['tables'][0]['lfp_sentence']}"
     assert [(table["channels"], table["target"], table["link"]) for table in found["tables"]] == [
         (6, "cortex-m4", "ble-nrf52840"),
         (12, "cortex-m4", "ble-nrf52840"),

@@ -71,6 +71,8 @@ def table(channels: int, target: str, link: str) -> Table:
         sentence=sentence,
         probability=_probability(winner, second),
         turns=(Turn(figure="sensing.adc-12", share=0.214), Turn(figure="radio.ble-event", share=0.083)) if second else (),
+        lfp_sentence="LFP against spikes, each at its least: made up.",
+        lfp_against_spikes=None,
         unverified=("sensing.pin: 10 (5 to 20) pF (assumption)", f"mcu.{target}.wakeup: 45 (20 to 100) us (times assumed)"),
     )
 
