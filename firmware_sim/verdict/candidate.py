@@ -66,7 +66,9 @@ def read_candidate(path: Path) -> Candidate:
 
 def _candidate(values: dict, source: str) -> Candidate:
     fields = without_format(values, FORMAT, source)
+    if "name" in fields:
+        raise UserError(f"{source}: name: a scenario has the name of its file: leave it out, or rename the file")
     try:
-        return Candidate.model_validate({"name": Path(source).stem} | fields)
+        return Candidate.model_validate(fields | {"name": Path(source).stem})
     except ValidationError as error:
         raise UserError(f"{source}: {flaw(error, 'its fields')}") from error

@@ -5,7 +5,7 @@ from typing import Literal
 from realm_edge.documents import Form, Number
 
 Signal = Literal["lfp", "lfp-200", "sbp", "spike"]
-"""LFP bands; LFP bands of samples at 200 Hz; spiking-band power, the mean magnitude of 300 to 1,000 Hz; counts of threshold crossings."""
+"""LFP bands; LFP bands of samples at 200 Hz; spiking-band power, that of 300 to 1,000 Hz; counts of threshold crossings."""
 
 Ends = tuple[Number, Number, Number]  # low, nominal, high
 

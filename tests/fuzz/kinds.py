@@ -18,6 +18,7 @@ from firmware_sim.compiler.driver import check_abi
 from firmware_sim.compiler.graph import read_graph
 from firmware_sim.compiler.plan import DECODER
 from firmware_sim.components import load_components
+from firmware_sim.verdict.candidate import read_candidate
 from quantization.golden import Golden
 from realm_edge import feature_table, session, settings
 from realm_edge.app.rundir import RunDir
@@ -238,6 +239,12 @@ def _figures(folder: Path) -> Path:
     return folder / "c.toml"
 
 
+def _scenario(folder: Path) -> Path:
+    fields = {"title": "LFP", "signal": "lfp", "frontend": "circuit", "sends": "features", "circuit": "sensing.circuit-lfp"}
+    (folder / "s.toml").write_text("adc_bits = 10\n" + "".join(f'{key} = "{value}"\n' for key, value in fields.items()))
+    return folder / "s.toml"
+
+
 def _run(folder: Path) -> Path:
     """A run of which two stages are done, without what they would compute."""
     path = folder / "run"
@@ -296,6 +303,7 @@ KINDS = (
     Kind("config", _config, settings.load, damage=mutated_text, apart=False),
     Kind("budget", _budget, load_budgets, damage=mutated_text, apart=False),
     Kind("figures", _figures, load_components, damage=mutated_text, apart=False),
+    Kind("scenario", _scenario, read_candidate, damage=mutated_text, apart=False),
     Kind("step graph, compiled", _graph, _compilable, damage=mutated_graph, apart=False),
     Kind("step graph, run", _graph, trial.run, damage=mutated_graph),
     Kind("run", _run, _reopen, damage=mutated_text, apart=False, guarded=True),
