@@ -33,7 +33,7 @@ def test_every_figure_that_a_scenario_names_is_in_the_library():
 
 def test_a_scenario_has_the_name_of_its_file(tmp_path):
     assert read_candidate(written(tmp_path / "mine.toml", adc_bits="16")).name == "mine"
-    with pytest.raises(UserError, match="mine.toml: name: a scenario has the name of its file"):
+    with pytest.raises(UserError, match="name: a scenario has the name of its file"):
         read_candidate(written(tmp_path / "mine.toml", name='"other"'))
 
 
