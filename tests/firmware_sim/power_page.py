@@ -12,7 +12,7 @@ from firmware_sim.ranges import RangedCase, axes, played, range_of
 from firmware_sim.targets import get_target
 from firmware_sim.verdict.link import get_link
 from firmware_sim.workload import Workload, WorkloadRange
-from tests.firmware_sim.verdict.fixtures import case
+from tests.firmware_sim.verdict.fixtures import case as scenario_case
 
 PAGE = Path(__file__).parents[2] / "docs" / "power.md"
 BEGIN, END = "<!-- table of figures -->\n", "<!-- end of the table -->\n"
@@ -85,7 +85,7 @@ def cases() -> Iterator[tuple[str, RangedCase]]:
                 yield f"LFP, {get_target(target).part}, {what}", RangedCase(RANGES["LFP"], get_target(target), 0, scenario)
     for name, over in _VERDICT.items():
         for link in over:
-            yield f"`{name}`, STM32L4R5, {link}", case(name, link=get_link(link))
+            yield f"`{name}`, STM32L4R5, {link}", scenario_case(name, link=get_link(link))
 
 
 def moves(figure: Figure, known: list[tuple[str, RangedCase, tuple[str, ...]]]) -> str:
