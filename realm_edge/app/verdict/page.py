@@ -96,9 +96,10 @@ def maps(verdict: Verdict) -> Iterator[MapOf]:
 
 def sureness(cell: Cell) -> int:
     """How many of :data:`SURE` the probability reaches: 0 (least sure) to 3. A winner without rival is as sure as can be."""
-    return (
-        len(SURE) if cell.probability is None else sum(round(cell.probability, 2) >= least for least in SURE)
-    )  # as it is written in the cell
+    if cell.probability is None:
+        return len(SURE)
+    written = round(cell.probability, 2)  # the number that stands in the cell
+    return sum(written >= least for least in SURE)
 
 
 def groups(systems: Iterable[System]) -> dict[str, tuple[System, ...]]:

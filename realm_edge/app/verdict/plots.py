@@ -19,6 +19,7 @@ from realm_edge.pictures import STYLE, plain_decades, svg_text
 COLORS = {"lfp": "#0072B2", "lfp-200": "#56B4E9", "sbp": "#009E73", "spike": "#D55E00"}
 SHAPES = {"lfp": "o", "lfp-200": "s", "sbp": "^", "spike": "D"}
 LONGEST_NAME = 34  # of a scenario, beside its line
+LOWEST = -1.0  # of R² in the picture: what is worse stands there, with its number
 _PAPER = {"facecolor": "white", "edgecolor": "none", "pad": 0.6}  # behind a number that crosses the budget's line
 WIDTH, ROW, REST = 7.2, 0.185, 1.05  # inches: the chart, a scenario, and title, legend and axis
 
@@ -45,7 +46,7 @@ def power(table: Table, budget_uw: float, synthetic: bool) -> str:
 
 
 def _power_panel(axis: Axes, rows: Sequence[Row], winner: str | None, budget_uw: float) -> None:
-    known = [value for row in rows for value in (row.power_uw, *row.power_uw_range) if value]
+    known = [value for row in rows for value in (row.power_uw, *row.power_uw_range) if value] or [1.0]
     least, most = min(*known, budget_uw or known[0]), max(*known, budget_uw)
     axis.set_xscale("log")
     axis.xaxis.set_major_locator(LogLocator(subs=(1.0, 3.0) if most < 1000 * least else (1.0,)))
@@ -74,15 +75,15 @@ def _power_panel(axis: Axes, rows: Sequence[Row], winner: str | None, budget_uw:
 
 def _accuracy_panel(axis: Axes, rows: Sequence[Row]) -> None:
     known = [row.r2 for row in rows if row.r2 is not None]
-    least = min(0.0, *known) if known else 0.0
-    axis.set_xlim(least - 0.08, 1.45)
+    axis.set_xlim(max(LOWEST, min((0.0, *known))) - 0.08, 1.45)
     axis.set_xticks([0.0, 0.5, 1.0])
     for y, row in enumerate(rows):
         if row.r2 is None:
             axis.text(0.0, y, "none", va="center", fontsize=7, color="#57606a")
             continue
-        axis.plot(row.r2, y, **_mark(row))
-        axis.annotate(f"{row.r2:.2f}", (row.r2, y), xytext=(5, 0), textcoords="offset points", va="center", fontsize=7)
+        at = max(row.r2, LOWEST)
+        axis.plot(at, y, **_mark(row))
+        axis.annotate(f"{row.r2:.2f}", (at, y), xytext=(5, 0), textcoords="offset points", va="center", fontsize=7)
     axis.tick_params(axis="y", length=0)
     axis.set_xlabel("R² of int8")
     axis.grid(axis="y", visible=False)

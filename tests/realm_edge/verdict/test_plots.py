@@ -100,10 +100,12 @@ def test_a_scenario_without_a_decoder_has_no_mark_of_accuracy(panels: Any) -> No
     assert [text.get_text() for text in right.texts].count("none") == len(without)
 
 
-def test_a_worse_than_useless_decoder_is_within_the_panel(panels: Any, many: Table) -> None:
-    rows = (many.rows[0].model_copy(update={"r2": -0.7}), *many.rows[1:])
+@pytest.mark.parametrize(("r2", "stands"), [(-0.7, -0.7), (-40.0, plots.LOWEST)])
+def test_a_decoder_that_is_worse_than_none_is_within_the_panel(panels: Any, many: Table, r2: float, stands: float) -> None:
+    rows = (many.rows[0].model_copy(update={"r2": r2}), *many.rows[1:])
     _, right = panels(many.model_copy(update={"rows": rows}))
-    assert right.get_xlim()[0] < -0.7
+    assert right.get_xlim()[0] < marks(right)[0].get_xdata()[0] == stands
+    assert right.texts[0].get_text() == f"{r2:.2f}"
 
 
 def test_synthetic_is_within_the_picture(many: Table) -> None:
@@ -111,7 +113,14 @@ def test_synthetic_is_within_the_picture(many: Table) -> None:
     assert "ynthetic" not in plots.power(many, BUDGET_UW, False)
 
 
-def test_ties_and_a_power_of_nothing_are_drawn(panels: Any, many: Table) -> None:
+def test_a_budget_of_nothing_has_no_line(panels: Any, many: Table) -> None:
+    free = many.rows[0].model_copy(update={"power_uw": 0.0, "power_uw_range": (0.0, 0.0)})
+    for rows in ((free,), many.rows):
+        left, _ = panels(many.model_copy(update={"rows": rows}), budget=0.0)
+        assert not [line for line in left.lines if line.get_linestyle() == "--"]
+
+
+def test_ties_are_drawn(panels: Any, many: Table) -> None:
     tied = tuple(row.model_copy(update={"power_uw": 500, "power_uw_range": (500, 500)}) for row in many.rows[:3])
     left, _ = panels(many.model_copy(update={"rows": tied}), budget=500.0)
     assert [mark.get_xdata()[0] for mark in marks(left).values()] == [500, 500, 500]
