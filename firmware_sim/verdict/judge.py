@@ -264,14 +264,13 @@ def _mw(microwatts: float) -> str:
 
 
 def _with_range(row: Row) -> str:
-    low, high = row.power_uw_range
-    ends = ("does not fit" if end is None else _mw(end) for end in (low, high))
+    low, high = (None if end is None else _mw(end) for end in row.power_uw_range)
     assert row.power_uw is not None  # an eligible row has a figure
-    return f"{_mw(row.power_uw)} ({' to '.join(ends)}), R2 {row.r2:.2f}"
+    return f"{_mw(row.power_uw)} ({low} to {high or 'more than fits'}), R2 {row.r2:.2f}"
 
 
 def _sentence(first: Priced, rows: Sequence[Row], eligible: Sequence[Row], probability: float | None, draws: int) -> str:
-    where = f"{first.channels} channels on {first.target.part} over {first.link.title}"
+    where = f"{first.channels:,} channels on {first.target.part} over {first.link.title}"
     if not eligible or probability is None:
         return f"{where}: no scenario is eligible. {_reasons(rows)}"
     winner = eligible[0]
@@ -283,7 +282,8 @@ def _sentence(first: Priced, rows: Sequence[Row], eligible: Sequence[Row], proba
     less = f"in {100 * probability:.0f} % of {draws:,} draws"
     if probability < SURE:
         return f"{where}: a tie. Least is {said}; next is {other}. The first needs less than all others {less} only."
-    return f"{where}: least is {said}. It needs less than each of {len(eligible) - 1} others {less}; the next is {other}."
+    others = "the other that is eligible" if len(eligible) == 2 else f"each of {len(eligible) - 1} others"
+    return f"{where}: least is {said}. It needs less than {others} {less}; the next is {other}."
 
 
 def _reasons(rows: Sequence[Row]) -> str:
