@@ -140,7 +140,13 @@ def draw(names: tuple[str, ...], draws: int = DRAWS, seed: int = SEED) -> dict[s
 
 
 def compare(
-    lfp: RangedCase, other: RangedCase, against: str, components: Components, draws: int = DRAWS, seed: int = SEED
+    lfp: RangedCase,
+    other: RangedCase,
+    against: str,
+    components: Components,
+    draws: int = DRAWS,
+    seed: int = SEED,
+    with_turns: bool = True,
 ) -> Comparison | None:
     """How often LFP needs less power than ``other``, over common draws of all that either uses; None where one has no power figure."""
     if any(play(case.nominal, components.moved({})).power_uw["total"] is None for case in (lfp, other)):
@@ -155,7 +161,7 @@ def compare(
     ours, theirs = powers(positions)
     less = ours < theirs
     turned = []
-    for name in names:
+    for name in names if with_turns else ():
         ends = (powers({**positions, name: np.full(draws, end)}) for end in (-1.0, 1.0))
         turns = reduce(or_, ((a < b) != less for a, b in ends))
         turned.append(Turn(figure=name, share=float(turns.mean())))

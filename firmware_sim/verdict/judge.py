@@ -94,7 +94,8 @@ def judge(
     judged.sort(key=lambda each: (not each.fits, each.power_uw is None, each.power_uw or 0.0, each.priced.candidate.name))
     eligible = [each for each in judged if not reasons[each.priced.candidate.name]]
     lfp, spikes = (_least_of(judged, signals, budget, tolerance) for signals in (LFP, SPIKES))
-    compared = compare(_case(lfp), _case(spikes), spikes.priced.candidate.name, components, draws, seed) if lfp and spikes else None
+    pair = (_case(lfp), _case(spikes), spikes.priced.candidate.name) if lfp and spikes else None
+    compared = compare(*pair, components, draws, seed, with_turns) if pair else None
     probability, turns = _draws([_case(each) for each in eligible], components, draws, seed, with_turns) if eligible else (None, ())
     first = priced[0]
     rows = tuple(_row(each, budget, reasons[each.priced.candidate.name]) for each in judged)
