@@ -31,6 +31,7 @@ NAMES: Mapping[Signal, str] = {
     "spike": "threshold crossings",
 }
 SIGNALS: tuple[Signal, ...] = ("lfp-200", "sbp")  # that have a run beside
+_NOMINAL = 0.999  # of a rate, from which on a recording has it: clocks are not exact
 
 
 def beside(
@@ -68,7 +69,7 @@ def beside(
     settings = signal_settings(run.settings, signal)
     if settings == run.settings:
         return run
-    if (rate := _slowest(recordings, settings)) < settings.lfp.rate_hz:
+    if (rate := _slowest(recordings, settings)) < _NOMINAL * settings.lfp.rate_hz:
         return f"the recording's voltage has {rate:,.6g} Hz: {NAMES[signal]} needs {settings.lfp.rate_hz:,}"
     path = run.file("verdict", signal)
     if (path / "config.toml").exists() and settings_module.load(path / "config.toml") != settings:
