@@ -213,7 +213,8 @@ def _doubt(budget: Budget, worst: float | None, measured: Measured) -> str:
     """Of a budget that holds only nominally; power and latency alone have a range."""
     sizes = _sizes(budget, measured)
     reaches = "does not fit" if worst is None else f"reaches {worst:.0f} {UNITS[budget.name]}"
-    return f"{reaches} with every figure at its worse end: narrower ranges, or {_part(max(sizes, key=lambda name: sizes[name]), measured)}"
+    largest = max(sizes, key=lambda name: sizes[name])
+    return f"{reaches} with every figure at its worse end: narrower ranges, or less of {largest}: {_part(largest, measured)}"
 
 
 def _lever(budget: Budget, measured: Measured) -> str:

@@ -11,11 +11,13 @@ from click.testing import CliRunner
 from export.stepgraph import load_model, metadata
 from firmware_sim.targets import targets
 from quantization.golden import Golden
-from realm_edge.app.cli import DEFAULT_TARGETS, main
+from realm_edge.app.cli import main
 from tests.feature_file import feature_file
 from tests.real_recordings import recording as real_recording
 
 pytestmark = pytest.mark.slow
+
+TARGETS = ("cortex-m4", "rv32imc")
 
 TINY = "d_model = 16\nn_layer = 1\nd_state = 8\nheaddim = 8\n"
 CONFIG = f"[teacher]\n{TINY}[student]\n{TINY}" + "".join(
@@ -32,7 +34,8 @@ def _run(folder: Path, *arguments: str) -> Path:
     (folder / "wide.toml").write_text(BUDGET)
     out = folder / "run"
     given = ["run", "--config", str(folder / "tiny.toml"), "--budget", str(folder / "wide.toml"), "--out", str(out)]
-    result = CliRunner().invoke(main, [*given, *arguments])
+    asked = [word for target in TARGETS for word in ("--target", target)]
+    result = CliRunner().invoke(main, [*given, *asked, *arguments])
     assert result.exit_code == 0, result.stderr
     assert "lfp: front end not included: the recording holds features" in result.stdout
     assert "ok, front end not included" in next(line for line in result.stdout.splitlines() if " power_uw " in line)
@@ -46,7 +49,7 @@ def _summary(out: Path, stage: str) -> dict:
 def _check_ladder(out: Path, bins: int) -> None:
     """Every bin of the recording, on every rung."""
     assert _summary(out, "quantize")["lfp"]["reference_ticks_equal"] == bins
-    for target in DEFAULT_TARGETS:
+    for target in TARGETS:
         stream = _summary(out, f"simulate.{target}")["streams"]["lfp"]
         assert stream["bit_exact"] and stream["steps"] == bins
 
@@ -78,7 +81,7 @@ def test_features_are_int16_on_scales_that_a_stranger_finds(finished: Path) -> N
 
 
 def test_costs_are_those_of_the_decoder_alone(finished: Path) -> None:
-    for target in DEFAULT_TARGETS:
+    for target in TARGETS:
         simulation = json.loads((finished / "simulation" / f"{target}.json").read_text())
         stream = simulation["streams"]["lfp"]
         assert set(simulation["streams"]) == {"lfp"} and stream["frontend"].startswith("not included: the recording holds features")

@@ -10,12 +10,13 @@ from click.testing import CliRunner
 
 from firmware_sim.targets import get_target
 from quantization.golden import Golden
-from realm_edge.app.cli import DEFAULT_TARGETS, main
+from realm_edge.app.cli import main
 from realm_edge.session import load
 
 pytestmark = pytest.mark.slow
 
 TINY = "d_model = 16\nn_layer = 1\nd_state = 8\nheaddim = 8\n"
+TARGETS = ("cortex-m4", "rv32imc")
 SECONDS, CHANNELS, RATE = 100, 6, 1000
 CONFIG = f"window_bins = 50\n[lfp]\nrate_hz = {RATE}\n[teacher]\n{TINY}[student]\n{TINY}" + "".join(
     f"[{phase}]\nepochs = {epochs}\nlr = 1e-2\n" for phase, epochs in (("pretrain", 1), ("distil", 4), ("finetune", 4))
@@ -38,7 +39,7 @@ def _recording(path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    for emulator in {get_target(name).machine.emulator for name in DEFAULT_TARGETS}:
+    for emulator in {get_target(name).machine.emulator for name in TARGETS}:
         if shutil.which(emulator) is None:
             pytest.skip(f"{emulator} is not installed: apt-get install qemu-system-arm qemu-system-misc")
     folder = tmp_path_factory.mktemp("pauses")
@@ -47,7 +48,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "wide.toml").write_text('[flash_bytes]\nlimit = 1e6\nsource = "test"\n')
     out = folder / "run"
     given = ["--config", str(folder / "tiny.toml"), "--budget", str(folder / "wide.toml"), "--out", str(out)]
-    result = CliRunner().invoke(main, ["run", "--data", str(folder / "paused.npz"), *given])
+    asked = [word for target in TARGETS for word in ("--target", target)]
+    result = CliRunner().invoke(main, ["run", "--data", str(folder / "paused.npz"), *asked, *given])
     assert result.exit_code == 0, result.stderr
     assert "7, of 2.5 to 52 s; filters, lags and decoder states start anew at each" in " ".join(result.stderr.split())
     return out
@@ -64,7 +66,7 @@ def test_firmware_is_bit_exact_over_every_reset(finished: Path) -> None:
     golden = Golden.load(finished / "golden" / "lfp.npz")
     resets = golden.first_bin + golden.starts[1:]
     assert [bin_ / 50 for bin_ in resets] == [82, 84.5, 87, 90, 94]
-    for target in DEFAULT_TARGETS:
+    for target in TARGETS:
         stream = json.loads((finished / "simulation" / f"{target}.json").read_text())["streams"]["lfp"]
         assert stream["bit_exact"] and stream["steps"] == len(golden.decoded) and stream["reset"]["cycles"] > 0
 

@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from realm_edge.app.summaries import Baselines, Simulation, Verification
     from realm_edge.sources import Recordings
 
-DEFAULT_TARGETS = ("cortex-m4", "rv32imc")
+DEFAULT_TARGETS = ("cortex-m4", "stm32u385", "rv32imc")
 MOST_VERIFIED = 10_000_000  # decoder steps; more take days
 
 

@@ -30,7 +30,9 @@ def options(*chosen: Callable[[Command], Command]) -> Callable[[Command], Comman
 PATH = click.Path(path_type=Path)
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="Write the result to stdout as JSON.")
 OUT = click.option("--out", type=PATH, default=Path("runs/demo"), show_default=True, help="Directory of the run.")
-TARGETS = click.option("--target", "targets", metavar="NAME", multiple=True, help="Target, repeatable (default: both); see `targets`.")
+TARGETS = click.option(
+    "--target", "targets", metavar="NAME", multiple=True, help="Target, repeatable (default: cortex-m4, stm32u385, rv32imc); see `targets`."
+)
 BUDGET = click.option("--budget", type=PATH, help="TOML file of limits (default: the product's).")
 COMPONENTS = click.option("--components", type=PATH, help="TOML file of figures that go before the product's; see `components`.")
 NOMINAL = click.option("--nominal", is_flag=True, help="Status 0 also where a budget holds only with all figures at their nominal ones.")

@@ -38,6 +38,11 @@ def verdict(result: "Simulation") -> Iterator[str]:
             yield f"{name}: code runs from {stream.code_runs_from}"
     for found in result.comparisons:
         yield against(found)
+    yield from budgets(result)
+
+
+def budgets(result: "Simulation") -> Iterator[str]:
+    """Of one target: a line for each budget of its LFP stream."""
     for row in result.budgets:
         value = "none" if row.value is None else f"{row.value:,.6g}"
         mark = _MARKS[row.state] + (", front end not included" if row.ok and row.decoder_only else f": {row.lever}" if row.lever else "")

@@ -29,6 +29,7 @@ from realm_edge.printable import printable
 
 if TYPE_CHECKING:
     from realm_edge.app.stages.verdict import Asked
+    from realm_edge.app.summaries import Simulation
     from realm_edge.app.verdict.form import Hint, Verdict
     from realm_edge.app.workflow import Workflow
     from realm_edge.sources import Recordings
@@ -81,23 +82,35 @@ def verdict(
     the same recordings; firmware is counted at each number of channels on each target. What is done already is not done again.
     """
     from realm_edge.app.stages.verdict import CHANNELS, LINKS, TARGETS, Asked
-    from realm_edge.app.verdict.text import lines
 
     asked = Asked(known(targets) or TARGETS, _numbers(numbers) or CHANNELS, links or LINKS, scenarios, budget, components)
     asked.check()
     try_emulators(asked.targets)
     work = quantized(out, settings_of(preset, config), recordings, fresh, device, precision)
     found = _judged(work, asked, device, precision)
+    if not as_json:
+        _show(work, found, asked)
     if hint is not None:
-        if not as_json:
-            click.echo("\n".join(map(printable, lines(found))))
         work = _applied(work, _chosen(found, hint), device, precision)
         found = _judged(work, asked, device, precision)
-    click.echo(json_text(found) if as_json else "\n".join(map(printable, lines(found))))
-    if not as_json:
-        click.echo(printable(f"page: {work.run.file('verdict.html')}"))
+        if not as_json:
+            click.echo(printable(f"with '{hint}':"))
+            _show(work, found, asked)
+    if as_json:
+        click.echo(json_text(found))
     if not _holds(found, nominal):
         click.get_current_context().exit(1)
+
+
+def _show(work: "Workflow", found: "Verdict", asked: "Asked") -> None:
+    """The verdict, and the budgets of the run's own firmware, which its hints are about."""
+    from realm_edge.app.cli_text import budgets
+    from realm_edge.app.verdict.text import lines
+
+    first = asked.targets[0]
+    simulated: Simulation = work.run.summary(f"simulate.{first}")
+    own = (f"{first:<12} {line}" for line in budgets(simulated))
+    click.echo("\n".join(map(printable, (*lines(found), *own, f"page: {work.run.file('verdict.html')}"))))
 
 
 def _numbers(text: str | None) -> tuple[int, ...]:

@@ -81,7 +81,7 @@ def test_what_a_worse_end_breaks_holds_only_nominally():
     row = rows_of(replace(FITTING, power_range=(4000.0, 17_242.0)))["power_uw"]
     assert (row.state, row.ok, row.value, row.high) == ("holds only nominally", False, 5240.0, 17_242.0)
     assert row.by_how_much > 0
-    assert row.lever.startswith("reaches 17242 uW with every figure at its worse end: narrower ranges, or " + SHARES)
+    assert row.lever.startswith("reaches 17242 uW with every figure at its worse end: narrower ranges, or less of mcu_active: " + SHARES)
     assert rows_of(replace(FITTING, power_range=(4000.0, 17_241.0)))["power_uw"].state == "holds"
     late = rows_of(replace(FITTING, latency_range=(22.0, None)))["latency_ms"]
     assert late.state == "holds only nominally" and late.lever.startswith("does not fit with every figure at its worse end")

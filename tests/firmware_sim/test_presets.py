@@ -52,7 +52,7 @@ def test_the_student_of_a_preset_is_bit_exact_and_fits_the_memory(name, tmp_path
     assert len(np.unique(outputs)) > BINS // 2  # an output that stands still would agree too easily
     expected = Expected(outputs, frontend_states | decoder_states, int_features)
 
-    for target in ("cortex-m4", "rv32imc"):
+    for target in ("cortex-m4", "stm32u385", "rv32imc"):
         try:
             find_emulator(get_target(target))
         except UserError as error:

@@ -597,6 +597,7 @@ def test_bars_of_bandwidth_cycles_and_memory():
     (axis,) = plots.bandwidth(loose(Simulation, one)).axes
     keys = ("raw", "decoded_on_air", "decoded")
     assert widths(axis) == [one["streams"][name]["bandwidth_bps"][key] for name in STREAMS for key in keys]
+    assert axis.xaxis.get_major_formatter()(10_000.0, 0) == "10000"  # no formula, which would stand there as it is written
     assert labels(axis)[:3] == ["LFP: every sample", "LFP: decoded, on air", "LFP: decoded, payload"]
     assert [plots._bits(value) for value in (999.0, 1_500.0, 2_340_000.0)] == ["999 b/s", "1.50 kb/s", "2.34 Mb/s"]
 

@@ -116,6 +116,7 @@ def bandwidth(simulation: Simulation) -> str:
         plain_decades(axis.xaxis)
         axis.set_xlim(min(value for _, value, _ in rows) / 3, max(value for _, value, _ in rows) * 8)
         axis.set_yticks(range(len(rows)), [label for label, _, _ in rows])
+        axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}")  # matplotlib's own is a formula, and STYLE reads none
         axis.set_xlabel("bandwidth (b/s, logarithmic)")
         axis.invert_yaxis()
         axis.grid(axis="y", visible=False)
