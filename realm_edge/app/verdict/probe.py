@@ -230,7 +230,7 @@ def _bins(settings: Settings) -> int:
     return -(-round(1000 * LEAST_S) // settings.bin_ms)
 
 
-@lru_cache(maxsize=2)  # with front end and without; parts come one after the other
+@lru_cache(maxsize=8)  # every signal with front end and without, in whatever order parts come
 def _untrained_vectors(signal: Signal, channels: int, settings: Settings, outputs: int, frontend: bool) -> _Vectors:
     """Noise through the front end; without one, the features of the noise that was calibrated on, over and over."""
     made, bins = untrained(signal, channels, settings, outputs), _bins(settings)

@@ -83,7 +83,7 @@ class Untrained:
     features: NDArray[np.float32]
 
 
-@lru_cache(maxsize=1)  # a thousand channels take half a minute, and are wanted for one part after the other
+@lru_cache(maxsize=4)  # every signal, wanted for one part after the other: of a thousand channels it takes ten seconds
 def untrained(signal: Signal, channels: int, settings: Settings, outputs: int) -> Untrained:
     """Front end and decoder of a student as large as the settings', calibrated on noise; the same graphs each time.
 
