@@ -209,11 +209,15 @@ def _sizes(budget: Budget, measured: Measured) -> dict[str, float]:
     return {name: value for name, value in parts.items() if name != "total" and value is not None}
 
 
+def _largest(sizes: dict[str, float]) -> str:
+    return max(sizes, key=lambda name: sizes[name])
+
+
 def _doubt(budget: Budget, worst: float | None, measured: Measured) -> str:
     """Of a budget that holds only nominally; power and latency alone have a range."""
     sizes = _sizes(budget, measured)
     reaches = "does not fit" if worst is None else f"reaches {worst:.0f} {UNITS[budget.name]}"
-    largest = max(sizes, key=lambda name: sizes[name])
+    largest = _largest(sizes)
     return f"{reaches} with every figure at its worse end: narrower ranges, or less of {largest}: {_part(largest, measured)}"
 
 
@@ -221,7 +225,7 @@ def _lever(budget: Budget, measured: Measured) -> str:
     if budget.name in _FIXED:
         return _FIXED[budget.name]
     sizes = _sizes(budget, measured)
-    largest = max(sizes, key=lambda name: sizes[name])
+    largest = _largest(sizes)
     allowed = budget.limit - (sum(sizes.values()) - sizes[largest])
     unit = UNITS[budget.name]
     if allowed <= 0:
