@@ -143,7 +143,7 @@ def cell(table: Table) -> Cell:
         signal=won.signal if won else None,
         power_uw=won.power_uw if won else None,
         probability=table.probability,
-        text=table.sentence,
+        text=table.sentence if won else _reasons(table.rows),
     )
 
 

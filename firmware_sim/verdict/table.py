@@ -62,4 +62,4 @@ class Cell(Form):
     signal: Signal | None
     power_uw: Number | None
     probability: Number | None
-    text: str
+    text: str  # the table's sentence; or why nothing wins

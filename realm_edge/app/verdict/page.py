@@ -35,6 +35,7 @@ class MapOf:
 
     target: str
     part: str
+    links: tuple[str, ...]
     rows: tuple[tuple[int, tuple[Cell | None, ...]], ...]
 
 
@@ -55,7 +56,6 @@ def page(verdict: Verdict) -> str:
         "views": views,
         "first": views[0] if views else None,
         "box": _box(verdict.tables[0]) if views else "fail",
-        "links": tuple(dict.fromkeys(cell.link for cell in verdict.map)),
         "maps": tuple(maps(verdict)),
         "table_ids": {(view.table.channels, view.table.target, view.table.link): view.id for view in views},
         "groups": groups(verdict.systems),
@@ -87,11 +87,11 @@ def maps(verdict: Verdict) -> Iterator[MapOf]:
     """The map, part by part, in the order of its cells."""
     named = {table.target: table.part for table in verdict.tables}
     cells = {(cell.target, cell.channels, cell.link): cell for cell in verdict.map}
-    links = tuple(dict.fromkeys(cell.link for cell in verdict.map))
     for target in dict.fromkeys(cell.target for cell in verdict.map):
-        counts = sorted({cell.channels for cell in verdict.map if cell.target == target})
+        own = [cell for cell in verdict.map if cell.target == target]
+        links, counts = tuple(dict.fromkeys(cell.link for cell in own)), sorted({cell.channels for cell in own})
         rows = tuple((count, tuple(cells.get((target, count, link)) for link in links)) for count in counts)
-        yield MapOf(target, named.get(target, target), rows)
+        yield MapOf(target, named.get(target, target), links, rows)
 
 
 def sureness(cell: Cell) -> int:

@@ -21,7 +21,7 @@ SHAPES = {"lfp": "o", "lfp-200": "s", "sbp": "^", "spike": "D"}
 LONGEST_NAME = 34  # of a scenario, beside its line
 LOWEST = -1.0  # of R² in the picture: what is worse stands there, with its number
 _PAPER = {"facecolor": "white", "edgecolor": "none", "pad": 0.6}  # behind a number that crosses the budget's line
-WIDTH, ROW, REST = 7.2, 0.185, 1.05  # inches: the chart, a scenario, and title, legend and axis
+WIDTH, ROW, REST = 7.2, 0.175, 1.0  # inches: the chart, a scenario, and title, legend and axis
 
 
 def power(table: Table, budget_uw: float, synthetic: bool) -> str:
@@ -69,7 +69,7 @@ def _power_panel(axis: Axes, rows: Sequence[Row], winner: str | None, budget_uw:
         label.set_fontweight("bold" if row.scenario == winner else "normal")
     axis.tick_params(axis="y", length=0)
     axis.set_ylim(len(rows) - 0.4, -0.6)
-    axis.set_xlabel("mean power (µW), with all figures from their better to their worse ends")
+    axis.set_xlabel("mean power (µW)")
     axis.grid(axis="y", visible=False)
 
 

@@ -1,18 +1,18 @@
 """What the command line prints of a verdict. Light to import."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+from firmware_sim.ranges import Turn
 from firmware_sim.verdict.table import Row, Table
 from realm_edge.app.cli_text import SYNTHETIC
 from realm_edge.app.numbers import format_ends, format_number, format_share
 from realm_edge.app.verdict.form import Verdict
 
 SIGNALS = {"lfp": "LFP", "lfp-200": "LFP 200 Hz", "sbp": "spiking-band power", "spike": "spikes"}
-NO_POWER = "no power figure for this part"
 
 
 def lines(verdict: Verdict) -> Iterator[str]:
-    """The answer, then of each table its sentence, how surely its winner wins and what turns it, then the hints."""
+    """The answer, then of each table its sentences, how surely its winner wins and what turns it, then the hints."""
     yield verdict.answer
     if verdict.synthetic:
         yield SYNTHETIC
@@ -43,7 +43,7 @@ def not_drawn(row: Row) -> str:
     """Why a scenario has no power; empty where it has one."""
     if row.power_uw is not None:
         return ""
-    return row.fit_text if not row.fits else NO_POWER
+    return row.why_not if row.fits else row.fit_text
 
 
 def deciding(table: Table) -> str:
@@ -56,12 +56,18 @@ def deciding(table: Table) -> str:
 
 
 def _summary(table: Table) -> Iterator[str]:
-    yield f"{where(table)}: {table.sentence}"
-    if table.winner is None:
-        return
-    turns = " and ".join(f"{turn.figure} ({format_share(turn.share)})" for turn in table.turns)
-    behind = f"; next: {table.runner_up}" if table.runner_up else ""
-    yield f"  {table.winner}: {deciding(table)}{behind}; {f'turned most often by {turns}' if turns else 'no figure alone turns it'}"
+    yield table.sentence
+    if table.winner is not None:
+        behind = f"; next: {table.runner_up}" if table.runner_up else ""
+        yield f"  {table.winner}: {deciding(table)}{behind}; {_turned(table.turns)}"
+    yield f"  {table.lfp_sentence}"
+    if table.lfp_against_spikes is not None:
+        yield f"  LFP against spikes: {_turned(table.lfp_against_spikes.turns)}"
+
+
+def _turned(turns: Sequence[Turn]) -> str:
+    named = " and ".join(f"{turn.figure} ({format_share(turn.share)})" for turn in turns)
+    return f"turned most often by {named}" if named else "no figure alone turns it"
 
 
 def _figures(row: Row) -> str:

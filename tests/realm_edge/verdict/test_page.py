@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from markupsafe import escape
 
 from realm_edge.app.numbers import format_number
 from realm_edge.app.verdict import page, plots
@@ -89,12 +90,13 @@ def test_nothing_is_fetched_and_every_jump_arrives_at_one_place(html: str) -> No
 def test_the_first_screen_has_question_answer_chart_what_decides_and_what_is_unverified(verdict: Verdict, html: str) -> None:
     top = html[html.index("<body>") : html.index('<section id="map"')]
     first = verdict.tables[0]
-    assert f"<h1>{verdict.question}</h1>" in top and f"<strong>{verdict.answer}</strong>" in top
+    assert f"<h1>{verdict.question}</h1>" in top and f"<strong>{escape(verdict.answer)}</strong>" in top
     assert len(charts(top)) == 1
     assert '<p class="big">P = 95 %</p>' in top and f"Next: <code>{first.runner_up}</code>" in top
-    assert "<li><code>sensing.adc-12</code> in 21 % of the draws</li>" in top and "radio.ble-event" in top
+    assert "<li><code>sensing.adc-12</code>, 21 % of draws</li>" in top and "radio.ble-event" in top
     assert '<a href="#unverified"><strong>2 figures</strong></a> behind this answer' in top
-    assert '<p class="verdict pass">' in top
+    assert '<p class="verdict answer pass">' in top
+    assert "<strong>LFP against spikes: P = 87 %</strong>" in top and "<li><code>sensing.spike-detector</code>, 31 % of draws</li>" in top
 
 
 def test_what_has_no_power_is_listed_with_its_reason_and_not_drawn(verdict: Verdict, html: str) -> None:
@@ -137,7 +139,7 @@ def test_a_budget_that_holds_only_nominally_is_told_from_one_that_holds() -> Non
     rows = first.tables[0].rows
     doubtful = next(row for row in rows if row.state == "holds only nominally")
     table = first.tables[0].model_copy(update={"winner": doubtful.scenario})
-    assert '<p class="verdict mind"><strong>' in page.page(first.model_copy(update={"tables": (table,)}))
+    assert '<p class="verdict answer mind"><strong>' in page.page(first.model_copy(update={"tables": (table,)}))
 
 
 def test_synthetic_is_said_on_top_and_in_every_picture(html: str) -> None:
@@ -169,9 +171,10 @@ def test_the_map_says_who_wins_how_surely_and_where_nothing_fits(verdict: Verdic
     assert text.count("<caption>") == 3 and "STM32U385</strong> (<code>stm32u385</code>)" in text
     surest = next(cell for cell in verdict.map if cell.target == "stm32u385" and cell.link == "ble-1m")
     assert surest.probability is not None and surest.probability >= 0.945
-    assert '<td class="lfp sure-3"><strong>LFP</strong> <span class="p">95 %</span><br>238 µW<br>' in text
-    assert text.count('<td class="none">no winner: nothing fits</td>') == 2
-    assert text.count('<td class="none">no winner: no power figure</td>') == 2
+    told = str(escape(surest.text))
+    assert f'<td class="lfp sure-3" title="{told}"><strong>LFP</strong> <span class="p">95 %</span><br>238 µW<br>' in text
+    assert text.count("no winner<br><small>Of 18: does not fit 18.</small></td>") == 3
+    assert text.count("no winner<br><small>Of 18: does not fit 2, without a power figure 16.</small></td>") == 1
     assert all(name in text for name in ("spiking-band power", "LFP 200 Hz", "spikes"))
 
 
@@ -181,14 +184,19 @@ def test_how_sure_a_cell_looks_goes_with_the_number_in_it(verdict: Verdict, prob
 
 
 def test_what_was_not_asked_is_no_cell_of_the_map(verdict: Verdict) -> None:
-    html = page.page(verdict.model_copy(update={"tables": (), "map": verdict.map[1:]}))
-    assert section(html, "map").count('<td class="none">not asked</td>') == 1
+    both = small(channels=(32, 96), parts=("stm32u385", "rv32imc")).map
+    html = page.page(verdict.model_copy(update={"tables": (), "map": [cell for cell in both if cell.link == "ble-1m"] + [both[1]]}))
+    text = section(html, "map")
+    assert (
+        text.count('<td class="none">not asked</td>') == 1
+    )  # of two links and two numbers of channels of one part; the other has one link
+    assert text.count("<th>backscatter</th>") == 1 and text.count("<th>ble-1m</th>") == 2
     assert "There is no table: nothing was compared." in html
 
 
 def test_nothing_wins() -> None:
     html = page.page(small(parts=("rv32imc",), hints=(), systems=()))
-    assert '<p class="verdict fail"><strong>At 32 channels' in html and '<p class="big">No winner</p>' in html
+    assert '<p class="verdict answer fail"><strong>32 channels on generic Ibex SoC' in html and '<p class="big">No winner</p>' in html
     assert charts(html) == [] and "The measured shares speak for no change." in html
 
 
@@ -197,7 +205,7 @@ def test_one_scenario_has_no_rival(verdict: Verdict) -> None:
     lone = first.model_copy(update={"rows": first.rows[:1], "runner_up": None, "probability": None, "turns": ()})
     html = page.page(verdict.model_copy(update={"tables": (lone,), "map": (), "accuracies": ()}))
     assert '<p class="big">P = –</p>' in html and "nothing else counts that it could be held against" in html
-    assert "No figure alone makes another scenario win." in html and "Next:" not in html
+    assert "No figure alone turns that." in html and "Next:" not in html
     assert "No map was asked for." in html and "Not drawn" not in html
 
 
@@ -246,7 +254,15 @@ def test_what_comes_from_files_is_escaped(verdict: Verdict) -> None:
         update={"scenario": HOSTILE, "title": HOSTILE, "firmware": HOSTILE, "why_not": HOSTILE, "eligible": False}
     )
     unpriced = first.rows[-1].model_copy(update={"scenario": HOSTILE, "fit_text": HOSTILE})
-    texts = {"target": HOSTILE, "part": HOSTILE, "link": HOSTILE, "sentence": HOSTILE, "unverified": (HOSTILE,), "winner": HOSTILE}
+    texts = {
+        "target": HOSTILE,
+        "part": HOSTILE,
+        "link": HOSTILE,
+        "sentence": HOSTILE,
+        "unverified": (HOSTILE,),
+        "winner": HOSTILE,
+        "lfp_sentence": HOSTILE,
+    }
     table = first.model_copy(update={**texts, "rows": (row, unpriced), "turns": (first.turns[0].model_copy(update={"figure": HOSTILE}),)})
     cell = verdict.map[0].model_copy(update={"link": HOSTILE, "target": HOSTILE, "winner": HOSTILE, "text": HOSTILE})
     system = System(**dict.fromkeys(System.model_fields, HOSTILE))

@@ -6,13 +6,17 @@ def test_the_sentence_comes_first_then_each_table_then_the_hints_then_what_the_f
     verdict = made_up(channels=(32,), parts=("stm32u385", "rv32imc"))
     lines = list(text.lines(verdict))
     assert lines[:2] == [verdict.answer, "synthetic recordings: no evidence about brains"]
-    assert lines[2:5] == [
-        "32 channels, STM32U385, ble-1m: LFP, front end in a circuit, features sent needs least: 238 µW.",
+    won, lost = verdict.tables
+    assert lines[2:8] == [
+        won.sentence,
         "  lfp-circuit-features: needs least in 95 % of the draws; next: sbp-circuit-features; "
         "turned most often by sensing.adc-12 (21 %) and radio.ble-event (8 %)",
-        "32 channels, generic Ibex SoC, ble-1m: No scenario fits, keeps the budget and decodes as well as the best.",
+        f"  {won.lfp_sentence}",
+        "  LFP against spikes: turned most often by sensing.spike-detector (31 %)",
+        lost.sentence,
+        f"  {lost.lfp_sentence}",
     ]
-    assert lines[5:] == [
+    assert lines[8:] == [
         "hint fewer-bands: 63 % of the cycles are the front end: fewer bands: realm-edge verdict --apply fewer-bands",
         "hint longer-bins: 38 % of the power is the radio: longer bins: realm-edge verdict --apply longer-bins",
         verdict.context,
@@ -45,9 +49,10 @@ def test_what_is_missing_is_said() -> None:
     unpriced = table(1024, "rv32imc", "uwb")
     lines = "\n".join(text.table(unpriced))
     assert "sbp-circuit-decoded       no power figure for this part, no R2" in lines
+    assert "does not count" not in lines
     assert "spike-software-decoded    does not fit: needs a clock of" in lines
 
 
-def test_one_table_without_scenarios_is_a_sentence() -> None:
+def test_a_table_without_scenarios_is_its_sentences() -> None:
     empty = table(32, "rv32imc", "ble-1m").model_copy(update={"rows": (), "sentence": "nothing was asked"})
-    assert list(text.table(empty)) == ["32 channels, generic Ibex SoC, ble-1m: nothing was asked"]
+    assert list(text.table(empty)) == ["nothing was asked", f"  {empty.lfp_sentence}"]

@@ -5,7 +5,7 @@ from typing import Any
 
 from firmware_sim.budgets import State
 from firmware_sim.power.place import Heat
-from firmware_sim.ranges import Turn
+from firmware_sim.ranges import Comparison, Turn
 from firmware_sim.verdict.candidate import Candidate, shipped
 from firmware_sim.verdict.table import Cell, Row, Table
 from realm_edge.app.verdict.form import Accuracy, Hint, Verdict
@@ -16,6 +16,10 @@ PARTS = {"cortex-m4": "STM32L4R5", "stm32u385": "STM32U385", "nrf54l15": "nRF54L
 LINKS = {"ble-1m": 0.8e6, "ble-2m": 1.4e6, "medradio": 15e3, "uwb": 2e8, "backscatter": 1e3}  # made-up capacities, b/s
 BUDGET_UW = 17241.0
 R2 = {"lfp": 0.523, "lfp-200": 0.497, "sbp": 0.612, "spike": 0.603}
+COMPARED: dict[str, Any] = {
+    **{"draws": 10_000, "seed": 0, "probability": 0.87, "ratio": (0.9, 1.5, None)},
+    "turns": (Turn(figure="sensing.spike-detector", share=0.31),),
+}
 _ENERGY = {"cortex-m4": 4.6, "stm32u385": 1.0, "nrf54l15": 1.1, "rv32imc": None}
 _SENSING = {"lfp": 2.0, "lfp-200": 1.2, "sbp": 4.1, "spike": 9.3}
 _SOFTWARE = {"lfp": 10.3, "lfp-200": 3.9, "sbp": 58.0, "spike": 212.0}
@@ -30,7 +34,7 @@ def made_up(
     cells = tuple(_cell(table(count, part, link)) for part in parts for count in channels for link in links)
     values: dict[str, Any] = {
         "question": "Does this decoder, on this signal, fit this implant, and is LFP worth it against spikes?",
-        "answer": f"At {channels[0]} channels on the {PARTS[parts[0]]}: {tables[0].sentence}",
+        "answer": f"{tables[0].sentence} {tables[0].lfp_sentence}",
         "context": "An estimate for design comparison, from simulated firmware and published figures. It is no measurement of a device, "
         "and says nothing about what may be implanted.",
         "recordings": (),
@@ -56,10 +60,18 @@ def table(channels: int, target: str, link: str) -> Table:
     rows.sort(key=lambda one: (one.power_uw is None, one.power_uw or 0.0, one.scenario))
     good = [one for one in rows if one.eligible]
     winner, second = (*good, None, None)[:2]
+    where = f"{channels} channels on {PARTS[target]} over {link.upper()}"
     if winner:
-        sentence = f"{winner.title} needs least: {winner.power_uw:,.0f} µW."
+        sentence = f'{where}: least is "{winner.title}": {_mw(winner)}, R2 {winner.r2:.2f}.'
+        if second:
+            sentence += (
+                f" It needs less than each of {len(good) - 1} others in {100 * (_probability(winner, second) or 0):.0f} % of 10,000 "
+            )
+            sentence += f'draws; the next is "{second.title}": {_mw(second)}, R2 {second.r2:.2f}.'
     else:
-        sentence = "No scenario fits, keeps the budget and decodes as well as the best."
+        sentence = f"{where}: no scenario is eligible. {_reasons(rows)}"
+    lfp, spikes = (next((one for one in rows if one.signal == signal and one.power_uw), None) for signal in ("lfp", "spike"))
+    compared = lfp and spikes and Comparison(against=spikes.scenario, **COMPARED)
     return Table(
         channels=channels,
         target=target,
@@ -71,8 +83,8 @@ def table(channels: int, target: str, link: str) -> Table:
         sentence=sentence,
         probability=_probability(winner, second),
         turns=(Turn(figure="sensing.adc-12", share=0.214), Turn(figure="radio.ble-event", share=0.083)) if second else (),
-        lfp_sentence="LFP against spikes, each at its least: made up.",
-        lfp_against_spikes=None,
+        lfp_sentence=_lfp_sentence(lfp, spikes),
+        lfp_against_spikes=compared or None,
         unverified=("sensing.pin: 10 (5 to 20) pF (assumption)", f"mcu.{target}.wakeup: 45 (20 to 100) us (times assumed)"),
     )
 
@@ -103,7 +115,7 @@ def row(candidate: Candidate, channels: int, target: str, link: str) -> Row:
     why = "" if fits else text
     if not why:
         worse = r2 is not None and r2 < max(R2.values()) - 0.1
-        why = "no power figure" if power is None else "the budget is broken" if state == "broken" else ""
+        why = "no power figure for this part" if power is None else "the budget is broken" if state == "broken" else ""
         why = why or ("no decoder of this signal was trained" if r2 is None else "R² is more than 0.1 below the best" if worse else "")
     return Row(
         **candidate.model_dump(include={"title", "signal", "frontend", "sends"}),
@@ -140,6 +152,26 @@ def r2_of(signal: str, channels: int) -> float | None:
     return R2[signal] - (0.04 if signal.startswith("lfp") and channels >= 256 else 0.0)
 
 
+def _mw(one: Row) -> str:
+    ends = ("does not fit" if end is None else f"{end / 1e3:.3g} mW" for end in one.power_uw_range)
+    return f"{(one.power_uw or 0.0) / 1e3:.3g} mW ({' to '.join(ends)})"
+
+
+def _lfp_sentence(lfp: Row | None, spikes: Row | None) -> str:
+    if lfp is None or spikes is None:
+        return "LFP against spikes: no scenario of one of them fits, keeps the budget and has a decoder."
+    both = "; ".join(f'"{one.title}" with {(one.power_uw or 0.0) / 1e3:.3g} mW, R2 {one.r2:.2f}' for one in (lfp, spikes))
+    return f"LFP against spikes, each at its least: {both}. LFP needs less in 87 % of the draws."
+
+
+def _reasons(rows: Sequence[Row]) -> str:
+    missing = {
+        "does not fit": sum(not one.fits for one in rows),
+        "without a power figure": sum(one.fits and one.power_uw is None for one in rows),
+    }
+    return f"Of {len(rows)}: {', '.join(f'{what} {number}' for what, number in missing.items() if number)}."
+
+
 def _probability(winner: Row | None, second: Row | None) -> float | None:
     if winner is None or second is None:
         return None
@@ -157,7 +189,7 @@ def _cell(of: Table) -> Cell:
         signal=best.signal if best else None,
         power_uw=best.power_uw if best else None,
         probability=of.probability,
-        text="" if best else "no power figure" if of.target == "rv32imc" else "nothing fits",
+        text=of.sentence if best else _reasons(of.rows),
     )
 
 
