@@ -173,7 +173,7 @@ class DistilSettings(FitSettings):
 class SyntheticSettings(_Section):
     """The default recordings. Synthetic: they say nothing about brains."""
 
-    version: Annotated[int, Field(strict=True, ge=1, le=2)] = 1  # of the generator: docs/generator.md holds both against the literature
+    version: Annotated[int, Field(strict=True, ge=1, le=2)] = 2  # of the generator: docs/generator.md holds both against the literature
     sessions: Annotated[int, Field(strict=True, ge=2, le=1000)] = 4  # the last one is held out
     seconds: Seconds = 120.0
     heldout_seconds: Seconds = 240.0

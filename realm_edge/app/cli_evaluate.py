@@ -57,7 +57,7 @@ def evaluate(out: Path, as_json: bool, **given: Any) -> None:
     click.echo(json.dumps(jsonable(summary), indent=2) if as_json else markdown(summary))
 
 
-@click.command(epilog="Example: realm-edge study delay --seeds 3 --heldout 2 --config examples/compare.toml")
+@click.command(epilog="Example: realm-edge study delay --seeds 3 --heldout 2 --config examples/compare2.toml")
 @click.argument("name")
 @options(PRESET, CONFIG, RECORDINGS, CHOICES, FEATURES, SEEDS, HELDOUT)
 @click.option("--labels", metavar="SHARES", help="Shares of the training part with known behaviour (default: the study's).")

@@ -23,7 +23,7 @@ def generate(settings: Settings, session: int) -> tuple[Recording, Broadband]:
         session: 0 to ``settings.synthetic.sessions - 1``; the last is the held-out one and has its own length.
 
     Returns:
-        The recording (velocity in cm/s at 100 Hz, LFP at 1 kHz, or 4 kHz of version 2, with one dead channel, sorted spike times) and
+        The recording (velocity in cm/s at 100 Hz, LFP at 4 kHz, or 1 kHz of version 1, with one dead channel, sorted spike times) and
         what :func:`realm_edge.broadband.second` needs.
 
     Raises:

@@ -28,7 +28,7 @@ from realm_edge.app.rundir import RunDir
 from realm_edge.app.stages.data import load_sessions
 from realm_edge.numpy_files import Npz
 from realm_edge.segments import learnt_from
-from realm_edge.settings import SIX_BANDS, Activations, preset, save
+from realm_edge.settings import SIX_BANDS, Activations, changed, preset, save
 
 FORMATS = get_args(Activations)
 
@@ -37,7 +37,8 @@ def quantised(folder: Path, name: str, seed: int, options: tuple[str, ...]) -> R
     """A run up to the quantize stage."""
     folder.mkdir(parents=True, exist_ok=True)
     config = folder.with_suffix(".toml")
-    save(preset(name).model_copy(update={"seed": seed, "lfp": SIX_BANDS}), config)
+    # Bands and generator are those of the table of docs/results.md.
+    save(changed(preset(name), {"seed": seed, "lfp": SIX_BANDS.model_dump(), "synthetic": {"version": 1}}), config)
     for stage in ("data", "train", "export", "quantize"):
         if (folder / "stages" / f"{stage}.json").exists():
             continue

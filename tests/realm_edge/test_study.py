@@ -36,7 +36,7 @@ SETTINGS = Settings.model_validate(VALUES)
 QUICK = {
     "noise": ("scratch", "wiener"), "delay": ("wiener",), "pretraining": ("student", "supervised"), "causality": ("wiener", "teacher"),
     "losses": ("student",), "rate": ("scratch", "gru"), "features": ("wiener",), "front-end": ("wiener",),
-    "spike-rate": ("spike_wiener",),
+    "spiking-band": ("wiener",), "spike-rate": ("spike_wiener",),
 }  # fmt: skip
 VARIANTS = {"noise": 4, "delay": 4, "pretraining": 3, "causality": 3, "losses": 6, "rate": 6} | {
     "features": 7,
@@ -215,7 +215,8 @@ def test_the_presets_front_end_is_the_one_that_studies_compare() -> None:
     assert changed(SETTINGS, before.settings).lfp == SIX_BANDS
 
 
-def test_synthetic_lfp_has_no_spiking_band(tmp_path: Path) -> None:
-    assert set(STUDIES) == {*QUICK, "spiking-band"}
+def test_lfp_of_version_1_has_no_spiking_band(tmp_path: Path) -> None:
+    assert set(STUDIES) == set(QUICK)
+    first = changed(SETTINGS, {"synthetic": {"version": 1}})
     with pytest.raises(UserError, match="LFP at 1000 Hz is too slow for a band up to 1000 Hz"):
-        study.run("spiking-band", Plan(SETTINGS, seeds=1, decoders=("wiener",)), tmp_path, Silent())
+        study.run("spiking-band", Plan(first, seeds=1, decoders=("wiener",)), tmp_path, Silent())

@@ -15,7 +15,7 @@ from realm_edge.synthetic import generate
 from realm_edge.synthetic.session import UV_PER_COUNT
 from realm_edge.synthetic.version1 import _array
 
-SIZES = SyntheticSettings(sessions=3, seconds=20.0, heldout_seconds=30.0, channels=9, units=6)
+SIZES = SyntheticSettings(version=1, sessions=3, seconds=20.0, heldout_seconds=30.0, channels=9, units=6)
 SETTINGS = Settings(synthetic=SIZES, window_bins=100, split=SplitSettings(train=0.6, validation=0.2))
 
 
@@ -56,7 +56,7 @@ def test_sessions_share_the_array(made):
 
 
 def days_later(days_apart, session, units=400):
-    sizes = SyntheticSettings(sessions=9, seconds=20.0, heldout_seconds=20.0, channels=64, units=units, days_apart=days_apart)
+    sizes = SyntheticSettings(version=1, sessions=9, seconds=20.0, heldout_seconds=20.0, channels=64, units=units, days_apart=days_apart)
     return _array(Settings(synthetic=sizes), session)
 
 
@@ -81,7 +81,7 @@ def test_without_days_only_tuning_and_gains_drift():
 
 def test_an_electrode_s_gain_and_noise_reach_the_signals():
     """Background and spikes follow the one, noise the other; after two months both differ widely between channels."""
-    sizes = SyntheticSettings(sessions=2, seconds=20.0, heldout_seconds=20.0, channels=16, units=6, days_apart=60.0)
+    sizes = SyntheticSettings(version=1, sessions=2, seconds=20.0, heldout_seconds=20.0, channels=16, units=6, days_apart=60.0)
     settings = Settings(synthetic=sizes)
     array, (recording, broadband) = _array(settings, 1), generate(settings, 1)
     np.testing.assert_allclose(broadband.noise * UV_PER_COUNT, 10.0 * np.exp(array.log_noise), rtol=1e-5)
@@ -122,7 +122,7 @@ def lagged(x, lags=range(0, 10, 2)):
 @pytest.mark.parametrize("inputs", ["features", "counts"])
 def test_a_linear_decoder_is_neither_trivial_nor_saturated(inputs):
     """One minute, chronological split; the null is the same velocity half a recording later."""
-    settings = Settings(synthetic=SyntheticSettings(sessions=2, heldout_seconds=60.0), window_bins=100)
+    settings = Settings(synthetic=SyntheticSettings(version=1, sessions=2, heldout_seconds=60.0), window_bins=100)
     recording, broadband = generate(settings, 1)
     session = prepare(recording, settings, heldout=True, broadband=broadband)
     x, stop = getattr(session, inputs), session.validation_end
@@ -157,7 +157,7 @@ def test_a_linear_decoder_is_neither_trivial_nor_saturated(inputs):
 def test_version_1_stays_what_it_was(sizes, seed, session, rate, sums):
     """Spikes; then the sums of velocity, spike times, LFP, a second of broadband and waveforms, as of the first release."""
     lengths = {"seconds": 20.0, "heldout_seconds": 25.5}
-    settings = Settings(seed=seed, spike=SpikeSettings(rate_hz=rate), synthetic=SyntheticSettings(**lengths, **sizes))
+    settings = Settings(seed=seed, spike=SpikeSettings(rate_hz=rate), synthetic=SyntheticSettings(version=1, **lengths, **sizes))
     recording, broadband = generate(settings, session)
     fast = second(broadband, recording.lfp, 1000, rate, 3)
     assert len(broadband.spike_times) == sums[0]
@@ -223,7 +223,7 @@ def test_saved_sessions_are_equal_to_the_byte(tmp_path, made, session):
 
 def test_the_signal_setting_makes_decoding_easier_or_impossible():
     def at(strength):
-        sizes = SyntheticSettings(sessions=2, seconds=60, heldout_seconds=20, channels=8, units=3, signal=strength)
+        sizes = SyntheticSettings(version=1, sessions=2, seconds=60, heldout_seconds=20, channels=8, units=3, signal=strength)
         return generate(Settings(synthetic=sizes), 0)[0]
 
     made = {strength: at(strength) for strength in (0.0, 1.0, 4.0)}

@@ -30,6 +30,13 @@ def made():
     return generate(SETTINGS, 1)
 
 
+def test_it_is_the_default(made):
+    sizes = {name: value for name, value in SIZES.model_dump().items() if name != "version"}
+    default, first = (generate(Settings(synthetic=SyntheticSettings(**sizes, **version)), 1)[0] for version in ({}, {"version": 1}))
+    np.testing.assert_array_equal(default.lfp, made[0].lfp)
+    assert (default.lfp_rate, first.lfp_rate) == (4000.0, 1000.0)
+
+
 @pytest.fixture(scope="module")
 def session(made):
     return prepare(made[0], SETTINGS, heldout=True, broadband=made[1])
@@ -70,7 +77,7 @@ def test_drift_returns_to_the_mean():
     assert np.std(year.gain_shift - first.gain_shift) == pytest.approx(np.sqrt(2) * 0.06, rel=0.2)
     kept = year.units.trough_uv == first.units.trough_uv
     assert np.std((year.units.turn - first.units.turn)[kept]) == pytest.approx(np.sqrt(2) * 0.35, rel=0.25)
-    walked = version1._array(Settings(synthetic=SyntheticSettings(sessions=40, channels=64, days_apart=100.0)), 4)
+    walked = version1._array(Settings(synthetic=SyntheticSettings(version=1, sessions=40, channels=64, days_apart=100.0)), 4)
     assert np.std(walked.angle - version1._array(Settings(), 0).angle[0]) > 1.5
     assert months.days == 100.0 and year.days == 400.0
 
