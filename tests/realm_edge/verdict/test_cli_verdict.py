@@ -98,7 +98,7 @@ def test_a_verdict_end_to_end_resumes_and_shows_what_a_hint_does(tmp_path):
     assert "equal to onnxruntime" in rows["sbp-software-decoded"]["firmware"]
     simulated = json.loads((out / "simulation" / "cortex-m4.json").read_text())["streams"]["lfp"]
     assert rows["lfp-software-decoded"]["power_uw"] == pytest.approx(simulated["power_uw"]["total"], rel=0.02)  # other samples, same model
-    assert (out / "verdict.html").read_text().startswith("<!doctype html>")
+    assert (out / "verdict.html").read_text().startswith("<!DOCTYPE html>")
 
     counted = {path: path.stat().st_mtime_ns for path in (out / "verdict").rglob("*") if path.is_file()}
     again = CliRunner().invoke(cli.main, command)
