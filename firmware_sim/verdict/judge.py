@@ -127,9 +127,8 @@ def _lfp_sentence(lfp: _Judged | None, spikes: _Judged | None, compared: Compari
     if lfp is None or spikes is None or compared is None:
         missing = " and ".join(name for name, one in (("LFP", lfp), ("spikes", spikes)) if one is None)
         return f"LFP against spikes: no scenario of {missing} fits, keeps the budget and has a decoder."
-    ours, theirs = (f'"{one.priced.candidate.title}" with {_mw(one.power_uw or 0.0)}, R2 {one.r2:.2f}' for one in (lfp, spikes))
-    how_often = f"LFP needs less in {100 * compared.probability:.0f} % of the draws"
-    return f"LFP against spikes, each at its least: {ours}; {theirs}. {how_often}."
+    ours, theirs = (f'{_mw(one.power_uw or 0.0)} ("{one.priced.candidate.title}", R2 {one.r2:.2f})' for one in (lfp, spikes))
+    return f"LFP needs {ours} at its least, spikes {theirs}: LFP less in {100 * compared.probability:.0f} % of the draws."
 
 
 def cell(table: Table) -> Cell:
@@ -275,16 +274,15 @@ def _sentence(first: Priced, rows: Sequence[Row], eligible: Sequence[Row], proba
     if not eligible or probability is None:
         return f"{where}: no scenario is eligible. {_reasons(rows)}"
     winner = eligible[0]
-    said = f'"{winner.title}": {_with_range(winner)}'
     if len(eligible) == 1:
-        return f"{where}: {said}. It is the only scenario that is eligible."
-    rival = eligible[1]
-    other = f'"{rival.title}": {_with_range(rival)}'
-    less = f"in {100 * probability:.0f} % of {draws:,} draws"
-    if probability < SURE:
-        return f"{where}: a tie. Least is {said}; next is {other}. The first needs less than all others {less} only."
+        return f'{where}: "{winner.title}" needs {_with_range(winner)}. It is the only scenario that is eligible.'
     others = "the other that is eligible" if len(eligible) == 2 else f"each of {len(eligible) - 1} others"
-    return f"{where}: least is {said}. It needs less than {others} {less}; the next is {other}."
+    less = f"less than {others} in {100 * probability:.0f} % of {draws:,} draws"
+    if probability < SURE:
+        rival = eligible[1]
+        tied = f'"{winner.title}" needs {_with_range(winner)}, "{rival.title}" {_with_range(rival)}'
+        return f"{where}: a tie. {tied}; the first {less} only."
+    return f'{where}: "{winner.title}" needs least, {_with_range(winner)}, and {less}.'
 
 
 def _reasons(rows: Sequence[Row]) -> str:

@@ -12,26 +12,19 @@ SIGNALS = {"lfp": "LFP", "lfp-200": "LFP 200 Hz", "sbp": "spiking-band power", "
 
 
 def lines(verdict: Verdict) -> Iterator[str]:
-    """The answer, then of each table its sentences, how surely its winner wins and what turns it, then the hints."""
+    """The answer, the scenarios of the first table, which it is about, a line for each other table, and the hints."""
     yield verdict.answer
     if verdict.synthetic:
         yield SYNTHETIC
-    for one in verdict.tables:
-        yield from _summary(one)
+    first, *others = verdict.tables
+    yield from _scenarios(first)
+    yield f"{deciding(first)}; {_turned(first.turns)}"
+    if first.lfp_against_spikes is not None:
+        yield f"LFP against spikes: {_turned(first.lfp_against_spikes.turns)}"
+    yield from map(_short, others)
     for hint in verdict.hints:
         yield f"hint {hint.name}: {hint.text}: realm-edge verdict --apply {hint.name}"
     yield verdict.context
-
-
-def table(table: Table) -> Iterator[str]:
-    """One table with all its scenarios, a line each, in its order."""
-    yield from _summary(table)
-    width = max((len(row.scenario) for row in table.rows), default=0)
-    for row in table.rows:
-        mark = "*" if row.scenario == table.winner else " "
-        yield f"{mark} {row.scenario:<{width}}  {_figures(row)}"
-        if row.why_not and not not_drawn(row):
-            yield f"  {'':<{width}}  does not count: {row.why_not}"
 
 
 def where(table: Table) -> str:
@@ -55,14 +48,24 @@ def deciding(table: Table) -> str:
     return f"needs least in {format_share(table.probability)} of the draws"
 
 
-def _summary(table: Table) -> Iterator[str]:
-    yield table.sentence
-    if table.winner is not None:
-        behind = f"; next: {table.runner_up}" if table.runner_up else ""
-        yield f"  {table.winner}: {deciding(table)}{behind}; {_turned(table.turns)}"
-    yield f"  {table.lfp_sentence}"
-    if table.lfp_against_spikes is not None:
-        yield f"  LFP against spikes: {_turned(table.lfp_against_spikes.turns)}"
+def _scenarios(table: Table) -> Iterator[str]:
+    width = max((len(row.scenario) for row in table.rows), default=0)
+    for row in table.rows:
+        mark = "*" if row.scenario == table.winner else " "
+        yield f"{mark} {row.scenario:<{width}}  {_figures(row)}"
+        if row.why_not and not not_drawn(row):
+            yield f"  {'':<{width}}  does not count: {row.why_not}"
+
+
+def _short(table: Table) -> str:
+    won = next((row for row in table.rows if row.scenario == table.winner), None)
+    if won is None:
+        return table.sentence
+    power = f"{format_number(won.power_uw)} uW ({format_ends(won.power_uw_range)})"
+    behind = f", next {table.runner_up}" if table.runner_up else ""
+    compared = table.lfp_against_spikes
+    lfp = f"; LFP needs less than spikes in {format_share(compared.probability)}" if compared else ""
+    return f"{where(table)}: {won.scenario} {power}, {deciding(table)}{behind}{lfp}"
 
 
 def _turned(turns: Sequence[Turn]) -> str:
