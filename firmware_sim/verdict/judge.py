@@ -70,6 +70,7 @@ def judge(
     draws: int = DRAWS,
     seed: int = SEED,
     with_turns: bool = True,
+    latency_ms: float | None = None,
 ) -> Table:
     """Hold scenarios against one another.
 
@@ -81,6 +82,7 @@ def judge(
         r2: of the decoder of each signal; None, or absent: there is none.
         budget: of power, in microwatts.
         with_turns: whether to look for the figures that turn it, which takes most of the time.
+        latency_ms: budget of it; it decides nothing, but the sentence says where the winner breaks it.
 
     Raises:
         ValueError: there is no scenario, or they are not of one number of channels, target and link.
@@ -107,7 +109,7 @@ def judge(
         rows=rows,
         winner=eligible[0].priced.candidate.name if eligible else None,
         runner_up=eligible[1].priced.candidate.name if len(eligible) > 1 else None,
-        sentence=_sentence(first, rows, [row for row in rows if row.eligible], probability, draws),
+        sentence=_sentence(first, rows, [row for row in rows if row.eligible], probability, draws) + _late(rows, latency_ms),
         probability=probability,
         turns=turns,
         lfp_sentence=_lfp_sentence(lfp, spikes, compared),
@@ -270,7 +272,7 @@ def _with_range(row: Row) -> str:
 
 
 def _sentence(first: Priced, rows: Sequence[Row], eligible: Sequence[Row], probability: float | None, draws: int) -> str:
-    where = f"{first.channels:,} channels on {first.target.part} over {first.link.title}"
+    where = f"{first.channels:,} channel{'' if first.channels == 1 else 's'} on {first.target.part} over {first.link.title}"
     if not eligible or probability is None:
         return f"{where}: no scenario is eligible. {_reasons(rows)}"
     winner = eligible[0]
@@ -283,6 +285,13 @@ def _sentence(first: Priced, rows: Sequence[Row], eligible: Sequence[Row], proba
         tied = f'"{winner.title}" needs {_with_range(winner)}, "{rival.title}" {_with_range(rival)}'
         return f"{where}: a tie. {tied}; the first {less} only."
     return f'{where}: "{winner.title}" needs least, {_with_range(winner)}, and {less}.'
+
+
+def _late(rows: Sequence[Row], limit: float | None) -> str:
+    winner = next((row for row in rows if row.eligible), None)
+    if winner is None or winner.latency_ms is None or limit is None or winner.latency_ms <= limit:
+        return ""
+    return f" Its latency, {winner.latency_ms:.0f} ms, breaks the budget of {limit:g} ms."
 
 
 def _reasons(rows: Sequence[Row]) -> str:

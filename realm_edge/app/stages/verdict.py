@@ -103,6 +103,7 @@ def run(run: RunDir, progress: Progress, asked: Asked, device: Device = "auto", 
     simulated: Simulation = run.summary(f"simulate.{first}")
     data: DataSummary = run.summary("data")
     budget, components, candidates = power_budget(asked.budget), load_components(asked.components), gathered(asked.scenarios)
+    latency = next((each.limit for each in load_budgets(asked.budget) if each.name == "latency_ms"), None)
     extra = [get_link(name) for name in asked.links]
     besides = {signal: beside(run, signal, progress, device, precision) for signal in SIGNALS}
     found = accuracies(run, besides)
@@ -112,7 +113,7 @@ def run(run: RunDir, progress: Progress, asked: Asked, device: Device = "auto", 
     def table(channels: int, target: str, link: Link, with_turns: bool) -> Table:
         kinds = [(candidate, counts[_kind(candidate), channels, target]) for candidate in candidates]
         priced = [price(candidate, count, get_target(target), link) for candidate, count in kinds]
-        return judge(priced, {each.signal: each.r2_int8 for each in found}, budget, components, with_turns=with_turns)
+        return judge(priced, {each.signal: each.r2_int8 for each in found}, budget, components, with_turns=with_turns, latency_ms=latency)
 
     places = [(channels, target) for channels in _channels(asked, own) for target in asked.targets]
     tables = tuple(table(*place, default_link(get_target(place[1])), True) for place in progress.track(places, "scenarios"))

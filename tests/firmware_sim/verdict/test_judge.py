@@ -36,6 +36,13 @@ def test_least_power_of_those_that_decode_as_well_as_the_best_wins():
     assert f"{100 * found.probability:.0f} % of 500 draws" in found.sentence and '"spikes, front end in a circuit' in found.sentence
 
 
+def test_a_winner_that_is_too_late_wins_and_the_sentence_says_it():
+    found = table("lfp-circuit-decoded", latency_ms=20.0)
+    late = row(found, "lfp-circuit-decoded").latency_ms
+    assert found.winner == "lfp-circuit-decoded" and found.sentence.endswith(f" Its latency, {late:.0f} ms, breaks the budget of 20 ms.")
+    assert "latency" not in table("lfp-circuit-decoded", latency_ms=late).sentence
+
+
 def test_spiking_band_power_may_win():
     found = table("lfp-circuit-decoded", "sbp-circuit-decoded", "spike-circuit-decoded")
     assert found.winner == "sbp-circuit-decoded" and found.sentence.count("spiking-band power") == 1
