@@ -42,8 +42,16 @@ def quantity(graph: StepGraph, value: Value) -> Quantity:
         raise UserError(f"{graph.source}: a scale or offset of tensor '{value.name}' is 0 or too large for a float; quantise it again")
     names = about.get("names")
     return Quantity(
-        str(about.get("unit", "")), tuple(scale.tolist()), tuple(offset.tolist()), None if names is None else tuple(map(str, names))
+        _unicode(about.get("unit", "")),
+        tuple(scale.tolist()),
+        tuple(offset.tolist()),
+        None if names is None else tuple(map(_unicode, names)),
     )
+
+
+def _unicode(text: str) -> str:
+    """Without halves of characters, which JSON can hold and UTF-8 cannot."""
+    return text.encode(errors="replace").decode()
 
 
 def described(value: Value, found: Quantity) -> str:

@@ -428,6 +428,14 @@ def test_units_are_those_of_the_graph(tmp_path):
     assert (library.name(1).decode(), library.unit().decode()) == ("v\\y", io["decoded"]["unit"])
 
 
+def test_half_a_character_in_a_unit_is_replaced(tmp_path):
+    graph = gru_decoder()
+    io = {"features": {}, "decoded": {"unit": "mm\ud83d", "names": ["x", "y"]}}
+    next(entry for entry in graph.metadata_props if entry.key == "io").value = json.dumps(io)
+    save_model(graph, tmp_path / "decoder.onnx")
+    assert write_bundle(tmp_path / "b", "lfp", "cortex-m4", None, tmp_path / "decoder.onnx").decoder.outputs[0].unit == "mm?"
+
+
 @pytest.mark.parametrize("scale", [0.0, 1e300])
 def test_a_scale_that_no_float_holds_is_refused(scale, tmp_path):
     graph = gru_decoder()
