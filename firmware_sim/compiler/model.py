@@ -102,9 +102,11 @@ def model_header(model: Model, stack_bytes: int) -> str:
         ("An output that is settled.", "VALID", "2"),
     ]
     defines = [line for meaning, name, value in values for line in (*doxygen(meaning), f"#define {upper}_{name} {value}")]
-    members = ["    int32_t settled_bins; /* since the reset, up to the warm-up */"]
-    members += [f"    int16_t features[{model.decoder.prefix.upper()}_FEATURES_LEN];"] if model.frontend else []
-    members += [f"    int64_t {plan.stage}[{_words(plan.state_bytes)}];" for plan in model.plans]
+    members = ["    int32_t settled_bins; /**< Since the reset, up to the warm-up. */"]
+    members += (
+        [f"    int16_t features[{model.decoder.prefix.upper()}_FEATURES_LEN]; /**< Of the bin that ended. */"] if model.frontend else []
+    )
+    members += [f"    int64_t {plan.stage}[{_words(plan.state_bytes)}]; /**< Its state block. */" for plan in model.plans]
     return "\n".join(
         [
             *doxygen(
@@ -133,7 +135,7 @@ def model_header(model: Model, stack_bytes: int) -> str:
                     "",
                     *doxygen("Memory of a call; what it holds between calls does not matter."),
                     "typedef struct {",
-                    f"    int64_t words[{model.scratch_bytes // ALIGNMENT}];",
+                    f"    int64_t words[{model.scratch_bytes // ALIGNMENT}]; /**< Of the stage that runs. */",
                     f"}} {prefix}_scratch;",
                     "",
                     *for_c_and_cpp(_functions(model)),
