@@ -9,14 +9,17 @@ from pathlib import Path
 from string import Template
 
 from firmware_sim.bundle import Bundle
+from firmware_sim.bundle_metadata import Stage
 from firmware_sim.compiler.armv6m import check_armv6m
 from firmware_sim.elf import MemoryUse, check_kernel_origin, memory_use
 from firmware_sim.targets import Target
 from firmware_sim.toolchain import zig_cc
 from realm_edge.errors import UserError
 
-# What start-up copies to RAM: kernels, the driver (FLAGS give each function a section), the compiler's memcpy, memset and divisions.
-RAM_TEXT = "tvm/*.o(.text .text.*) *(.text.realm_frontend_* .text.realm_decoder_*) *compiler_rt*(.text .text.*)"
+MODEL_HEADER = "model.h"
+_BLOCKS = ("STATE_BYTES", "SCRATCH_BYTES", "FEATURES_LEN")
+_MACROS = {"frontend": ("SAMPLE_LEN", *_BLOCKS), "decoder": ("OUTPUT_LEN", *_BLOCKS)}  # that main.c and board layers use, by stage
+_FUNCTIONS = {"frontend": ("init", "block"), "decoder": ("init", "step")}
 STACK_BYTES = 8192  # reserved; the simulated run measures how much of it is used
 FLAGS = (
     "-O2",
@@ -69,13 +72,14 @@ def build_firmware(bundle: Bundle, target: Target, folder: Path, board: Sequence
         shutil.copyfile(source, folder / source.name)
         names += [source.name] if source.suffix == ".c" else []
     shutil.copytree(bundle.path / "include", folder / "include")
+    (folder / MODEL_HEADER).write_text(_model_names(bundle), encoding="utf-8")
     defines = (f"-DREALM_HAS_FRONTEND={int(bundle.frontend is not None)}", f"-DREALM_BLOCK_TICKS={bundle.ticks_per_block}", "-Iinclude")
     objects = compile_sources(names, target, folder, defines)
     try:
-        elf = link(objects, tvm_objects, target, folder)
+        elf = link(objects, tvm_objects, target, folder, bundle.stages)
         use = memory_use(elf)
         if use.code_in_ram > target.room_for_code(use.data_in_ram + bundle.ring_bytes):
-            elf = link(objects, tvm_objects, replace(target, code_ram=None), folder)
+            elf = link(objects, tvm_objects, replace(target, code_ram=None), folder, bundle.stages)
     except UserError as error:
         overflow = re.search(r"region '(flash|ram)': overflowed by (\d+) bytes", str(error))
         if not overflow:
@@ -106,9 +110,21 @@ def compile_sources(names: Sequence[str], target: Target, folder: Path, extra: S
     return objects
 
 
-def link(objects: Sequence[Path], tvm_objects: Sequence[Path], target: Target, folder: Path) -> Path:
-    """Link to ``folder/firmware.elf`` with the memory of the target's simulated machine; kernels and driver to its RAM if the part has
-    RAM that executes code."""
+def _model_names(bundle: Bundle) -> str:
+    """``model.h``: the bundle's headers, and its names under those by which main.c and the board layer know them."""
+    lines = [f'#include "{stage.prefix}.h"' for stage in bundle.named_stages.values()]
+    for name, stage in bundle.named_stages.items():
+        known = f"realm_{name}"
+        if stage.prefix == known:
+            continue
+        lines += [f"#define {known.upper()}_{macro} {stage.prefix.upper()}_{macro}" for macro in _MACROS[name]]
+        lines += [f"#define {known}_{function} {stage.prefix}_{function}" for function in _FUNCTIONS[name]]
+    return "\n".join(["#ifndef REALM_MODEL_H", "#define REALM_MODEL_H", *lines, "#endif", ""])
+
+
+def link(objects: Sequence[Path], tvm_objects: Sequence[Path], target: Target, folder: Path, stages: Sequence[Stage] = ()) -> Path:
+    """Link to ``folder/firmware.elf`` with the memory of the target's simulated machine; kernels, and drivers of ``stages``, to its RAM if
+    the part has RAM that executes code."""
     machine = target.machine
     script = Template(files("firmware_sim").joinpath("firmware/memory.ld").read_text(encoding="utf-8")).substitute(
         flash_origin=hex(machine.flash_origin),
@@ -116,7 +132,7 @@ def link(objects: Sequence[Path], tvm_objects: Sequence[Path], target: Target, f
         ram_origin=hex(machine.ram_origin),
         ram_length=hex(machine.ram_length),
         stack_bytes=STACK_BYTES,
-        ram_text=RAM_TEXT if target.code_ram else "",
+        ram_text=_ram_text(stages) if target.code_ram else "",
     )
     (folder / "memory.ld").write_text(script, encoding="utf-8")
     (folder / "tvm").mkdir(exist_ok=True)
@@ -126,6 +142,12 @@ def link(objects: Sequence[Path], tvm_objects: Sequence[Path], target: Target, f
     linker = ["-nostartfiles", "-Wl,-T,memory.ld", "-Wl,--gc-sections", "-Wl,--build-id=none"]
     zig_cc([*_machine_flags(target), "-O2", "-g0", *linker, *inputs, "-o", "firmware.elf"], cwd=folder)
     return folder / "firmware.elf"
+
+
+def _ram_text(stages: Sequence[Stage]) -> str:
+    """What start-up copies to RAM: kernels, drivers (FLAGS give each function a section), the compiler's memcpy, memset and divisions."""
+    drivers = "".join(f" *(.text.{stage.prefix}_*)" for stage in stages)
+    return f"tvm/*.o(.text .text.*){drivers} *compiler_rt*(.text .text.*)"
 
 
 def check_fit(elf: Path, target: Target, bundle: Path) -> MemoryUse:

@@ -27,8 +27,18 @@ class Bundle:
     warm_up_bins: int | None  # after a reset; None where the decoder's graph does not say
 
     @property
+    def prefix(self) -> str:
+        """What C names of all stages begin with."""
+        return self.decoder.prefix.removesuffix("_decoder")
+
+    @property
+    def named_stages(self) -> dict[str, Stage]:
+        """Those there are of "frontend" and "decoder"."""
+        return {name: stage for name, stage in (("frontend", self.frontend), ("decoder", self.decoder)) if stage}
+
+    @property
     def stages(self) -> tuple[Stage, ...]:
-        return (self.frontend, self.decoder) if self.frontend else (self.decoder,)
+        return tuple(self.named_stages.values())
 
     @property
     def ticks_per_bin(self) -> int:

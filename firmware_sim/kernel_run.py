@@ -101,7 +101,7 @@ def run_kernels(
     core: CoreTable,
     folder: Path,
     memory: Memory = no_stalls,
-    build: Callable[[Kernel, str, Machine, Path], None] = build_object,
+    build: Callable[[Kernel, str, Machine, Path], object] = build_object,
 ) -> dict[str, KernelRun]:
     """Build one program of all kernels for the target's build and run it.
 

@@ -216,9 +216,7 @@ def _visits(costs: VisitCosts) -> Visits:
 
 
 def _kernel_rows(bundle: Bundle, costs: dict[str, RegionCost], steps: int) -> Iterator[KernelRow]:
-    for name, stage in (("frontend", bundle.frontend), ("decoder", bundle.decoder)):
-        if stage is None:
-            continue
+    for name, stage in bundle.named_stages.items():
         functions = dict(costs[name].functions)
         shared = Counter(kernel.symbol for kernel in stage.kernels)  # nodes of equal shape, which take equal parts
         for kernel in stage.kernels:

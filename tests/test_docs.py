@@ -15,7 +15,7 @@ PACKAGES = ("realm_edge", "export", "quantization", "firmware_sim")
 FOLDERS = (*PACKAGES, "tests", "docs", "examples", ".github", ".ci")
 SOURCES = (".py", ".c", ".h", ".S", ".ld", ".j2", ".sv", ".cpp")
 UPWARDS = ("realm_edge", "export", "quantization", "firmware_sim", "realm_edge/app")
-WRITTEN = {"realm_decoder.h", "realm_frontend.h"}  # by the compiler, into a bundle
+WRITTEN = {"realm_lfp.h", "realm_lfp_decoder.h", "realm_lfp_frontend.h"}  # by the compiler, into a bundle
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 
 

@@ -105,7 +105,7 @@ STAGES = {
     "stages/train.json": "train",
     "frontend.onnx": "export",
     "calibration.json": "quantize",
-    f"firmware/{TARGET}/lfp/src/realm_decoder.c": f"compile.{TARGET}",
+    f"firmware/{TARGET}/lfp/src/realm_lfp_decoder.c": f"compile.{TARGET}",
     f"stages/simulate.{TARGET}.json": f"simulate.{TARGET}",
 }
 

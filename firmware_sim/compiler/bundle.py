@@ -1,24 +1,40 @@
 """Bundles: headers, readable driver, const weights, TVM objects and metadata of one stream for one build."""
 
-import io
 import tempfile
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from elftools.elf.elffile import ELFFile
-from elftools.elf.sections import SymbolTableSection
-
 from firmware_sim import bundle_metadata
-from firmware_sim.bundle import MANIFEST, check_manifest
-from firmware_sim.bundle_metadata import FORMAT, BundleMetadata, Kernel, Reset, Scratch, Stage, StateTensor, Tensor
+from firmware_sim.build import FLAGS
+from firmware_sim.builds import get_build
+from firmware_sim.bundle import MANIFEST, check_manifest, load_bundle
+from firmware_sim.bundle_metadata import (
+    FORMAT,
+    Api,
+    BundleMetadata,
+    DataTensor,
+    Kernel,
+    Memory,
+    Reset,
+    Scratch,
+    Stack,
+    Stage,
+    StateTensor,
+    Weights,
+)
+from firmware_sim.compiler.conversions import quantity
 from firmware_sim.compiler.driver import check_abi, header, source, weights, weights_header
-from firmware_sim.compiler.graph import read_graph
+from firmware_sim.compiler.graph import StepGraph, read_graph
 from firmware_sim.compiler.kernels.interface import Value
 from firmware_sim.compiler.lower import Machine, build_object, machine_of
+from firmware_sim.compiler.memory import ALIGNMENT
+from firmware_sim.compiler.model import CHECKSUM, LIBRARY_STACK, Model, model_header, model_source
+from firmware_sim.compiler.names import DEFAULT_NAME, check_prefix, model_prefix
+from firmware_sim.compiler.objects import frame_bytes, symbol_bytes
 from firmware_sim.compiler.plan import DECODER, FRONTEND, Constant, Plan, make_plan
-from firmware_sim.toolchain import zig
+from firmware_sim.toolchain import zig, zig_cc
 from realm_edge import documents
 from realm_edge.errors import UserError
 from realm_edge.files import replacing_directory, sha256_file, write_json, write_text
@@ -28,24 +44,26 @@ PACKAGES = ("onnx", "apache-tvm", "ziglang")  # that decide what is in a bundle
 
 @dataclass(frozen=True)
 class CompiledModel:
-    """One step graph, compiled: its plan and, by file name, one object per function."""
+    """One step graph, compiled: its plan; by file name, one object per function; and by symbol, the stack that it takes (bytes)."""
 
     plan: Plan
     objects: dict[str, bytes]
+    stack: dict[str, int]
 
 
-def compile_model(onnx_path: Path, prefix: str, machine: Machine) -> CompiledModel:
+def compile_model(onnx_path: Path, stage: str, machine: Machine, model: str = DEFAULT_NAME) -> CompiledModel:
     """Compile a step graph.
 
     Args:
         onnx_path: int8 step graph.
-        prefix: "realm_frontend" or "realm_decoder"; begins every C symbol.
+        stage: :data:`firmware_sim.compiler.plan.FRONTEND` or ``DECODER``.
         machine: what the objects are for.
+        model: begins every C symbol, before the stage.
 
     Raises:
         UserError: a graph that is damaged or holds what cannot be compiled.
     """
-    return _compiled(_file(onnx_path), prefix, machine)
+    return _compiled(_file(onnx_path), stage, machine, model)
 
 
 @dataclass(frozen=True)
@@ -62,24 +80,26 @@ def _file(path: Path) -> _File:
 
 
 @lru_cache(maxsize=8)  # parts of one family, or of one build, have these in common
-def _plan(file: _File, prefix: str, family: str) -> Plan:
+def _plan(file: _File, stage: str, family: str, model: str) -> Plan:
     graph = read_graph(file.path)
-    check_abi(graph, prefix)
-    return make_plan(graph, prefix, family)
+    check_abi(graph, stage)
+    return make_plan(graph, stage, family, model)
 
 
 @lru_cache(maxsize=8)
-def _compiled(file: _File, prefix: str, machine: Machine) -> CompiledModel:
-    plan, objects = _plan(file, prefix, machine.kernels), {}
+def _compiled(file: _File, stage: str, machine: Machine, model: str) -> CompiledModel:
+    plan, objects, stack = _plan(file, stage, machine.kernels, model), {}, {}
     with tempfile.TemporaryDirectory() as folder:
         for symbol, kernel in {call.symbol: call.kernel for call in plan.calls}.items():
             path = Path(folder, f"{symbol}.o")
-            build_object(kernel, symbol, machine, path)
+            stack[symbol] = build_object(kernel, symbol, machine, path)
             objects[path.name] = path.read_bytes()
-    return CompiledModel(plan, objects)
+    return CompiledModel(plan, objects, stack)
 
 
-def write_bundle(directory: Path, stream: str, build: str, frontend_onnx: Path | None, decoder_onnx: Path) -> BundleMetadata:
+def write_bundle(
+    directory: Path, stream: str, build: str, frontend_onnx: Path | None, decoder_onnx: Path, prefix: str | None = None
+) -> BundleMetadata:
     """Write the bundle ``directory``, replacing what was there; it appears whole or not at all, and the same bytes each time.
 
     Returns what its ``metadata.json`` says.
@@ -89,32 +109,52 @@ def write_bundle(directory: Path, stream: str, build: str, frontend_onnx: Path |
         build: an entry of :func:`firmware_sim.builds.builds`.
         frontend_onnx: None where spike counts or features come from elsewhere.
         decoder_onnx: int8 decoder step graph.
+        prefix: begins every symbol, macro, include guard and file; None for that of the stream, ``realm_<stream>``.
 
     Raises:
-        UserError: see :func:`compile_model`; also an unknown build, and a decoder that does not take the front end's features.
+        UserError: see :func:`compile_model`; also an unknown build, a prefix that is none, and a decoder that does not take the front end's
+            features.
     """
+    prefix = model_prefix(DEFAULT_NAME, stream) if prefix is None else prefix
+    check_prefix(prefix)
     machine = machine_of(build)
-    graphs = {prefix: _file(path) for prefix, path in ((FRONTEND, frontend_onnx), (DECODER, decoder_onnx)) if path}
-    plans = {prefix: _plan(file, prefix, machine.kernels) for prefix, file in graphs.items()}
+    graphs = {stage: _file(path) for stage, path in ((FRONTEND, frontend_onnx), (DECODER, decoder_onnx)) if path}
+    plans = {stage: _plan(file, stage, machine.kernels, prefix) for stage, file in graphs.items()}
     (taken,) = plans[DECODER].graph.inputs[0].shape
     if frontend_onnx and (made := plans[FRONTEND].graph.outputs[0].shape[0]) != taken:
         raise UserError(f"{decoder_onnx}: takes {taken} features, {frontend_onnx} makes {made}; quantise both from one run")
-    models = {prefix: _compiled(file, prefix, machine) for prefix, file in graphs.items()}
+    stages = {stage: _compiled(file, stage, machine, prefix) for stage, file in graphs.items()}
+    model = Model(prefix, build, plans.get(FRONTEND), plans[DECODER])
     with replacing_directory(directory) as partial:
         (partial / "lib").mkdir()
-        for model in models.values():
-            write_sources(partial, model.plan)
-            for name, content in model.objects.items():
+        for stage in stages.values():
+            write_sources(partial, stage.plan)
+            for name, content in stage.objects.items():
                 (partial / "lib" / name).write_bytes(content)
-        _archive(partial / "lib")
+        stack_bytes = _write_model(partial, model, max(frame for stage in stages.values() for frame in stage.stack.values()))
+        _archive(partial / "lib", f"lib{prefix}.a")
         metadata = BundleMetadata(
             **documents.header(FORMAT, PACKAGES),
+            prefix=prefix,
             stream=stream,
             target=build,
-            frontend=_describe(models[FRONTEND]) if frontend_onnx else None,
-            decoder=_describe(models[DECODER]),
+            api=_describe_api(model),
+            memory=Memory(
+                alignment=ALIGNMENT,
+                state_bytes=model.state_bytes,
+                scratch_bytes=model.scratch_bytes,
+                stack=Stack(bytes=stack_bytes, library_bytes=LIBRARY_STACK, compiler="zig cc -O2"),
+            ),
+            weights=Weights(
+                bytes=model.weight_bytes,
+                checksum=CHECKSUM,
+                value=f"0x{model.weights_crc32:08x}",
+                function=f"{prefix}_weights_crc32",
+            ),
+            frontend=_describe(stages[FRONTEND]) if frontend_onnx else None,
+            decoder=_describe(stages[DECODER]),
             reset=_describe_reset(plans),
-            made_from={prefix.removeprefix("realm_"): plan.graph.sha256 for prefix, plan in plans.items()},
+            made_from={stage: plan.graph.sha256 for stage, plan in plans.items()},
         )
         write_json(partial / "metadata.json", metadata.model_dump(mode="json"))
         files = sorted(p for p in partial.rglob("*") if p.is_file())
@@ -122,8 +162,31 @@ def write_bundle(directory: Path, stream: str, build: str, frontend_onnx: Path |
     return metadata
 
 
+def _write_model(directory: Path, model: Model, kernel_stack: int) -> int:
+    """Header and source of the whole model; returns the bytes of stack that a call takes at most, which the header says.
+
+    Args:
+        directory: with the sources of the stages.
+        kernel_stack: of the kernel that takes most.
+    """
+    header = directory / "include" / f"{model.prefix}.h"
+    source = directory / "src" / f"{model.prefix}.c"
+    write_text(header, model_header(model, 0))
+    write_text(source, model_source(model))
+    compiler, drivers = get_build(model.build).compiler, (model.prefix, *(plan.prefix for plan in model.plans))
+    machine = ("-target", compiler.triple, f"-mcpu={compiler.cpu}")
+    flags = [flag for flag in FLAGS if flag != "-g0"]  # after which zig leaves out what frames are read from
+    zig_cc([*machine, *flags, "-g", "-Iinclude", "-c", *(f"src/{name}.c" for name in drivers), "-o", "drivers.o"], cwd=directory)
+    compiled = (directory / "drivers.o").read_bytes()
+    (directory / "drivers.o").unlink()
+    whole, *stages = (frame_bytes(compiled, symbol) for symbol in (f"{model.prefix}_step_block", *(plan.entry for plan in model.plans)))
+    stack_bytes = whole + max(stages) + kernel_stack + LIBRARY_STACK
+    write_text(header, model_header(model, stack_bytes))
+    return stack_bytes
+
+
 def check_compiled(directory: Path, stream: str, build: str, frontend_onnx: Path | None, decoder_onnx: Path) -> None:
-    """See that a bundle is what its graphs compile to; arguments as of :func:`write_bundle`.
+    """See that a bundle is what its graphs compile to, under the prefix that it has; arguments as of :func:`write_bundle`.
 
     Its C and its objects become a program that QEMU runs with semihosting, by which firmware opens files and starts commands of the user.
     Whoever hands on a run can give it digests that fit, but no program of their own.
@@ -133,7 +196,7 @@ def check_compiled(directory: Path, stream: str, build: str, frontend_onnx: Path
     """
     check_manifest(directory)
     with tempfile.TemporaryDirectory(prefix="realm-edge-") as folder:
-        write_bundle(Path(folder, "bundle"), stream, build, frontend_onnx, decoder_onnx)
+        write_bundle(Path(folder, "bundle"), stream, build, frontend_onnx, decoder_onnx, load_bundle(directory).prefix)
         made, found = (set((path / MANIFEST).read_text(encoding="utf-8").splitlines()) for path in (Path(folder, "bundle"), directory))
     if made != found:
         name = sorted(made ^ found, key=lambda line: line.partition("  ")[2])[0].partition("  ")[2]
@@ -157,10 +220,20 @@ def _tensor(value: Value) -> dict[str, Any]:
     return {"name": value.name, "dtype": value.dtype, "shape": value.shape}
 
 
+def _data(graph: StepGraph, value: Value) -> DataTensor:
+    found = quantity(graph, value)
+    return DataTensor(**_tensor(value), unit=found.unit, scale=found.scale, offset=found.offset, names=found.names)
+
+
+def _describe_api(model: Model) -> Api:
+    functions = {name: f"{model.prefix}_{name}" for name in ("init", "reset", "step", "step_block")}
+    return Api(header=f"{model.prefix}.h", library=f"lib{model.prefix}.a", **functions, ticks_per_bin=model.bin_ticks)
+
+
 def _describe_reset(plans: dict[str, Plan]) -> Reset:
     decoder = plans[DECODER].graph
     ms = None if decoder.warm_up_bins is None else 1000 * decoder.warm_up_bins / decoder.rate_hz
-    return Reset(calls=tuple(f"{prefix}_init" for prefix in plans), warm_up_bins=decoder.warm_up_bins, warm_up_ms=ms)
+    return Reset(calls=tuple(f"{plan.prefix}_init" for plan in plans.values()), warm_up_bins=decoder.warm_up_bins, warm_up_ms=ms)
 
 
 def _describe(model: CompiledModel) -> Stage:
@@ -171,8 +244,9 @@ def _describe(model: CompiledModel) -> Stage:
             node=call.node,
             op=call.op,
             macs=call.kernel.macs,
-            code_bytes=_function_bytes(model.objects, call.symbol),
+            code_bytes=symbol_bytes(model.objects[f"{call.symbol}.o"], call.symbol),
             constant_bytes=sum({a.place.symbol: a.place.array.nbytes for a in call.arguments if isinstance(a.place, Constant)}.values()),
+            stack_bytes=model.stack[call.symbol],
         )
         for call in plan.calls
     )
@@ -182,8 +256,8 @@ def _describe(model: CompiledModel) -> Stage:
         state_bytes=plan.state_bytes,
         scratch_bytes=plan.scratch_bytes,
         weight_bytes=plan.weight_bytes,
-        inputs=tuple(Tensor(**_tensor(value)) for value in plan.graph.inputs),
-        outputs=tuple(Tensor(**_tensor(value)) for value in plan.graph.outputs),
+        inputs=tuple(_data(plan.graph, value) for value in plan.graph.inputs),
+        outputs=tuple(_data(plan.graph, value) for value in plan.graph.outputs),
         states=describe_states(plan),
         scratch=tuple(Scratch(name=name, offset=offset, bytes=nbytes) for name, (offset, nbytes) in plan.scratch.items()),
         constants=tuple(bundle_metadata.Constant(symbol=c.symbol, dtype=c.array.dtype.name, bytes=c.array.nbytes) for c in plan.constants),
@@ -191,13 +265,6 @@ def _describe(model: CompiledModel) -> Stage:
     )
 
 
-def _function_bytes(objects: dict[str, bytes], symbol: str) -> int:
-    sections = ELFFile(io.BytesIO(objects[f"{symbol}.o"])).iter_sections()
-    tables = (section for section in sections if isinstance(section, SymbolTableSection))
-    return next(s["st_size"] for table in tables for s in table.iter_symbols() if s.name == symbol)
-
-
-def _archive(lib: Path) -> None:
-    """``librealm.a`` of all objects; D leaves out times and owners, so that equal objects give equal bytes."""
-    names = sorted(p.name for p in lib.glob("*.o"))
-    zig(["ar", "rcsD", "librealm.a", *names], cwd=lib)
+def _archive(lib: Path, name: str) -> None:
+    """All objects in one file; D leaves out times and owners, so that equal objects give equal bytes."""
+    zig(["ar", "rcsD", name, *sorted(p.name for p in lib.glob("*.o"))], cwd=lib)

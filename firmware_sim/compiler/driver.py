@@ -1,20 +1,20 @@
 """The C around the kernels: a header, a driver that only calls, clears and copies, and the const weights."""
 
-import re
 from collections.abc import Iterable
 
 import numpy as np
 
+from firmware_sim.compiler.c_text import C_TYPE, comment, dimensions, doxygen, for_c_and_cpp, guarded, literal, rate_literal
+from firmware_sim.compiler.conversions import described, from_units, macros, quantity, to_units
 from firmware_sim.compiler.frontend import COUNT
 from firmware_sim.compiler.graph import StepGraph
-from firmware_sim.compiler.kernels.interface import Value
+from firmware_sim.compiler.memory import ALIGNMENT
 from firmware_sim.compiler.plan import DECODER, FRONTEND, Argument, Bins, Call, Constant, Place, Plan
 from realm_edge.errors import UserError
 
-_C_TYPE = {"int8": "int8_t", "int16": "int16_t", "int32": "int32_t", "int64": "int64_t"}
-_BYTE_BLOCKS = {"state": "st", "scratch": "tmp"}  # and the driver's names for them
+_BYTE_BLOCKS = ("state", "scratch")
 _VALUES_PER_LINE = 24
-# By prefix: the data tensors of the ABI as (tensor, dtype, C parameter, length macro or None for a single value). A front end takes its
+# By stage: the data tensors of the ABI as (tensor, dtype, C parameter, length macro or None for a single value). A front end takes its
 # sample many times over, and how often.
 _Parameter = tuple[str, str, str, str | None]
 _FEATURES: _Parameter = ("features", "int16", "features", "FEATURES_LEN")
@@ -22,37 +22,42 @@ _ABI: dict[str, tuple[list[_Parameter], list[_Parameter]]] = {
     FRONTEND: ([("sample", "int16", "samples", "SAMPLE_LEN")], [_FEATURES, ("valid", "int32", "valid", None)]),
     DECODER: ([_FEATURES], [("decoded", "int16", "output", "OUTPUT_LEN")]),
 }
-_COMMENT = {
-    FRONTEND: """/* A block of samples, each of all channels: samples[t * {upper}_SAMPLE_LEN + channel]. Blocks may have any length
- * from 1 to {upper}_BIN_SAMPLES and need not end where a bin ends. *valid is 1 where a bin ended in this block
- * and 0 otherwise; features are written when it is 1. */""",
-    DECODER: "/* One bin. */",
-}
+# Freestanding compilers come without string.h.
+_MEMORY_FUNCTIONS = (
+    "#include <stddef.h>",
+    "#if __STDC_HOSTED__",
+    "#include <string.h>",
+    "#else",
+    *for_c_and_cpp(["void *memset(void *block, int value, size_t bytes);", "void *memcpy(void *to, const void *from, size_t bytes);"]),
+    "#endif",
+)
 
 
-def check_abi(graph: StepGraph, prefix: str) -> None:
-    """See that the graph has exactly the data tensors that the C functions have.
+def check_abi(graph: StepGraph, stage: str) -> None:
+    """See that the graph has exactly the data tensors that the C functions have, in scales that C's floats have.
 
     Raises:
         UserError: it does not.
     """
-    inputs, outputs = _ABI[prefix]
+    inputs, outputs = _ABI[stage]
     for have, want, what in ((graph.inputs, inputs, "inputs"), (graph.outputs, outputs, "outputs")):
         got = [(v.name, v.dtype, len(v.shape)) for v in have]
         if got != [(name, dtype, 1) for name, dtype, _, _ in want]:
             expected = ", ".join(f"{name} ({dtype} vector)" for name, dtype, _, _ in want)
-            raise UserError(f"{graph.source}: {what} are {[v.name for v in have]}, a {prefix} has {expected}; export it again")
+            raise UserError(f"{graph.source}: {what} are {[v.name for v in have]}, a {stage} has {expected}; export it again")
+        for value in have:
+            quantity(graph, value)
 
 
 # What a program has to grant to kernels of a family, by Arm DDI 0553 (ARMv8-M): CPACR, NSACR, exception entry.
 _NEEDS = {
     "helium": (
-        " *",
-        " * The kernels use Helium (MVE with integers) and low-overhead loops. Before the first call, access to coprocessors 10",
-        " * and 11 has to be granted: bits 20 to 23 of CPACR, then DSB and ISB; to a non-secure program the secure one grants it,",
-        " * in NSACR. Without it the first call ends in a UsageFault. On an interrupt the core stacks S0 to S15 and VPR by itself;",
-        " * an RTOS that switches tasks within a call has to keep S16 to S31 and VPR as well, as it does for tasks that use the",
-        " * floating-point unit.",
+        "",
+        "The kernels use Helium (MVE with integers) and low-overhead loops. Before the first call, access to coprocessors 10",
+        "and 11 has to be granted: bits 20 to 23 of CPACR, then DSB and ISB; to a non-secure program the secure one grants it,",
+        "in NSACR. Without it the first call ends in a UsageFault. On an interrupt the core stacks S0 to S15 and VPR by itself;",
+        "an RTOS that switches tasks within a call has to keep S16 to S31 and VPR as well, as it does for tasks that use the",
+        "floating-point unit.",
     )
 }
 
@@ -60,48 +65,63 @@ _NEEDS = {
 def header(plan: Plan) -> str:
     """``include/<prefix>.h``."""
     upper = plan.prefix.upper()
-    inputs, outputs = _ABI[plan.prefix]
-    sizes = {v.name: v.shape[0] for v in (*plan.graph.inputs, *plan.graph.outputs)}
-    defines = [f"#define {upper}_{macro} {sizes[name]}" for name, _, _, macro in (*inputs, *outputs) if macro]
-    defines += [f"#define {upper}_BIN_SAMPLES {plan.bins.ticks}"] if plan.bins else []
-    defines += [f"#define {upper}_STATE_BYTES {plan.state_bytes}", f"#define {upper}_SCRATCH_BYTES {plan.scratch_bytes}"]
-    defines += [f"#define {upper}_WARM_UP_BINS {warm_up}"] if (warm_up := plan.graph.warm_up_bins) is not None else []
-    what = "samples" if plan.bins else "a step"
+    inputs, outputs = _ABI[plan.stage]
+    values = {v.name: v for v in (*plan.graph.inputs, *plan.graph.outputs)}
+    quantities = {name: quantity(plan.graph, value) for name, value in values.items()}
+    lengths, functions = [], []
+    for name, _, c, macro in (*inputs, *outputs):
+        if not macro:
+            continue
+        what, length = macro.removesuffix("_LEN"), values[name].shape[0]
+        lengths += [*doxygen(f"Elements of {c}."), f"#define {upper}_{macro} {length}", *macros(f"{upper}_{what}", quantities[name])]
+        convert = to_units if name in {output for output, *_ in outputs} else from_units
+        functions += [*convert(f"{plan.prefix}_{what.lower()}", length, quantities[name]), ""]
+    what = "Samples are taken" if plan.bins else "A step is made"
     return "\n".join(
         [
-            f"/* {plan.prefix}: {what} {plan.graph.rate_hz:g} times a second. Generated by realm-edge; do not edit.",
-            " *",
-            *(f" * {_describe(plan, v)}" for v in (*plan.graph.inputs, *plan.graph.outputs)),
-            " *",
-            " * State (kept from call to call) and scratch (free between calls) belong to the caller and are 8-byte aligned.",
-            " * There is no heap and no static data; two states are two independent instances.",
-            " *",
-            f" * Kernels are the .text of librealm.a, the driver's functions .text.{plan.prefix}_* if compiled with -ffunction-sections:",
-            " * where flash is slow, a linker script can place both in RAM that executes code.",
-            *_NEEDS.get(plan.family, ()),
-            " */",
-            f"#ifndef {upper}_H",
-            f"#define {upper}_H",
-            "",
-            "#include <stdint.h>",
-            "",
-            *defines,
-            "",
-            "#ifdef __cplusplus",
-            'extern "C" {',
-            "#endif",
-            "",
-            *_reset_comment(plan),
-            f"void {plan.prefix}_init(void *state);",
-            "",
-            _COMMENT[plan.prefix].format(upper=upper),
-            f"{_signature(plan)};",
-            "",
-            "#ifdef __cplusplus",
-            "}",
-            "#endif",
-            "",
-            "#endif",
+            *doxygen(
+                f"@file {plan.prefix}.h",
+                f"@brief {what} {plan.graph.rate_hz:g} times a second. Generated by realm-edge; do not edit.",
+                "",
+                *(f"- {comment(name)}: {described(value, quantities[name])}" for name, value in values.items()),
+                "",
+                "State (kept from call to call) and scratch (free between calls) belong to the caller and are 8-byte aligned.",
+                "There is no heap and no static data; two states are two independent instances.",
+                "",
+                f"Kernels are the .text of lib{plan.model}.a, the driver's functions .text.{plan.prefix}_* if compiled with",
+                "-ffunction-sections: where flash is slow, a linker script can place both in RAM that executes code.",
+                *_NEEDS.get(plan.family, ()),
+            ),
+            *guarded(
+                f"{upper}_H",
+                [
+                    "#include <stdint.h>",
+                    "",
+                    *lengths,
+                    *doxygen("Samples, or steps, a second."),
+                    f"#define {upper}_RATE_HZ {rate_literal(plan.graph.rate_hz)}",
+                    *([*doxygen("Samples of a bin."), f"#define {upper}_BIN_SAMPLES {plan.bins.ticks}"] if plan.bins else []),
+                    *doxygen("Alignment of state and scratch, in bytes."),
+                    f"#define {upper}_ALIGNMENT {ALIGNMENT}",
+                    *doxygen("Bytes of state."),
+                    f"#define {upper}_STATE_BYTES {plan.state_bytes}",
+                    *doxygen("Bytes of scratch; there may be none."),
+                    f"#define {upper}_SCRATCH_BYTES {plan.scratch_bytes}",
+                    *_warm_up_macro(plan),
+                    "",
+                    *for_c_and_cpp(
+                        [
+                            *_reset_comment(plan),
+                            f"void {plan.prefix}_init(void *state);",
+                            "",
+                            *_step_comment(plan),
+                            f"{_signature(plan)};",
+                        ]
+                    ),
+                    "",
+                    *functions[:-1],
+                ],
+            ),
             "",
         ]
     )
@@ -109,42 +129,59 @@ def header(plan: Plan) -> str:
 
 def source(plan: Plan) -> str:
     """``src/<prefix>.c``: the kernels' prototypes and the calls, in order."""
-    lines = [
-        f"/* What {plan.prefix} does: kernel calls in order. Generated by realm-edge; do not edit. */",
-        f'#include "{plan.prefix}.h"',
-        f'#include "{plan.prefix}_weights.h"',
-        "",
-        "#include <stddef.h>",
-        "",
-        "/* Declared here because freestanding compilers come without string.h. */",
-        "void *memset(void *block, int value, size_t bytes);",
-        "void *memcpy(void *to, const void *from, size_t bytes);",
-        "",
-    ]
     functions = {call.symbol: call for call in reversed(plan.calls)}  # of several calls of one, the first
-    lines += [
+    prototypes = [
         f"void {symbol}({', '.join(_pointer_type(a) + a.name for a in functions[symbol].arguments)});"
         for symbol in dict.fromkeys(call.symbol for call in plan.calls)
     ]
-    lines += ["", "/* State block: byte offset, type, name"]
-    lines += [f" *   {plan.state_offsets[s.name]:6d}  {s.dtype}[{_shape(s.shape)}]  {_comment(s.name)}" for s in plan.graph.states]
-    lines += [" */", f"void {plan.prefix}_init(void *state) {{", f"    memset(state, 0, {plan.prefix.upper()}_STATE_BYTES);", "}", ""]
-    lines += [f"{_signature(plan)} {{", "    uint8_t *const st = state;", "    uint8_t *const tmp = scratch;"]
-    lines += ["    (void)st;", "    (void)tmp;"]
-    lines += _block(plan, plan.bins) if plan.bins else [*_calls(plan, plan.calls, 1), *_copies(plan, 1)]
-    return "\n".join([*lines, "}", ""])
+    states = [f" *   {plan.state_offsets[s.name]:6d}  {s.dtype}[{dimensions(s.shape)}]  {comment(s.name)}" for s in plan.graph.states]
+    body = _block(plan, plan.bins) if plan.bins else [*_calls(plan, plan.calls, 1), *_copies(plan, 1)]
+    unused = [f"    (void){block};" for block in ("state", "scratch") if not any(f"at({block}, " in line for line in body)]
+    return "\n".join(
+        [
+            f"/* What {plan.prefix} does: kernel calls in order. Generated by realm-edge; do not edit. */",
+            f'#include "{plan.prefix}.h"',
+            f'#include "{plan.prefix}_weights.h"',
+            "",
+            *_MEMORY_FUNCTIONS,
+            "",
+            *for_c_and_cpp(prototypes),
+            "",
+            "/* What lies so many bytes into a block. */",
+            "static inline void *at(void *block, size_t bytes) {",
+            "    return (uint8_t *)block + bytes;",
+            "}",
+            "",
+            "/* State block: byte offset, type, name",
+            *states,
+            " */",
+            f"void {plan.prefix}_init(void *state) {{",
+            f"    memset(state, 0, {plan.prefix.upper()}_STATE_BYTES);",
+            "}",
+            "",
+            f"{_signature(plan)} {{",
+            *unused,
+            *body,
+            "}",
+            "",
+        ]
+    )
 
 
 def _block(plan: Plan, bins: Bins) -> list[str]:
     """Divides a block into chunks that no bin's edge cuts."""
     edge = [call for call in plan.calls if call.at_edge]
     return [
-        f"    int32_t *const phase = (int32_t *)({_address(plan, bins.phase, 'int32')});",
+        f"    int32_t *const phase = (int32_t *){_address(plan, bins.phase, 'int32')};",
         "    *valid = 0;",
         "    while (count > 0) {",
         f"        int32_t chunk = {plan.prefix.upper()}_BIN_SAMPLES - *phase;",
-        "        if (chunk > count) chunk = count;",
-        f"        if (chunk > {bins.chunk}) chunk = {bins.chunk};",
+        "        if (chunk > count) {",
+        "            chunk = count;",
+        "        }",
+        f"        if (chunk > {bins.chunk}) {{",
+        f"            chunk = {bins.chunk};",
+        "        }",
         *_calls(plan, [call for call in plan.calls if not call.at_edge], 2),
         f"        samples += chunk * {plan.prefix.upper()}_SAMPLE_LEN;",
         "        count -= chunk;",
@@ -162,7 +199,7 @@ def _block(plan: Plan, bins: Bins) -> list[str]:
 def _calls(plan: Plan, calls: Iterable[Call], depth: int) -> list[str]:
     indent = "    " * depth
     return [
-        f"{indent}{call.symbol}({', '.join(_expression(plan, a) for a in call.arguments)}); /* {_comment(call.node)} */" for call in calls
+        f"{indent}{call.symbol}({', '.join(_expression(plan, a) for a in call.arguments)}); /* {comment(call.node)} */" for call in calls
     ]
 
 
@@ -175,11 +212,9 @@ def _copies(plan: Plan, depth: int) -> list[str]:
 
 
 def weights_header(plan: Plan) -> str:
-    """``src/<prefix>_weights.h``: declarations that the driver and the weights file share."""
-    guard = f"{plan.prefix.upper()}_WEIGHTS_H"
-    lines = [f"#ifndef {guard}", f"#define {guard}", "", "#include <stdint.h>", ""]
-    lines += [f"extern {_declaration(c)};" for c in plan.constants]
-    return "\n".join([*lines, "", "#endif", ""])
+    """``src/<prefix>_weights.h``: declarations that the drivers and the weights file share."""
+    declared = for_c_and_cpp([f"extern {_declaration(c)};" for c in plan.constants])
+    return "\n".join([*guarded(f"{plan.prefix.upper()}_WEIGHTS_H", ["#include <stdint.h>", "", *declared]), ""])
 
 
 def weights(plan: Plan) -> str:
@@ -192,85 +227,89 @@ def weights(plan: Plan) -> str:
     for constant in plan.constants:
         values = [literal(int(v), constant.array.dtype.name) for v in constant.array.ravel()]
         rows = [", ".join(values[i : i + _VALUES_PER_LINE]) for i in range(0, len(values), _VALUES_PER_LINE)]
-        lines += [f"{_declaration(constant)} = {{ /* {_shape(constant.array.shape)} */", *(f"    {row}," for row in rows), "};"]
+        lines += [f"{_declaration(constant)} = {{ /* {dimensions(constant.array.shape)} */", *(f"    {row}," for row in rows), "};"]
     return "\n".join([*lines, ""])
 
 
+def _warm_up_macro(plan: Plan) -> list[str]:
+    if (bins := plan.graph.warm_up_bins) is None:
+        return []
+    return [*doxygen("Bins after init in which filters, lags and state settle."), f"#define {plan.prefix.upper()}_WARM_UP_BINS {bins}"]
+
+
 def _reset_comment(plan: Plan) -> list[str]:
-    other = {FRONTEND: f"{DECODER}_init", DECODER: f"{FRONTEND}_init where the bundle has one"}[plan.prefix]
+    other = {FRONTEND: f"{plan.model}_{DECODER}_init", DECODER: f"{plan.model}_{FRONTEND}_init where the bundle has one"}[plan.stage]
     lines = [
-        "Puts the state block back to its initial value. Call it before the first step and, together with",
-        f"{other}, after each pause of the recording: decoders were trained to start anew there.",
+        "@brief Puts the state block to its initial value.",
+        "",
+        f"Call it before the first step and, together with {other},",
+        "after each pause of the recording: decoders were trained to start anew there.",
     ]
-    if plan.prefix == FRONTEND:
+    if plan.stage == FRONTEND:
         lines += ["A bin that is not complete is dropped: the next sample is the first of a bin."]
     elif (bins := plan.graph.warm_up_bins) is not None:
         lines += [f"Warm-up: filters, lags and state settle in the first {bins} bins ({1000 * bins / plan.graph.rate_hz:g} ms) after it;"]
         lines += ["the integers' scales were chosen on later ones."]
-    return [f"/* {lines[0]}", *(f" * {line}" for line in lines[1:-1]), f" * {lines[-1]} */"]
+    return doxygen(*lines, f"@param[out] state {plan.prefix.upper()}_STATE_BYTES bytes of the caller.")
+
+
+def _step_comment(plan: Plan) -> list[str]:
+    upper = plan.prefix.upper()
+    blocks = [
+        f"@param[in,out] state {upper}_STATE_BYTES bytes.",
+        f"@param scratch {upper}_SCRATCH_BYTES bytes; what they hold does not matter.",
+    ]
+    if plan.stage == DECODER:
+        return doxygen(
+            "@brief Decodes one bin.",
+            *blocks,
+            f"@param[in] features {upper}_FEATURES_LEN of the bin.",
+            f"@param[out] output {upper}_OUTPUT_LEN decoded values.",
+        )
+    return doxygen(
+        "@brief Takes a block of samples, each of all channels.",
+        "",
+        f"Blocks may have any length from 1 to {upper}_BIN_SAMPLES and need not end where a bin ends.",
+        *blocks,
+        f"@param[in] samples samples[t * {upper}_SAMPLE_LEN + channel].",
+        "@param count samples of this block.",
+        f"@param[out] features {upper}_FEATURES_LEN of the bin that ended, written when valid is 1.",
+        "@param[out] valid 1 where a bin ended in this block, 0 otherwise.",
+    )
 
 
 def _signature(plan: Plan) -> str:
-    inputs, outputs = _ABI[plan.prefix]
-    parameters = [f"const {_C_TYPE[dtype]} *{c}" for _, dtype, c, _ in inputs] + (["int32_t count"] if plan.bins else [])
-    parameters += [f"{_C_TYPE[dtype]} *{c}" for _, dtype, c, _ in outputs]
-    return f"void {plan.prefix}_{'block' if plan.bins else 'step'}(void *state, void *scratch, {', '.join(parameters)})"
+    inputs, outputs = _ABI[plan.stage]
+    parameters = [f"const {C_TYPE[dtype]} *{c}" for _, dtype, c, _ in inputs] + (["int32_t count"] if plan.bins else [])
+    parameters += [f"{C_TYPE[dtype]} *{c}" for _, dtype, c, _ in outputs]
+    return f"void {plan.entry}(void *state, void *scratch, {', '.join(parameters)})"
 
 
 def _parameter(plan: Plan, tensor: str) -> str:
-    inputs, outputs = _ABI[plan.prefix]
+    inputs, outputs = _ABI[plan.stage]
     return next(c for name, _, c, _ in (*inputs, *outputs) if name == tensor)
 
 
 def _pointer_type(argument: Argument) -> str:
-    return f"{'' if argument.written else 'const '}{_C_TYPE[argument.dtype]} *"
+    return f"{'' if argument.written else 'const '}{C_TYPE[argument.dtype]} *"
 
 
 def _expression(plan: Plan, argument: Argument) -> str:
     if isinstance(argument.place, Constant):
         return argument.place.symbol
     address = _address(plan, argument.place, argument.dtype)
-    return f"({_pointer_type(argument)})({address})" if argument.place.block in _BYTE_BLOCKS else address
+    return f"({_pointer_type(argument)}){address}" if argument.place.block in _BYTE_BLOCKS else address
 
 
 def _address(plan: Plan, place: Place, dtype: str) -> str:
-    """State and scratch are byte pointers, the caller's data buffers pointers to ``dtype``."""
+    """State and scratch are pointers to void, the caller's data buffers pointers to ``dtype``."""
     if place.block in _BYTE_BLOCKS:
-        return f"{_BYTE_BLOCKS[place.block]} + {place.offset}"
+        return f"at({place.block}, {place.offset})"
     if place.block == COUNT.name:
         return "&chunk"
-    return f"{_parameter(plan, place.block)} + {place.offset // np.dtype(dtype).itemsize}"
+    elements = place.offset // np.dtype(dtype).itemsize
+    return f"{_parameter(plan, place.block)} + {elements}" if elements else _parameter(plan, place.block)
 
 
 def _declaration(constant: Constant) -> str:
-    return f"const {_C_TYPE[constant.array.dtype.name]} {constant.symbol}[{constant.array.size}]"
-
-
-def literal(value: int, dtype: str) -> str:
-    """An integer of a type in C."""
-    # The most negative values have no literal of their own type in C.
-    lowest = {"int32": -(2**31), "int64": -(2**63)}.get(dtype)
-    if value == lowest:
-        return "INT32_MIN" if dtype == "int32" else "INT64_MIN"
-    return f"INT64_C({value})" if dtype == "int64" else str(value)
-
-
-def _describe(plan: Plan, value: Value) -> str:
-    about = plan.graph.io.get(value.name, {})
-    scales = np.unique(np.asarray(about.get("scale", []), np.float64))
-    text = f"{value.name}: {value.dtype}[{_shape(value.shape)}]"
-    text += f", {_comment(str(about['unit']))}" if "unit" in about else ""
-    if len(scales) == 1:
-        text += f", value = stored * {scales[0]:.6g}"
-    elif len(scales):
-        text += f", value = stored * a scale per element, {scales[0]:.6g} to {scales[-1]:.6g}"
-    return text
-
-
-def _comment(text: str) -> str:
-    """Names come from an untrusted file: keep what cannot end a C comment."""
-    return re.sub(r"[^\w '.,:/()\[\]+-]", "_", text, flags=re.ASCII)
-
-
-def _shape(shape: Iterable[int]) -> str:
-    return "][".join(map(str, shape))
+    return f"const {C_TYPE[constant.array.dtype.name]} {constant.symbol}[{constant.array.size}]"

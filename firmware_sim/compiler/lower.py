@@ -14,6 +14,7 @@ from tvm.tirx.stmt import DeclBuffer, SeqStmt
 from firmware_sim.builds import get_build
 from firmware_sim.compiler.armv6m import check_armv6m
 from firmware_sim.compiler.kernels.interface import Kernel
+from firmware_sim.compiler.objects import frame_bytes, plain_object
 from realm_edge.files import naming
 
 _ROOM = 1 << 18  # bytes that are seen to be free before an object is written; one of tests/small_run.py has at most 10 kB
@@ -48,8 +49,8 @@ def machine_of(build: str) -> Machine:
     return Machine(found.tvm, found.kernels)
 
 
-def build_object(kernel: Kernel, symbol: str, machine: Machine, path: Path) -> None:
-    """Compile a kernel to the object file ``path``, under the C symbol ``symbol``.
+def build_object(kernel: Kernel, symbol: str, machine: Machine, path: Path) -> int:
+    """Compile a kernel to the object file ``path``, under the C symbol ``symbol``; returns the bytes of stack that it takes.
 
     Its parameters must not overlap in memory, except where they are only read.
     """
@@ -59,8 +60,12 @@ def build_object(kernel: Kernel, symbol: str, machine: Machine, path: Path) -> N
     with naming(path):
         path.write_bytes(bytes(_ROOM))  # where there is no room for an object, LLVM would end the whole process
     tvm.get_global_func("target.build.llvm")(module, target).write_to_file(str(path), "o")
+    compiled = path.read_bytes()
+    with naming(path):
+        path.write_bytes(plain_object(compiled))
     if str(machine.flags.get("mtriple", "")).startswith("thumbv6m"):
         check_armv6m(path)
+    return frame_bytes(compiled, symbol)
 
 
 def _lower(module: IRModule, target: tvm.target.Target) -> IRModule:

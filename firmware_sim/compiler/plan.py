@@ -15,10 +15,11 @@ from firmware_sim.compiler.graph import GraphNode, StepGraph, next_name
 from firmware_sim.compiler.kernels import build, builder
 from firmware_sim.compiler.kernels.interface import Kernel, Node, Value
 from firmware_sim.compiler.memory import ALIGNMENT, Lifetime, sequential, share_arena
+from firmware_sim.compiler.names import DEFAULT_NAME
 from quantization.operators import MODULES
 from realm_edge.errors import UserError
 
-FRONTEND, DECODER = "realm_frontend", "realm_decoder"  # prefixes of C symbols
+FRONTEND, DECODER = "frontend", "decoder"  # stages
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,8 @@ class Plan:
     """Everything that the driver, the weights file and the metadata are written from."""
 
     graph: StepGraph
-    prefix: str
+    stage: str
+    prefix: str  # of C symbols, and of files
     family: str  # of instruction sets
     calls: tuple[Call, ...]
     constants: tuple[Constant, ...]
@@ -86,6 +88,16 @@ class Plan:
     scratch_bytes: int
     copies: tuple[tuple[Value, Place], ...]  # data outputs that no kernel writes directly, and where they lie
     bins: Bins | None  # of a front end
+
+    @property
+    def model(self) -> str:
+        """The prefix of the model, which all its stages have."""
+        return self.prefix.removesuffix(f"_{self.stage}")
+
+    @property
+    def entry(self) -> str:
+        """The function that takes a block of samples, or makes a step."""
+        return f"{self.prefix}_{'block' if self.bins else 'step'}"
 
     @property
     def weight_bytes(self) -> int:
@@ -101,19 +113,20 @@ class _Tensors:
     scratch: dict[str, Value] = field(default_factory=dict)
 
 
-def make_plan(graph: StepGraph, prefix: str, family: str) -> Plan:
+def make_plan(graph: StepGraph, stage: str, family: str, model: str = DEFAULT_NAME) -> Plan:
     """Build the kernels of ``graph`` and lay out its memory.
 
     Args:
-        prefix: begins every C symbol; that of a front end makes kernels for blocks of samples.
+        stage: :data:`FRONTEND`, whose kernels take blocks of samples, or :data:`DECODER`.
         family: of instruction sets, one of :data:`firmware_sim.compiler.kernels.FAMILIES`.
+        model: the prefix of the model; every C symbol begins with it and the stage.
 
     Raises:
         UserError: an operator, type or shape that cannot be compiled, or a state that cannot be updated in place.
     """
     roots = {v.name: v for v in graph.inputs} | {v.name: replace(v, alignment=ALIGNMENT) for v in graph.states}
     tensors = _Tensors(dict(roots), {name: (name, 0) for name in roots})
-    chain, kernels = _front_end(graph, family) if prefix == FRONTEND else (None, [])
+    chain, kernels = _front_end(graph, family) if stage == FRONTEND else (None, [])
     for made in kernels:
         _add_kernel(graph, made, tensors)
     for node in graph.nodes[len(chain.nodes) if chain else 0 :]:
@@ -129,7 +142,7 @@ def make_plan(graph: StepGraph, prefix: str, family: str) -> Plan:
     of_chain = chain.updates if chain else ()
     behind = [(made.node, made.kernel.in_place) for made in kernels if not chain or made.node not in chain.nodes]
     _check_states(graph, [*of_chain, *behind])
-    return _lay_out(graph, prefix, family, kernels, tensors, chain)
+    return _lay_out(graph, stage, f"{model}_{stage}", family, kernels, tensors, chain)
 
 
 def _front_end(graph: StepGraph, family: str) -> tuple[Chain, list[BlockKernel]]:
@@ -230,7 +243,9 @@ def _check_states(graph: StepGraph, updates: Sequence[tuple[GraphNode, Mapping[s
                 raise UserError(f"{node.where}: would overwrite '{overwritten}' with '{out}', which is not its next value; export it again")
 
 
-def _lay_out(graph: StepGraph, prefix: str, family: str, kernels: Sequence[BlockKernel], tensors: _Tensors, chain: Chain | None) -> Plan:
+def _lay_out(
+    graph: StepGraph, stage: str, prefix: str, family: str, kernels: Sequence[BlockKernel], tensors: _Tensors, chain: Chain | None
+) -> Plan:
     state_offsets, state_bytes = sequential((s.name, s.nbytes) for s in graph.states)
     lifetimes = _lifetimes(graph, kernels, tensors)
     arena, scratch_bytes = share_arena(lifetimes)
@@ -260,7 +275,7 @@ def _lay_out(graph: StepGraph, prefix: str, family: str, kernels: Sequence[Block
     scratch = {lifetime.name: (arena[lifetime.name], lifetime.nbytes) for lifetime in lifetimes}
     bins = Bins(chain.bins.ticks, CHUNK, place(chain.bins.phase.name)) if chain else None
     return Plan(
-        graph, prefix, family, tuple(calls), tuple(pool.constants), state_offsets, state_bytes, scratch, scratch_bytes, copies, bins
+        graph, stage, prefix, family, tuple(calls), tuple(pool.constants), state_offsets, state_bytes, scratch, scratch_bytes, copies, bins
     )
 
 

@@ -3,11 +3,10 @@
  * The linker script keeps this object's code and data out of the sections that are counted against the part. */
 #include "board.h"
 #include "semihosting.h"
+#include "model.h"
 #if REALM_HAS_FRONTEND
-#include "realm_frontend.h"
 #define TICK_LEN REALM_FRONTEND_SAMPLE_LEN
 #else
-#include "realm_decoder.h"
 #define TICK_LEN REALM_DECODER_FEATURES_LEN
 #endif
 

@@ -3,7 +3,7 @@
  * output, then with a front end its features and state, then the decoder's state. */
 #include "board.h"
 #include "regions.h"
-#include "realm_decoder.h"
+#include "model.h"
 
 uint8_t realm_decoder_state[REALM_DECODER_STATE_BYTES] __attribute__((aligned(8)));
 static uint8_t decoder_scratch[REALM_DECODER_SCRATCH_BYTES + 8] __attribute__((aligned(8))); /* + 8: a bundle may need none */
@@ -19,8 +19,6 @@ static void decode(const int16_t *features) {
 }
 
 #if REALM_HAS_FRONTEND
-
-#include "realm_frontend.h"
 
 uint8_t realm_frontend_state[REALM_FRONTEND_STATE_BYTES] __attribute__((aligned(8)));
 static uint8_t frontend_scratch[REALM_FRONTEND_SCRATCH_BYTES + 8] __attribute__((aligned(8)));

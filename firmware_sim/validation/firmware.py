@@ -19,6 +19,7 @@ from export.stepgraph import GraphBuilder, metadata, save_model
 from firmware_sim.build import build_firmware
 from firmware_sim.bundle import Bundle, load_bundle
 from firmware_sim.compiler.bundle import write_bundle
+from firmware_sim.compiler.names import DEFAULT_NAME
 from firmware_sim.targets import Target
 from quantization.calibrate import observe
 from quantization.decoder import quantize_decoder
@@ -72,7 +73,8 @@ def build_reference(name: str, target: Target, folder: Path) -> tuple[Bundle, Pa
     for path, graph in ((frontend, graphs.frontend), (folder / "decoder.onnx", graphs.decoder)):
         if path and graph:
             save_model(graph, path)
-    write_bundle(folder / "bundle", graphs.stream, target.name, frontend, folder / "decoder.onnx")
+    # Of one prefix whatever the stream: records of measurements name the kernels.
+    write_bundle(folder / "bundle", graphs.stream, target.name, frontend, folder / "decoder.onnx", DEFAULT_NAME)
     bundle = load_bundle(folder / "bundle")
     samples = graphs.samples[: RUN_BINS * bundle.ticks_per_bin]
     text = f"#include <stdint.h>\nconst int16_t realm_bench_samples[] = {{{','.join(map(str, samples.ravel()))}}};\n"

@@ -160,9 +160,8 @@ def _subjects(folder: Path) -> Iterator[Subject]:
     for name in FIRMWARES:
         bundle, elf = build_reference(name, target, folder / name)
         model = run_emulator(elf, target, folder / name)
-        stages = {stage.prefix.removeprefix("realm_"): stage for stage in bundle.stages}
-        parts = [(region, "") for region in (*stages, "send")]
-        functions = {kernel.symbol: region for region, stage in stages.items() for kernel in stage.kernels}
+        parts = [(region, "") for region in (*bundle.named_stages, "send")]
+        functions = {kernel.symbol: region for region, stage in bundle.named_stages.items() for kernel in stage.kernels}
         parts += [(region, symbol) for symbol, region in functions.items()]
         yield Subject(f"firmware {name}", f"firmware {name}", elf, model, tuple(parts), True)
 

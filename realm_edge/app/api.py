@@ -29,6 +29,8 @@ from realm_edge.app.stages import stage_of
 from realm_edge.app.summaries import CompiledStage, Metrics, ReportSummary, Simulation
 from realm_edge.app.workflow import (
     Workflow,
+    compile_options,
+    compile_request,
     open_for_data,
     opened,
     report_request,
@@ -179,19 +181,23 @@ def quantize(run: File) -> Quantized:
 
 
 @_checked
-def compile(run: File, target: str) -> Compiled:
+def compile(run: File, target: str, prefix: str | None = None) -> Compiled:
     """Compile the int8 step graphs into firmware for one target (``realm-edge compile``).
 
     Args:
         run: directory of a run that is quantised.
         target: a name that ``realm-edge targets`` lists.
+        prefix: what names in the C of the bundles begin with, before the stream; None for "realm".
 
     Raises:
-        UserError: it is not quantised, or stale, there is no such target, or a graph holds what cannot be compiled.
+        UserError: it is not quantised, or stale, there is no such target, the prefix is no lower-case C identifier, or a graph holds what
+            cannot be compiled.
     """
     part = get_target(target)
+    asked, given = compile_request(prefix), compile_options(prefix)
     with opened(Path(run)) as opened_run:
-        summary: dict[str, dict[str, CompiledStage]] = _workflow(opened_run).resume(f"compile.{part.name}", part.name, part.build)
+        stage, arguments = f"compile.{part.name}", (part.name, part.build, prefix)
+        summary: dict[str, dict[str, CompiledStage]] = _workflow(opened_run).resume(stage, *arguments, request=asked, options=given)
         bundles = {stream.name: artefacts.bundle(opened_run, stream, part.name) for stream in _streams(summary)}
         weights = {name: sum(stage.weight_bytes for stage in stages.values()) for name, stages in summary.items()}
         return Compiled(opened_run.path, part.name, bundles, weights)

@@ -31,6 +31,7 @@ from realm_edge.app.cli_options import (
     NOMINAL,
     OUT,
     PATH,
+    PREFIX,
     SESSION,
     SOURCE,
     TARGETS,
@@ -40,7 +41,17 @@ from realm_edge.app.cli_options import (
 )
 from realm_edge.app.cli_text import compared, verdict, verified
 from realm_edge.app.cli_verdict import verdict as verdict_
-from realm_edge.app.cli_work import build_of, json_text, known, open_run, quantized, simulation_asked, try_emulators, workflow_of
+from realm_edge.app.cli_work import (
+    asked_to_compile,
+    build_of,
+    json_text,
+    known,
+    open_run,
+    quantized,
+    simulation_asked,
+    try_emulators,
+    workflow_of,
+)
 from realm_edge.errors import UserError
 from realm_edge.faults import fault, told
 from realm_edge.files import cache_folder
@@ -116,7 +127,7 @@ def main(ctx: click.Context) -> None:
 
 
 @main.command(epilog="Example: realm-edge run --data monday.nwb --data tuesday.nwb --behavior hand_velocity --out runs/hand")
-@options(SOURCE, TARGETS, BUDGET, COMPONENTS, NOMINAL, MACHINE)
+@options(SOURCE, TARGETS, PREFIX, BUDGET, COMPONENTS, NOMINAL, MACHINE)
 @click.option("--out", type=PATH, help="Directory of the run (default: runs/ and the first recording's or the preset's name).")
 @AS_JSON
 @gathered
@@ -126,6 +137,7 @@ def run(
     recordings: "Recordings",
     fresh: bool,
     targets: tuple[str, ...],
+    prefix: str | None,
     budget: Path | None,
     components: Path | None,
     nominal: bool,
@@ -138,11 +150,12 @@ def run(
     from realm_edge.app.workflow import report_request, simulation_options, target_options
 
     chosen = known(targets) or DEFAULT_TARGETS
+    named = asked_to_compile(prefix)
     asked = simulation_asked(budget, components)
     try_emulators(chosen)  # before anything is trained, or removed by --fresh
     work = quantized(out, settings_of(preset, config), recordings, fresh, device, precision)
     for target in chosen:
-        work.resume(f"compile.{target}", target, build_of(target))
+        work.resume(f"compile.{target}", target, build_of(target), prefix, **named)
     given = simulation_options(budget, components)
     results = {target: work.resume(f"simulate.{target}", target, budget, components, request=asked, options=given) for target in chosen}
     work.resume("report", chosen, request=report_request(work.run, chosen), options=target_options(chosen))
@@ -240,12 +253,16 @@ def quantize(out: Path, as_json: bool) -> None:
 
 
 @main.command(name="compile", epilog="Example: realm-edge compile --target cortex-m4 --out runs/demo")
-@options(TARGETS, OUT, AS_JSON)
-def compile_(targets: tuple[str, ...], out: Path, as_json: bool) -> None:
-    """Compile the int8 step graphs with TVM into one bundle per target."""
+@options(TARGETS, PREFIX, OUT, AS_JSON)
+def compile_(targets: tuple[str, ...], prefix: str | None, out: Path, as_json: bool) -> None:
+    """Compile the int8 step graphs with TVM into one bundle per target and stream: C to put into a program.
+
+    Names in it begin with realm_lfp and realm_spike, or with --prefix and the stream, so that bundles can be linked into one program.
+    """
     chosen = known(targets) or DEFAULT_TARGETS
+    named = asked_to_compile(prefix)
     work = open_run(out)
-    _tell({"targets": {target: work.perform(f"compile.{target}", target, build_of(target)) for target in chosen}}, as_json)
+    _tell({"targets": {target: work.perform(f"compile.{target}", target, build_of(target), prefix, **named) for target in chosen}}, as_json)
 
 
 @main.command(epilog="Example: realm-edge simulate --target rv32imc --budget limits.toml --out runs/demo --json")

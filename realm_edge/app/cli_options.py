@@ -35,6 +35,11 @@ TARGETS = click.option(
 )
 BUDGET = click.option("--budget", type=PATH, help="TOML file of limits (default: the product's).")
 COMPONENTS = click.option("--components", type=PATH, help="TOML file of figures that go before the product's; see `components`.")
+PREFIX = click.option(
+    "--prefix",
+    metavar="NAME",
+    help="What names in C begin with, before the stream (default: realm); models of one program need one each.",
+)
 NOMINAL = click.option("--nominal", is_flag=True, help="Status 0 also where a budget holds only with all figures at their nominal ones.")
 SERIES = options(
     click.option("--behavior", metavar="NAME", multiple=True, help="Behaviour series to decode; repeatable: several are one target."),

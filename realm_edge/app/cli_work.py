@@ -39,6 +39,13 @@ def build_of(target: str) -> str:
     return get_target(target).build
 
 
+def asked_to_compile(prefix: str | None) -> dict[str, Any]:
+    """Request and options of a compile stage, once the prefix has been found to be one."""
+    from realm_edge.app.workflow import compile_options, compile_request
+
+    return {"request": compile_request(prefix), "options": compile_options(prefix)}
+
+
 def simulation_asked(budget: Path | None, components: Path | None) -> dict[str, Any]:
     """The request of a simulation, once the files of limits and figures have been found to be sound."""
     from realm_edge.app.workflow import simulation_request

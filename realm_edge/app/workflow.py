@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from firmware_sim.compiler.names import check_prefix
 from realm_edge.app.lock import held
 from realm_edge.app.rundir import RunDir, command, require_free
 from realm_edge.app.stages import Stage
@@ -121,6 +122,23 @@ def _data_request(run: RunDir, recordings: Recordings, wanted: dict[str, Any], m
             f"('{command('data', run.path)}'), or another --out, or --fresh"
         )
     return had
+
+
+def compile_request(prefix: str | None) -> dict[str, Any]:
+    """What a compile stage is asked for: names that begin so; nothing for those that it chooses itself.
+
+    Raises:
+        UserError: it is no prefix.
+    """
+    if prefix is None:
+        return {}
+    check_prefix(prefix)
+    return {"prefix": prefix}
+
+
+def compile_options(prefix: str | None) -> list[str]:
+    """The command line's options that ask for these names."""
+    return [] if prefix is None else ["--prefix", prefix]
 
 
 def simulation_request(budget: Path | None, components: Path | None) -> dict[str, Any]:

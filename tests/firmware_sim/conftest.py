@@ -121,6 +121,19 @@ def mirror(bins: int, with_frontend: bool, seed: int = 0, starts: Sequence[int] 
     return Mirror(samples, features, outputs, states)
 
 
+def data(name: str, elements: int) -> dict:
+    """A data tensor in the metadata."""
+    return {
+        "name": name,
+        "dtype": "int16",
+        "shape": [elements],
+        "unit": "",
+        "scale": [1.0] * elements,
+        "offset": [0.0] * elements,
+        "names": None,
+    }
+
+
 def write_bundle(folder: Path, target_name: str, with_frontend: bool, weight: int = 6, shift: int = 4) -> Path:
     """Write the tiny model as a bundle; ``weight`` is its last one (the mirror has 6), ``shift`` that of its output (the mirror has 4)."""
     compiler = get_target(target_name).compiler
@@ -134,11 +147,19 @@ def write_bundle(folder: Path, target_name: str, with_frontend: bool, weight: in
         "state_bytes": 8,
         "scratch_bytes": 16,
         "weight_bytes": MACS,
-        "inputs": [{"name": "features", "dtype": "int16", "shape": [CHANNELS]}],
-        "outputs": [{"name": "output", "dtype": "int16", "shape": [OUTPUTS]}],
+        "inputs": [data("features", CHANNELS)],
+        "outputs": [data("output", OUTPUTS)],
         "states": [{"name": "state.block0.h", "offset": 0, "dtype": "int32", "shape": [OUTPUTS]}],
         "kernels": [
-            {"symbol": "realm_decoder_k00_linear", "node": "head", "op": "QLinear", "macs": MACS, "code_bytes": 0, "constant_bytes": MACS}
+            {
+                "symbol": "realm_decoder_k00_linear",
+                "node": "head",
+                "op": "QLinear",
+                "macs": MACS,
+                "code_bytes": 0,
+                "constant_bytes": MACS,
+                "stack_bytes": 0,
+            }
         ],
         "rate_hz": 50,
     }
@@ -152,15 +173,23 @@ def write_bundle(folder: Path, target_name: str, with_frontend: bool, weight: in
             "state_bytes": 28,
             "scratch_bytes": 0,
             "weight_bytes": 0,
-            "inputs": [{"name": "sample", "dtype": "int16", "shape": [CHANNELS]}],
-            "outputs": [{"name": "features", "dtype": "int16", "shape": [CHANNELS]}],
+            "inputs": [data("sample", CHANNELS)],
+            "outputs": [data("features", CHANNELS)],
             "states": [
                 {"name": "state.filter.leaky", "offset": 0, "dtype": "int32", "shape": [CHANNELS]},
                 {"name": "state.filter.sum", "offset": 12, "dtype": "int32", "shape": [CHANNELS]},
                 {"name": "state.phase", "offset": 24, "dtype": "int32", "shape": []},
             ],
             "kernels": [
-                {"symbol": "realm_frontend_k00_filter", "node": "filter", "op": "Biquad", "macs": 0, "code_bytes": 0, "constant_bytes": 0},
+                {
+                    "symbol": "realm_frontend_k00_filter",
+                    "node": "filter",
+                    "op": "Biquad",
+                    "macs": 0,
+                    "code_bytes": 0,
+                    "constant_bytes": 0,
+                    "stack_bytes": 0,
+                },
                 {
                     "symbol": "realm_frontend_k01_features",
                     "node": "features",
@@ -168,6 +197,7 @@ def write_bundle(folder: Path, target_name: str, with_frontend: bool, weight: in
                     "macs": 0,
                     "code_bytes": 0,
                     "constant_bytes": 0,
+                    "stack_bytes": 0,
                 },
             ],
             "rate_hz": 50 * TICKS,
@@ -190,7 +220,13 @@ def write_bundle(folder: Path, target_name: str, with_frontend: bool, weight: in
             ],
             cwd=folder,
         )
+    names = ("header", "library", "init", "reset", "step", "step_block")
+    api = dict.fromkeys(names, "of stages alone") | {"ticks_per_bin": TICKS if with_frontend else 1}
+    stack = {"bytes": 0, "library_bytes": 0, "compiler": "none"}
+    memory = {"alignment": 8, "state_bytes": 0, "scratch_bytes": 0, "stack": stack}
+    weights = {"bytes": MACS, "checksum": "CRC-32/ISO-HDLC", "value": "0x00000000", "function": "none"}
     metadata = {"format": FORMAT, "made_by": {}, "stream": "lfp", "target": get_target(target_name).build, "made_from": {}}
+    metadata |= {"prefix": "realm", "api": api, "memory": memory, "weights": weights}
     metadata |= {"frontend": frontend, "decoder": decoder, "reset": {"calls": [], "warm_up_bins": 25, "warm_up_ms": 500.0}}
     (folder / "metadata.json").write_text(json.dumps(metadata))
     return folder

@@ -38,18 +38,19 @@ int32_t all_blocks(
 """
 
 
-def build_host_model(onnx_path: Path, prefix: str, folder: Path, machine: Machine = HOST) -> "HostModel":
+def build_host_model(onnx_path: Path, stage: str, folder: Path, machine: Machine = HOST) -> "HostModel":
     """Compile a step graph for this machine (x86-64 Linux) into ``folder`` and load it.
 
     Raises:
         UserError: the graph cannot be compiled, or the C compiler fails.
     """
-    model = compile_model(onnx_path, prefix, machine)
+    model = compile_model(onnx_path, stage, machine)
+    prefix = model.plan.prefix
     write_sources(folder, model.plan)
     for name, content in model.objects.items():
         (folder / name).write_bytes(content)
     sources = [f"src/{prefix}.c", f"src/{prefix}_weights.c"]
-    if prefix == FRONTEND:
+    if stage == FRONTEND:
         (folder / "src" / "all_blocks.c").write_text(_ALL_BLOCKS, encoding="utf-8")
         sources.append("src/all_blocks.c")
     library = folder / f"lib{prefix}.so"

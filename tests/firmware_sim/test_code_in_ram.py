@@ -122,7 +122,7 @@ def test_the_linker_script_of_the_doc_places_an_archive_and_its_driver(tiny, tmp
     target, kernels = get_target("cortex-m4"), sorted((bundle / "lib").glob("*.o"))
     subprocess.run([sys.executable, "-m", "ziglang", "ar", "rcsD", "librealm.a", *kernels], cwd=tmp_path, check=True)
     (section,) = re.findall(r"```ld\n(.*?)```", (ROOT / "docs/kernels.md").read_text(encoding="utf-8"), flags=re.DOTALL)
-    (tmp_path / "own.ld").write_text(OWN_SCRIPT.replace("SECTION\n", section))
+    (tmp_path / "own.ld").write_text(OWN_SCRIPT.replace("SECTION\n", section.replace("realm_lfp", "realm")))
     (tmp_path / "main.c").write_text(OWN_MAIN)
     flags = ["-target", target.compiler.triple, f"-mcpu={target.compiler.cpu}", "-O2", "-ffreestanding", "-fno-sanitize=all"]
     for name in ("realm_frontend", "realm_decoder"):

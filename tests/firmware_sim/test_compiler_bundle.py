@@ -171,12 +171,12 @@ def test_driver_needs_kernels_and_copies_only(bundles, tmp_path):
     ]
     for stage in ("frontend", "decoder"):
         objects = []
-        for source in (f"realm_{stage}.c", f"realm_{stage}_weights.c"):
+        for source in (f"realm_lfp_{stage}.c", f"realm_lfp_{stage}_weights.c"):
             objects.append(tmp_path / f"{source}.o")
             command = ["cc", *flags, f"-I{bundle / 'include'}", "-c", str(bundle / "src" / source), "-o", str(objects[-1])]
             subprocess.run([sys.executable, "-m", "ziglang", *command], check=True)
         kernels = {kernel["symbol"] for kernel in metadata[stage]["kernels"]}
-        constants = {name for name in undefined(objects[0]) if name.startswith(f"realm_{stage}_c")}
+        constants = {name for name in undefined(objects[0]) if name.startswith(f"realm_lfp_{stage}_c")}
         helpers = {"memset", "memcpy", "__aeabi_memcpy", "__aeabi_memclr", "__aeabi_memclr4", "__aeabi_memset"}
         assert kernels <= undefined(objects[0]) <= kernels | constants | helpers
         assert undefined(objects[1]) == set()
@@ -211,14 +211,15 @@ def test_metadata(bundles, graphs):
     assert sum(constant["bytes"] for constant in stage["constants"]) == stage["weight_bytes"]
     assert max(-(-(tensor["offset"] + tensor["bytes"]) // 8) * 8 for tensor in stage["scratch"]) == stage["scratch_bytes"]
     assert {tensor["name"]: tensor["bytes"] for tensor in stage["scratch"]}["last8"] == D_MODEL
-    assert stage["inputs"] == [{"name": "features", "dtype": "int16", "shape": [FEATURES]}]
-    header = (bundles["rv32imc"] / "include" / "realm_decoder.h").read_text()
+    about = {"unit": "front-end features", "scale": [0.5] * FEATURES, "offset": [0.0] * FEATURES, "names": None}
+    assert stage["inputs"] == [{"name": "features", "dtype": "int16", "shape": [FEATURES], **about}]
+    header = (bundles["rv32imc"] / "include" / "realm_lfp_decoder.h").read_text()
     for line in (f"FEATURES_LEN {FEATURES}", f"OUTPUT_LEN {DIMS}", f"STATE_BYTES {end}", f"SCRATCH_BYTES {stage['scratch_bytes']}"):
-        assert f"#define REALM_DECODER_{line}\n" in header
+        assert f"#define REALM_LFP_DECODER_{line}\n" in header
 
 
 def test_the_header_says_what_helium_needs(bundles):
-    headers = {target: (bundles[target] / "include" / "realm_decoder.h").read_text() for target in TARGETS}
+    headers = {target: (bundles[target] / "include" / "realm_lfp_decoder.h").read_text() for target in TARGETS}
     assert [target for target, text in headers.items() if "bits 20 to 23 of CPACR" in text] == ["cortex-m55"]
 
 
@@ -230,23 +231,23 @@ def with_warm_up(model: onnx.ModelProto, bins: object) -> onnx.ModelProto:
 def test_the_reset_and_its_warm_up_are_stated(graphs, tmp_path):
     save_model(with_warm_up(decoder(), 150), tmp_path / "decoder.onnx")
     write_bundle(tmp_path / "b", "lfp", "rv32imc", graphs / "lfp.onnx", tmp_path / "decoder.onnx")
-    reset = {"calls": ["realm_frontend_init", "realm_decoder_init"], "warm_up_bins": 150, "warm_up_ms": 3000.0}
+    reset = {"calls": ["realm_lfp_frontend_init", "realm_lfp_decoder_init"], "warm_up_bins": 150, "warm_up_ms": 3000.0}
     assert read_json(tmp_path / "b" / "metadata.json")["reset"] == reset
-    headers = {name: (tmp_path / "b" / "include" / f"realm_{name}.h").read_text() for name in ("frontend", "decoder")}
-    assert "#define REALM_DECODER_WARM_UP_BINS 150\n" in headers["decoder"]
+    headers = {name: (tmp_path / "b" / "include" / f"realm_lfp_{name}.h").read_text() for name in ("frontend", "decoder")}
+    assert "#define REALM_LFP_DECODER_WARM_UP_BINS 150\n" in headers["decoder"]
     assert "settle in the first 150 bins (3000 ms) after it;" in headers["decoder"]
     for name, other in (("frontend", "decoder"), ("decoder", "frontend")):
-        comment = headers[name].split(f"\nvoid realm_{name}_init(void *state);")[0].rsplit("/*", 1)[1]
-        assert "after each pause" in comment and f"realm_{other}_init" in comment and comment.endswith("*/")
+        comment = headers[name].split(f"\nvoid realm_lfp_{name}_init(void *state);")[0].rsplit("/*", 1)[1]
+        assert "after each pause" in comment and f"realm_lfp_{other}_init" in comment and comment.endswith("*/")
     assert "WARM_UP" not in headers["frontend"] and "A bin that is not complete is dropped" in headers["frontend"]
 
     write_bundle(tmp_path / "b", "spike", "rv32imc", None, graphs / "decoder.onnx")  # a graph that does not say
     assert read_json(tmp_path / "b" / "metadata.json")["reset"] == {
-        "calls": ["realm_decoder_init"],
+        "calls": ["realm_spike_decoder_init"],
         "warm_up_bins": None,
         "warm_up_ms": None,
     }
-    assert "WARM_UP" not in (tmp_path / "b" / "include" / "realm_decoder.h").read_text()
+    assert "WARM_UP" not in (tmp_path / "b" / "include" / "realm_spike_decoder.h").read_text()
 
     for wrong in (-1, 2.5, "150", True):
         save_model(with_warm_up(decoder(), wrong), tmp_path / "wrong.onnx")
@@ -321,7 +322,7 @@ def test_a_second_part_of_a_build_compiles_nothing_again(graphs, bundles, tmp_pa
     first, second = ({p.name: p.read_bytes() for p in (tmp_path / name / "lib").iterdir()} for name in ("first", "second"))
     assert first == second and built == []
     write_bundle(tmp_path / "third", "lfp", "cortex-m4", graphs / "lfp.onnx", graphs / "gru.onnx")
-    assert {args[1].partition("_k")[0] for args in built} == {"realm_decoder"}
+    assert {args[1].partition("_k")[0] for args in built} == {"realm_lfp_decoder"}
 
 
 def test_same_bytes_each_time(bundles, graphs, tmp_path):
@@ -341,7 +342,7 @@ def test_same_bytes_each_time(bundles, graphs, tmp_path):
     assert len(first["SHA256SUMS"].splitlines()) == len(first) - 1
 
 
-@pytest.mark.parametrize("name", ["src/realm_decoder.c", "include/realm_decoder.h", "lib/librealm.a"])
+@pytest.mark.parametrize("name", ["src/realm_lfp_decoder.c", "include/realm_lfp_decoder.h", "lib/librealm_lfp.a"])
 def test_a_program_of_somebody_else_is_refused_though_its_digests_fit(bundles, graphs, tmp_path, name):
     """Built and run, it could start commands by semihosting."""
     of = ("lfp", "rv32imc", graphs / "lfp.onnx", graphs / "decoder.onnx")
@@ -359,4 +360,4 @@ def test_a_program_of_somebody_else_is_refused_though_its_digests_fit(bundles, g
 def test_bundle_without_frontend(graphs, tmp_path):
     write_bundle(tmp_path / "b", "spike", "cortex-m4", None, graphs / "decoder.onnx")
     assert read_json(tmp_path / "b" / "metadata.json")["frontend"] is None
-    assert [p.name for p in (tmp_path / "b" / "include").iterdir()] == ["realm_decoder.h"]
+    assert sorted(p.name for p in (tmp_path / "b" / "include").iterdir()) == ["realm_spike.h", "realm_spike_decoder.h"]

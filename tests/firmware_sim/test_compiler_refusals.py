@@ -136,7 +136,7 @@ def test_unknown_target_and_mismatched_graphs(tmp_path):
         write_bundle(tmp_path / "b", "lfp", "z80", None, tmp_path / "decoder.onnx")
     with pytest.raises(UserError, match=f"takes {FEATURES} features, .* makes {CHANNELS}"):
         write_bundle(tmp_path / "b", "lfp", "cortex-m4", tmp_path / "spike.onnx", tmp_path / "decoder.onnx")
-    with pytest.raises(UserError, match="a realm_frontend has sample"):
+    with pytest.raises(UserError, match="a frontend has sample"):
         compile_model(tmp_path / "decoder.onnx", FRONTEND, HOST)
     with pytest.raises(UserError, match="no such file"):
         compile_model(tmp_path / "none.onnx", DECODER, HOST)

@@ -215,9 +215,9 @@ def test_broken_bundles_are_refused(tiny, tmp_path):
         change(lambda v: v["decoder"].pop("rate_hz"))
     with pytest.raises(UserError, match=r"metadata\.json: decoder\.states\.0\.shape\.0: Input should be less than or equal to"):
         change(lambda v: v["decoder"]["states"][0].update(shape=[2**40]))
-    with pytest.raises(UserError, match=r"metadata\.json: of realm-edge bundle/9, not 'realm-edge bundle/2': rerun 'realm-edge compile'"):
+    with pytest.raises(UserError, match=r"metadata\.json: of realm-edge bundle/9, not 'realm-edge bundle/3': rerun 'realm-edge compile'"):
         change(lambda v: v.update(format="realm-edge bundle/9"))
-    with pytest.raises(UserError, match=r"metadata\.json: of an earlier version, not 'realm-edge bundle/2'"):
+    with pytest.raises(UserError, match=r"metadata\.json: of an earlier version, not 'realm-edge bundle/3'"):
         change(lambda v: v.pop("format"))
     with pytest.raises(UserError, match=r"state 'state\.block0\.h' lies outside the 8 bytes"):
         change(lambda v: v["decoder"]["states"][0].update(offset=4))

@@ -285,7 +285,9 @@ def test_the_loop_is_the_main_loops_own_functions_and_nothing_of_the_board():
 def test_rows_are_of_a_step_and_what_works_at_a_bins_edge_counts_its_macs_once():
     nothing = {"state_bytes": 0, "scratch_bytes": 0, "weight_bytes": 0}
     listed = [("front_k", "bands.0", "Biquad", 3), ("dec_k", "head", "QLinear", 50), ("unused", "norm", "Norm", 2)]
-    first, *others = (Kernel(symbol=s, node=n, op=op, macs=macs, code_bytes=0, constant_bytes=0) for s, n, op, macs in listed)
+    first, *others = (
+        Kernel(symbol=s, node=n, op=op, macs=macs, code_bytes=0, constant_bytes=0, stack_bytes=0) for s, n, op, macs in listed
+    )
     front = Stage(prefix="realm_frontend", rate_hz=TICKS * RATE, kernels=(first,), **nothing)
     decoder = Stage(prefix="realm_decoder", rate_hz=RATE, kernels=tuple(others), **nothing)
     bundle = Bundle(Path("bundle"), "lfp", "cortex-m4", front, decoder, 1)
@@ -308,7 +310,9 @@ def test_rows_are_of_a_step_and_what_works_at_a_bins_edge_counts_its_macs_once()
 def test_nodes_that_share_a_function_take_equal_parts_of_it():
     nothing = {"state_bytes": 0, "scratch_bytes": 0, "weight_bytes": 0}
     listed = [("dec_k", "blocks.0", 50, 7), ("other", "norm", 2, 1), ("dec_k", "blocks.1", 50, 7)]
-    nodes = tuple(Kernel(symbol=s, node=n, op="QLinear", macs=macs, code_bytes=0, constant_bytes=c) for s, n, macs, c in listed)
+    nodes = tuple(
+        Kernel(symbol=s, node=n, op="QLinear", macs=macs, code_bytes=0, constant_bytes=c, stack_bytes=0) for s, n, macs, c in listed
+    )
     decoder = Stage(prefix="realm_decoder", rate_hz=RATE, kernels=nodes, **nothing)
     bundle = Bundle(Path("bundle"), "lfp", "cortex-m4", None, decoder, 1)
     rows = {row.node: row for row in _kernel_rows(bundle, {"decoder": costs(40.0, 2, "dec_k", "other")}, 4)}

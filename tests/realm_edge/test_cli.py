@@ -240,6 +240,26 @@ def test_json_is_all_that_goes_to_stdout(stages: _Stages) -> None:
     assert json.loads(_invoke("compile", "--target", "rv32imc", "--json").stdout) == {"targets": {"rv32imc": {"made": "compile.rv32imc"}}}
 
 
+def test_a_prefix_reaches_the_compile_stage_and_another_one_compiles_anew(stages: _Stages) -> None:
+    out = ("--target", "rv32imc", "--out", "runs/demo")
+    assert _invoke("run", *out, "--prefix", "acme").exit_code == 0
+    assert stages.arguments["compile.rv32imc"] == ("rv32imc", "rv32imc", "acme")
+    stages.calls.clear()
+    assert _invoke("run", *out, "--prefix", "acme").exit_code == 0
+    assert stages.calls == []
+    assert _invoke("compile", *out, "--prefix", "zenith").exit_code == 0
+    assert stages.arguments["compile.rv32imc"][-1] == "zenith" and stages.calls == ["compile.rv32imc"]
+    assert _invoke("compile", *out).exit_code == 0
+    assert stages.arguments["compile.rv32imc"][-1] is None
+    stages.calls.clear()
+    for command in ("run", "compile"):
+        refused = _invoke(command, *out, "--prefix", "2fast")
+        assert (refused.exit_code, stages.calls) == (2, [])
+        assert refused.stderr.splitlines() == [
+            "realm-edge: error: prefix '2fast' is not a lower-case C identifier of at most 40 characters; take one such as 'acme'"
+        ]
+
+
 def test_recordings_reach_the_data_stage_and_name_the_run(stages: _Stages) -> None:
     for name in ("monday.npz", "tuesday.npz"):
         _recording(name)
@@ -441,7 +461,7 @@ def test_a_qemu_that_was_never_tested_is_told(stages: _Stages, monkeypatch: pyte
         ("train", ()),
         ("export", ()),
         ("quantize", ()),
-        ("compile", ("cortex-m4", "cortex-m4")),
+        ("compile", ("cortex-m4", "cortex-m4", "acme")),
         ("simulate", ("cortex-m4", None)),
         ("report", (TARGETS,)),
         ("baselines", (TARGETS,)),

@@ -332,8 +332,8 @@ def test_each_stream_is_compiled_from_its_own_graphs(tmp_path, monkeypatch):
     run, calls = a_run(tmp_path), []
     artefacts.int8_frontend(run, LFP).write_bytes(b"")  # the spike stream has none
 
-    def write(folder, name, build, frontend, decoder):
-        calls.append((folder.relative_to(tmp_path).as_posix(), name, build, frontend and frontend.name, decoder.name))
+    def write(folder, name, build, frontend, decoder, prefix):
+        calls.append((folder.relative_to(tmp_path).as_posix(), name, build, frontend and frontend.name, decoder.name, prefix))
         base = 100 if name == "lfp" else 200
         folder.mkdir(parents=True)
         return loose(
@@ -343,8 +343,8 @@ def test_each_stream_is_compiled_from_its_own_graphs(tmp_path, monkeypatch):
     monkeypatch.setattr(compile_stage, "write_bundle", write)
     summary = jsonable(compile_stage.run(run, Silent(), "stm32u575", "cortex-m33"))
     assert calls == [
-        ("firmware/stm32u575/lfp", "lfp", "cortex-m33", "frontend.int8.onnx", "decoder.int8.onnx"),
-        ("firmware/stm32u575/spike", "spike", "cortex-m33", None, "spike_decoder.int8.onnx"),
+        ("firmware/stm32u575/lfp", "lfp", "cortex-m33", "frontend.int8.onnx", "decoder.int8.onnx", "realm_lfp"),
+        ("firmware/stm32u575/spike", "spike", "cortex-m33", None, "spike_decoder.int8.onnx", "realm_spike"),
     ]
     assert {name: list(one) for name, one in summary.items()} == {"lfp": ["frontend", "decoder"], "spike": ["decoder"]}
     assert summary["lfp"]["frontend"] == {
