@@ -37,6 +37,13 @@ def told_to_end() -> Iterator[None]:
         yield
 
 
+def behind(error: BaseException | None) -> KeyboardInterrupt | None:
+    """The signal that an exception comes from; None where none came. A module in C that is being loaded makes an ImportError of it."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error
+
+
 @contextmanager
 def interrupts_held_back() -> Iterator[Callable[[], bool]]:
     """Hold the signals back; yields a function that says whether one came. A second one interrupts at once.

@@ -5,7 +5,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Literal
 
-from pydantic import ValidationError, model_validator
+from pydantic import ValidationError, field_validator, model_validator
 
 from firmware_sim.verdict.counts import Signal
 from realm_edge.documents import Form
@@ -14,12 +14,14 @@ from realm_edge.settings import flaw
 from realm_edge.toml_file import parse_toml, read_toml, without_format
 
 FORMAT = "realm-edge scenario/1"
+LONGEST = 120  # characters of a name or title
 
 
 class Candidate(Form):
     """A scenario. A choice is no tolerance: nothing in it has a range.
 
     Attributes:
+        name: of its file; with the title, it stands on one line of a terminal and in pictures.
         circuit: figure of ``components.toml`` that a front end in a circuit draws by channel, amplifier and converter not included.
         compression: figure of the share of the bits that is left of samples, and ``compressor`` the one that compressing draws by channel.
     """
@@ -34,6 +36,13 @@ class Candidate(Form):
     compression: str | None = None
     compressor: str | None = None
 
+    @field_validator("name", "title")
+    @classmethod
+    def _can_be_read(cls, value: str) -> str:
+        if not value.strip() or not value.isprintable() or len(value) > LONGEST:
+            raise ValueError(f"use 1 to {LONGEST} characters that can be printed")
+        return value
+
     @model_validator(mode="after")
     def _its_parts_agree(self) -> "Candidate":
         if (self.sends == "samples") != (self.frontend == "none"):
@@ -45,6 +54,12 @@ class Candidate(Form):
         if self.compression is not None and self.sends != "samples":
             raise ValueError("compression: only samples are compressed")
         return self
+
+
+def figures(candidate: Candidate) -> tuple[tuple[str, str], ...]:
+    """The figures of ``components.toml`` that a scenario names itself, each with the unit that it is needed in."""
+    units = ((candidate.circuit, "uW/channel"), (candidate.compressor, "uW/channel"), (candidate.compression, ""))
+    return tuple((name, unit) for name, unit in units if name is not None)
 
 
 @cache

@@ -29,6 +29,7 @@ from firmware_sim.ranges import (
 from firmware_sim.verdict.counts import Signal
 from firmware_sim.verdict.pricing import Priced
 from firmware_sim.verdict.table import Cell, Row, Table
+from realm_edge.shares import format_share
 
 LFP: tuple[Signal, ...] = ("lfp", "lfp-200")
 SPIKES: tuple[Signal, ...] = ("spike",)
@@ -130,7 +131,7 @@ def _lfp_sentence(lfp: _Judged | None, spikes: _Judged | None, compared: Compari
         missing = " and ".join(name for name, one in (("LFP", lfp), ("spikes", spikes)) if one is None)
         return f"LFP against spikes: no scenario of {missing} fits, keeps the budget and has a decoder."
     ours, theirs = (f'{_mw(one.power_uw or 0.0)} ("{one.priced.candidate.title}", R2 {one.r2:.2f})' for one in (lfp, spikes))
-    return f"LFP needs {ours} at its least, spikes {theirs}: LFP less in {100 * compared.probability:.0f} % of the draws."
+    return f"LFP needs {ours} at its least, spikes {theirs}: LFP less in {format_share(compared.probability)} of the draws."
 
 
 def cell(table: Table) -> Cell:
@@ -268,7 +269,9 @@ def _mw(microwatts: float) -> str:
 def _with_range(row: Row) -> str:
     low, high = (None if end is None else _mw(end) for end in row.power_uw_range)
     assert row.power_uw is not None  # an eligible row has a figure
-    return f"{_mw(row.power_uw)} ({low} to {high or 'more than fits'}), R2 {row.r2:.2f}"
+    if low is not None and low == high:
+        return f"{low}, R2 {row.r2:.2f}"
+    return f"{_mw(row.power_uw)} ({low or 'does not fit'} to {high or 'more than fits'}), R2 {row.r2:.2f}"
 
 
 def _sentence(first: Priced, rows: Sequence[Row], eligible: Sequence[Row], probability: float | None, draws: int) -> str:
@@ -279,7 +282,7 @@ def _sentence(first: Priced, rows: Sequence[Row], eligible: Sequence[Row], proba
     if len(eligible) == 1:
         return f'{where}: "{winner.title}" needs {_with_range(winner)}. It is the only scenario that is eligible.'
     others = "the other that is eligible" if len(eligible) == 2 else f"each of {len(eligible) - 1} others"
-    less = f"less than {others} in {100 * probability:.0f} % of {draws:,} draws"
+    less = f"less than {others} in {format_share(probability)} of {draws:,} draws"
     if probability < SURE:
         rival = eligible[1]
         tied = f'"{winner.title}" needs {_with_range(winner)}, "{rival.title}" {_with_range(rival)}'

@@ -55,7 +55,7 @@ from realm_edge.app.cli_work import (
 from realm_edge.errors import UserError
 from realm_edge.faults import fault, told
 from realm_edge.files import cache_folder
-from realm_edge.interrupt import Ended, told_to_end
+from realm_edge.interrupt import Ended, behind, told_to_end
 from realm_edge.printable import printable
 from realm_edge.torchrun import leads, processes
 
@@ -77,12 +77,14 @@ class _Cli(click.Group):
         try:
             with told_to_end():
                 return super().invoke(ctx)
-        except UserError as error:
-            _end(2, f"error: {error}")
         except KeyboardInterrupt as interrupt:
-            number = interrupt.number if isinstance(interrupt, Ended) else signal.SIGINT
-            how = f" by {signal.Signals(number).name}" if number != signal.SIGINT else ""
-            _end(128 + number, f"interrupted{how}: what is finished is kept, and the same command goes on from there")
+            _end_by(interrupt)
+        except Exception as error:
+            if (interrupt := behind(error)) is not None:
+                _end_by(interrupt)
+            if isinstance(error, UserError):
+                _end(2, f"error: {error}")
+            raise
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """Click's, which does not see what goes wrong outside of a command: help that cannot be written, locks that are let go of.
@@ -92,13 +94,19 @@ class _Cli(click.Group):
         try:
             return super().main(*args, **kwargs)
         except Exception as error:
-            behind = fault(error)
-            if behind is not None:
-                _end(2, f"error: {told(behind)}")
+            of_machine = fault(error)
+            if of_machine is not None:
+                _end(2, f"error: {told(of_machine)}")
             line = bugs.reported(error)
             if line is None:
                 raise
             _end(bugs.STATUS, f"error: {line}")
+
+
+def _end_by(interrupt: KeyboardInterrupt) -> NoReturn:
+    number = interrupt.number if isinstance(interrupt, Ended) else signal.SIGINT
+    how = f" by {signal.Signals(number).name}" if number != signal.SIGINT else ""
+    _end(128 + number, f"interrupted{how}: what is finished is kept, and the same command goes on from there")
 
 
 def _end(status: int, message: str) -> NoReturn:

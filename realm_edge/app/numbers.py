@@ -16,14 +16,3 @@ def format_ends(ends: tuple[float | None, float | None]) -> str:
     if high is None:
         return "–" if low is None else f"{format_number(low)}, or does not fit"
     return format_number(high) if low == high else f"{format_number(low)} to {format_number(high)}"
-
-
-def format_share(share: float | None) -> str:
-    """A share of draws in whole percent. Only all of them are 100 %, and only none 0 %."""
-    if share is None:
-        return "–"
-    if share > 0.99 and share < 1:
-        return "> 99 %"
-    if share < 0.01 and share > 0:
-        return "< 1 %"
-    return f"{100 * share:.0f} %"

@@ -8,9 +8,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import click
 import pytest
 
-from realm_edge.interrupt import Ended, interrupts_held_back, told_to_end
+from realm_edge.app import cli
+from realm_edge.errors import UserError
+from realm_edge.interrupt import Ended, behind, interrupts_held_back, told_to_end
 
 # A sweep of cells that sleep after they began to write; each notes its process.
 SWEEP = """
@@ -154,6 +157,29 @@ def test_the_first_signal_alone_raises():
             os.kill(os.getpid(), signal.SIGHUP)  # while cleaning up
     assert ended.value.number == signal.SIGTERM
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+def test_a_signal_while_a_module_in_c_is_loaded_is_no_bug(monkeypatch, capsys):
+    """Such a module makes an ImportError of it, and a library may make a UserError of that."""
+
+    def command(kind: type[Exception]) -> None:
+        try:
+            try:
+                raise Ended(signal.SIGTERM)
+            except KeyboardInterrupt as interrupt:
+                raise ImportError("initialization failed") from interrupt
+        except ImportError as error:
+            raise kind("not installed") from error
+
+    for kind in (ImportError, UserError):
+        monkeypatch.setattr(click.Group, "invoke", lambda self, ctx, kind=kind: command(kind))
+        with pytest.raises(SystemExit) as ended:
+            cli.main(["doctor"])
+        assert ended.value.code == 143
+        assert capsys.readouterr().err == (
+            "realm-edge: interrupted by SIGTERM: what is finished is kept, and the same command goes on from there\n"
+        )
+    assert behind(ImportError("no such module")) is None
 
 
 def test_what_is_held_back_is_raised_at_the_end_as_what_it_was():

@@ -1,6 +1,7 @@
 import pytest
 
-from realm_edge.app.numbers import format_ends, format_number, format_share
+from realm_edge.app.numbers import format_ends, format_number
+from realm_edge.shares import format_share
 
 
 @pytest.mark.parametrize(("value", "text"), [(None, "–"), (12345, "12,345"), (12345.6, "12,346"), (0.70912, "0.709"), (3, "3"), (0.0, "0")])

@@ -10,7 +10,7 @@ from firmware_sim.components import Components, load_components
 from firmware_sim.power.place import Heat, heats
 from firmware_sim.ranges import DRAWS, SEED
 from firmware_sim.targets import get_target
-from firmware_sim.verdict.candidate import Candidate, read_candidate, shipped
+from firmware_sim.verdict.candidate import Candidate, figures, read_candidate, shipped
 from firmware_sim.verdict.counts import Counts, Signal
 from firmware_sim.verdict.judge import TOLERANCE, cell, judge
 from firmware_sim.verdict.link import Link, default_link, get_link
@@ -65,11 +65,17 @@ class Asked:
         """See that all that is named can be read, before anything is made.
 
         Raises:
-            UserError: an unknown link, or a file that is missing or broken.
+            UserError: an unknown link, a file that is missing or broken, or a scenario's figure that is in no library.
         """
         gathered(self.scenarios)
         power_budget(self.budget)
-        load_components(self.components)
+        components = load_components(self.components)
+        for path in self.scenarios:
+            for name, unit in figures(read_candidate(path)):
+                try:
+                    components.value(name, unit)
+                except UserError as error:
+                    raise UserError(f"{path}: {error}") from error
         for name in self.links:
             get_link(name)
 
@@ -148,8 +154,12 @@ def gathered(own: Sequence[Path]) -> tuple[Candidate, ...]:
     """The product's scenarios and a user's own; one of the same name goes before the product's.
 
     Raises:
-        UserError: a file is broken.
+        UserError: a file is broken, or two of the user's own have one name.
     """
+    names = [path.stem for path in own]
+    for before, path in enumerate(own):
+        if path.stem in names[:before]:
+            raise UserError(f"{path}: another --scenario has the name '{path.stem}', too: rename one of the files")
     found = {candidate.name: candidate for candidate in (*shipped(), *map(read_candidate, own))}
     return tuple(found.values())
 

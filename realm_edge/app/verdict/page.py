@@ -10,10 +10,11 @@ from markupsafe import Markup
 
 from firmware_sim.verdict.table import Cell, Row, Table
 from realm_edge.app.html_pages import render
-from realm_edge.app.numbers import format_ends, format_share
+from realm_edge.app.numbers import format_ends
 from realm_edge.app.verdict import plots, text
 from realm_edge.app.verdict.form import System, Verdict
 from realm_edge.files import write_text
+from realm_edge.shares import format_share
 
 SHORT = {"lfp": "LFP", "lfp-200": "LFP 200", "sbp": "SBP", "spike": "spikes"}  # in a cell of the map
 SURE = (0.5, 0.8, 0.95)  # shares of the draws from which a cell of the map is darker

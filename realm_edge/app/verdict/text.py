@@ -5,8 +5,9 @@ from collections.abc import Iterator, Sequence
 from firmware_sim.ranges import Turn
 from firmware_sim.verdict.table import Row, Table
 from realm_edge.app.cli_text import SYNTHETIC
-from realm_edge.app.numbers import format_ends, format_number, format_share
+from realm_edge.app.numbers import format_ends, format_number
 from realm_edge.app.verdict.form import Verdict
+from realm_edge.shares import format_share
 
 SIGNALS = {"lfp": "LFP", "lfp-200": "LFP 200 Hz", "sbp": "spiking-band power", "spike": "spikes"}
 

@@ -5,7 +5,7 @@ import itertools
 import pytest
 
 from firmware_sim.components import load_components
-from firmware_sim.verdict.candidate import read_candidate, shipped
+from firmware_sim.verdict.candidate import figures, read_candidate, shipped
 from realm_edge.errors import UserError
 
 GOOD = {"title": '"LFP"', "signal": '"lfp"', "frontend": '"software"', "sends": '"decoded"'}
@@ -26,13 +26,15 @@ def test_whatever_one_signal_may_have_the_others_may():
 
 def test_every_figure_that_a_scenario_names_is_in_the_library():
     for each in shipped():
-        for name, unit in ((each.circuit, "uW/channel"), (each.compressor, "uW/channel"), (each.compression, "")):
-            if name is not None:
-                assert load_components().value(name, unit) > 0
+        assert len(figures(each)) == sum(name is not None for name in (each.circuit, each.compressor, each.compression))
+        for name, unit in figures(each):
+            assert load_components().value(name, unit) > 0
 
 
 def test_a_scenario_has_the_name_of_its_file(tmp_path):
     assert read_candidate(written(tmp_path / "mine.toml", adc_bits="16")).name == "mine"
+    with pytest.raises(UserError, match="name: use 1 to 120 characters that can be printed"):
+        read_candidate(written(tmp_path / "mine\x1b[31m.toml"))
     with pytest.raises(UserError, match="name: a scenario has the name of its file"):
         read_candidate(written(tmp_path / "mine.toml", name='"other"'))
 
@@ -47,6 +49,9 @@ def test_a_scenario_has_the_name_of_its_file(tmp_path):
         ({"circuit": '"sensing.circuit-lfp"'}, "circuit: name its figure"),
         ({"compression": '"sensing.broadband-compression"'}, "only samples are compressed"),
         ({"compressor": '"sensing.broadband-compressor"'}, "what compresses needs a figure of 'compression'"),
+        ({"title": r'"a\nb"'}, "title: use 1 to 120 characters that can be printed"),
+        ({"title": '" "'}, "title: use 1 to 120 characters that can be printed"),
+        ({"title": f'"{"a" * 121}"'}, "title: use 1 to 120 characters that can be printed"),
         ({"format": '"realm-edge budgets/1"'}, "this version reads 'realm-edge scenario/1'"),
     ],
 )

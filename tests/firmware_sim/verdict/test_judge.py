@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -6,8 +8,9 @@ from firmware_sim.components import Components, load_components
 from firmware_sim.implant import run_timeline
 from firmware_sim.ranges import compare
 from firmware_sim.targets import get_target
-from firmware_sim.verdict.judge import cell, judge
+from firmware_sim.verdict.judge import _sentence, cell, judge
 from firmware_sim.verdict.link import get_link
+from realm_edge.shares import format_share
 from tests.firmware_sim.verdict.fixtures import BLE, BUDGET, M4, R2, case, every, priced
 
 UWB = get_link("uwb")
@@ -33,7 +36,7 @@ def test_least_power_of_those_that_decode_as_well_as_the_best_wins():
     assert order == sorted(order)
     assert (found.channels, found.target, found.part, found.link) == (32, "cortex-m4", "STM32L4R5", "ble-nrf52840")
     assert any(line.startswith("radio.ble.sends") for line in found.unverified)
-    assert f"{100 * found.probability:.0f} % of 500 draws" in found.sentence and '"spikes, front end in a circuit' in found.sentence
+    assert f"{format_share(found.probability)} of 500 draws" in found.sentence and '"spikes, front end in a circuit' in found.sentence
 
 
 def test_a_winner_that_is_too_late_wins_and_the_sentence_says_it():
@@ -128,6 +131,21 @@ def test_a_tie_is_said_as_one():
     found = table("lfp-samples", "lfp-circuit-features", link=UWB, draws=2_000)
     assert found.probability < 2 / 3 and ": a tie. " in found.sentence
     assert found.sentence.count("R2 0.60") == 2
+
+
+def test_a_sentence_says_all_of_the_draws_only_where_it_is_all():
+    """As the page and the terminal do, which would else hold other numbers than their own answer."""
+    rows = table("lfp-samples", "lfp-circuit-features").rows
+    for probability, said in ((0.9996, "in > 99 % of 500 draws"), (1.0, "in 100 % of 500 draws")):
+        assert said in _sentence(priced("lfp-samples"), rows, rows, probability, 500)
+
+
+def test_a_range_that_is_a_point_is_said_as_one():
+    library = load_components()
+    points = Components({each.name: replace(each, low=each.value, high=each.value) for each in library.all()})
+    found = judge([priced("lfp-samples"), priced("spike-circuit-features")], R2, BUDGET, points, draws=50)
+    assert all(each.power_uw_range == (each.power_uw, each.power_uw) for each in found.rows) and found.probability == 1.0
+    assert "needs least, 1 mW, R2 0.61, and less than the other that is eligible in 100 %" in found.sentence
 
 
 def test_draws_that_do_not_fit_need_more_than_any_power():

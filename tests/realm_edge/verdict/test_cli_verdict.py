@@ -40,6 +40,8 @@ lr = 0.005
 epochs = 2
 lr = 0.002
 """
+# Not of R2: no hint says what would help a decoder that has learnt next to nothing.
+BUDGETS = '[power_uw]\nlimit = 17241\nsource = "a test"\n[latency_ms]\nlimit = 100\nsource = "a test"\n'
 
 
 def test_numbers_of_channels_are_read_and_bounded():
@@ -78,9 +80,11 @@ def test_without_a_winner_nothing_holds():
 @pytest.mark.slow
 def test_a_verdict_end_to_end_resumes_and_shows_what_a_hint_does(tmp_path):
     """The first verdict makes all; the second nothing; a hint's run has its own, and Ctrl-C would have lost none of what was counted."""
-    config, out = tmp_path / "tiny.toml", tmp_path / "run"
+    config, budget, out = tmp_path / "tiny.toml", tmp_path / "budget.toml", tmp_path / "run"
     config.write_text(SETTINGS)
-    command = ["verdict", "--config", str(config), "--out", str(out), "--target", "cortex-m4", "--channels", "6,12", "--link", "uwb"]
+    budget.write_text(BUDGETS)
+    made = ["verdict", "--config", str(config), "--budget", str(budget), "--out", str(out)]
+    command = [*made, "--target", "cortex-m4", "--channels", "6,12", "--link", "uwb"]
     first = CliRunner().invoke(cli.main, [*command, "--json"])
     assert first.exit_code in (0, 1), first.output
     found = json.loads(first.stdout)

@@ -16,12 +16,23 @@ SCENARIO = 'title = "LFP, features of 16 bits"\nsignal = "lfp"\nfrontend = "soft
 def test_what_is_named_is_looked_at_before_anything_is_made(tmp_path):
     broken = tmp_path / "broken.toml"
     broken.write_text('title = "x"\nsignal = "ecog"\nfrontend = "software"\nsends = "decoded"\n')
+    figures = []
+    for name in ("sensing.none", "mcu.stop.wakeup"):
+        figures.append(tmp_path / f"{name}.toml")
+        figures[-1].write_text(f'title = "x"\nsignal = "lfp"\nfrontend = "circuit"\nsends = "decoded"\ncircuit = "{name}"\n')
+    (tmp_path / "again").mkdir()
+    twice = (tmp_path / "mine.toml", tmp_path / "again" / "mine.toml")
+    for path in twice:
+        path.write_text(SCENARIO)
     limits = tmp_path / "limits.toml"
     limits.write_text('[latency_ms]\nlimit = 100\nsource = "mine"\n')
     for asked, said in (
         (Asked(links=("tin-can",)), "unknown link 'tin-can'"),
         (Asked(scenarios=(broken,)), "broken.toml: signal: Input should be 'lfp', 'lfp-200', 'sbp' or 'spike'"),
         (Asked(scenarios=(tmp_path / "none.toml",)), "none.toml: no such file"),
+        (Asked(scenarios=figures[:1]), "sensing.none.toml: component library: no figure 'sensing.none'"),
+        (Asked(scenarios=figures[1:]), "wakeup.toml: component library: 'mcu.stop.wakeup': "),
+        (Asked(scenarios=twice), "again/mine.toml: another --scenario has the name 'mine', too"),
         (Asked(budget=limits), "limits.toml: has no limit of power"),
         (Asked(components=tmp_path / "none.toml"), "none.toml: no such file"),
     ):
