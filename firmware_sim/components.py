@@ -1,6 +1,5 @@
 """The component library: figures with low and high, unit, condition, source and confidence."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import cache
@@ -17,6 +16,7 @@ from realm_edge.toml_file import parse_toml, read_toml, without_format
 
 CONFIDENCES = ("primary", "abstract", "secondary", "derived", "unverified")
 FORMAT = "realm-edge components/1"  # of a TOML file of them
+LARGEST = 1e30  # of a figure, and one over it is the smallest: products of several are still numbers
 Quantity = float | NDArray[np.float64]  # one value, or one a draw
 
 
@@ -160,8 +160,8 @@ def _figure(name: str, row: dict, source: str) -> Figure:
         raise UserError(f"{where} needs exactly {', '.join(_FIELDS)}: look at {', '.join(wrong):.80}")
     for field in ("value", "low", "high"):
         number = row[field]
-        if isinstance(number, bool) or not isinstance(number, int | float) or not math.isfinite(number) or number <= 0:
-            raise UserError(f"{where} has {field} {number!r:.80}: a finite number above 0 is needed")
+        if isinstance(number, bool) or not isinstance(number, int | float) or not 1 / LARGEST <= number <= LARGEST:
+            raise UserError(f"{where} has {field} {number!r:.80}: a finite number above 0 is needed, from {1 / LARGEST:g} to {LARGEST:g}")
     for field in ("unit", "condition", "source", "confidence"):
         if not isinstance(row[field], str) or (field != "unit" and not row[field].strip()):
             raise UserError(f"{where} has no {field}")

@@ -1,6 +1,7 @@
 """How all plots look, and what becomes of a figure."""
 
 import io
+import warnings
 from typing import Any
 
 from matplotlib.axis import Axis
@@ -37,7 +38,9 @@ def plain_decades(axis: Axis) -> None:
 def svg_text(figure: Figure) -> str:
     """A figure as an ``<svg>`` element for a page."""
     stream = io.StringIO()
-    figure.savefig(stream, format="svg", metadata=_UNDATED)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # the text stays text, for whose letters the browser has fonts
+        figure.savefig(stream, format="svg", metadata=_UNDATED)
     text = stream.getvalue()
     return text[text.index("<svg") :]
 

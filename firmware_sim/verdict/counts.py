@@ -2,6 +2,8 @@
 
 from typing import Literal
 
+from pydantic import model_validator
+
 from realm_edge.documents import Form, Number
 
 Signal = Literal["lfp", "lfp-200", "sbp", "spike"]
@@ -39,3 +41,10 @@ class Counts(Form):
     decoder_cycles: Ends | None  # without sending
     send_cycles: Ends | None
     loop_cycles: Ends | None
+
+    @model_validator(mode="after")
+    def _what_fits_was_counted(self) -> "Counts":
+        missing = [name for name in type(self).model_fields if name.endswith(("_cycles", "_bytes")) and getattr(self, name) is None]
+        if self.fits and missing:
+            raise ValueError(f"firmware that fits has {missing[0]}")
+        return self

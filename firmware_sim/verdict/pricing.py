@@ -11,7 +11,8 @@ from firmware_sim.verdict.counts import Counts, Ends, Signal
 from firmware_sim.verdict.link import Link
 from firmware_sim.workload import Delays, Workload, WorkloadRange
 
-FEATURE_BITS: dict[Signal, int] = {"lfp": 16, "lfp-200": 16, "sbp": 16, "spike": 8}  # a bin of up to 0.1 s holds fewer than 256 spikes
+FEATURE_BITS: dict[Signal, int] = {"lfp": 16, "lfp-200": 16, "sbp": 16, "spike": 8}
+SHORT_S = 0.1  # a bin of up to so long holds fewer than 256 spikes; counts of a longer one are sent by 16 bits
 OUTPUT_BITS = 16
 
 
@@ -72,7 +73,7 @@ def price(
         return _relayed(candidate, sensed, bits, target, link, chosen, delays, to_radio)
     if counts is None:
         raise ValueError(f"{candidate.name}: counts are needed where features are made")
-    features = counts.features * FEATURE_BITS[candidate.signal]
+    features = counts.features * (FEATURE_BITS[candidate.signal] if counts.bin_s <= SHORT_S else 16)
     if candidate.frontend == "circuit" and candidate.sends == "features":
         return _relayed(candidate, _acquired(candidate, counts), features, target, link, chosen, delays, to_radio)
     bits = features if candidate.sends == "features" else OUTPUT_BITS * counts.output_values

@@ -83,7 +83,9 @@ def verdict(
     """
     from realm_edge.app.stages.verdict import CHANNELS, LINKS, TARGETS, Asked
 
-    asked = Asked(known(targets) or TARGETS, _numbers(numbers) or CHANNELS, links or LINKS, scenarios, budget, components)
+    asked = Asked(
+        known(targets) or TARGETS, _numbers(numbers) or CHANNELS, tuple(dict.fromkeys(links)) or LINKS, scenarios, budget, components
+    )
     asked.check()
     try_emulators(asked.targets)
     work = quantized(out, settings_of(preset, config), recordings, fresh, device, precision)
@@ -105,12 +107,15 @@ def verdict(
 def _show(work: "Workflow", found: "Verdict", asked: "Asked") -> None:
     """The verdict, and the budgets of the run's own firmware, which its hints are about."""
     from realm_edge.app.cli_text import budgets
+    from realm_edge.app.rundir import command
     from realm_edge.app.verdict.text import lines
 
     first = asked.targets[0]
     simulated: Simulation = work.run.summary(f"simulate.{first}")
     own = (f"{first:<12} {line}" for line in budgets(simulated))
-    click.echo("\n".join(map(printable, (*lines(found), *own, f"page: {work.run.file('verdict.html')}"))))
+    click.echo(
+        "\n".join(map(printable, (*lines(found, command("verdict", work.run.path)), *own, f"page: {work.run.file('verdict.html')}")))
+    )
 
 
 def _numbers(text: str | None) -> tuple[int, ...]:
@@ -121,7 +126,7 @@ def _numbers(text: str | None) -> tuple[int, ...]:
     for each in found:
         if not 1 <= each <= MOST_CHANNELS:
             raise UserError(f"--channels {each}: use {wanted}")
-    return found
+    return tuple(dict.fromkeys(found))
 
 
 def _judged(work: "Workflow", asked: "Asked", device: str, precision: str) -> "Verdict":

@@ -130,6 +130,7 @@ def test_a_file_of_ones_own_goes_before_the_library(tmp_path):
         (("high = 3.0\n", "high = 3.0\nmoves = 1\n"), "look at moves"),
         (("value = 2.5", "value = -1"), "has value -1"),
         (("value = 2.5", "value = nan"), "has value nan"),
+        (("value = 2.5", "value = 1e31"), r"has value 1e\+31: .* from 1e-30 to 1e\+30"),
         (("value = 2.5", 'value = "2.5"'), "has value '2.5'"),
         (("low = 2", "low = 0"), "has low 0"),
         (("value = 2.5", "value = 3.5"), "has value 3.5, which does not lie in its range, 2 to 3"),

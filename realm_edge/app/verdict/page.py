@@ -61,7 +61,7 @@ def page(verdict: Verdict) -> str:
         "table_ids": {(view.table.channels, view.table.target, view.table.link): view.id for view in views},
         "groups": groups(verdict.systems),
         "unverified": unverified(verdict.tables),
-        "commands": {hint.name: shlex.join(("realm-edge", "verdict", "--apply", hint.name)) for hint in verdict.hints},
+        "commands": {hint.name: shlex.join(("realm-edge", "verdict", "--out", ".", "--apply", hint.name)) for hint in verdict.hints},
         "changes": {hint.name: tomli_w.dumps(hint.changes) for hint in verdict.hints},
         "signals": text.SIGNALS,
         "short": SHORT,

@@ -12,8 +12,12 @@ from realm_edge.shares import format_share
 SIGNALS = {"lfp": "LFP", "lfp-200": "LFP 200 Hz", "sbp": "spiking-band power", "spike": "spikes"}
 
 
-def lines(verdict: Verdict) -> Iterator[str]:
-    """The answer, the scenarios of the first table, which it is about, a line for each other table, and the hints."""
+def lines(verdict: Verdict, command: str) -> Iterator[str]:
+    """The answer, the scenarios of the first table, which it is about, a line for each other table, and the hints.
+
+    Args:
+        command: that gave the verdict, for a shell.
+    """
     yield verdict.answer
     if verdict.synthetic:
         yield SYNTHETIC
@@ -24,7 +28,7 @@ def lines(verdict: Verdict) -> Iterator[str]:
         yield f"LFP against spikes: {_turned(first.lfp_against_spikes.turns)}"
     yield from map(_short, others)
     for hint in verdict.hints:
-        yield f"hint {hint.name}: {hint.text}: realm-edge verdict --apply {hint.name}"
+        yield f"hint {hint.name}: {hint.text}: {command} --apply {hint.name}"
     yield verdict.context
 
 

@@ -77,6 +77,11 @@ def test_features_from_a_circuit_are_relayed_over_the_link_by_hand():
     assert found == pytest.approx(expected | {"total": sum(expected.values())})
 
 
+def test_spikes_of_a_bin_that_may_hold_more_than_a_byte_counts_are_sent_by_16_bits():
+    for bin_s, bits in ((0.1, 8), (0.2, 16)):
+        assert priced("spike-circuit-features", bin_s=bin_s).payload_bps == pytest.approx(32 * bits / bin_s)
+
+
 def test_samples_are_sensed_relayed_and_sent_and_nothing_is_computed():
     found = timeline("lfp-samples")
     bits = 32 * 500 * 12

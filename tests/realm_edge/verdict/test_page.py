@@ -234,7 +234,7 @@ def test_heat_by_place_supply_and_limit(verdict: Verdict, html: str) -> None:
 
 def test_hints_have_their_command_and_what_they_change(html: str) -> None:
     text = section(html, "hints")
-    assert "<code>realm-edge verdict --apply fewer-bands</code>" in text and "<code>realm-edge verdict --apply longer-bins</code>" in text
+    assert all(f"<code>realm-edge verdict --out . --apply {name}</code>" in text for name in ("fewer-bands", "longer-bins"))
     assert "[lfp]\nbands_hz = [" in text and "bin_ms = 40" in text
 
 

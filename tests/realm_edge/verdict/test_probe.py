@@ -10,12 +10,13 @@ from export.stepgraph import save_model
 from firmware_sim.build import TooLarge
 from firmware_sim.compare import Mismatch
 from firmware_sim.targets import get_target
-from firmware_sim.verdict.counts import Counts
+from firmware_sim.verdict.counts import COUNTS, Counts
 from quantization.golden import Golden, run_decoder, run_frontend
 from realm_edge.app import artefacts
 from realm_edge.app.verdict import probe
 from realm_edge.app.verdict.probe import count, count_run
 from realm_edge.app.verdict.untrained import noise, untrained
+from realm_edge.documents import read_document, write_document
 from realm_edge.errors import UserError
 from realm_edge.frontend import averaging_s, filter_delay_s
 from realm_edge.progress import Silent
@@ -74,6 +75,14 @@ def test_a_second_of_noise_is_counted_bit_by_bit(counted):
 def test_what_was_counted_is_read_again(counted, folder, monkeypatch):
     nothing_runs(monkeypatch)
     assert count("lfp", CHANNELS, True, TARGET, TINY, OUTPUTS, folder, Silent()) == counted
+
+
+def test_counts_that_say_less_than_they_must_are_refused_by_name(counted, tmp_path):
+    path = tmp_path / "counts.json"
+    for name in ("decoder_cycles", "ram_bytes"):
+        write_document(path, COUNTS, counted.model_dump() | {name: None})
+        with pytest.raises(UserError, match=f"counts.json: its content: firmware that fits has {name}: remove it"):
+            read_document(path, COUNTS, Counts, "remove it, and it is counted again")
 
 
 @pytest.mark.parametrize("change", ["channels", "front end", "student", "outputs", "part"])
