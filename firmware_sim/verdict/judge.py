@@ -28,7 +28,7 @@ from firmware_sim.ranges import (
 )
 from firmware_sim.verdict.counts import Signal
 from firmware_sim.verdict.pricing import Priced
-from firmware_sim.verdict.table import Cell, Row, Table
+from firmware_sim.verdict.table import Cell, Row, Table, channels_text
 from realm_edge.shares import format_share
 
 LFP: tuple[Signal, ...] = ("lfp", "lfp-200")
@@ -275,7 +275,7 @@ def _with_range(row: Row) -> str:
 
 
 def _sentence(first: Priced, rows: Sequence[Row], eligible: Sequence[Row], probability: float | None, draws: int) -> str:
-    where = f"{first.channels:,} channel{'' if first.channels == 1 else 's'} on {first.target.part} over {first.link.title}"
+    where = f"{channels_text(first.channels)} on {first.target.part} over {first.link.title}"
     if not eligible or probability is None:
         return f"{where}: no scenario is eligible. {_reasons(rows)}"
     winner = eligible[0]

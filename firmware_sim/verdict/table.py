@@ -63,3 +63,8 @@ class Cell(Form):
     power_uw: Number | None
     probability: Number | None
     text: str  # the table's sentence; or why nothing wins
+
+
+def channels_text(channels: int) -> str:
+    """How many, in words: "1 channel", "1,024 channels"."""
+    return f"{channels:,} channel{'' if channels == 1 else 's'}"

@@ -74,6 +74,7 @@ def page(verdict: Verdict) -> str:
         "sureness": sureness,
         "ends": format_ends,
         "share": format_share,
+        "equals": equals,
         "where": text.where,
     }
     return render("verdict/verdict.html.j2", values)
@@ -101,6 +102,12 @@ def sureness(cell: Cell) -> int:
         return len(SURE)
     written = round(cell.probability, 2)  # the number that stands in the cell
     return sum(written >= least for least in SURE)
+
+
+def equals(share: float | None) -> str:
+    """A share behind its letter: "= 95 %", "> 99 %"."""
+    text = format_share(share)
+    return text if text[0] in "<>" else f"= {text}"
 
 
 def groups(systems: Iterable[System]) -> dict[str, tuple[System, ...]]:

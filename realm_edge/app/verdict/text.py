@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from firmware_sim.ranges import Turn
-from firmware_sim.verdict.table import Row, Table
+from firmware_sim.verdict.table import Row, Table, channels_text
 from realm_edge.app.cli_text import SYNTHETIC
 from realm_edge.app.numbers import format_ends, format_number
 from realm_edge.app.verdict.form import Verdict
@@ -34,7 +34,7 @@ def lines(verdict: Verdict, command: str) -> Iterator[str]:
 
 def where(table: Table) -> str:
     """Channels, part and link of a table."""
-    return f"{table.channels:,} channels, {table.part}, {table.link}"
+    return f"{channels_text(table.channels)}, {table.part}, {table.link}"
 
 
 def not_drawn(row: Row) -> str:

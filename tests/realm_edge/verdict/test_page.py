@@ -293,3 +293,7 @@ def test_the_page_is_written_whole_or_not_at_all(verdict: Verdict, tmp_path: Pat
 
 def test_equal_verdicts_give_equal_bytes(verdict: Verdict, html: str) -> None:
     assert page.page(small()) == html
+
+
+def test_a_share_behind_its_letter_has_one_sign() -> None:
+    assert [page.equals(share) for share in (0.95, 0.9951, 0.0004, 1.0, None)] == ["= 95 %", "> 99 %", "< 1 %", "= 100 %", "= –"]

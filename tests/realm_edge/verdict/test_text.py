@@ -49,3 +49,8 @@ def test_what_is_missing_is_said() -> None:
     assert "sbp-circuit-decoded       no power figure for this part, no R2" in lines
     assert "does not count" not in lines
     assert "spike-software-decoded    does not fit: needs a clock of" in lines
+
+
+def test_one_channel_is_no_channels() -> None:
+    assert text.where(table(1, "stm32u385", "ble-1m")) == "1 channel, STM32U385, ble-1m"
+    assert text.where(table(1024, "stm32u385", "ble-1m")) == "1,024 channels, STM32U385, ble-1m"
