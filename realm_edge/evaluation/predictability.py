@@ -1,7 +1,8 @@
 """What ridge tells of inputs that are hidden, from those that are seen: linear, and so a floor under what a network could learn."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,9 +11,11 @@ from realm_edge import wiener
 from realm_edge.errors import UserError
 
 REACH = 5  # visible bins on each side of a gap that predict what is in it: the nearest one, and the mean of all of them
+TURNED = 8  # inputs that the level of chance is taken from
 CHANNEL_FOLDS = 8  # every eighth channel at once is told from the others
-FEWEST_BINS = 100  # hidden ones of the training part, below which bins of a distance share the fit of nearer ones
-MOST_BINS = 20_000  # hidden ones of the training part that are fitted on, of each class of distances
+FARTHEST = (1, 2, 4, 8)  # distances from the nearest visible bin that end a class; one fit tells all bins of a class
+FEWEST_BINS = 500  # masked ones of the training part, without which a class shares the fit of the nearer one
+FAR = np.iinfo(np.int64).max  # no distance is as large
 _BIN_ITSELF = (0, 1)  # a filter of one lag
 
 
@@ -32,11 +35,10 @@ class Hidden:
     @property
     def distance(self) -> NDArray[np.int64]:
         """To the nearest bin that is seen, ``(masked bins,)``."""
-        far = np.iinfo(np.int64).max
-        before = np.where(self.left >= 0, self.bins - self.left, far)
-        return np.minimum(before, np.where(self.right >= 0, self.right - self.bins, far))
+        before = np.where(self.left >= 0, self.bins - self.left, FAR)
+        return np.minimum(before, np.where(self.right >= 0, self.right - self.bins, FAR))
 
-    def at(self, rows: NDArray[np.int64] | NDArray[np.bool_]) -> "Hidden":
+    def at(self, rows: NDArray[np.bool_]) -> "Hidden":
         return Hidden(self.bins[rows], self.left[rows], self.leftmost[rows], self.right[rows], self.rightmost[rows])
 
 
@@ -97,23 +99,17 @@ def around(x: NDArray[np.float32], hidden: Hidden) -> NDArray[np.float32]:
 
 
 def classes(train: Hidden) -> list[Distances]:
-    """Distances that are fitted together: 1, 2, 3 and 4, 5 to 8 and so on, as long as the training part has bins to fit on.
+    """Distances that are told by one fit: 1, 2, 3 and 4, 5 to 8, and more, as far as the training part has bins to fit on.
 
     Raises:
         UserError: it has hardly any at all.
     """
     if len(train.bins) < FEWEST_BINS:
-        raise UserError(f"only {len(train.bins)} masked bins in the training part: use a longer recording or raise pretrain.masked_fraction")
-    found, farthest = [Distances(1, 1)], 1
-    while (train.distance > farthest).sum() >= FEWEST_BINS:
-        found.append(Distances(farthest + 1, 2 * farthest))
-        farthest *= 2
-    most = np.iinfo(np.int64).max
-    if found[0].of(train).sum() < FEWEST_BINS:
-        return [Distances(1, most)]
-    while found[-1].of(train).sum() < FEWEST_BINS:
-        found.pop()
-    return [*found[:-1], Distances(found[-1].nearest, most)]
+        raise UserError(f"only {len(train.bins)} masked bins to fit on: use a longer recording or raise pretrain.masked_fraction")
+    nearest = [1, *(farthest + 1 for farthest in FARTHEST)]
+    while len(nearest) > 1 and (train.distance >= nearest[-1]).sum() < FEWEST_BINS:
+        nearest.pop()
+    return [Distances(near, then - 1) for near, then in pairwise([*nearest, FAR])]
 
 
 def of_masked(x: NDArray[np.float32], y: NDArray[np.float32], train: Hidden, other: Hidden) -> NDArray[np.float32]:
@@ -131,7 +127,7 @@ def of_masked(x: NDArray[np.float32], y: NDArray[np.float32], train: Hidden, oth
     for distances in classes(train):
         there = distances.of(other)
         if there.any():
-            fitted_on = train.at(_spread(np.flatnonzero(distances.of(train))))
+            fitted_on = train.at(distances.of(train))
             told[there] = _told(around(x, fitted_on), y[fitted_on.bins], around(x, other.at(there)))
     return told
 
@@ -146,24 +142,30 @@ def in_halves(x: NDArray[np.float32], train: Hidden) -> NDArray[np.float32]:
 
 
 def of_channels(
-    x: NDArray[np.float32], y: NDArray[np.float32], channels: NDArray[np.int64], train: NDArray[np.int64], test: NDArray[np.int64]
+    x: NDArray[np.float32],
+    channels: NDArray[np.int64],
+    y: NDArray[np.float32],
+    owners: NDArray[np.int64],
+    train: NDArray[np.int64],
+    test: NDArray[np.int64],
 ) -> NDArray[np.float32]:
-    """What ridge tells of each channel's ``y`` from ``x`` of other channels in the same bin: one in eight channels from all the rest.
+    """What ridge tells of ``y`` from ``x`` of other channels in the same bin: of every eighth channel at once, from all the rest.
 
     Args:
-        x, y: (bins, n), standardised.
-        channels: (n,), of each input; at least two different ones.
+        x, y: (bins, n) and (bins, m), standardised.
+        channels, owners: (n,) and (m,), the channel of each column of ``x`` and of ``y``; at least two different ones.
         train, test: bins.
 
     Returns:
-        (bins of ``test``, n).
+        (bins of ``test``, m).
     """
     names = np.unique(channels)
     folds = min(CHANNEL_FOLDS, len(names))
     told = np.empty((len(test), y.shape[1]), np.float32)
     for fold in range(folds):
-        own = np.isin(channels, names[fold::folds])
-        told[:, own] = _told(x[np.ix_(train, ~own)], y[np.ix_(train, own)], x[np.ix_(test, ~own)])
+        others, own = ~np.isin(channels, names[fold::folds]), np.isin(owners, names[fold::folds])
+        if own.any():
+            told[:, own] = _told(x[np.ix_(train, others)], y[np.ix_(train, own)], x[np.ix_(test, others)])
     return told
 
 
@@ -187,15 +189,21 @@ def pooled_r2(true: NDArray[np.float32], told: NDArray[np.float32]) -> float | N
     return float(1 - np.square(true.astype(np.float64) - told).sum() / spread) if spread > 0 else None
 
 
-def chance(score: Callable[[int], float | None], shifts: Sequence[int]) -> float | None:
-    """The greatest of the scores after circular shifts."""
-    return max((found for found in map(score, shifts) if found is not None), default=None)
+def turned(x: NDArray[np.float32], shifts: Sequence[int]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """A few inputs, evenly chosen, after circular shifts: (bins, shifts * inputs), and which input each column is.
+
+    Few are enough for a level of chance, and one fit then tells those of all shifts. The level is a little high that way: what is pooled
+    over fewer inputs varies more.
+    """
+    few = np.unique(np.linspace(0, x.shape[1] - 1, TURNED).astype(np.int64))
+    return np.concatenate([np.roll(x[:, few], by, axis=0) for by in shifts], axis=1), np.tile(few, len(shifts))
+
+
+def greatest_r2(true: NDArray[np.float32], told: NDArray[np.float32], shifts: int) -> float | None:
+    """The greatest :func:`pooled_r2` of columns that :func:`turned` gives."""
+    parts = (np.split(each, shifts, axis=1) for each in (true, told))
+    return max((r2 for one, other in zip(*parts, strict=True) if (r2 := pooled_r2(one, other)) is not None), default=None)
 
 
 def _told(x: NDArray[np.float32], y: NDArray[np.float32], other: NDArray[np.float32]) -> NDArray[np.float32]:
     return wiener.predict(wiener.fit_windows(x, y, len(x), _BIN_ITSELF), other)
-
-
-def _spread(rows: NDArray[np.int64]) -> NDArray[np.int64]:
-    """At most MOST_BINS of the rows, evenly over all."""
-    return rows if len(rows) <= MOST_BINS else rows[np.linspace(0, len(rows) - 1, MOST_BINS).astype(np.int64)]
