@@ -28,7 +28,7 @@ from realm_edge.evaluation.forms import (
     ToldAtDistance,
     ToldByComponents,
 )
-from realm_edge.evaluation.predictability import FAR, Hidden, pooled_r2
+from realm_edge.evaluation.predictability import FAR, FEWEST_BINS, Hidden, pooled_r2
 from realm_edge.evaluation.sweep import Plan
 from realm_edge.evaluation.tasks import Task, check_names, shift_of, task_of
 from realm_edge.evaluation.workers import results
@@ -165,6 +165,11 @@ def measured(task: Task, kind: Kind, settings: Settings, draws: int) -> tuple[In
     enough = int(np.clip(MASKED_BINS / (settings.pretrain.masked_fraction * len(bins["train"])), 1, MOST_DRAWS))
     train = _masked(series, *ends["train"], task.window, settings, enough)
     test = _masked(series, *ends["test"], task.window, settings, draws)
+    if len(train.bins) < 2 * FEWEST_BINS:
+        raise UserError(
+            f"{session.name}: only {len(train.bins)} bins of the training part are masked, in {enough} draw(s), and {2 * FEWEST_BINS} are "
+            "needed: use a longer recording or raise pretrain.masked_fraction"
+        )
 
     told, told_null = (predictability.of_masked(x, each, train, test) for each in (x, null))
 
@@ -180,9 +185,10 @@ def measured(task: Task, kind: Kind, settings: Settings, draws: int) -> tuple[In
         if (rows := each.of(test)).any()
     ]
     components, target = _components(x, y, shifts, bins["train"], bins["test"])
-    from_bin = _of_target(x[train.bins], x[test.bins], y, shifts, train.bins, test.bins)
-    from_prediction = _of_target(predictability.in_halves(x, train), told, y, shifts, train.bins, test.bins)
-    kept = from_prediction.r2 / from_bin.r2 if from_bin.above_chance else None
+    from_bin = _of_target(x[bins["train"]], x[test.bins], y, shifts, bins["train"], test.bins)
+    some = slice(None, None, enough)  # as many rows as one draw has, evenly over the part
+    from_prediction = _of_target(predictability.in_halves(x, train)[some], told, y, shifts, train.bins[some], test.bins)
+    kept = _share(from_prediction, from_bin)
     found = InputInformation(
         input=_INPUTS[kind],
         inputs=x.shape[1],
@@ -197,7 +203,13 @@ def measured(task: Task, kind: Kind, settings: Settings, draws: int) -> tuple[In
         kept=kept,
         verdict=verdict(overall, from_prediction, kept),
     )
-    return found, len(test.bins) / draws / len(bins["test"])
+    drawn = sum(each.stop - each.start for each in windows_of(series, *ends["test"], task.window)) * draws
+    return found, len(test.bins) / drawn
+
+
+def _share(part: Told, whole: Told) -> float | None:
+    """Of two R2; None where the whole is not above chance."""
+    return part.r2 / whole.r2 if part.r2 is not None and whole.r2 is not None and whole.above_chance else None
 
 
 def verdict(masked: Told, target_from_prediction: Told, kept: float | None) -> str:
@@ -215,12 +227,12 @@ def _caption(settings: PretrainSettings, draws: int) -> str:
     shortest, longest = settings.block_bins
     parts = [
         "Ridge fitted on the training part of each session, scored on its test part; masks as pretraining draws them: blocks of",
-        f"{shortest} to {longest} bins until {100 * settings.masked_fraction:g} % of a window are masked, in {draws} draw(s). Masked bin: R²",
-        "of its inputs, pooled over all, from the nearest visible bin on each side and the mean of up to",
+        f"{shortest} to {longest} bins until {100 * settings.masked_fraction:g} % of a window are masked, in {draws} draw(s).",
+        "Masked bin: R² of its inputs, pooled over all, from the nearest visible bin on each side and the mean of up to",
         f"{predictability.REACH} visible ones there. Other channels: R² of a channel's inputs from other channels in the same bin, which",
         "masking hides too. Target: R² at the masked bins, from the bin itself, and from what is told of it. Components: principal ones of",
-        f"the training part. In parentheses: chance, the greatest R² after {SHIFTS} circular shifts by 10 s or more. Rules: nothing to work",
-        f"with where R² of masked bins is below {LEAST_R2:g} or within chance; about the target where the prediction keeps",
+        f"the training part. In parentheses: chance, the greatest R² after {SHIFTS} circular shifts by 10 s or more. Rules: nothing to",
+        f"work with where R² of masked bins is below {LEAST_R2:g} or within chance; about the target where the prediction keeps",
         f"{100 * LEAST_KEPT:g} % or more of the target's R², and more than chance. What is linear is a floor: a network may find more.",
     ]
     return " ".join(parts)
@@ -284,10 +296,19 @@ def _of_target(
 ) -> Told:
     """Of the target, from ``x`` at the bins ``train`` to ``other`` at the bins ``test``."""
 
-    def r2(target: NDArray[np.float32]) -> float:
-        return _target_r2(x, other, target[train], target[test])
+    turned = (np.roll(y, by, axis=0) for by in shifts)
+    return Told(
+        r2=_target_r2(x, other, y[train], y[test]),
+        chance=max((r2 for each in turned if (r2 := _turned_r2(x, other, each[train], each[test])) is not None), default=None),
+    )
 
-    return Told(r2=r2(y), chance=max(r2(np.roll(y, by, axis=0)) for by in shifts))
+
+def _turned_r2(x: NDArray[np.float32], other: NDArray[np.float32], known: NDArray[np.float32], true: NDArray[np.float32]) -> float | None:
+    """None where what came to lie in a part after the shift is unknown there, or never changes."""
+    try:
+        return _target_r2(x, other, known, true)
+    except UserError:
+        return None
 
 
 def _target_r2(x: NDArray[np.float32], other: NDArray[np.float32], known: NDArray[np.float32], true: NDArray[np.float32]) -> float:

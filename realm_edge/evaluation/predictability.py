@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from realm_edge import wiener
-from realm_edge.errors import UserError
 
 REACH = 5  # visible bins on each side of a gap that predict what is in it: the nearest one, and the mean of all of them
 TURNED = 8  # inputs that the level of chance is taken from
@@ -33,10 +32,16 @@ class Hidden:
     rightmost: NDArray[np.int64]  # last of up to REACH that are seen and begin with ``right``
 
     @property
+    def distances(self) -> NDArray[np.int64]:
+        """To the nearest bins that are seen on the left and on the right, ``(2, masked bins)``; FAR where there is none."""
+        left, right = np.where(self.left >= 0, self.bins - self.left, FAR), np.where(self.right >= 0, self.right - self.bins, FAR)
+        return np.stack([left, right])
+
+    @property
     def distance(self) -> NDArray[np.int64]:
         """To the nearest bin that is seen, ``(masked bins,)``."""
-        before = np.where(self.left >= 0, self.bins - self.left, FAR)
-        return np.minimum(before, np.where(self.right >= 0, self.right - self.bins, FAR))
+        nearest: NDArray[np.int64] = self.distances.min(axis=0)
+        return nearest
 
     def at(self, rows: NDArray[np.bool_]) -> "Hidden":
         return Hidden(self.bins[rows], self.left[rows], self.leftmost[rows], self.right[rows], self.rightmost[rows])
@@ -84,28 +89,25 @@ def _before(seen: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int6
 
 
 def around(x: NDArray[np.float32], hidden: Hidden) -> NDArray[np.float32]:
-    """What is seen around masked bins, (masked bins, 4 n): of the left and the right side the nearest bin and the mean of up to REACH.
+    """What is seen around masked bins, (masked bins, 4 n): of each side the nearest bin and the mean of up to REACH, the nearer side first.
+
+    One map then serves a bin at the left end of its gap and one at the right end, as if time could run either way.
 
     Args:
         x: (bins, n), standardised; 0, the mean, stands for a side of which a window shows nothing.
     """
     total = np.concatenate([np.zeros((1, x.shape[1])), np.cumsum(x, axis=0, dtype=np.float64)])
-    columns = []
+    sides = []
     for near, first, last in ((hidden.left, hidden.leftmost, hidden.left), (hidden.right, hidden.right, hidden.rightmost)):
-        there = (near >= 0)[:, None]
         mean = (total[last + 1] - total[first]) / (last + 1 - first)[:, None]
-        columns += [np.where(there, x[near], 0.0), np.where(there, mean, 0.0)]
-    return np.concatenate(columns, axis=1).astype(np.float32)
+        sides.append(np.where((near >= 0)[:, None], np.concatenate([x[near], mean], axis=1), 0.0))
+    left, right = hidden.distances
+    is_right = (right < left)[:, None]
+    return np.concatenate([np.where(is_right, *sides[::-1]), np.where(is_right, *sides)], axis=1).astype(np.float32)
 
 
 def classes(train: Hidden) -> list[Distances]:
-    """Distances that are told by one fit: 1, 2, 3 and 4, 5 to 8, and more, as far as the training part has bins to fit on.
-
-    Raises:
-        UserError: it has hardly any at all.
-    """
-    if len(train.bins) < FEWEST_BINS:
-        raise UserError(f"only {len(train.bins)} masked bins to fit on: use a longer recording or raise pretrain.masked_fraction")
+    """Distances that are told by one fit: 1, 2, 3 and 4, 5 to 8, and more, as far as the training part has bins to fit on."""
     nearest = [1, *(farthest + 1 for farthest in FARTHEST)]
     while len(nearest) > 1 and (train.distance >= nearest[-1]).sum() < FEWEST_BINS:
         nearest.pop()
