@@ -162,6 +162,8 @@ def measured(task: Task, kind: Kind, settings: Settings, draws: int) -> tuple[In
     null, owners = predictability.turned(x, shifts)
     ends = {"train": (0, series.train_end), "test": (series.validation_end, session.bins)}
     bins = {part: _bins(series, first, stop, task.window) for part, (first, stop) in ends.items()}
+    if not len(bins["test"]):
+        raise UserError(f"{session.name}: the whole test part lies in invalid times: correct the recording, or use another split")
     enough = int(np.clip(MASKED_BINS / (settings.pretrain.masked_fraction * len(bins["train"])), 1, MOST_DRAWS))
     train = _masked(series, *ends["train"], task.window, settings, enough)
     test = _masked(series, *ends["test"], task.window, settings, draws)
@@ -240,7 +242,10 @@ def _caption(settings: PretrainSettings, draws: int) -> str:
 
 def _bins(series: Series, first: int, stop: int, window: int) -> NDArray[np.int64]:
     """Those of a part that something can be learnt from."""
-    return np.unique(np.concatenate([np.arange(each.start, each.stop) for each in windows_of(series, first, stop, window)]))
+    inside = np.zeros(len(series.inputs), bool)
+    for each in windows_of(series, first, stop, window):
+        inside[each.start : each.stop] = True
+    return np.flatnonzero(inside)
 
 
 def _masked(series: Series, first: int, stop: int, window: int, settings: Settings, draws: int) -> Hidden:

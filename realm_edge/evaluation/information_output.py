@@ -83,7 +83,7 @@ def plot(summary: InformationSummary) -> dict[str, bytes]:
         components.set_xlabel("leading principal components")
         components.set_ylabel("R² of the target (dashed: share of the variance)")
         target.set_xlabel("R² of the target from the bin itself")
-        target.set_ylabel("R² of the target from a masked bin's prediction")
+        target.set_ylabel("the same from a masked bin's prediction")
         target.set_xlim(LOWEST, 1.0)
         target.axline((0.0, 0.0), slope=1.0, color="#999999", linewidth=0.6)
         for axis in (distance, components, target):

@@ -269,6 +269,9 @@ def test_what_cannot_be_measured_is_told_by_name():
     with pytest.raises(UserError, match=r"day3: only \d+ bins of the training part are masked, in 20 draw\(s\), and 1000 are needed"):
         few = Settings(window_bins=100, pretrain={"epochs": 1, "lr": 1e-3, "masked_fraction": 0.001, "block_bins": (1, 1)})
         information.measured(task(noise(2), noise(1, 1)), "features", few, 1)
+    void = np.arange(BINS) < 7 * BINS // 10
+    with pytest.raises(UserError, match="day3: the whole test part lies in invalid times"):
+        measured(noise(2), noise(1, 1), valid=void, starts=np.array([0, 7 * BINS // 10]))
     with pytest.raises(UserError, match="day3: no LFP input changes over the training part"):
         measured(np.ones((BINS, 2), np.float32), noise(1))
 
