@@ -97,7 +97,8 @@ def fit_windows(
     blocks = np.array_split(known, FOLDS)
     held_out = [past.gram(block, targets) for block in blocks]
     total = np.sum(held_out, axis=0)
-    fitted_on = [total - past.gram(_around(known, block, lags - 1), targets) for block in blocks]
+    around = held_out if lags == 1 else [past.gram(_around(known, block, lags - 1), targets) for block in blocks]
+    fitted_on = [total - left_out for left_out in around]
     spread = total[-dims:, -dims:] - np.outer(total[-dims - 1, -dims:], total[-dims - 1, -dims:]) / len(known)
 
     def loss(power: int) -> float:

@@ -21,7 +21,16 @@ from realm_edge.app.rundir import StageRecord
 from realm_edge.app.stages.data import INDEX, Index
 from realm_edge.app.summaries import METRICS, SIMULATION, SUMMARIES, VERIFICATION, Metrics, Simulation, Verification
 from realm_edge.app.verdict.form import VERDICT, Verdict
-from realm_edge.evaluation.forms import EVALUATION, STABILITY, STUDY, Evaluation, StabilitySummary, StudySummary
+from realm_edge.evaluation.forms import (
+    EVALUATION,
+    INFORMATION,
+    STABILITY,
+    STUDY,
+    Evaluation,
+    InformationSummary,
+    StabilitySummary,
+    StudySummary,
+)
 from realm_edge.files import write_text
 from realm_edge.readers.cache import Header
 from realm_edge.settings import Settings
@@ -53,6 +62,7 @@ SCHEMAS: dict[str, type[BaseModel]] = {
     "evaluation": _document(EVALUATION, Evaluation),  # evaluation.json
     "study": _document(STUDY, StudySummary),  # study.json
     "stability-study": _document(STABILITY, StabilitySummary),  # study.json of 'study stability'
+    "information-study": _document(INFORMATION, InformationSummary),  # study.json of 'study information'
 }
 
 

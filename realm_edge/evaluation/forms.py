@@ -8,6 +8,7 @@ from realm_edge.summaries import HeldOutScores
 EVALUATION = "realm-edge evaluation/1"  # evaluation.json
 STUDY = "realm-edge study/1"  # study.json
 STABILITY = "realm-edge stability study/1"  # study.json of the study of stability
+INFORMATION = "realm-edge information study/1"  # study.json of the study of information
 
 Interval = tuple[Number, Number]  # 95 %
 
@@ -228,3 +229,72 @@ class StabilitySummary(Form):
     caption: str
     arrays: tuple[int, ...]  # their seeds
     lines: tuple[StabilityLine, ...]
+
+
+class Told(Form):
+    """R2 of a linear prediction, and of the same after circular shifts."""
+
+    r2: Number | None  # None where nothing changes in what is scored
+    chance: Number | None  # the greatest after shifts
+
+    @property
+    def above_chance(self) -> bool:
+        return self.r2 is not None and self.chance is not None and self.r2 > self.chance
+
+
+class ToldAtDistance(Told):
+    """Of the masked bins that are so far away from the nearest one that is seen."""
+
+    nearest: int
+    farthest: int | None  # None: any
+    share: Number  # of the masked bins
+
+
+class ToldByComponents(Form):
+    """What the first principal components hold."""
+
+    components: int
+    variance: Number  # their share, training part
+    r2: Number  # of the target from them, test part
+
+
+class InputInformation(Form):
+    """What is in one input of a session; all R2 on its test part."""
+
+    input: str  # "LFP" or "spikes"
+    inputs: int  # that change in the training part
+    channels: int  # they belong to
+    masked: Told  # the inputs of a masked bin, from what is seen around it
+    by_distance: tuple[ToldAtDistance, ...]
+    other_channels: Told | None  # the inputs of a channel, from other channels in the same bin; None where there is one channel
+    components: tuple[ToldByComponents, ...]  # 1, 2, 4 and so on, and all
+    target: Told  # from all components
+    target_from_bin: Told  # at the masked bins, from the bin itself
+    target_from_prediction: Told  # at the masked bins, from what is told of the bin
+    kept: Number | None  # the last over the one before; None where that one is not above chance
+    verdict: str
+
+
+class SessionInformation(Form):
+    """One session."""
+
+    command: str
+    session: str
+    synthetic: bool
+    segments: int
+    seconds: Number  # that it took
+    masked_fraction: Number  # of the bins of the test part, as drawn
+    inputs: tuple[InputInformation, ...]
+
+
+class InformationSummary(Form):
+    """``study.json`` of the study of information."""
+
+    study: str
+    command: str
+    settings: str  # SHA-256
+    synthetic: bool
+    question: str
+    caption: str
+    sentences: tuple[str, ...]  # one a session and input
+    sessions: tuple[SessionInformation, ...]

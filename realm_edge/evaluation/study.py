@@ -35,7 +35,7 @@ def run(name: str, plan: Plan, out: Path, progress: Progress) -> StudySummary:
         UserError: there is no such study, or it cannot be done on these recordings or with these settings.
     """
     if name not in STUDIES:
-        raise UserError(f"study {name}: no such study: use one of {', '.join([*STUDIES, 'stability'])}")
+        raise UserError(f"study {name}: no such study: use one of {', '.join([*STUDIES, 'stability', 'information'])}")
     study = STUDIES[name]
     sessions = len(plan.recordings.files) or plan.settings.synthetic.sessions
     variants = study.variants(plan.settings, sessions - (1 if plan.heldout is None else plan.heldout))

@@ -74,9 +74,7 @@ def tasks(
     most = max(1, total - 1)
     if heldout is not None and not 0 < heldout <= most:
         raise UserError(f"--heldout {heldout}: of {total} session(s) {f'1 to {most}' if most > 1 else 1} can be held out, or all")
-    names = [name_of(path) for path in recordings.files]
-    if len(set(names)) < len(names):
-        raise UserError(f"two recordings are named {max(names, key=names.count)}: give each session its own file name")
+    check_names(recordings)
     first = 0 if heldout is None or total == 1 else total - heldout
     progress.say(f"reading {total} recording(s)" if recordings.files else f"generating {total} synthetic recordings")
     decoded: list[Session] = []
@@ -87,9 +85,7 @@ def tasks(
         for session, seconds in _prepared(recordings, settings, index, (index >= first, pretrains), chain, crossings):
             (decoded if session.heldout else others).append(session)
             bin_s = seconds
-    window = settings.window_bins
-    if recordings.features is not None:  # as long in seconds, at the features' own rate
-        window = feature_bins.window_bins(settings, bin_s)
+    window = _window(recordings, settings, bin_s)
     for session in decoded:
         _check_length(session, window, bin_s)
         if session.target_names != decoded[0].target_names:
@@ -98,6 +94,29 @@ def tasks(
                 f"{', '.join(decoded[0].target_names)}: compare sessions of one task"
             )
     return [Task(one, tuple(other for other in others if other.name != one.name), bin_s, window, chain) for one in decoded]
+
+
+def task_of(recordings: Recordings, settings: Settings, index: int) -> Task:
+    """Read or generate one session as it is decoded, with no other that pretrains for it.
+
+    Raises:
+        UserError: the recording cannot be used.
+    """
+    ((session, bin_s),) = _prepared(recordings, settings, index, (True, False), CAUSAL, crossings=True)
+    window = _window(recordings, settings, bin_s)
+    _check_length(session, window, bin_s)
+    return Task(session, (), bin_s, window)
+
+
+def check_names(recordings: Recordings) -> None:
+    """Refuse two recordings of one name, whose results would be one file.
+
+    Raises:
+        UserError: naming it.
+    """
+    names = [name_of(path) for path in recordings.files]
+    if len(set(names)) < len(names):
+        raise UserError(f"two recordings are named {max(names, key=names.count)}: give each session its own file name")
 
 
 def with_labels(session: Session, share: float) -> Session:
@@ -119,11 +138,19 @@ def shifted(session: Session, bin_s: float, seed: int) -> Session:
     Raises:
         UserError: the session is no longer than twice that.
     """
+    return dataclasses.replace(session, targets=np.roll(session.targets, shift_of(session, bin_s, seed), axis=0))
+
+
+def shift_of(session: Session, bin_s: float, seed: int) -> int:
+    """By how many bins :func:`shifted` turns.
+
+    Raises:
+        UserError: the session is no longer than twice :data:`MIN_SHIFT_S`.
+    """
     least = round(MIN_SHIFT_S / bin_s)
     if session.bins <= 2 * least:
         raise UserError(f"{session.name}: {session.bins * bin_s:.0f} s are too short for a circular shift of {MIN_SHIFT_S:g} s")
-    by = int(np.random.default_rng(seed).integers(least, session.bins - least + 1))
-    return dataclasses.replace(session, targets=np.roll(session.targets, by, axis=0))
+    return int(np.random.default_rng(seed).integers(least, session.bins - least + 1))
 
 
 def labelled(session: Session) -> Labelled:
@@ -152,6 +179,11 @@ def _prepared(
         sessions = (chain.prepare(recording, settings, heldout, broadband if crossings else None) for heldout in roles)
     for session in sessions:
         yield dataclasses.replace(session, lfp=None, broadband=None), seconds
+
+
+def _window(recordings: Recordings, settings: Settings, bin_s: float) -> int:
+    """Bins a training segment; of features as long in seconds, at their own rate."""
+    return settings.window_bins if recordings.features is None else feature_bins.window_bins(settings, bin_s)
 
 
 def _check_length(session: Session, window: int, bin_s: float) -> None:

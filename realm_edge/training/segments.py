@@ -153,12 +153,20 @@ def validation_batches(series: Sequence[Series], window: int) -> list[Batch]:
         A batch for each number of inputs.
     """
     window = min(window, *(one.validation_end - one.train_end for one in series))
-    windows = []
-    for one in series:
-        for first, stop in _segments(one, one.train_end, one.validation_end):
-            cuts = (min(start, max(stop - window, first)) for start in range(first, stop, window))
-            windows += [Window(one, start, min(start + window, stop)) for start in cuts]
+    windows = [each for one in series for each in windows_of(one, one.train_end, one.validation_end, window)]
     return [_stack(each) for each in _by_inputs(windows)]
+
+
+def windows_of(series: Series, first: int, stop: int, window: int) -> list[Window]:
+    """The segments of the part ``[first, stop)``, cut into windows of at most ``window`` bins.
+
+    The last window of a segment overlaps the one before it; a segment shorter than a window is one.
+    """
+    return [
+        Window(series, at, min(at + window, end))
+        for begin, end in _segments(series, first, stop)
+        for at in (min(start, max(end - window, begin)) for start in range(begin, end, window))
+    ]
 
 
 def unpadded(x: Tensor, lengths: Tensor | None) -> Tensor:
