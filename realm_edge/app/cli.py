@@ -69,8 +69,8 @@ class _Cli(click.Group):
         except KeyboardInterrupt as interrupt:
             _end_by(interrupt)
         except Exception as error:
-            if (interrupt := behind(error)) is not None:
-                _end_by(interrupt)
+            if (came := behind(error)) is not None:
+                _end_by(came)
             if isinstance(error, UserError):
                 _end(2, f"error: {error}")
             raise
