@@ -80,8 +80,8 @@ class _Cli(click.Group):
         except KeyboardInterrupt as interrupt:
             _end_by(interrupt)
         except Exception as error:
-            if (within := behind(error)) is not None:
-                _end_by(within)
+            if (came := behind(error)) is not None:
+                _end_by(came)
             if isinstance(error, UserError):
                 _end(2, f"error: {error}")
             raise

@@ -293,6 +293,14 @@ def test_width_is_the_narrowest_that_is_exact():
     assert (Exact(zero, 300).clip(200).bound, Exact(zero, 100).clip(200).bound) == (200, 100)
 
 
+def test_what_leaves_64_bits_while_a_kernel_is_read_is_told_as_such():
+    """TVM, which reads it, makes a bug of its own of that."""
+    weight, zeros, largest = const("int8", 127, 3000, 7), np.zeros(7, np.int32), np.full(7, 2**31 - 1, np.int32)
+    weight[:] = 127
+    with pytest.raises(OverflowError, match=r"values may reach 2\^64, beyond 64 bits"):
+        build(Case("QLinear16", (int16(3000), weight, zeros, largest, np.array(2**20))))
+
+
 @pytest.mark.parametrize(
     "name, replaced, message",
     [

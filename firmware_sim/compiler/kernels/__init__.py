@@ -11,6 +11,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 
+from tvm.error import DiagnosticError
+
 from firmware_sim.compiler.kernels.interface import Kernel, Node
 from firmware_sim.compiler.kernels.plain import CORES, computed_plainly
 from quantization.operators import MODULES
@@ -41,9 +43,17 @@ def build(make: Callable[[Node], Kernel], node: Node) -> Kernel:
 
     It is called in a thread of its own, whose stack is short: TVM reads the source around every call on the stack whenever it reads a
     kernel's. From within a command, or a test, that takes longer than the kernel itself.
+
+    Raises:
+        OverflowError: values that no integer of a core holds; TVM makes an error of its own of one that comes up while it reads a kernel.
     """
     with ThreadPoolExecutor(max_workers=1) as thread:
-        return thread.submit(make, node).result()
+        try:
+            return thread.submit(make, node).result()
+        except DiagnosticError as error:
+            if isinstance(error.__context__, OverflowError):
+                raise error.__context__ from error
+            raise
 
 
 def _misplaced(node: Node) -> Kernel:

@@ -36,7 +36,7 @@ from realm_edge.streams import LFP, SPIKE
 TARGETS = ("cortex-m4", "stm32u385", "nrf54l15", "rv32imc")
 CHANNELS = (32, 96, 256, 1024)
 LINKS = ("medradio-402", "uwb", "optical", "inductive")  # those beside Bluetooth LE whose energy has a source
-MOST_CHANNELS = 4096
+MOST_CHANNELS = 1024  # from 2,048 on, products of the LFP decoder's first layer leave 64 bits
 Kind = tuple[Signal, bool]  # of firmware: its signal, and whether it has the front end
 QUESTION = "Does this decoder, on this signal, fit this implant, and is LFP worth it against spikes?"
 CONTEXT = (
