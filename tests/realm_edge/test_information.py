@@ -299,7 +299,7 @@ def test_synthetic_recordings_from_generator_to_plot(tmp_path):
     sizes = {"sessions": 2, "seconds": 60, "heldout_seconds": 60, "channels": 4, "units": 4}
     verdicts = {}
     for version in (1, 2):
-        settings = Settings.model_validate({"synthetic": sizes | {"version": version}})
+        settings = Settings.model_validate({"window_bins": 100, "synthetic": sizes | {"version": version}})
         summary = jsonable(information.run(replace(PLAN, settings=settings, workers=2), tmp_path / str(version), Silent()))
         assert [session["session"] for session in summary["sessions"]] == ["synthetic_0", "synthetic_heldout"]
         assert [one["input"] for one in summary["sessions"][0]["inputs"]] == ["LFP", "spikes"]
