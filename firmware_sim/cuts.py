@@ -74,10 +74,13 @@ def _renumbered(profile: Profile) -> Profile:
     number = {counter: i for i, counter in enumerate(left)}
     kept = profile.visits[np.isin(profile.visits["counter"], left)]
     kept["counter"] = np.searchsorted(left, kept["counter"])
+    cells = profile.cells[np.isin(profile.cells["counter"], left)]
+    cells["counter"] = np.searchsorted(left, cells["counter"])
     return replace(
         profile,
         blocks=tuple(replace(block, counter=number[block.counter]) for block in profile.blocks),
         edges=tuple(replace(e, counter=number[e.counter], source=number[e.source], target=number[e.target]) for e in profile.edges),
         visits=kept,
+        cells=cells,
         crossings=tuple((number[counter], counts) for counter, counts in profile.crossings),
     )

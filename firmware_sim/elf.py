@@ -97,11 +97,14 @@ def memory_use(path: Path) -> MemoryUse:
 
 
 class SymbolMap:
-    """Which function an address lies in; ``in_ram`` are the functions that start-up copies to RAM (firmware/memory.ld)."""
+    """Which function an address lies in; ``in_ram`` are the functions that start-up copies to RAM (by default, as firmware/memory.ld says)."""
 
-    def __init__(self, symbols: dict[str, Symbol]) -> None:
+    def __init__(self, symbols: dict[str, Symbol], in_ram: frozenset[str] | None = None) -> None:
         self._functions = sorted((s for s in symbols.values() if s.is_function), key=lambda s: s.address)
         self._starts = [s.address for s in self._functions]
+        if in_ram is not None:
+            self.in_ram = in_ram
+            return
         begin, end = (symbols[name].address if name in symbols else 0 for name in ("realm_ram_text_start", "realm_ram_text_end"))
         self.in_ram = frozenset(function.name for function in self._functions if begin <= function.address < end)
 
