@@ -110,11 +110,20 @@ class SymbolMap:
 
     def function_at(self, address: int) -> str:
         """Name of the function, '?' where no function covers the address."""
+        function = self._covering(address)
+        return function.name if function else "?"
+
+    def start_of(self, address: int) -> int | None:
+        """Where the function begins, None where no function covers the address."""
+        function = self._covering(address)
+        return function.address if function else None
+
+    def _covering(self, address: int) -> Symbol | None:
         index = bisect.bisect_right(self._starts, address) - 1
         if index < 0:
-            return "?"
+            return None
         function = self._functions[index]
-        return function.name if address < function.address + max(function.size, 1) else "?"
+        return function if address < function.address + max(function.size, 1) else None
 
 
 def check_kernel_origin(

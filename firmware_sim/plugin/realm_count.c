@@ -262,7 +262,8 @@ static void follow(const struct block *from, const struct block *to) {
     }
 }
 
-static void count_edge(struct block *from, struct block *to) {
+/* in: the node that from ran in. */
+static void count_edge(struct block *from, struct block *to, struct node *in) {
     struct edge *e = from->last_edge; /* loops take the same edge again and again */
     if (!e || e->to != to) {
         for (e = from->edges; e && e->to != to; e = e->next) {
@@ -276,7 +277,10 @@ static void count_edge(struct block *from, struct block *to) {
         }
         from->last_edge = e;
     }
+    struct node *const now = node;
+    node = in;
     count(&e->counter);
+    node = now;
 }
 
 static void on_last(unsigned int cpu, void *data) {
@@ -312,6 +316,7 @@ static void on_block(unsigned int cpu, void *data) {
         current = 0;
     }
     if (has_until && b->address == until && current != NO_REGION && !--times) stop();
+    struct node *const before = node;
     if (contexts && running) follow(running, b);
     running = b;
     if (b->marks != NO_REGION) {
@@ -324,7 +329,7 @@ static void on_block(unsigned int cpu, void *data) {
     if (current == NO_REGION) return;
     count(&b->counter);
     visit_instructions += b->instructions;
-    if (previous) count_edge(previous, b);
+    if (previous) count_edge(previous, b, before);
     previous = b;
 }
 
