@@ -10,7 +10,7 @@ from realm_edge.errors import UserError
 
 VISITS = "visits.bin"
 VISIT_RECORD = np.dtype([("region", "<u4"), ("visit", "<u4"), ("counter", "<u4"), ("difference", "<i4")])
-CELL = np.dtype([("node", "<i8"), ("counter", "<i8"), ("count", "<i8"), ("crossings", "<i8"), ("flash_bytes", "<i8")])
+CELL = np.dtype([("node", "<i8"), ("counter", "<i8"), ("count", "<i8"), ("crossings", "<i8"), ("flash_bytes", "<i8"), ("misses", "<i8")])
 
 
 @dataclass(frozen=True)

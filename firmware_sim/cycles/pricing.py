@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from dataclasses import asdict, dataclass
+from functools import partial
 from importlib.resources import files
 
 from firmware_sim.attribution import FunctionCost, Joined, Priced, RegionCost, by_region, priced
@@ -10,7 +11,8 @@ from firmware_sim.cycles.form import Costs, CyclesProfile, FunctionRow, RegionRo
 from firmware_sim.cycles.program import Program
 from firmware_sim.cycles.run import Counted, Span
 from firmware_sim.elf import SymbolMap
-from firmware_sim.targets import Target
+from firmware_sim.memory import Executed, Memory, Stalls
+from firmware_sim.targets import Flash, Target
 from firmware_sim.timing import ZERO, Cycles
 from firmware_sim.wait_states import memory_of
 from realm_edge.files import sha256_json
@@ -40,7 +42,7 @@ def profile_of(program: Program, span: Span, counted: Counted, target: Target, t
         UserError: an instruction that the core's table does not have.
     """
     constants = constant_bytes(counted.joined, program.functions)
-    prices = priced(counted.joined, table, program.functions, memory_of(target.flash, table), constants)
+    prices = priced(counted.joined, table, program.functions, _memory(target.flash, table), constants)
     regions = by_region(prices)
     costed = _costs(prices, program.functions, program.functions.function_at(span.entry))
     calls, inclusive = calls_of(counted.joined, program.functions), with_callees(costed.by_path)
@@ -86,6 +88,26 @@ def constant_bytes(joined: Joined, functions: SymbolMap) -> dict[str, tuple[int,
             own = 0 if name_of[counter] in functions.in_ram else literals[counter] * int(cell["count"])
             loaded[name_of[counter]] += int(cell["flash_bytes"]) - own
     return {name: (-(-nbytes // first[name][1]),) for name, nbytes in loaded.items() if nbytes > 0}
+
+
+def _memory(flash: Flash, table: CoreTable) -> Memory:
+    """As for firmware, but that the lines that caches do not hold were counted. Where the flash reads ahead, how long a line takes depends on
+    what runs meanwhile, and the model stands."""
+    model = memory_of(flash, table)
+    simulated = table.fetch is not None and not flash.instruction_cache_bytes
+    return model if flash.prefetch or simulated or not flash.wait_states else partial(_counted_stalls, flash, model)
+
+
+def _counted_stalls(flash: Flash, model: Memory, executed: Executed) -> Stalls:
+    profile, bounds = executed.profile, model(executed)
+    misses: defaultdict[int, int] = defaultdict(int)
+    for cell in profile.cells:
+        misses[int(cell["counter"])] += int(cell["misses"])
+    blocks = [
+        Cycles(min(flash.wait_states * misses[block.counter] / max(1, sum(block.counts)), bound.high), bound.low, bound.high)
+        for block, bound in zip(profile.blocks, bounds.blocks, strict=True)
+    ]
+    return Stalls(blocks, bounds.edges, bounds.crossing)
 
 
 def calls_of(joined: Joined, functions: SymbolMap) -> dict[str, int]:

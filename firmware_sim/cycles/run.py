@@ -111,7 +111,12 @@ def _plugin_arguments(program: Program, span: Span, target: Target, table: CoreT
     told += [f"entry={span.entry:x}", f"contexts={'thumb' if table.isa == 'thumb' else 'rv32'}"]
     told += [f"until={span.until:x}", f"times={span.times}"] if span.until is not None else []
     told += ["crossings=on"] if "crossing" in table.cycles else []
-    return told + ([f"flash={piece.start:x}-{piece.stop:x}" for piece in program.flash] if target.flash.wait_states else [])
+    flash = target.flash
+    if not flash.wait_states:
+        return told
+    told += [f"flash={piece.start:x}-{piece.stop:x}" for piece in program.flash]
+    told += [f"line={flash.line_bytes}", f"icache={flash.instruction_cache_bytes // flash.line_bytes}"]
+    return [*told, f"dcache={flash.data_cache_bytes // flash.line_bytes}", f"unified={'on' if flash.unified else 'off'}"]
 
 
 def _run(line: list[str], folder: Path, seconds: float) -> tuple[subprocess.CompletedProcess[str], bool]:

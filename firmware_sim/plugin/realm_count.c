@@ -10,7 +10,8 @@
  *
  * For programs that have no markers, or few: entry=<address> begins region 0 when a block there runs for the first time. until=<address>
  * ends QEMU when a block there is about to run, with times=<n> for the n-th time; addresses are hexadecimal. contexts=<thumb or rv32>
- * divides the counts by call stack as well. flash=<first>-<behind last>, repeatable, counts the bytes that are loaded from there.
+ * divides the counts by call stack as well. flash=<first>-<behind last>, repeatable, counts the bytes that are loaded from there, and
+ * line=<bytes> the lines that caches of icache=<lines> and dcache=<lines> in front of it do not hold; unified=on: one cache for both.
  *
  * The profile is text, one record a line:
  *   realm-count 3
@@ -19,7 +20,7 @@
  *   edge <counter> <block's counter> <next block's counter> <count in region 0> ...
  *   crossing <block's counter> <accesses across a word boundary in region 0> ...
  *   node <index> <parent's index> <calling block's counter> <called block's counter>     (but for node 0, which is entered)
- *   in <node> <counter> <executions> <accesses across a word boundary> <bytes loaded from flash>
+ *   in <node> <counter> <executions> <accesses across a word boundary> <bytes loaded from flash> <misses>
  *   stopped                                                                             (where until= was reached)
  *   end
  *
@@ -79,7 +80,7 @@ struct counter {
 struct cell {
     const struct node *node;
     uint32_t index;
-    uint64_t count, crossings, flash_bytes;
+    uint64_t count, crossings, flash_bytes, misses;
     struct cell *next_in_bucket, *next;
 };
 
@@ -96,6 +97,18 @@ struct call {
     const struct block *from, *to;
     struct node *node;
     struct call *next;
+};
+
+/* A line of flash, and when the cache that holds it used it last; 0: no cache does. */
+struct line {
+    uint64_t number, used[2];
+    struct line *next_in_bucket;
+};
+
+/* Every line may stand everywhere; the one that was not used for longest goes. */
+struct cache {
+    size_t room, n_held;
+    struct line **held;
 };
 
 struct frame {
@@ -124,6 +137,8 @@ struct block {
     int marks; /* the region that begins here, or NO_REGION */
     uint64_t end; /* behind the last instruction */
     enum ending ending;
+    struct line **lines; /* of flash, that its code lies in */
+    size_t n_lines;
     uint64_t crossings[MAX_REGIONS];
     struct edge *edges, *last_edge;
     struct block *next_in_bucket, *next;
@@ -141,7 +156,10 @@ static int has_until, waits_for_entry, stopped;
 static struct {
     uint64_t first, behind;
 } flash[MAX_FLASH];
-static int n_flash;
+static int n_flash, unified;
+static uint64_t line_bytes, now_used;
+static struct line *lines[BUCKETS];
+static struct cache caches[2]; /* of instructions, of data */
 
 static struct node root, *node = &root, *last_node = &root;
 static uint32_t n_nodes = 1;
@@ -283,6 +301,48 @@ static void count_edge(struct block *from, struct block *to, struct node *in) {
     node = now;
 }
 
+static int in_flash(uint64_t address) {
+    for (int i = 0; i < n_flash; i++)
+        if (flash[i].first <= address && address < flash[i].behind) return 1;
+    return 0;
+}
+
+static struct line *line_at(uint64_t address) {
+    const uint64_t number = address / line_bytes;
+    struct line **bucket = &lines[number % BUCKETS];
+    for (struct line *l = *bucket; l; l = l->next_in_bucket)
+        if (l->number == number) return l;
+    struct line *l = allocate(sizeof *l);
+    l->number = number;
+    l->next_in_bucket = *bucket;
+    return *bucket = l;
+}
+
+/* Whether the cache did not hold the line; now it does. */
+static int misses(int which, struct line *l) {
+    struct cache *c = &caches[which];
+    if (!c->room) return 1;
+    const int held = l->used[which] != 0;
+    l->used[which] = ++now_used;
+    if (held) return 0;
+    if (!c->held) c->held = allocate(c->room * sizeof *c->held);
+    size_t place = c->n_held;
+    if (c->n_held < c->room) {
+        c->n_held++;
+    } else {
+        place = 0;
+        for (size_t i = 1; i < c->room; i++)
+            if (c->held[i]->used[which] < c->held[place]->used[which]) place = i;
+        c->held[place]->used[which] = 0;
+    }
+    c->held[place] = l;
+    return 1;
+}
+
+static void fetch(const struct block *b) {
+    for (size_t i = 0; i < b->n_lines; i++) b->counter.cell->misses += (uint64_t)misses(0, b->lines[i]);
+}
+
 static void on_last(unsigned int cpu, void *data) {
     (void)cpu;
     (void)data;
@@ -328,6 +388,7 @@ static void on_block(unsigned int cpu, void *data) {
     }
     if (current == NO_REGION) return;
     count(&b->counter);
+    if (line_bytes) fetch(b);
     visit_instructions += b->instructions;
     if (previous) count_edge(previous, b, before);
     previous = b;
@@ -408,6 +469,11 @@ static struct block *block_of(const struct qemu_plugin_tb *tb) {
         const size_t size = size_of(code + last);
         b->end = address + last + size;
         b->ending = ending_of(code + last, size);
+        if (line_bytes && in_flash(address)) {
+            b->n_lines = (b->end - 1) / line_bytes - address / line_bytes + 1;
+            b->lines = allocate(b->n_lines * sizeof *b->lines);
+            for (size_t i = 0; i < b->n_lines; i++) b->lines[i] = line_at(address + i * line_bytes);
+        }
     }
     b->marks = NO_REGION;
     for (int r = 0; r < n_regions; r++)
@@ -429,8 +495,9 @@ static void on_memory(unsigned int cpu, qemu_plugin_meminfo_t info, uint64_t add
     struct cell *c = contexts && running ? running->counter.cell : NULL; /* not b's: it may be the rest of the one that runs */
     if (!c) return;
     c->crossings += (uint64_t)crosses;
-    for (int i = 0; i < n_flash && !qemu_plugin_mem_is_store(info); i++)
-        if (flash[i].first <= address && address < flash[i].behind) c->flash_bytes += bytes;
+    if (qemu_plugin_mem_is_store(info) || !in_flash(address)) return;
+    c->flash_bytes += bytes;
+    if (line_bytes) c->misses += (uint64_t)misses(unified ? 0 : 1, line_at(address));
 }
 
 static void instrument(struct qemu_plugin_tb *tb) {
@@ -474,8 +541,8 @@ static void write_profile(void) {
         fprintf(profile, "node %" PRIu32 " %" PRIu32 " %" PRIu32 " %" PRIu32 "\n", x->index, x->parent->index, x->from->counter.index,
                 x->to->counter.index);
     for (const struct cell *x = first_cell; x; x = x->next)
-        fprintf(profile, "in %" PRIu32 " %" PRIu32 " %" PRIu64 " %" PRIu64 " %" PRIu64 "\n", x->node->index, x->index, x->count, x->crossings,
-                x->flash_bytes);
+        fprintf(profile, "in %" PRIu32 " %" PRIu32 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 "\n", x->node->index, x->index, x->count,
+                x->crossings, x->flash_bytes, x->misses);
     if (stopped) fprintf(profile, "stopped\n");
     fprintf(profile, "end\n");
     const int broken = ferror(visits);
@@ -546,6 +613,14 @@ EXPORT int qemu_plugin_install(qemu_plugin_id_t id, const qemu_info_t *info, int
             has_until = 1;
         } else if (!strcmp(argv[i], "times")) {
             times = strtoull(value, NULL, 10);
+        } else if (!strcmp(argv[i], "line")) {
+            line_bytes = strtoull(value, NULL, 10);
+        } else if (!strcmp(argv[i], "icache")) {
+            caches[0].room = strtoull(value, NULL, 10);
+        } else if (!strcmp(argv[i], "dcache")) {
+            caches[1].room = strtoull(value, NULL, 10);
+        } else if (!strcmp(argv[i], "unified")) {
+            unified = !strcmp(value, "on");
         } else if (!strcmp(argv[i], "flash") && n_flash < MAX_FLASH) {
             char *dash;
             flash[n_flash].first = strtoull(value, &dash, 16);
