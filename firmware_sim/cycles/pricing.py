@@ -1,12 +1,13 @@
 """From what a program ran to what it costs on a part: by function, call stack and region."""
 
 from collections import defaultdict
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from importlib.resources import files
 
 from firmware_sim.attribution import FunctionCost, Joined, Priced, RegionCost, by_region, priced
-from firmware_sim.cores import CoreTable
+from firmware_sim.components import load_components
+from firmware_sim.cores import Cost, CoreTable, load_core
 from firmware_sim.cycles.form import Costs, CyclesProfile, FunctionRow, RegionRow, Stack
 from firmware_sim.cycles.program import Program
 from firmware_sim.cycles.run import Counted, Span
@@ -29,10 +30,22 @@ class _Costed:
     by_function: dict[str, FunctionCost]
 
 
+def table_of(target: Target) -> CoreTable:
+    """The table of a part's core. Where it does not say what an interrupt costs, the part's figure for entry and return does."""
+    table = load_core(target.core)
+    if "interrupt" in table.cycles:
+        return table
+    figure = next(one for one in load_components().all() if one.name == target.components.interrupt)
+    source = f"entry and return ({figure.confidence}): {figure.source}"
+    cost = Cost(figure.value, source, figure.low, figure.high)
+    return replace(table, cycles=table.cycles | {"interrupt": cost})
+
+
 def tables_digest(target: Target, table: CoreTable) -> str:
-    """SHA-256 of what prices a profile: the core's table as it is in its file, the part's flash and clock."""
+    """SHA-256 of what prices a profile: the core's table as it is in its file, the part's flash and clock, an interrupt."""
     text = files("firmware_sim").joinpath(f"cores/{table.name}.toml").read_text(encoding="utf-8")
-    return sha256_json({"core": text, "flash": asdict(target.flash), "clock_hz": target.clock_hz})
+    interrupt = asdict(table.cycles["interrupt"])
+    return sha256_json({"core": text, "flash": asdict(target.flash), "clock_hz": target.clock_hz, "interrupt": interrupt})
 
 
 def profile_of(program: Program, span: Span, counted: Counted, target: Target, table: CoreTable) -> CyclesProfile:

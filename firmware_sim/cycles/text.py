@@ -22,7 +22,7 @@ def lines(profile: CyclesProfile, target: Target) -> Iterator[str]:
         yield f"of them {total.stall_cycles:,.0f} are stalls by {target.flash.wait_states} wait states of the flash{assumed}"
     yield f"{profile.core}: {profile.label}; {profile.validation}"
     if profile.stepped:
-        yield "interrupts came in between: they are at the same places in each run, but a part has others"
+        yield "interrupts came in between: at the same places in each run, but at others on a part; in whom they interrupt, they count as callees"
     yield ""
     yield f"{'cycles':>12} {'low':>12} {'high':>12} {'stalls':>10} {'share':>7} {'with callees':>13} {'calls':>8} {'instructions':>13}  function"
     for row in profile.functions[:MOST_ROWS]:
@@ -46,4 +46,4 @@ def lines(profile: CyclesProfile, target: Target) -> Iterator[str]:
 def _end(profile: CyclesProfile) -> str:
     if profile.until is None:
         return "its end"
-    return profile.until if profile.times == 1 else f"{profile.until}, the {profile.times}th time"
+    return profile.until if profile.times == 1 else f"{profile.until}, reached {profile.times} times"

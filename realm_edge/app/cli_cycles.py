@@ -46,11 +46,10 @@ def cycles(
     The program runs in QEMU from its vector table, or entry, and ends by semihosting exit or at --until. With --json the comparison
     goes to stderr.
     """
-    from firmware_sim.cores import load_core
     from firmware_sim.cycles import compare
     from firmware_sim.cycles.flame import flame as drawn
     from firmware_sim.cycles.form import CYCLES
-    from firmware_sim.cycles.pricing import profile_of
+    from firmware_sim.cycles.pricing import profile_of, table_of
     from firmware_sim.cycles.program import read_program
     from firmware_sim.cycles.run import count
     from firmware_sim.cycles.text import lines
@@ -62,7 +61,7 @@ def cycles(
     if most is not None and against is None:
         raise UserError(f"--fail-over {fail_over}: there is nothing to compare with: give --against FILE")
     part = get_target(target)
-    table = load_core(part.core)
+    table = table_of(part)
     baseline = compare.read_baseline(against) if against is not None else None
     program = read_program(elf, part)
     span = _span(program, entry, until)
