@@ -96,7 +96,6 @@ def count_cycles(
     return by_region(priced(joined(profile, table), table, symbols, memory, constant_bytes))
 
 
-
 def joined(profile: Profile, table: CoreTable) -> Joined:
     """As :func:`firmware_sim.cuts.join_blocks`.
 

@@ -21,6 +21,6 @@ void reset(void) {
 
 void fault(void) { leave(3); }
 
-__attribute__((section(".start"), used)) static const uintptr_t vectors[16] = {
+__attribute__((section(".start"), used)) const uintptr_t vectors[16] = {
     (uintptr_t)stack_top, (uintptr_t)reset, (uintptr_t)fault, (uintptr_t)fault, (uintptr_t)fault, (uintptr_t)fault, (uintptr_t)fault,
 };

@@ -31,7 +31,12 @@ def flame(profile: CyclesProfile) -> bytes:
     scale = (WIDTH - 2 * MARGIN) / max(root.cycles, 1.0)
     for name, cycles, x, level in _boxes(root, 0.0, 0):
         if cycles * scale >= LEAST:
-            _draw(svg, name, (cycles, cycles / max(root.cycles, 1.0)), (MARGIN + x * scale, height - MARGIN - ROW * (level + 1), cycles * scale))
+            _draw(
+                svg,
+                name,
+                (cycles, cycles / max(root.cycles, 1.0)),
+                (MARGIN + x * scale, height - MARGIN - ROW * (level + 1), cycles * scale),
+            )
     xml.indent(svg)
     return xml.tostring(svg, encoding="utf-8", xml_declaration=True) + b"\n"
 

@@ -7,7 +7,7 @@ from importlib.resources import files
 
 from firmware_sim.attribution import FunctionCost, Joined, Priced, RegionCost, by_region, priced
 from firmware_sim.components import load_components
-from firmware_sim.cores import Cost, CoreTable, load_core
+from firmware_sim.cores import CoreTable, Cost, load_core
 from firmware_sim.cycles.form import Costs, CyclesProfile, FunctionRow, RegionRow, Stack
 from firmware_sim.cycles.program import Program
 from firmware_sim.cycles.run import Counted, Span

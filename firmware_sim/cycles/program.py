@@ -116,7 +116,9 @@ def _program(path: Path, elf: ELFFile, target: Target) -> Program:
     board = _board(path, pieces, target)
     start = int(elf["e_entry"]) if board.vectors is None else _reset(path, pieces, board, board.vectors)
     if not any(piece.code and piece.address <= start < piece.address + piece.nbytes for piece in pieces):
-        remedy = "give the linker the symbol it starts at (-e)" if board.vectors is None else "see that its second word is the reset handler"
+        remedy = (
+            "give the linker the symbol it starts at (-e)" if board.vectors is None else "see that its second word is the reset handler"
+        )
         raise UserError(f"{path}: it starts at {start:#x}, where it has no code: {remedy}")
     if target.compiler.only_armv6m:
         check_armv6m(path)
@@ -238,6 +240,8 @@ def _symbols(elf: ELFFile, code: dict[int, _Piece]) -> Iterator[_Label]:
             if entry.name.startswith(".L") or binding not in _BINDINGS:
                 continue
             address = entry["st_value"] & ~1 if arm else entry["st_value"]
+            if address >= code[entry["st_shndx"]].address + code[entry["st_shndx"]].nbytes:
+                continue  # the linker script's mark of a section's end
             own = file if binding == "STB_LOCAL" else ""
             place = _BINDINGS.index(binding)
             yield _Label(entry.name, address, entry["st_size"], kind == "STT_FUNC", place, own, entry["st_shndx"])

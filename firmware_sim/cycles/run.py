@@ -3,9 +3,11 @@
 import math
 import subprocess
 import tempfile
-from collections import Counter
+from collections import Counter, deque
 from dataclasses import dataclass, replace
 from pathlib import Path
+from threading import Thread
+from typing import IO
 
 from firmware_sim.attribution import Joined, joined
 from firmware_sim.cores import CoreTable
@@ -18,6 +20,7 @@ from realm_edge.errors import UserError
 START = "start"  # the region before the first marker
 _GRACE_S = 10.0  # for QEMU to write what was counted, when it is told to end
 _PLUGIN = "realm_count: "
+_MOST_LINES, _LONGEST_LINE = 200, 1000  # of what QEMU and the program say, that are kept
 
 
 @dataclass(frozen=True)
@@ -97,7 +100,9 @@ def _profile(program: Program, span: Span, target: Target, table: CoreTable, sec
         raise UserError(f"{program.path}: it ended without reaching {span.entry_name}: name a symbol that runs, or leave out --entry")
     if span.until is not None and not profile.stopped:
         reached = f" {span.times} times" if span.times > 1 else ""
-        raise UserError(f"{program.path}: it ended without reaching {span.until_name}{reached}: name a symbol that runs, or leave out --until")
+        raise UserError(
+            f"{program.path}: it ended without reaching {span.until_name}{reached}: name a symbol that runs, or leave out --until"
+        )
     names = [START, *program.markers]
     regions = tuple(replace(region, name=name) for region, name in zip(profile.regions, names, strict=True))
     return replace(profile, regions=regions)
@@ -122,22 +127,35 @@ def _plugin_arguments(program: Program, span: Span, target: Target, table: CoreT
 def _run(line: list[str], folder: Path, seconds: float) -> tuple[subprocess.CompletedProcess[str], bool]:
     """What became of it, and whether it ended by itself; QEMU that is told to end leaves what was counted."""
     with subprocess.Popen(
-        line, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace", stdin=subprocess.DEVNULL
+        line, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, errors="replace", stdin=subprocess.DEVNULL
     ) as process:
+        said: deque[str] = deque(maxlen=_MOST_LINES)
+        reader = Thread(target=_keep, args=(process.stderr, said), daemon=True)
+        reader.start()
         try:
-            out, said = process.communicate(timeout=seconds)
-            return subprocess.CompletedProcess(line, process.returncode, out, said), True
-        except subprocess.TimeoutExpired:
-            process.terminate()
-            try:
-                out, said = process.communicate(timeout=_GRACE_S)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                out, said = process.communicate()
-            return subprocess.CompletedProcess(line, process.returncode, out, said), False
-        except BaseException:
+            in_time = _ended(process, seconds)
+            if not in_time:
+                process.terminate()
+                _ended(process, _GRACE_S)
+        finally:
             process.kill()
-            raise
+            process.wait()
+            reader.join()
+    return subprocess.CompletedProcess(line, process.returncode, "", "\n".join(said)), in_time
+
+
+def _keep(stream: IO[str], said: deque[str]) -> None:
+    """Take all that is written and keep the last lines: a program may write without an end, in one line too."""
+    while text := stream.readline(_LONGEST_LINE):
+        said.append(text.rstrip("\n"))
+
+
+def _ended(process: subprocess.Popen[str], seconds: float) -> bool:
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
 
 
 def _place(path: Path, program: Program, table: CoreTable) -> str:
