@@ -181,7 +181,7 @@ def _prices(
     return [found[counter] for counter in range(len(found))]
 
 
-def _visit_costs(profile: Profile, prices: list[Price]) -> list[VisitCosts]:
+def _visit_costs(profile: Profile, prices: Sequence[Price]) -> list[VisitCosts]:
     """By region: the differences from visit to visit, priced and summed up."""
     values = np.array([(*price.cycles, price.instructions) for price in prices], np.float64).reshape(-1, 4)
     found = []

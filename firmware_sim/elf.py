@@ -97,7 +97,7 @@ def memory_use(path: Path) -> MemoryUse:
 
 
 class SymbolMap:
-    """Which function an address lies in; ``in_ram`` are the functions that start-up copies to RAM (by default, as firmware/memory.ld says)."""
+    """Which function an address lies in; ``in_ram``: functions that start-up copies to RAM (by default as firmware/memory.ld says)."""
 
     def __init__(self, symbols: dict[str, Symbol], in_ram: frozenset[str] | None = None) -> None:
         self._functions = sorted((s for s in symbols.values() if s.is_function), key=lambda s: s.address)

@@ -45,7 +45,7 @@ class Region:
 
 @dataclass(frozen=True)
 class Node:
-    """A way to be called: the node ``parent`` (by its number), in which the block at ``source`` called that at ``target`` (addresses)."""
+    """A way to be called: the number of a node, in which the block at ``source`` called that at ``target`` (addresses)."""
 
     parent: int
     source: int
@@ -56,8 +56,8 @@ class Node:
 class Profile:
     """What the plugin counted. ``visits``: :data:`VISIT_RECORD`, in the order of time; ``crossings``: (block's counter, counts).
 
-    Where it was asked for: ``nodes`` from number 1 on (0 is where counting began), each behind its parent, and ``cells``, :data:`CELL`, what
-    each counter counted in each of them. ``stopped``: the address was reached at which it should end.
+    Where it was asked for: ``nodes`` from number 1 on (0 is where counting began), each behind its parent, and ``cells``, :data:`CELL`,
+    what each counter counted in each of them. ``stopped``: the address was reached at which it should end.
     """
 
     regions: tuple[Region, ...]

@@ -70,10 +70,9 @@ def changes(baseline: CyclesProfile, now: CyclesProfile) -> tuple[Change, ...]:
 def comparison(found: tuple[Change, ...], most: float) -> Iterator[str]:
     """Lines that show what changed; ``most``: share by which each may grow."""
     for row in found:
-        if not row.before or not row.now:
+        share = f"{100 * row.growth:+.2f} %"
+        if not (row.before and row.now):
             share = "new" if row.now else "gone"
-        else:
-            share = f"{100 * row.growth:+.2f} %"
         verdict = f"  more than {100 * most:g} %" if row.breaks(most) else ""
         yield f"{row.before:>14,.0f} {row.now:>14,.0f} {row.now - row.before:>+12,.0f} {share:>10}  {row.name}{verdict}"
 

@@ -104,8 +104,10 @@ def constant_bytes(joined: Joined, functions: SymbolMap) -> dict[str, tuple[int,
 
 
 def _memory(flash: Flash, table: CoreTable) -> Memory:
-    """As for firmware, but that the lines that caches do not hold were counted. Where the flash reads ahead, how long a line takes depends on
-    what runs meanwhile, and the model stands."""
+    """As for firmware, but that the lines that caches do not hold were counted.
+
+    Where the flash reads ahead, how long a line takes depends on what runs meanwhile, and the model stands.
+    """
     model = memory_of(flash, table)
     simulated = table.fetch is not None and not flash.instruction_cache_bytes
     return model if flash.prefetch or simulated or not flash.wait_states else partial(_counted_stalls, flash, model)

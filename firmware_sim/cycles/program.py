@@ -4,9 +4,10 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from itertools import pairwise
+from itertools import zip_longest
 from pathlib import Path
 
+from elftools.common.exceptions import ELFError
 from elftools.elf.constants import SH_FLAGS
 from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import Section, SymbolTableSection
@@ -136,6 +137,7 @@ def _program(path: Path, elf: ELFFile, target: Target) -> Program:
 
 
 def _check_kind(path: Path, elf: ELFFile, target: Target) -> None:
+    _check_tables(path, elf)
     wanted, architecture = _ARCHITECTURES[target.machine.emulator]
     if elf["e_machine"] != wanted or elf.elfclass != 32 or not elf.little_endian:
         found = f"{elf['e_machine']}, {elf.elfclass} bits, {'little' if elf.little_endian else 'big'}-endian"
@@ -144,6 +146,22 @@ def _check_kind(path: Path, elf: ELFFile, target: Target) -> None:
         raise UserError(f"{path}: an object file: link it with start-up code and a linker script")
     if elf["e_type"] != "ET_EXEC" or any(one["p_type"] in ("PT_INTERP", "PT_DYNAMIC") for one in elf.iter_segments()):
         raise UserError(f"{path}: not a static program ({elf['e_type']}): link it for bare metal, with -static and without -pie")
+
+
+def _check_tables(path: Path, elf: ELFFile) -> None:
+    """See that what the header tells of lies in the file: the library would read tables of any length."""
+    end = path.stat().st_size
+    if elf.elfclass != 32:
+        return  # refused anyway
+    for table, number, entry in (("sh", elf.num_sections(), 40), ("ph", elf.num_segments(), 32)):
+        if number and (elf[f"e_{table}entsize"] != entry or elf[f"e_{table}off"] + number * entry > end):
+            raise ELFError("a table of it lies behind its end")
+    for section in elf.iter_sections():
+        stored = section["sh_type"] not in ("SHT_NOBITS", "SHT_NULL")
+        if stored and section["sh_offset"] + section["sh_size"] > end:
+            raise ELFError("a section of it lies behind its end")
+        if section["sh_type"] == "SHT_SYMTAB" and section["sh_entsize"] != 16:
+            raise ELFError("its symbols are not of 16 bytes")
 
 
 def _pieces(elf: ELFFile) -> Iterator[_Piece]:
@@ -261,9 +279,7 @@ def _functions(labels: Iterable[_Label], pieces: Sequence[_Piece]) -> dict[str, 
     ends = {piece.number: piece.address + piece.nbytes for piece in pieces}
     same = Counter(label.name for label in chosen)
     found: dict[str, Symbol] = {}
-    for label, behind in pairwise([*chosen, None]):
-        if label is None:
-            continue
+    for label, behind in zip_longest(chosen, chosen[1:]):
         end = ends[label.section] if behind is None or behind.section != label.section else behind.address
         name = label.name if same[label.name] == 1 else f"{label.name} ({label.file or 'global'})"
         name = name if name not in found else f"{name} at {label.address:#x}"

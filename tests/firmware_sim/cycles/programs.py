@@ -33,7 +33,8 @@ FUNCTION(main, "push {r4, lr}\n bl outer\n bl tail\n movs r0, #3\n bl again\n mo
 FUNCTION(inner, "li a0, 5\n0: addi a0, a0, -1\n bnez a0, 0b\n ret")
 FUNCTION(outer, "addi sp, sp, -16\n sw ra, 12(sp)\n jal inner\n jal inner\n lw ra, 12(sp)\n addi sp, sp, 16\n ret")
 FUNCTION(tail, "j inner")
-FUNCTION(again, "beqz a0, 1f\n addi sp, sp, -16\n sw ra, 12(sp)\n addi a0, a0, -1\n jal again\n lw ra, 12(sp)\n addi sp, sp, 16\n ret\n1: ret")
+FUNCTION(again, "beqz a0, 1f\n addi sp, sp, -16\n sw ra, 12(sp)\n addi a0, a0, -1\n jal again\n lw ra, 12(sp)\n addi sp, sp, 16\n"
+                " ret\n1: ret")
 FUNCTION(main, "addi sp, sp, -16\n sw ra, 12(sp)\n jal outer\n jal tail\n li a0, 3\n jal again\n lw ra, 12(sp)\n addi sp, sp, 16\n"
                " li a0, 0\n ret")
 """,
