@@ -4,6 +4,7 @@ from collections import defaultdict
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from importlib.resources import files
+from typing import Any
 
 from firmware_sim.attribution import FunctionCost, Joined, Priced, RegionCost, by_region, priced
 from firmware_sim.components import load_components
@@ -188,7 +189,7 @@ def _sum(regions: dict[str, RegionCost]) -> FunctionCost:
     return FunctionCost(sum(cost.region.instructions for cost in regions.values()), 0, cycles, stalls)
 
 
-def _costs_of(cost: FunctionCost) -> dict[str, int | float]:
+def _costs_of(cost: FunctionCost) -> dict[str, Any]:
     cycles = Cycles(*(_rounded(value) for value in cost.cycles))
     return {
         "cycles": cycles.cycles,

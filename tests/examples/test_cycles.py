@@ -70,7 +70,7 @@ def test_the_readme_shows_what_the_example_gives(built):
         (["--against", "absent.json"], "absent.json: no such file"),
         (["--target", "z80"], "unknown target 'z80'"),
         (["--until", "main@0"], "--until main@0: it is reached for the 1st time or later"),
-        (["--entry", "mian"], "did you mean main"),
+        (["--entry", "mian"], "did you mean median or main"),
     ],
 )  # fmt: skip
 def test_wrong_options_cost_a_line(options, words, built, tmp_path, monkeypatch):
