@@ -1,6 +1,6 @@
 """Cycles, instructions and loaded bytes of each region, of each function in it, and of each visit, from counts and a core's table."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -51,8 +51,11 @@ class RegionCost:
     functions: dict[str, FunctionCost] = field(default_factory=dict)
 
 
+Joined = tuple[Profile, list[list[Instruction]]]  # as of join_blocks
+
+
 @dataclass(frozen=True)
-class _Price:
+class Price:
     """What one execution of a block or edge costs."""
 
     function: str
@@ -61,6 +64,15 @@ class _Price:
     loaded_bytes: int
     cycles: Cycles
     stalls: Cycles
+
+
+@dataclass(frozen=True)
+class Priced:
+    """A profile whose blocks were joined, with the price of each counter; by block's counter, that of an access across a word boundary."""
+
+    profile: Profile
+    prices: Sequence[Price]
+    crossings: Mapping[int, Price]
 
 
 def count_cycles(
@@ -79,26 +91,61 @@ def count_cycles(
         constant_bytes: by function, bytes of constants that one call reads, for each node that calls it.
 
     Raises:
-        UserError: an instruction has no entry in the table, or the blocks' instructions do not add up to the visits' (a damaged profile).
+        UserError: an instruction is unknown or has no entry in the table, or as :func:`by_region`.
+    """
+    return by_region(priced(joined(profile, table), table, symbols, memory, constant_bytes))
+
+
+def joined(profile: Profile, table: CoreTable) -> Joined:
+    """As :func:`firmware_sim.cuts.join_blocks`.
+
+    Raises:
+        UserError: an instruction that the decoder does not know.
     """
     try:
-        profile, decoded = join_blocks(profile, DECODERS[table.isa])
+        return join_blocks(profile, DECODERS[table.isa])
     except UnknownInstruction as error:
         raise UserError(f"core table '{table.name}': {error}") from error
+
+
+def priced(
+    joined: Joined,
+    table: CoreTable,
+    symbols: SymbolMap,
+    memory: Memory = no_stalls,
+    constant_bytes: Mapping[str, tuple[int, ...]] | None = None,
+) -> Priced:
+    """What one execution of each block and edge costs.
+
+    Arguments as of :func:`count_cycles`. Raises UserError where an instruction has no entry in the table.
+    """
+    profile, decoded = joined
     functions = [symbols.function_at(block.address) for block in profile.blocks]
     bytes_of = {name: (constant_bytes or {}).get(name, ()) for name in functions}
     stalls = memory(Executed(table, profile, decoded, functions, bytes_of, symbols.in_ram))
     prices = _prices(profile, decoded, table, functions, stalls)
+    first = {block.counter: instructions[0] for block, instructions in zip(profile.blocks, decoded, strict=True) if instructions}
+    crossings = {
+        counter: Price(prices[counter].function, counts, 0, 0, crossing_cycles(table, first[counter]).plus(stalls.crossing), ZERO)
+        for counter, counts in profile.crossings
+        if any(counts)
+    }
+    return Priced(profile, prices, crossings)
+
+
+def by_region(priced: Priced) -> dict[str, RegionCost]:
+    """The costs of each region. Visits leave out accesses across word boundaries.
+
+    Raises:
+        UserError: the blocks' instructions do not add up to the visits' (a damaged profile).
+    """
+    profile, prices = priced.profile, priced.prices
     visits = _visit_costs(profile, prices)
     costs = {region.name: RegionCost(region, visits[r]) for r, region in enumerate(profile.regions)}
-    for price in prices:
+    for price in (*prices, *priced.crossings.values()):
         for region, count in zip(profile.regions, price.counts, strict=True):
             if count:
                 _add(costs[region.name], price, count)
-    for function, counts, cycles in _crossings(profile, table, symbols, stalls.crossing):
-        for region, count in zip(profile.regions, counts, strict=True):
-            if count:
-                _add(costs[region.name], _Price(function, counts, 0, 0, cycles, ZERO), count)
     for cost in costs.values():
         total = sum(function.instructions for function in cost.functions.values())
         if total != cost.region.instructions or total != round(cost.visits.instructions.sum()):
@@ -107,7 +154,7 @@ def count_cycles(
     return costs
 
 
-def _add(cost: RegionCost, price: _Price, count: int) -> None:
+def _add(cost: RegionCost, price: Price, count: int) -> None:
     row = cost.functions.setdefault(price.function, FunctionCost())
     row.instructions += price.instructions * count
     row.loaded_bytes += price.loaded_bytes * count
@@ -118,36 +165,23 @@ def _add(cost: RegionCost, price: _Price, count: int) -> None:
 
 def _prices(
     profile: Profile, decoded: Sequence[Sequence[Instruction]], table: CoreTable, functions: Sequence[str], stalls: Stalls
-) -> list[_Price]:
+) -> list[Price]:
     """By counter."""
-    found: dict[int, _Price] = {}
+    found: dict[int, Price] = {}
     ends: dict[int, tuple[Instruction, Instruction, str]] = {}
     for block, instructions, function, stall in zip(profile.blocks, decoded, functions, stalls.blocks, strict=True):
         cycles = block_cycles(table, instructions).plus(stall)
-        found[block.counter] = _Price(function, block.counts, len(instructions), sum(i.loaded for i in instructions), cycles, stall)
+        found[block.counter] = Price(function, block.counts, len(instructions), sum(i.loaded for i in instructions), cycles, stall)
         if instructions:
             ends[block.counter] = (instructions[0], instructions[-1], function)
     for edge, stall in zip(profile.edges, stalls.edges, strict=True):
         _, last, function = ends[edge.source]
         cycles = edge_cycles(table, last, ends[edge.target][0]).plus(stall)
-        found[edge.counter] = _Price(function, edge.counts, 0, 0, cycles, stall)
+        found[edge.counter] = Price(function, edge.counts, 0, 0, cycles, stall)
     return [found[counter] for counter in range(len(found))]
 
 
-def _crossings(profile: Profile, table: CoreTable, symbols: SymbolMap, stall: Cycles) -> Iterator[tuple[str, tuple[int, ...], Cycles]]:
-    """Function, counts and cycles of the accesses across word boundaries, where they were counted.
-
-    Visits leave them out.
-    """
-    blocks = {block.counter: block for block in profile.blocks}
-    for counter, counts in profile.crossings:
-        if any(counts):
-            block = blocks[counter]
-            first = DECODERS[table.isa](block.code, block.address, block.instructions)[0]
-            yield symbols.function_at(block.address), counts, crossing_cycles(table, first).plus(stall)
-
-
-def _visit_costs(profile: Profile, prices: list[_Price]) -> list[VisitCosts]:
+def _visit_costs(profile: Profile, prices: Sequence[Price]) -> list[VisitCosts]:
     """By region: the differences from visit to visit, priced and summed up."""
     values = np.array([(*price.cycles, price.instructions) for price in prices], np.float64).reshape(-1, 4)
     found = []

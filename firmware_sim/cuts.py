@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from firmware_sim.decode import Instruction
 from firmware_sim.profile import Block, Profile
@@ -43,7 +44,8 @@ def join_blocks(profile: Profile, decode: Decoder) -> tuple[Profile, list[list[I
     for counter, counts in profile.crossings:
         before = crossings.get(head[counter], (0,) * len(counts))
         crossings[head[counter]] = tuple(a + b for a, b in zip(before, counts, strict=True))
-    left = replace(profile, blocks=tuple(blocks), edges=tuple(edges), crossings=tuple(crossings.items()))
+    cells = _joined_cells(profile.cells, head)
+    left = replace(profile, blocks=tuple(blocks), edges=tuple(edges), crossings=tuple(crossings.items()), cells=cells)
     return _renumbered(left), instructions
 
 
@@ -68,16 +70,34 @@ def _joined(chain: Sequence[Block], decoded: dict[int, list[Instruction]]) -> Bl
     return replace(chain[0], instructions=sum(part.instructions for part in chain), code=code)
 
 
+def _joined_cells(cells: NDArray, head: dict[int, int]) -> NDArray:
+    """The parts of a block as one, in each node: executed as often as the first, and all else together."""
+    first = np.array([head.get(counter, counter) for counter in cells["counter"].tolist()], np.int64)
+    joined = cells.copy()
+    joined["count"] *= first == cells["counter"]
+    joined["counter"] = first
+    keys, place = np.unique(joined[["node", "counter"]], return_inverse=True)
+    found = np.zeros(len(keys), cells.dtype)
+    for name in ("node", "counter"):
+        found[name] = keys[name]
+    for name in ("count", "crossings", "flash_bytes", "misses"):
+        np.add.at(found[name], place, joined[name])
+    return found
+
+
 def _renumbered(profile: Profile) -> Profile:
     """Counters without gaps, in the same order; visits keep those that are left, which say what the others said."""
     left = sorted([block.counter for block in profile.blocks] + [edge.counter for edge in profile.edges])
     number = {counter: i for i, counter in enumerate(left)}
     kept = profile.visits[np.isin(profile.visits["counter"], left)]
     kept["counter"] = np.searchsorted(left, kept["counter"])
+    cells = profile.cells[np.isin(profile.cells["counter"], left)]
+    cells["counter"] = np.searchsorted(left, cells["counter"])
     return replace(
         profile,
         blocks=tuple(replace(block, counter=number[block.counter]) for block in profile.blocks),
         edges=tuple(replace(e, counter=number[e.counter], source=number[e.source], target=number[e.target]) for e in profile.edges),
         visits=kept,
+        cells=cells,
         crossings=tuple((number[counter], counts) for counter, counts in profile.crossings),
     )

@@ -97,21 +97,33 @@ def memory_use(path: Path) -> MemoryUse:
 
 
 class SymbolMap:
-    """Which function an address lies in; ``in_ram`` are the functions that start-up copies to RAM (firmware/memory.ld)."""
+    """Which function an address lies in; ``in_ram``: functions that start-up copies to RAM (by default as firmware/memory.ld says)."""
 
-    def __init__(self, symbols: dict[str, Symbol]) -> None:
+    def __init__(self, symbols: dict[str, Symbol], in_ram: frozenset[str] | None = None) -> None:
         self._functions = sorted((s for s in symbols.values() if s.is_function), key=lambda s: s.address)
         self._starts = [s.address for s in self._functions]
+        if in_ram is not None:
+            self.in_ram = in_ram
+            return
         begin, end = (symbols[name].address if name in symbols else 0 for name in ("realm_ram_text_start", "realm_ram_text_end"))
         self.in_ram = frozenset(function.name for function in self._functions if begin <= function.address < end)
 
     def function_at(self, address: int) -> str:
         """Name of the function, '?' where no function covers the address."""
+        function = self._covering(address)
+        return function.name if function else "?"
+
+    def start_of(self, address: int) -> int | None:
+        """Where the function begins, None where no function covers the address."""
+        function = self._covering(address)
+        return function.address if function else None
+
+    def _covering(self, address: int) -> Symbol | None:
         index = bisect.bisect_right(self._starts, address) - 1
         if index < 0:
-            return "?"
+            return None
         function = self._functions[index]
-        return function.name if address < function.address + max(function.size, 1) else "?"
+        return function if address < function.address + max(function.size, 1) else None
 
 
 def check_kernel_origin(

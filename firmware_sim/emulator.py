@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 
 from firmware_sim.build import compile_sources, copy_firmware, link
+from firmware_sim.builds import Machine
 from firmware_sim.elf import Symbol, code_of, read_symbols
 from firmware_sim.plugin import INTERFACES, plugin_library
 from firmware_sim.profile import VISITS, read_profile
@@ -26,6 +27,7 @@ REMEDY = (
     "(Debian 12 and 13: 'apt-get install qemu-system-arm qemu-system-misc')"
 )
 PROFILE = "profile.txt"
+STEPPED_TIME = "shift=7,sleep=off"  # virtual time passes by instructions, 128 ns each
 TRIAL_ROUNDS, TRIAL_TIMEOUT_S = 1000, 60.0
 
 
@@ -85,16 +87,22 @@ def start(
 
     Arguments as of :func:`firmware_sim.qemu.execute`. Raises subprocess.TimeoutExpired.
     """
-    markers = ",".join(f"{name}={symbol.address:x}" for name, symbol in present_markers(read_symbols(elf)).items())
+    counted = [f"{name}={symbol.address:x}" for name, symbol in present_markers(read_symbols(elf)).items()]
+    counted += ["crossings=on"] if crossings else []
+    line = [*command(emulator, target.machine, counted, serial=serial, single_step=single_step), "-kernel", str(elf.resolve())]
+    line += ["-icount", STEPPED_TIME] if single_step else []
+    return subprocess.run(line, cwd=folder, capture_output=True, text=True, timeout=timeout_s, check=False, stdin=subprocess.DEVNULL)
+
+
+def command(emulator: Emulator, machine: Machine, counted: Iterable[str], *, serial: str, single_step: bool) -> list[str]:
+    """The command line that starts a machine with the plugin, which is told what is ``counted``; the program is still to be named."""
     library = str(plugin_library(emulator.interface)).replace(",", ",,")
-    counted = f"profile={PROFILE},visits={VISITS},{markers}{',crossings=on' if crossings else ''}"
-    command = [emulator.path, *target.machine.arguments, "-display", "none", "-monitor", "none", "-serial", serial]
-    command += ["-semihosting-config", "enable=on,target=native", "-plugin", f"{library},{counted}"]
+    told = ",".join((f"profile={PROFILE},visits={VISITS}", *counted))
+    line = [emulator.path, *machine.arguments, "-display", "none", "-monitor", "none", "-serial", serial]
+    line += ["-semihosting-config", "enable=on,target=native", "-plugin", f"{library},{told}"]
     if single_step:  # the option's name changed with QEMU 9, as the interface did
-        command += ["-singlestep"] if emulator.interface == 1 else ["-accel", "tcg,one-insn-per-tb=on"]
-        command += ["-icount", "shift=7,sleep=off"]
-    command += ["-kernel", str(elf.resolve())]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=timeout_s, check=False, stdin=subprocess.DEVNULL)
+        line += ["-singlestep"] if emulator.interface == 1 else ["-accel", "tcg,one-insn-per-tb=on"]
+    return line
 
 
 def present_markers(symbols: dict[str, Symbol]) -> dict[str, Symbol]:

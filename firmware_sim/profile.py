@@ -1,6 +1,6 @@
 """Reads what the counting plugin wrote."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +10,7 @@ from realm_edge.errors import UserError
 
 VISITS = "visits.bin"
 VISIT_RECORD = np.dtype([("region", "<u4"), ("visit", "<u4"), ("counter", "<u4"), ("difference", "<i4")])
+CELL = np.dtype([("node", "<i8"), ("counter", "<i8"), ("count", "<i8"), ("crossings", "<i8"), ("flash_bytes", "<i8"), ("misses", "<i8")])
 
 
 @dataclass(frozen=True)
@@ -43,14 +44,30 @@ class Region:
 
 
 @dataclass(frozen=True)
+class Node:
+    """A way to be called: the number of a node, in which the block at ``source`` called that at ``target`` (addresses)."""
+
+    parent: int
+    source: int
+    target: int
+
+
+@dataclass(frozen=True)
 class Profile:
-    """What the plugin counted. ``visits``: :data:`VISIT_RECORD`, in the order of time; ``crossings``: (block's counter, counts)."""
+    """What the plugin counted. ``visits``: :data:`VISIT_RECORD`, in the order of time; ``crossings``: (block's counter, counts).
+
+    Where it was asked for: ``nodes`` from number 1 on (0 is where counting began), each behind its parent, and ``cells``, :data:`CELL`,
+    what each counter counted in each of them. ``stopped``: the address was reached at which it should end.
+    """
 
     regions: tuple[Region, ...]
     blocks: tuple[Block, ...]
     edges: tuple[Edge, ...]
     visits: NDArray
     crossings: tuple[tuple[int, tuple[int, ...]], ...] = ()
+    nodes: tuple[Node, ...] = ()
+    cells: NDArray = field(default_factory=lambda: np.zeros(0, CELL))
+    stopped: bool = False
 
 
 def read_profile(path: Path) -> Profile:
@@ -63,6 +80,10 @@ def read_profile(path: Path) -> Profile:
     blocks: list[Block] = []
     edges: list[Edge] = []
     crossings: list[tuple[int, tuple[int, ...]]] = []
+    nodes: list[Node] = []
+    cells: list[tuple[int, ...]] = []
+    address: dict[int, int] = {}
+    stopped = False
     visits = path.with_name(VISITS)
     try:
         lines = path.read_text(encoding="ascii").splitlines()
@@ -76,19 +97,26 @@ def read_profile(path: Path) -> Profile:
                 case "block":
                     counts = tuple(map(int, fields[4:]))
                     blocks.append(Block(int(fields[0]), int(fields[1], 16), int(fields[2]), bytes.fromhex(fields[3]), counts))
+                    address[int(fields[0])] = int(fields[1], 16)
                 case "edge":
                     edges.append(Edge(int(fields[0]), int(fields[1]), int(fields[2]), tuple(map(int, fields[3:]))))
                 case "crossing":
                     crossings.append((int(fields[0]), tuple(map(int, fields[1:]))))
+                case "node":
+                    nodes.append(Node(int(fields[1]), address[int(fields[2])], address[int(fields[3])]))
+                case "in":
+                    cells.append(tuple(map(int, fields)))
+                case "stopped":
+                    stopped = True
                 case _:
                     raise ValueError(f"record '{record}'")
         if visits.stat().st_size % VISIT_RECORD.itemsize:
             raise ValueError(f"{visits.name} ends within a record")
         records = np.fromfile(visits, VISIT_RECORD)
         _check(regions, blocks, edges, records)
-    except (OSError, ValueError, IndexError, TypeError) as error:
+    except (OSError, ValueError, LookupError, TypeError) as error:
         raise UserError(f"{path}: not a profile of this version ({error}); rerun 'realm-edge simulate'") from error
-    return Profile(tuple(regions), tuple(blocks), tuple(edges), records, tuple(crossings))
+    return Profile(tuple(regions), tuple(blocks), tuple(edges), records, tuple(crossings), tuple(nodes), np.array(cells, CELL), stopped)
 
 
 def _check(regions: list[Region], blocks: list[Block], edges: list[Edge], records: NDArray) -> None:

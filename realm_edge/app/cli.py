@@ -20,6 +20,7 @@ from realm_edge import __version__
 from realm_edge.app import bugs
 from realm_edge.app.cli_components import components_
 from realm_edge.app.cli_cores import targets_, validate
+from realm_edge.app.cli_cycles import cycles
 from realm_edge.app.cli_evaluate import evaluate, study
 from realm_edge.app.cli_options import (
     AS_JSON,
@@ -342,7 +343,7 @@ def verify(bins: int | None, out: Path, as_json: bool) -> None:
         click.get_current_context().exit(1)
 
 
-for command in (verdict_, evaluate, study, targets_, components_, validate):
+for command in (verdict_, evaluate, study, targets_, components_, cycles, validate):
     main.add_command(command)
 
 

@@ -14,6 +14,7 @@ from pydantic import BaseModel, create_model
 
 from export.metadata import GraphMetadata
 from firmware_sim.bundle_metadata import BundleMetadata
+from firmware_sim.cycles.form import CYCLES, CyclesProfile
 from firmware_sim.verdict.counts import COUNTS, Counts
 from quantization.summaries import CALIBRATION, Calibration
 from realm_edge.app.report.facts import REPORT, Facts
@@ -59,6 +60,7 @@ SCHEMAS: dict[str, type[BaseModel]] = {
     "report": _document(REPORT, Facts),  # report.json
     "verdict": _document(VERDICT, Verdict),  # verdict.json
     "counts": _document(COUNTS, Counts),  # verdict/counts/*.json
+    "cycles": _document(CYCLES, CyclesProfile),  # of 'cycles --json'
     "evaluation": _document(EVALUATION, Evaluation),  # evaluation.json
     "study": _document(STUDY, StudySummary),  # study.json
     "stability-study": _document(STABILITY, StabilitySummary),  # study.json of 'study stability'

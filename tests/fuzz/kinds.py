@@ -18,11 +18,16 @@ from firmware_sim.compiler.driver import check_abi
 from firmware_sim.compiler.graph import read_graph
 from firmware_sim.compiler.plan import DECODER
 from firmware_sim.components import load_components
+from firmware_sim.cycles.compare import read_baseline
+from firmware_sim.cycles.form import CYCLES
+from firmware_sim.cycles.program import read_program
+from firmware_sim.targets import get_target
 from firmware_sim.verdict.candidate import read_candidate
 from quantization.golden import Golden
 from realm_edge import feature_table, session, settings
 from realm_edge.app.rundir import RunDir
 from realm_edge.checkpoint import load_student, load_teacher, save_student, save_teacher
+from realm_edge.documents import write_document
 from realm_edge.inspection import summary
 from realm_edge.models.student import Student
 from realm_edge.models.teacher import Teacher
@@ -34,6 +39,7 @@ from realm_edge.settings import ModelSettings, PretrainSettings, Settings
 from tests import lab_files
 from tests.feature_file import feature_file
 from tests.firmware_sim import compiled_graphs
+from tests.firmware_sim.cycles import programs, test_compare
 from tests.fuzz.graphs import mutated_graph
 from tests.fuzz.mutations import Damage, mutated, mutated_members, mutated_text
 from tests.nwb_file import recording_file, velocity
@@ -245,6 +251,16 @@ def _scenario(folder: Path) -> Path:
     return folder / "s.toml"
 
 
+def _program(folder: Path) -> Path:
+    target = get_target("cortex-m4")
+    return Path(shutil.copy(programs.link(folder.parent / "linked", target, programs.CALLS[target.name]), folder / "program.elf"))
+
+
+def _profile(folder: Path) -> Path:
+    write_document(folder / "base.json", CYCLES, test_compare.BEFORE)
+    return folder / "base.json"
+
+
 def _run(folder: Path) -> Path:
     """A run of which two stages are done, without what they would compute."""
     path = folder / "run"
@@ -304,6 +320,8 @@ KINDS = (
     Kind("budget", _budget, load_budgets, damage=mutated_text, apart=False),
     Kind("figures", _figures, load_components, damage=mutated_text, apart=False),
     Kind("scenario", _scenario, read_candidate, damage=mutated_text, apart=False),
+    Kind("program", _program, lambda path: read_program(path, get_target("cortex-m4")), apart=False),
+    Kind("baseline of cycles", _profile, read_baseline, damage=mutated_text, apart=False),
     Kind("step graph, compiled", _graph, _compilable, damage=mutated_graph, apart=False),
     Kind("step graph, run", _graph, trial.run, damage=mutated_graph),
     Kind("run", _run, _reopen, damage=mutated_text, apart=False, guarded=True),
