@@ -17,6 +17,7 @@ from realm_edge.training.segments import MIN_BATCHES
 
 _COPIES = 6  # of the weights: themselves, gradient, two moments of AdamW, moving average, best
 _FLOAT = 4  # bytes
+PROCESS_BYTES = 500_000_000  # of a process that trains, before it trains anything: torch and the sessions of the default run, measured
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,15 @@ def check_training(settings: Settings, inputs: Inputs, fabric: Fabric | None = N
         )
     )
     check_free(largest.bytes, free, f"training ({largest.phase}, on {inputs.n_features} inputs)", f"lower one of {fields}")
+
+
+def fit_together(settings: Settings, lfp: Inputs, spike: Inputs) -> bool:
+    """Whether the LFP and the spike branch of a run fit the memory that is free now at once, each in a process of its own.
+
+    The spike branch has no teacher.
+    """
+    both = max(need.bytes for need in needs(settings, lfp)) + max(need.bytes for need in needs(settings, spike) if need.model == "student")
+    return both + 2 * PROCESS_BYTES <= free_bytes()
 
 
 def needs(settings: Settings, inputs: Inputs) -> Iterator[Need]:
