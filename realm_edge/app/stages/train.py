@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from realm_edge import wiener
 from realm_edge.app.rundir import MAKERS, RunDir
-from realm_edge.app.stages.data import load_sessions
+from realm_edge.app.sessions import load_sessions
 from realm_edge.app.summaries import METRICS, Bins, Machine, Metrics, StudentScores, Teacher, WienerScores
 from realm_edge.baselines.cost import parameters
 from realm_edge.checkpoint import save_student, save_teacher
