@@ -78,13 +78,20 @@ def open_run(out: Path) -> "Workflow":
 
 
 def quantized(
-    out: Path | None, settings: "Settings | None", recordings: "Recordings", fresh: bool, device: str, precision: str
+    out: Path | None,
+    settings: "Settings | None",
+    recordings: "Recordings",
+    fresh: bool,
+    device: str,
+    precision: str,
+    workers: int | None = None,
 ) -> "Workflow":
     """Make or reopen a run, hold its lock until the command ends, and perform what is not done of its stages as far as quantize.
 
     Args:
         out: None for ``runs/`` and the name of the first recording, or of the preset.
         settings: None for those of the run that is there, or the ``demo`` preset.
+        device, precision, workers: of training, see :func:`realm_edge.app.stages.train.run`.
     """
     from realm_edge.app.workflow import open_for_data
     from realm_edge.readers.names import name_of
@@ -96,7 +103,7 @@ def quantized(
     if "train" not in run.performed():
         see_that_it_fits(run.settings, recordings)
     work.resume("data", recordings, request=request, options=recordings.options())
-    work.resume("train", device, precision)
+    work.resume("train", device, precision, workers)
     work.resume("export")
     work.resume("quantize")
     return work
