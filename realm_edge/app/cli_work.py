@@ -1,7 +1,7 @@
 """How commands open a run and perform its stages; what is imported for it is imported when it is needed."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +10,7 @@ import click
 from realm_edge.torchrun import leads
 
 if TYPE_CHECKING:
+    from realm_edge.app.rundir import RunDir
     from realm_edge.app.workflow import Workflow
     from realm_edge.settings import Settings
     from realm_edge.sources import Recordings
@@ -71,13 +72,20 @@ def open_run(out: Path) -> "Workflow":
 
 
 def quantized(
-    out: Path | None, settings: "Settings | None", recordings: "Recordings", fresh: bool, device: str, precision: str
+    out: Path | None,
+    settings: "Settings | None",
+    recordings: "Recordings",
+    fresh: bool,
+    device: str,
+    precision: str,
+    see: Callable[["RunDir"], None] | None = None,
 ) -> "Workflow":
     """Make or reopen a run, hold its lock until the command ends, and perform what is not done of its stages as far as quantize.
 
     Args:
         out: None for ``runs/`` and the name of the first recording, or of the preset.
         settings: None for those of the run that is there, or the ``demo`` preset.
+        see: raises where the recordings, once they are read, are not what the command needs; nothing is trained then.
     """
     from realm_edge.app.workflow import open_for_data
     from realm_edge.readers.names import name_of
@@ -89,6 +97,8 @@ def quantized(
     if "train" not in run.performed():
         see_that_it_fits(run.settings, recordings)
     work.resume("data", recordings, request=request, options=recordings.options())
+    if see is not None:
+        see(run)
     work.resume("train", device, precision)
     work.resume("export")
     work.resume("quantize")
