@@ -81,14 +81,14 @@ def verdict(
     Stages of the run that are missing are performed first. Spiking-band power and LFP at 200 Hz get decoders of their own beside it, from
     the same recordings; firmware is counted at each number of channels on each target. What is done already is not done again.
     """
-    from realm_edge.app.stages.verdict import CHANNELS, LINKS, TARGETS, Asked
+    from realm_edge.app.stages.verdict import CHANNELS, LINKS, TARGETS, Asked, require_voltage
 
     asked = Asked(
         known(targets) or TARGETS, _numbers(numbers) or CHANNELS, tuple(dict.fromkeys(links)) or LINKS, scenarios, budget, components
     )
     asked.check()
     try_emulators(asked.targets)
-    work = quantized(out, settings_of(preset, config), recordings, fresh, device, precision)
+    work = quantized(out, settings_of(preset, config), recordings, fresh, device, precision, see=require_voltage)
     found = _judged(work, asked, device, precision)
     if not as_json:
         _show(work, found, asked)

@@ -1,7 +1,7 @@
 """How commands open a run and perform its stages; what is imported for it is imported when it is needed."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +10,7 @@ import click
 from realm_edge.torchrun import leads
 
 if TYPE_CHECKING:
+    from realm_edge.app.rundir import RunDir
     from realm_edge.app.workflow import Workflow
     from realm_edge.settings import Settings
     from realm_edge.sources import Recordings
@@ -85,6 +86,7 @@ def quantized(
     device: str,
     precision: str,
     workers: int | None = None,
+    see: Callable[["RunDir"], None] | None = None,
 ) -> "Workflow":
     """Make or reopen a run, hold its lock until the command ends, and perform what is not done of its stages as far as quantize.
 
@@ -92,6 +94,7 @@ def quantized(
         out: None for ``runs/`` and the name of the first recording, or of the preset.
         settings: None for those of the run that is there, or the ``demo`` preset.
         device, precision, workers: of training, see :func:`realm_edge.app.stages.train.run`.
+        see: raises where the recordings, once they are read, are not what the command needs; nothing is trained then.
     """
     from realm_edge.app.workflow import open_for_data
     from realm_edge.readers.names import name_of
@@ -103,6 +106,8 @@ def quantized(
     if "train" not in run.performed():
         see_that_it_fits(run.settings, recordings)
     work.resume("data", recordings, request=request, options=recordings.options())
+    if see is not None:
+        see(run)
     work.resume("train", device, precision, workers)
     work.resume("export")
     work.resume("quantize")

@@ -38,8 +38,8 @@ def until(path):
 def train(folder, name, progress):
     """Steps of 0.2 s; what is interrupted saves behind the step in progress."""
     (folder / f"{name}.pid").write_text(str(os.getpid()))
-    progress.say("begun")
     with interrupts_held_back() as interrupted:
+        progress.say("begun")
         for step in progress.track(range(10_000), name):
             (folder / name).unlink(missing_ok=True)
             time.sleep(0.2)

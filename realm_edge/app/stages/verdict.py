@@ -104,8 +104,7 @@ def run(run: RunDir, progress: Progress, asked: Asked, device: Device = "auto", 
     """
     first = asked.targets[0]
     run.require("quantize", f"simulate.{first}")
-    if not artefacts.int8_frontend(run, LFP).exists():
-        raise UserError(f"{run.path}: its recordings hold features: a verdict compares front ends, which need voltage")
+    require_voltage(run)
     simulated: Simulation = run.summary(f"simulate.{first}")
     data: DataSummary = run.summary("data")
     budget, components, candidates = power_budget(asked.budget), load_components(asked.components), gathered(asked.scenarios)
@@ -148,6 +147,16 @@ def run(run: RunDir, progress: Progress, asked: Asked, device: Device = "auto", 
     progress.say(f"  {shown}")
     run.complete("verdict", [path, shown], verdict)
     return verdict
+
+
+def require_voltage(run: RunDir) -> None:
+    """See that a run, whose data stage is complete, was made from voltage.
+
+    Raises:
+        UserError: its recordings hold features.
+    """
+    if run.requested("data").get("features") is not None:
+        raise UserError(f"{run.path}: its recordings hold features: a verdict compares front ends, which need voltage")
 
 
 def gathered(own: Sequence[Path]) -> tuple[Candidate, ...]:

@@ -1,14 +1,17 @@
 """The verdict stage: what it is asked for, which firmware it counts, and a whole verdict end to end."""
 
-from pathlib import Path
+from contextlib import nullcontext
+from types import SimpleNamespace
 
+import click
 import pytest
 
 from firmware_sim.verdict.candidate import shipped
+from realm_edge.app import cli_work
 from realm_edge.app.stages import verdict as stage
 from realm_edge.app.stages.verdict import Asked
 from realm_edge.errors import UserError
-from realm_edge.streams import LFP
+from realm_edge.sources import Recordings
 
 SCENARIO = 'title = "LFP, features of 16 bits"\nsignal = "lfp"\nfrontend = "software"\nsends = "features"\nadc_bits = 16\n'
 
@@ -70,17 +73,18 @@ def test_samples_are_priced_by_what_the_front_end_in_software_senses():
     assert kinds["spike-circuit-decoded"] == ("spike", False)
 
 
-def test_a_recording_of_features_has_no_verdict(tmp_path, monkeypatch):
-    class Run:
-        path = tmp_path
-
-        def require(self, *stages: str) -> None:
-            assert stages == ("quantize", "simulate.cortex-m4")
-
-    def nowhere(run: Run, stream: object) -> Path:
-        assert stream is LFP
-        return tmp_path / "frontend.int8.onnx"
-
-    monkeypatch.setattr(stage.artefacts, "int8_frontend", nowhere)
+def test_a_recording_of_features_has_no_verdict_and_nothing_is_trained_for_it(tmp_path, monkeypatch):
+    features = {"recordings": [["a.nwb", "0"]], "features": "power"}
+    run = SimpleNamespace(path=tmp_path, requested={"data": features}.get, performed=dict, removed=(), settings=None)
     with pytest.raises(UserError, match="hold features: a verdict compares front ends"):
-        stage.run(Run(), None, Asked())
+        stage.require_voltage(run)
+    stage.require_voltage(SimpleNamespace(path=tmp_path, requested={"data": {}}.get))
+
+    done = []
+    work = SimpleNamespace(run=run, resume=lambda name, *_, **__: done.append(name))
+    monkeypatch.setattr("realm_edge.app.workflow.open_for_data", lambda *_, **__: nullcontext((run, features)))
+    monkeypatch.setattr(cli_work, "workflow_of", lambda run: work)
+    monkeypatch.setattr(cli_work, "see_that_it_fits", lambda *_: None)
+    with click.Context(click.Command("verdict")), pytest.raises(UserError, match="hold features"):
+        cli_work.quantized(tmp_path, None, Recordings(), False, "cpu", "32", stage.require_voltage)
+    assert done == ["data"]
