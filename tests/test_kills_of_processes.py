@@ -1,4 +1,4 @@
-"""Commands with several processes that are ended at random moments: workers of ``evaluate``, branches of ``train``, and torchrun."""
+"""Commands with several processes that are ended at random moments: the workers of ``evaluate``, and training under torchrun."""
 
 import json
 import os
@@ -14,8 +14,6 @@ from typing import Any
 
 import pytest
 
-from realm_edge.settings import Settings
-from tests.realm_edge.test_train_stage import FIT, SETTINGS, make_run, session
 from tests.small_run import content, half_written, write_inputs
 
 pytestmark = pytest.mark.slow
@@ -151,60 +149,3 @@ def test_training_by_two_processes_that_is_ended_goes_on_to_the_same_bytes(
     assert partial.exists()
     done(training(tmp_path / "run"), tmp_path)
     assert content(tmp_path / "run") == trained and half_written(tmp_path) == []
-
-
-def side_by_side(run: Path, workers: int = 2) -> list[str]:
-    return ["realm_edge", "train", "--device", "cpu", "--workers", str(workers), "--out", str(run)]
-
-
-@pytest.fixture(scope="module")
-def run_with_spikes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    fits = {name: FIT | {"epochs": 40, "patience": 40} for name in ("pretrain", "distil", "finetune")}
-    settings = Settings.model_validate(SETTINGS.model_dump() | fits)
-    return make_run(tmp_path_factory.mktemp("spikes") / "run", session("a", 1), session("c", 0, heldout=True), settings=settings).path
-
-
-@pytest.fixture(scope="module")
-def in_one_process(run_with_spikes: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    folder = tmp_path_factory.mktemp("one")
-    shutil.copytree(run_with_spikes, folder / "run")
-    done(side_by_side(folder / "run", workers=1), folder)
-    return content(folder / "run")
-
-
-def both_begun(run: Path) -> Callable[[], bool]:
-    return lambda: all((run / "train.partial" / f"{phase}.safetensors").exists() for phase in ("pretrain", "spike_pretrain"))
-
-
-@pytest.mark.parametrize("everyone", [False, True], ids=["the command", "the group"])
-@pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
-def test_branches_side_by_side_that_are_ended_go_on_to_the_bytes_of_one_process(
-    run_with_spikes: Path, in_one_process: dict[str, bytes], tmp_path: Path, number: signal.Signals, everyone: bool
-) -> None:
-    run = shutil.copytree(run_with_spikes, tmp_path / "run")
-    assert ended(side_by_side(run), tmp_path, number, both_begun(run), random.Random(int(number)).uniform(0, 0.5), everyone)
-    if number != signal.SIGKILL:
-        assert half_written(tmp_path) == [] and (run / ".lock").read_bytes() == b""
-        said = [line for line in (tmp_path / "log").read_text().splitlines() if line.startswith("realm-edge: ")]
-        named = "" if number == signal.SIGINT else f" by {number.name}"
-        assert said == [f"realm-edge: interrupted{named}: what is finished is kept, and the same command goes on from there"]
-        assert "Traceback" not in (tmp_path / "log").read_text()
-    done(side_by_side(run), tmp_path)
-    assert content(run) == in_one_process and half_written(tmp_path) == []
-
-
-def test_a_branch_that_is_killed_ends_the_other_with_one_line(
-    run_with_spikes: Path, in_one_process: dict[str, bytes], tmp_path: Path
-) -> None:
-    run = shutil.copytree(run_with_spikes, tmp_path / "run")
-    process = started(side_by_side(run), tmp_path)
-    limit, begun = time.monotonic() + 120, both_begun(run)
-    while not begun():
-        assert process.poll() is None and time.monotonic() < limit, (tmp_path / "log").read_text()
-        time.sleep(0.01)
-    os.kill(next(pid for pid in working(tmp_path) if pid != process.pid), signal.SIGKILL)
-    assert process.wait(60) == 2 and working(tmp_path) == []
-    said = (tmp_path / "log").read_text().splitlines()
-    assert said[-1].startswith("realm-edge: error: a process that trained beside this one ended by SIGKILL") and "Traceback" not in said
-    done(side_by_side(run), tmp_path)
-    assert content(run) == in_one_process and half_written(tmp_path) == []

@@ -134,7 +134,6 @@ def train(
     changes: Mapping[str, Any] | None = None,
     device: Device = "auto",
     precision: Precision = "32",
-    workers: int | None = None,
     fresh: bool = False,
 ) -> Trained:
     """Make a run of recordings: causal features, teacher, student, spike baseline and Wiener filters (``realm-edge data`` and ``train``).
@@ -146,7 +145,6 @@ def train(
         changes: of the preset's values, nested as in a TOML file of settings: ``{"student": {"d_model": 16}}``.
         device: "auto" (a GPU if there is one), "cpu" or "cuda".
         precision: of the matrix products: "32", "bf16-mixed" or "16-mixed".
-        workers: processes that train LFP and spike decoders side by side on a CPU; None for one each, but no more than cores.
         fresh: remove the run in ``out`` first.
 
     Raises:
@@ -157,7 +155,7 @@ def train(
     with open_for_data(Path(out), _settings(preset, changes), loaded.recordings, fresh=fresh, may_skip=False) as (run, request):
         work = _workflow(run)
         work.resume("data", loaded.recordings, request=request, options=loaded.recordings.options())
-        metrics: Metrics = work.resume("train", device, precision, workers)
+        metrics: Metrics = work.resume("train", device, precision)
         r2 = {name: decoder.r2 for name, decoder in metrics.decoders.items()}
         return Trained(run.path, metrics.synthetic, r2, run.file("predictions.npz"), metrics)
 

@@ -24,7 +24,6 @@ from realm_edge.app.cli_cycles import cycles
 from realm_edge.app.cli_evaluate import evaluate, study
 from realm_edge.app.cli_options import (
     AS_JSON,
-    BRANCHES,
     BUDGET,
     CHOICES,
     COMPONENTS,
@@ -137,7 +136,7 @@ def main(ctx: click.Context) -> None:
 
 
 @main.command(epilog="Example: realm-edge run --data monday.nwb --data tuesday.nwb --behavior hand_velocity --out runs/hand")
-@options(SOURCE, TARGETS, PREFIX, BUDGET, COMPONENTS, NOMINAL, MACHINE, BRANCHES)
+@options(SOURCE, TARGETS, PREFIX, BUDGET, COMPONENTS, NOMINAL, MACHINE)
 @click.option("--out", type=PATH, help="Directory of the run (default: runs/ and the first recording's or the preset's name).")
 @AS_JSON
 @gathered
@@ -153,7 +152,6 @@ def run(
     nominal: bool,
     device: str,
     precision: str,
-    workers: int | None,
     out: Path | None,
     as_json: bool,
 ) -> None:
@@ -164,7 +162,7 @@ def run(
     named = asked_to_compile(prefix)
     asked = simulation_asked(budget, components)
     try_emulators(chosen)  # before anything is trained, or removed by --fresh
-    work = quantized(out, settings_of(preset, config), recordings, fresh, device, precision, workers)
+    work = quantized(out, settings_of(preset, config), recordings, fresh, device, precision)
     for target in chosen:
         work.resume(f"compile.{target}", target, build_of(target), prefix, **named)
     given = simulation_options(budget, components)
@@ -230,14 +228,14 @@ def convert(file: Path, out: Path, recordings: "Recordings", session: int | None
 
 
 @main.command(epilog="Example: realm-edge train --out runs/demo")
-@options(MACHINE, BRANCHES, OUT, AS_JSON)
-def train(device: str, precision: str, workers: int | None, out: Path, as_json: bool) -> None:
+@options(MACHINE, OUT, AS_JSON)
+def train(device: str, precision: str, out: Path, as_json: bool) -> None:
     """Pretrain the teacher, distil and fine-tune the student, and train the baselines; goes on where it was interrupted.
 
     Under torchrun, on one machine or several with a shared directory, all processes train together:
     torchrun --nproc_per_node 4 -m realm_edge train --out runs/demo
     """
-    summary = open_run(out).perform("train", device, precision, workers)
+    summary = open_run(out).perform("train", device, precision)
     if leads():
         _tell(summary, as_json)
 

@@ -1,6 +1,7 @@
 """The commands ``evaluate`` and ``study``, which train many decoders and compare them."""
 
 import json
+import os
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -109,7 +110,6 @@ def _plan(
 ) -> "Plan":
     """What the options ask for; the command that is written into the results leaves out what does not change them."""
     from realm_edge.evaluation.sweep import Plan
-    from realm_edge.parallel import cores
     from realm_edge.settings import preset as find_preset
 
     flags: list[tuple[str, Any]] = [
@@ -132,7 +132,7 @@ def _plan(
         double=double,
         decoders=() if decoders is None else tuple(decoders.split(",")),
         command=shlex.join(["realm-edge", *command, *words]),
-        workers=cores() if workers is None else workers,
+        workers=len(os.sched_getaffinity(0)) if workers is None else workers,
         device=device,
         precision=precision,
     )

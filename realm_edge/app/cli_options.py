@@ -113,13 +113,6 @@ MACHINE = options(
     click.option("--precision", type=_PRECISION, default="32", show_default=True, help="Precision of the matrix products in training."),
 )
 
-BRANCHES = click.option(
-    "--workers",
-    type=int,
-    help="Processes that train LFP and spike decoders side by side on a CPU (default: one each, at most one per core); "
-    "they do not change results.",
-)
-
 
 def number(option: str, text: str, kind: Callable[[str], Any], wanted: str) -> Any:
     """Read a number out of an option's text; a UserError names both and says what is ``wanted``."""

@@ -85,7 +85,6 @@ def quantized(
     fresh: bool,
     device: str,
     precision: str,
-    workers: int | None = None,
     see: Callable[["RunDir"], None] | None = None,
 ) -> "Workflow":
     """Make or reopen a run, hold its lock until the command ends, and perform what is not done of its stages as far as quantize.
@@ -93,7 +92,6 @@ def quantized(
     Args:
         out: None for ``runs/`` and the name of the first recording, or of the preset.
         settings: None for those of the run that is there, or the ``demo`` preset.
-        device, precision, workers: of training, see :func:`realm_edge.app.stages.train.run`.
         see: raises where the recordings, once they are read, are not what the command needs; nothing is trained then.
     """
     from realm_edge.app.workflow import open_for_data
@@ -108,7 +106,7 @@ def quantized(
     work.resume("data", recordings, request=request, options=recordings.options())
     if see is not None:
         see(run)
-    work.resume("train", device, precision, workers)
+    work.resume("train", device, precision)
     work.resume("export")
     work.resume("quantize")
     return work

@@ -19,7 +19,7 @@ from firmware_sim.verdict.counts import COUNTS, Counts
 from quantization.summaries import CALIBRATION, Calibration
 from realm_edge.app.report.facts import REPORT, Facts
 from realm_edge.app.rundir import StageRecord
-from realm_edge.app.sessions import INDEX, Index
+from realm_edge.app.stages.data import INDEX, Index
 from realm_edge.app.summaries import METRICS, SIMULATION, SUMMARIES, VERIFICATION, Metrics, Simulation, Verification
 from realm_edge.app.verdict.form import VERDICT, Verdict
 from realm_edge.evaluation.forms import (

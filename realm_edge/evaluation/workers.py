@@ -1,9 +1,14 @@
 """Computes result files one after another or in several processes, and reads those that are there."""
 
+import multiprocessing
+import os
+import signal
+import threading
 import time
-from collections.abc import Sequence
-from contextlib import closing
-from functools import partial
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
+from multiprocessing.queues import Queue
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -11,8 +16,8 @@ from realm_edge.documents import Form, formed, jsonable
 from realm_edge.errors import UserError
 from realm_edge.evaluation.estimate import Pace, Part, Parts, seconds_left
 from realm_edge.files import read_json, remove_leftovers, write_json
-from realm_edge.parallel import parallel
-from realm_edge.progress import Progress, Silent
+from realm_edge.interrupt import ENDING, interrupts_held_back
+from realm_edge.progress import Progress
 from realm_edge.seal import KEY, is_intact, sealed
 
 Result = TypeVar("Result", bound=Form)  # one result file, but for what it was made from
@@ -50,6 +55,9 @@ class Work(Protocol[Result]):
         """Do it."""
 
 
+_cells: Sequence[Work[Any]] = ()  # of a worker process
+
+
 def results(cells: Sequence[Work[Result]], workers: int, progress: Progress) -> list[Result]:
     """Compute the cells that have no result file yet; the order of the results is that of ``cells``.
 
@@ -67,20 +75,15 @@ def results(cells: Sequence[Work[Result]], workers: int, progress: Progress) -> 
     progress.say(f"{len(cells)} cells, {len(cells) - len(missing)} of them done")
     todo = [cells[index] for index in missing]
     workers = min(workers, len(todo))
-    calls = [partial(_written, cell) for cell in todo]
+    computed = _in_processes(todo, workers) if workers > 1 else ((at, _write(cell)) for at, cell in enumerate(todo))
     began = dict.fromkeys(range(workers), time.monotonic())
-    try:
-        with closing(parallel(calls, workers, Silent())) as computed:
-            for count, (at, result) in enumerate(progress.track(computed, "decoders", total=len(todo), estimate=False), 1):
-                found[missing[at]] = result
-                now = time.monotonic()
-                undone = [index for index, where in enumerate(missing) if found[where] is None]
-                running = [(todo[index], now - began.setdefault(index, now)) for index in undone[:workers]]  # taken in their order
-                left = _left(cells, found, running, [todo[index] for index in undone[workers:]])
-                progress.say(f"  {count}/{len(todo)} {todo[at].name}, about {left:.0f} s left")
-    except BaseException:  # Ctrl-C and SIGTERM too
-        _remove_half_written(cells)
-        raise
+    for count, (at, result) in enumerate(progress.track(computed, "decoders", total=len(todo), estimate=False), 1):
+        found[missing[at]] = result
+        now = time.monotonic()
+        undone = [index for index, where in enumerate(missing) if found[where] is None]
+        running = [(todo[index], now - began.setdefault(index, now)) for index in undone[:workers]]  # workers take them in their order
+        left = _left(cells, found, running, [todo[index] for index in undone[workers:]])
+        progress.say(f"  {count}/{len(todo)} {todo[at].name}, about {left:.0f} s left")
     return [result for result in found if result is not None]
 
 
@@ -96,12 +99,65 @@ def _left(
     return seconds_left([(cell.parts, elapsed) for cell, elapsed in running], [cell.parts for cell in waiting], ready, pace)
 
 
+def _in_processes(cells: Sequence[Work[Result]], workers: int) -> Iterator[tuple[int, Result]]:
+    workers = min(workers, len(cells))
+    spawn = multiprocessing.get_context("spawn")  # forking after torch has started threads can hang
+    # The sessions travel once a worker, not once a cell, and in the background: as arguments they would make workers start in turn.
+    with _blocked():  # the first queue starts the process that tracks semaphores, and a terminal that closes would end it first
+        sent = spawn.Queue()
+    sent.cancel_join_thread()
+    for _ in range(workers):
+        sent.put(cells)
+    pool = ProcessPoolExecutor(workers, spawn, initializer=_start, initargs=(sent,))
+    others = set(multiprocessing.active_children())
+    try:
+        with interrupts_held_back(), _blocked():
+            futures = {pool.submit(_compute, at): at for at in range(len(cells))}
+        for future in as_completed(futures):
+            yield futures[future], future.result()
+        pool.shutdown()
+    except BaseException:  # Ctrl-C and SIGTERM too: what waits is dropped, what runs is ended
+        for process in set(multiprocessing.active_children()) - others:
+            process.kill()
+        pool.shutdown(cancel_futures=True)  # waits for the pool's thread, which alone reaps them: two that wait for one child race
+        _remove_half_written(cells)
+        raise
+
+
 def _remove_half_written(cells: Sequence[Work[Any]]) -> None:
     for folder in {folder for cell in cells for folder in cell.folders}:
         remove_leftovers(folder)
 
 
-def _written(work: Work[Result], progress: Progress) -> Result:
+@contextmanager
+def _blocked() -> Iterator[None]:
+    """Start processes that do not hear the signals, which reach the whole group: they inherit the mask, and this process ends them."""
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
+def _start(sent: "Queue[Sequence[Work[Any]]]") -> None:
+    global _cells
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    _cells = sent.get()
+
+
+def _end_with_parent() -> None:
+    """However it ends: killed, it can tell nobody."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _compute(at: int) -> Any:
+    return _write(_cells[at])
+
+
+def _write(work: Work[Result]) -> Result:
     result = work.compute()
     write_json(work.path, sealed({"made_from": work.made_from, **jsonable(result)}))
     return result

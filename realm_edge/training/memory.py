@@ -17,8 +17,6 @@ from realm_edge.training.segments import MIN_BATCHES
 
 _COPIES = 6  # of the weights: themselves, gradient, two moments of AdamW, moving average, best
 _FLOAT = 4  # bytes
-# Of a process, beside these: torch, what it keeps, the sessions. An LFP process of the default run peaks at 1.03 GB, 0.25 of it estimated.
-PROCESS_BYTES = 800_000_000
 
 
 @dataclass(frozen=True)
@@ -62,15 +60,6 @@ def check_training(settings: Settings, inputs: Inputs, fabric: Fabric | None = N
         )
     )
     check_free(largest.bytes, free, f"training ({largest.phase}, on {inputs.n_features} inputs)", f"lower one of {fields}")
-
-
-def fit_together(settings: Settings, lfp: Inputs, spike: Inputs) -> bool:
-    """Whether the LFP and the spike branch of a run fit the memory that is free now at once, each in a process of its own.
-
-    The spike branch has no teacher.
-    """
-    both = max(need.bytes for need in needs(settings, lfp)) + max(need.bytes for need in needs(settings, spike) if need.model == "student")
-    return both + 2 * PROCESS_BYTES <= free_bytes()
 
 
 def needs(settings: Settings, inputs: Inputs) -> Iterator[Need]:

@@ -25,7 +25,7 @@ from quantization.golden import Golden, run_decoder
 from quantization.scores import score
 from realm_edge.app import artefacts
 from realm_edge.app.rundir import RunDir
-from realm_edge.app.sessions import load_sessions
+from realm_edge.app.stages.data import load_sessions
 from realm_edge.numpy_files import Npz
 from realm_edge.segments import learnt_from
 from realm_edge.settings import SIX_BANDS, Activations, changed, preset, save

@@ -23,7 +23,7 @@ from quantization.golden import Golden, float_decoded
 from quantization.sizes import sizes
 from realm_edge.app import artefacts
 from realm_edge.app.rundir import RunDir
-from realm_edge.app.sessions import load_sessions
+from realm_edge.app.stages.data import load_sessions
 from realm_edge.errors import UserError
 from realm_edge.metrics import accuracy, nrmse
 from realm_edge.settings import Activations

@@ -207,12 +207,12 @@ def test_choices_that_go_ill_together(stages: _Stages, options: list[str], text:
 
 
 @pytest.mark.parametrize("command", ["run", "train"])
-def test_device_precision_and_workers_reach_training(stages: _Stages, command: str) -> None:
+def test_device_and_precision_reach_training(stages: _Stages, command: str) -> None:
     assert _invoke("run").exit_code == 0
-    assert stages.arguments["train"] == ("auto", "32", None)
+    assert stages.arguments["train"] == ("auto", "32")
     assert _invoke("data", *(["--fresh"] if command == "run" else [])).exit_code == 0
-    assert _invoke(command, "--device", "cpu", "--precision", "bf16-mixed", "--workers", "2").exit_code == 0
-    assert stages.arguments["train"] == ("cpu", "bf16-mixed", 2)
+    assert _invoke(command, "--device", "cpu", "--precision", "bf16-mixed").exit_code == 0
+    assert stages.arguments["train"] == ("cpu", "bf16-mixed")
     assert _invoke(command, "--device", "tpu").exit_code == 2
 
 

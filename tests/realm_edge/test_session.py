@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from realm_edge.app.rundir import RunDir
-from realm_edge.app.sessions import load_sessions
 from realm_edge.app.stages import data as stage
 from realm_edge.documents import read_document
 from realm_edge.errors import UserError
@@ -228,7 +227,7 @@ def test_stage_on_synthetic_recordings(tmp_path):
     assert (heldout.seconds, heldout.bins, heldout.channels, heldout.units) == (39.98, 1999, 6, 3 * 3)
     assert len(heldout.bad_channels) == 1 and heldout.spike_source == "broadband"
     assert (heldout.train_bins, heldout.validation_bins, heldout.test_bins) == (1439, 160, 400)
-    sessions = load_sessions(run)
+    sessions = stage.load_sessions(run)
     assert [session.heldout for session in sessions] == [False, True]
     alone, broadband = generate(SETTINGS, 1)
     assert_equal(sessions[1], prepare(alone, SETTINGS, heldout=True, broadband=broadband))
@@ -241,7 +240,7 @@ def test_stage_on_files(tmp_path):
     assert index == {"sessions": ["monday.npz", "tuesday.npz"], "heldout": "tuesday"}
     assert not summary.synthetic and [each.heldout for each in summary.sessions] == [False, True]
     summary = stage.run(run, Silent(), recordings(tmp_path / "monday.npz"))
-    assert summary.single_recording and [session.heldout for session in load_sessions(run)] == [True]
+    assert summary.single_recording and [session.heldout for session in stage.load_sessions(run)] == [True]
 
 
 @pytest.mark.parametrize(
@@ -261,7 +260,7 @@ def test_stage_on_files_that_do_not_fit_together(tmp_path, second, message):
 def test_sessions_may_have_other_numbers_of_channels(tmp_path):
     run = RunDir.create(tmp_path / "run", SETTINGS)
     stage.run(run, Silent(), recordings(write(tmp_path / "a.npz"), write(tmp_path / "b.npz", channels=3)))
-    assert [len(session.good_channels) for session in load_sessions(run)] == [4, 3]
+    assert [len(session.good_channels) for session in stage.load_sessions(run)] == [4, 3]
 
 
 def test_stage_on_wrong_arguments(tmp_path):
@@ -272,7 +271,7 @@ def test_stage_on_wrong_arguments(tmp_path):
     with pytest.raises(UserError, match=r"--behavior speed: the synthetic"):
         stage.run(run, Silent(), recordings(behavior="speed"))
     with pytest.raises(UserError, match=r"index\.json: no such file"):
-        load_sessions(run)
+        stage.load_sessions(run)
 
 
 def test_stage_on_the_shared_rodent_recording(tmp_path):
@@ -280,5 +279,5 @@ def test_stage_on_the_shared_rodent_recording(tmp_path):
     (session,) = stage.run(run, Silent(), recordings(real_recording("rodent_running_a.nwb"), behavior="speed")).sessions
     assert (session.bins, session.channels, session.units, session.spike_source) == (29_999, 1, 15, "units")
     assert session.resampling_delay_ms == pytest.approx(6.25, abs=0.01)
-    (loaded,) = load_sessions(run)
+    (loaded,) = stage.load_sessions(run)
     assert np.isfinite(loaded.features).all() and np.isfinite(loaded.targets).all()

@@ -6,10 +6,8 @@ import os
 import subprocess
 import sys
 import time
-from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,8 +17,8 @@ from realm_edge import session as sessions
 from realm_edge import settings as settings_module
 from realm_edge.app.lock import LOCK
 from realm_edge.app.rundir import RunDir
-from realm_edge.app.sessions import INDEX
 from realm_edge.app.stages import train
+from realm_edge.app.stages.data import INDEX
 from realm_edge.app.summaries import Metrics
 from realm_edge.checkpoint import load_student, load_teacher, read_tensors
 from realm_edge.documents import jsonable, read_document, write_document
@@ -29,9 +27,7 @@ from realm_edge.metrics import accuracy
 from realm_edge.models.student import decode
 from realm_edge.progress import Silent
 from realm_edge.session import Session
-from realm_edge.training import memory
 from realm_edge.training.material import ONE_RECORDING
-from tests.small_run import content
 
 TINY = {"d_model": 8, "n_layer": 1, "d_state": 4, "headdim": 8}
 FIT = {"epochs": 3, "lr": 1e-2, "batch": 4}
@@ -75,14 +71,6 @@ class StopsIn(Silent):
             yield item
 
 
-class Said(Silent):
-    def __init__(self):
-        self.lines = []
-
-    def say(self, text):
-        self.lines.append(text)
-
-
 def tensors(run):
     return {name: load_student(run.file(name)).state_dict() for name in ("student.safetensors", "student_spike.safetensors")}
 
@@ -109,69 +97,6 @@ def test_scores_follow_from_the_files(tmp_path):
     student = load_student(run.file("student.safetensors"))
     np.testing.assert_allclose(decode(student, torch.from_numpy(heldout.features))[330:], arrays["lfp_student"], atol=1e-5)
     assert not run.file("train.partial").exists()
-
-
-def test_two_processes_side_by_side_write_the_bytes_of_one(tmp_path):
-    """What one process began, and was interrupted in, goes on in two."""
-    recorded = session("a", 1), session("b", 2, n_features=3), session("c", 0, heldout=True)
-    alone, both = (make_run(tmp_path / name, *recorded) for name in ("alone", "both"))
-    train.run(alone, Silent())
-    with pytest.raises(KeyboardInterrupt):
-        train.run(both, StopsIn("distil"))
-    train.run(both, Silent(), workers=2)
-    assert content(both.path) == content(alone.path)
-    took = [json.loads(run.file("stages", "train.timing.json").read_text())["branches"] for run in (alone, both)]
-    assert [each["processes"] for each in took] == [1, 2]
-    assert all(each["seconds"].keys() == {"lfp", "spike"} and min(each["seconds"].values()) > 0 for each in took)
-    curves = [{folder.name: len(list(folder.iterdir())) for folder in run.file("tensorboard").iterdir()} for run in (alone, both)]
-    assert curves[0] == curves[1] | {"pretrain": 1, "distil": 1}
-
-
-@pytest.mark.parametrize(
-    ("changed", "wanted", "processes"),
-    [
-        ({}, None, 2),
-        ({}, 1, 1),
-        ({}, 8, 2),  # there are two branches
-        ({"cores": 1}, None, 1),
-        ({"cores": 1}, 2, 2),  # they were asked for
-        ({"free": 1_000_000_000}, None, 1),
-        ({"free": 1_000_000_000}, 2, 1),
-        ({"device": "cuda"}, 2, 1),
-        ({"world_size": 2}, 2, 1),
-        ({"counts": False}, None, 1),
-    ],
-)
-def test_branches_train_side_by_side_where_the_machine_gives_it(tmp_path, monkeypatch, changed, wanted, processes):
-    run = make_run(tmp_path / "run", session("c", 0, heldout=True, with_counts=changed.get("counts", True)))
-    fabric = SimpleNamespace(
-        device=torch.device(changed.get("device", "cpu")), world_size=changed.get("world_size", 1), is_global_zero=True
-    )
-    monkeypatch.setattr(train, "machine", lambda device, precision: nullcontext(fabric))
-    monkeypatch.setattr(train, "cores", lambda: changed.get("cores", 16))
-    monkeypatch.setattr(memory, "free_bytes", lambda: changed.get("free", 64_000_000_000))
-
-    class Reached(Exception):
-        pass
-
-    def parallel(calls, workers, progress):
-        raise Reached(workers, len(calls))
-
-    def alone(trainer, sessions):
-        raise Reached(1, 1)
-
-    monkeypatch.setattr(train, "parallel", parallel)
-    monkeypatch.setattr(train, "_lfp_branch", alone)
-    said = Said()
-    with pytest.raises(Reached) as reached:
-        train.run(run, said, workers=wanted)
-    assert reached.value.args == (processes, processes)
-    assert said.lines == (["  memory is short: LFP and spikes are trained one after the other"] if "free" in changed else [])
-
-
-def test_refuses_no_workers(tmp_path):
-    with pytest.raises(UserError, match="--workers 0: use 1 or more"):
-        train.run(make_run(tmp_path / "run", session("c", 0, heldout=True)), Silent(), workers=0)
 
 
 def test_a_session_with_pauses_is_decoded_segment_by_segment(tmp_path):

@@ -25,7 +25,7 @@ from quantization.golden import Golden, float_decoded, in_units, run_decoder
 from realm_edge import wiener
 from realm_edge.app import artefacts
 from realm_edge.app.rundir import RunDir
-from realm_edge.app.sessions import load_sessions
+from realm_edge.app.stages.data import load_sessions
 from realm_edge.app.summaries import Baselines, ComparedDecoder, DecoderCost
 from realm_edge.baselines import cost, recurrent, sequence
 from realm_edge.checkpoint import load_student

@@ -9,10 +9,9 @@ from pathlib import Path
 from realm_edge import feature_bins, synthetic
 from realm_edge import session as session_module
 from realm_edge.app.rundir import MAKERS, RunDir
-from realm_edge.app.sessions import INDEX, Index
 from realm_edge.app.summaries import DataSummary
 from realm_edge.cutting import split
-from realm_edge.documents import write_document
+from realm_edge.documents import Form, read_document, write_document
 from realm_edge.errors import UserError
 from realm_edge.preparation import prepare
 from realm_edge.prepared import feature_session, prepared
@@ -53,7 +52,15 @@ _SAID = {
     "left_out": "left out: ",
 }
 _FILES = ("file", "behavior_file", "units_file")  # of a session's provenance
+INDEX = "realm-edge sessions/1"
 _WORKERS = 2  # numpy and scipy release the interpreter lock in the long loops; each worker holds one session
+
+
+class Index(Form):
+    """``data/index.json``."""
+
+    sessions: tuple[str, ...]  # names of files; the held-out one is the last
+    heldout: str  # its name
 
 
 def run(run: RunDir, progress: Progress, recordings: Recordings, spikes: bool = True) -> DataSummary:
@@ -96,6 +103,16 @@ def run(run: RunDir, progress: Progress, recordings: Recordings, spikes: bool = 
     summary = DataSummary(synthetic=not recordings.files, single_recording=total == 1, sessions=tuple(described))
     run.complete("data", [index, *paths], summary)
     return summary
+
+
+def load_sessions(run: RunDir) -> list[Session]:
+    """Load what the data stage wrote; the held-out session comes last.
+
+    Raises:
+        UserError: the index or a session is missing or broken.
+    """
+    index = read_document(run.file("data", "index.json"), INDEX, Index, f"run 'realm-edge data --out {run.path}'")
+    return [session_module.load(run.file("data", name)) for name in index.sessions]
 
 
 def _made(run: RunDir, recordings: Recordings, progress: Progress, spikes: bool) -> Iterator[Session]:

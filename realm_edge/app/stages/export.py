@@ -5,7 +5,7 @@ from export.stepgraph import save_model
 from export.stream import decoder_error, frontend_of
 from realm_edge.app import artefacts
 from realm_edge.app.rundir import RunDir
-from realm_edge.app.sessions import load_sessions
+from realm_edge.app.stages.data import load_sessions
 from realm_edge.app.summaries import ExportErrors
 from realm_edge.checkpoint import load_student
 from realm_edge.errors import UserError

@@ -8,7 +8,7 @@ from quantization.summaries import CALIBRATION, Calibration, QuantizedStream
 from quantization.warnings import warnings
 from realm_edge.app import artefacts
 from realm_edge.app.rundir import MAKERS, RunDir
-from realm_edge.app.sessions import load_sessions
+from realm_edge.app.stages.data import load_sessions
 from realm_edge.documents import write_document
 from realm_edge.numpy_files import Npz
 from realm_edge.progress import Progress

@@ -9,7 +9,7 @@ from quantization.recorded import Recorded
 from quantization.verification import Plan, Subject, verify
 from realm_edge.app import artefacts
 from realm_edge.app.rundir import MAKERS, RunDir
-from realm_edge.app.sessions import load_sessions
+from realm_edge.app.stages.data import load_sessions
 from realm_edge.app.summaries import VERIFICATION, Verification
 from realm_edge.documents import write_document
 from realm_edge.errors import UserError
