@@ -88,7 +88,7 @@ def verdict(
     )
     asked.check()
     try_emulators(asked.targets)
-    work = quantized(out, settings_of(preset, config), recordings, fresh, device, precision, require_voltage)
+    work = quantized(out, settings_of(preset, config), recordings, fresh, device, precision, see=require_voltage)
     found = _judged(work, asked, device, precision)
     if not as_json:
         _show(work, found, asked)

@@ -86,5 +86,5 @@ def test_a_recording_of_features_has_no_verdict_and_nothing_is_trained_for_it(tm
     monkeypatch.setattr(cli_work, "workflow_of", lambda run: work)
     monkeypatch.setattr(cli_work, "see_that_it_fits", lambda *_: None)
     with click.Context(click.Command("verdict")), pytest.raises(UserError, match="hold features"):
-        cli_work.quantized(tmp_path, None, Recordings(), False, "cpu", "32", stage.require_voltage)
+        cli_work.quantized(tmp_path, None, Recordings(), False, "cpu", "32", see=stage.require_voltage)
     assert done == ["data"]
