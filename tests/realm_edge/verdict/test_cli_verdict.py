@@ -78,6 +78,7 @@ def test_without_a_winner_nothing_holds():
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)  # nine trainings and their firmware: minutes on idle cores
 def test_a_verdict_end_to_end_resumes_and_shows_what_a_hint_does(tmp_path):
     """The first verdict makes all; the second nothing; a hint's run has its own, and Ctrl-C would have lost none of what was counted."""
     config, budget, out = tmp_path / "tiny.toml", tmp_path / "budget.toml", tmp_path / "run"
