@@ -5,6 +5,8 @@ checks the list alone.
 """
 
 import ast
+import subprocess
+import sys
 import tomllib
 from collections import Counter
 
@@ -31,6 +33,13 @@ def test_the_list_is_up_to_date():
             tomllib.loads(mutant.applied(ROOT))
         file, _, test = mutant.test.partition("::")
         assert test.partition("[")[0] in functions_of(file), f"{mutant.name}: there is no {mutant.test}"
+
+
+def test_each_named_test_is_found_with_its_parameters():
+    tests = sorted({mutant.test for mutant in mutants()})
+    command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider", *tests]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
 
 
 def test_the_list_has_bugs_of_every_package():
