@@ -136,7 +136,9 @@ class FitSettings(_Section):
     batch: Annotated[int, Field(strict=True, gt=0, le=65536)] = 16
     patience: Epochs = 10
     dropout: Share = 0.1
-    schedule: Annotated[str, Field(pattern="^(cosine|constant)$")] = "cosine"  # of lr, after a warm-up of one epoch
+    schedule: Annotated[str, Field(pattern="^(cosine|constant|exponential)$")] = "cosine"  # of lr; exponential: x 0.995 an epoch
+    warmup_epochs: Annotated[float, Field(strict=True, gt=0.0, le=100_000.0)] = 0.9  # in which the rate rises to lr, in a straight line
+    warmup_from: Share = 0.1  # of lr, in the first step
     average: Fraction = 0.98  # decay per step of the moving average of the weights that is validated and kept
 
 

@@ -359,6 +359,20 @@ def test_the_learning_rate_warms_up_over_an_epoch_and_falls_by_half_a_cosine(sch
     assert loop._rate(settings, epoch) == pytest.approx(0.3 * share, abs=1e-12)
 
 
+@pytest.mark.parametrize(
+    ("epoch", "share"), [(0.0, 0.3), (15.0, 0.65), (29.5, 0.3 + 0.7 * 29.5 / 30), (30.0, 1.0), (31.0, 0.995), (130.0, 0.995**100)]
+)
+def test_the_papers_rate_warms_up_for_30_epochs_and_then_falls_by_half_a_percent_an_epoch(epoch, share):
+    settings = FitSettings(epochs=300, lr=0.2, schedule="exponential", warmup_epochs=30.0, warmup_from=0.3)
+    assert loop._rate(settings, epoch) == pytest.approx(0.2 * share, rel=1e-12)
+
+
+def test_the_defaults_are_the_rates_of_before_to_the_bit():
+    settings = FitSettings(epochs=8, lr=0.3, schedule="constant")
+    epochs = [step / 7 for step in range(56)]
+    assert [loop._rate(settings, epoch) for epoch in epochs] == [0.3 * 1.0 * min(1.0, 0.1 + epoch) for epoch in epochs]
+
+
 def line() -> nn.Linear:
     module = nn.Linear(1, 1, bias=False)
     nn.init.constant_(module.weight, 1.0)
