@@ -149,6 +149,13 @@ class PretrainSettings(FitSettings):
     block_bins: tuple[Bins, Bins] = (5, 25)  # the shortest and the longest masked block
     channel_dropout: Share = 0.15
     noise_sd: Annotated[float, Field(strict=True, ge=0.0, le=100.0)] = 0.05
+    target: Literal["features", "low-passed", "whitened", "predictable"] = (
+        "features"  # what is predicted: realm_edge.training.reconstruction
+    )
+    # Of a training window and the next; REALM's code has 0.5. Windows begin anywhere here in each epoch: it makes an epoch longer, no more.
+    overlap: Share = 0.0
+    # Chance that a window skips the teacher's last block in a step, rising from 0 at the first: stochastic depth; REALM's code has 0.1.
+    drop_path: Share = 0.0
 
     @model_validator(mode="after")
     def _blocks_in_order(self) -> "PretrainSettings":

@@ -198,7 +198,7 @@ def test_only_masked_bins_count_and_the_teacher_is_told_which_they_are(monkeypat
         share = float(masked.float().mean())
         assert 0.4 <= share <= 0.4 + 5 / WINDOW
         assert float(loss) == pytest.approx(float(((0.25 - drawn.inputs) ** 2)[masked].mean()), rel=1e-5)  # of what was not augmented
-        assert torch.equal(corrupted.inputs, drawn.inputs) and not torch.equal(corrupted.seen, drawn.inputs)
+        assert torch.equal(corrupted.wanted, drawn.inputs) and not torch.equal(corrupted.seen, drawn.inputs)
 
 
 def test_validation_of_a_pretraining_is_on_plain_windows_with_the_same_masks_each_time(monkeypatch):
@@ -229,7 +229,7 @@ def test_a_teacher_is_trained_by_its_own_reconstruction(monkeypatch):
     torch.manual_seed(0)
     corrupted = asked["corrupt"](asked["batches"]()[0])
     predicted = teacher.reconstruct(corrupted.seen, corrupted.masked)
-    expected = ((predicted - corrupted.inputs) ** 2)[corrupted.masked].mean()
+    expected = ((predicted - corrupted.wanted) ** 2)[corrupted.masked].mean()
     assert float(asked["loss"](teacher, corrupted).detach()) == pytest.approx(float(expected.detach()), rel=1e-5)
     hidden = corrupted._replace(seen=corrupted.seen.masked_fill(corrupted.masked[..., None], 50.0))
     assert float(asked["loss"](teacher, hidden).detach()) == pytest.approx(float(expected.detach()), rel=1e-5)
