@@ -92,6 +92,7 @@ def decoders(double: bool, spikes: bool, others: bool) -> tuple[Decoder, ...]:
     arms = [
         Decoder(DISTILLED, "student, distilled", pretrained.student),
         Decoder("student_half", "student, distilled, half the size", pretrained.half_student),
+        Decoder("student_ridge", "student, distilled, frozen, ridge", pretrained.ridge_on_student),
         Decoder("supervised", "student, supervised on the other sessions", pretrained.supervised_student, needs_others=True),
         Decoder("autoencoded", "student, masked autoencoding alone", pretrained.autoencoded_student),
         Decoder("scratch", "student, from scratch", _scratch),

@@ -7,6 +7,7 @@ from typing import cast
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from realm_edge import wiener
@@ -16,27 +17,29 @@ from realm_edge.baselines.sequence import SequenceDecoder, train
 from realm_edge.errors import UserError
 from realm_edge.evaluation.bench import Bench, Outcome, facts
 from realm_edge.evaluation.forms import PhaseCost
-from realm_edge.models.student import Student, decode
+from realm_edge.models.student import Student, decode, represent
 from realm_edge.models.teacher import Teacher
 from realm_edge.progress import Silent
-from realm_edge.settings import ModelSettings
-from realm_edge.training.distil import distil
+from realm_edge.settings import DistilSettings, ModelSettings
+from realm_edge.training.distil import distil, tokenizer_kept
 from realm_edge.training.finetune import WARM_UP_WINDOWS, finetune, supervise
 from realm_edge.training.loop import History, Phase, seeded
 from realm_edge.training.pretrain import pretrain
 from realm_edge.training.segments import Series
 
-RIDGE_FRAMES = 11  # bins that the ridge read-out of the frozen teacher sees (REALM's code)
+RIDGE_FRAMES = 11  # bins that the ridge read-out of a frozen teacher or student sees (REALM's code)
 
 
 def student(bench: Bench) -> Outcome:
     """Teacher and distillation on the pretraining sessions, then fine-tuning, as the train stage does it."""
-    return _distilled(bench, bench.settings.student)
+    made, before = _distilled(bench, bench.settings.student, bench.settings.distil)
+    with tokenizer_kept(made, bench.settings.distil):
+        return _finetuned(bench, made, before)
 
 
 def half_student(bench: Bench) -> Outcome:
-    """The same at about half the student's parameters."""
-    return _distilled(bench, halved(bench))
+    """The same at about half the student's parameters; its tokenizer is never the teacher's, which is wider."""
+    return _finetuned(bench, *_distilled(bench, halved(bench), bench.settings.distil.model_copy(update={"tokenizer": "own"})))
 
 
 def halved(bench: Bench) -> ModelSettings:
@@ -52,17 +55,16 @@ def halved(bench: Bench) -> ModelSettings:
     return narrow.model_copy(update={"d_model": width})
 
 
-def _distilled(bench: Bench, model: ModelSettings) -> Outcome:
-    settings, material = bench.settings, bench.material
+def _distilled(bench: Bench, model: ModelSettings, settings: DistilSettings) -> tuple[Student, dict[str, PhaseCost]]:
+    material = bench.material
     # Alone, the decoded session also distils: then what is shared depends on how many of its labels are known.
     labels = {} if material.pretraining else {"labelled": int(torch.isfinite(material.decoded.targets).all(dim=1).sum())}
     teacher, taught = _teacher(bench)
-    uses = ("teacher", "pretrain", "distil", "output_delay_ms")
-    inputs = material.inputs.shape[1]
-    with bench.once("distil", uses, model=model.model_dump(mode="json"), inputs=inputs, **labels) as phase:
-        made, history = distil(teacher, model, settings.distil, _others(bench), inputs, bench.window, phase, Silent())
-    before = {"pretrain": facts(taught, settings.pretrain), "distil": facts(history, settings.distil)}
-    return _finetuned(bench, made, before)
+    uses = ("teacher", "pretrain", "output_delay_ms")
+    inputs, about = material.inputs.shape[1], {"model": model.model_dump(mode="json"), "distil": settings.model_dump(mode="json")}
+    with bench.once("distil", uses, **about, inputs=inputs, **labels) as phase:
+        made, history = distil(teacher, model, settings, _others(bench), inputs, bench.window, phase, Silent())
+    return made, {"pretrain": facts(taught, bench.settings.pretrain), "distil": facts(history, settings)}
 
 
 def autoencoded_student(bench: Bench) -> Outcome:
@@ -123,14 +125,28 @@ def ridge_on_teacher(bench: Bench) -> Outcome:
         return cast(Tensor, teacher(segments, lengths=lengths))
 
     seen = bidirectional.over_session(run, series.inputs, series.starts, WARM_UP_WINDOWS * bench.window).numpy()
-    train_part = seen[: series.train_end]
-    seen = ((seen - train_part.mean(axis=0)) / np.maximum(train_part.std(axis=0), 1e-6)).astype(np.float32)
-    fitted = wiener.fit_windows(seen, series.targets.numpy(), series.train_end, range(RIDGE_FRAMES + 1), series.starts)
-    predicted = series.statistics.in_units(wiener.predict(fitted, seen, series.starts))
+    predicted, fitted = _ridge(series, seen)
     seconds = time.monotonic() - start
     del teacher.predictor, teacher.mask_token  # only pretraining needs them
     before = {"pretrain": facts(taught, bench.settings.pretrain)}
     size, macs = cost.parameters(teacher) + fitted.parameters, cost.macs_per_step(teacher) + fitted.weights.size
+    return Outcome(predicted, size, macs, seconds, before)
+
+
+def ridge_on_student(bench: Bench) -> Outcome:
+    """The same of the frozen distilled student, which is causal: what REALM's code calls label-free.
+
+    With ``distil.w_task = 0`` no label has reached the student; those of the decoded session reach the read-out alone.
+    """
+    _same_array(bench)  # or the student's input layer would be as it was drawn
+    series = bench.material.decoded
+    made, before = _distilled(bench, bench.settings.student, bench.settings.distil)
+    start = time.monotonic()
+    series.give_statistics(made)
+    predicted, fitted = _ridge(series, represent(made, torch.from_numpy(bench.material.inputs), series.starts).numpy())
+    seconds = time.monotonic() - start
+    del made.head  # ridge is in its place
+    size, macs = cost.parameters(made) + fitted.parameters, cost.macs_per_step(made) + fitted.weights.size
     return Outcome(predicted, size, macs, seconds, before)
 
 
@@ -143,6 +159,14 @@ def of_student(bench: Bench, student: Student, history: History, pretraining: di
 def _finetuned(bench: Bench, student: Student, pretraining: dict[str, PhaseCost]) -> Outcome:
     series, phase = [bench.material.decoded], bench.phase("finetune")
     return of_student(bench, student, finetune(student, bench.settings.finetune, series, bench.window, phase, Silent()), pretraining)
+
+
+def _ridge(series: Series, seen: NDArray[np.float32]) -> tuple[NDArray[np.float32], wiener.Wiener]:
+    """Ridge from what an encoder makes of the decoded session, (bins, n): all of it decoded, in target units, and the fit."""
+    train_part = seen[: series.train_end]
+    seen = ((seen - train_part.mean(axis=0)) / np.maximum(train_part.std(axis=0), 1e-6)).astype(np.float32)
+    fitted = wiener.fit_windows(seen, series.targets.numpy(), series.train_end, range(RIDGE_FRAMES + 1), series.starts)
+    return series.statistics.in_units(wiener.predict(fitted, seen, series.starts)), fitted
 
 
 def _teacher(bench: Bench) -> tuple[Teacher, History]:

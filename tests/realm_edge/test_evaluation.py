@@ -50,6 +50,7 @@ NAMES = [arm.name for arm in arms.decoders(double=True, spikes=True, others=True
 PRETRAINING = {
     "student": {"pretrain", "distil"}, "student_half": {"pretrain", "distil"}, "autoencoded": {"autoencode"}, "supervised": {"supervised"},
     "gru_pretrained": {"supervised"}, "transformer_pretrained": {"supervised"}, "teacher": {"pretrain"}, "teacher_ridge": {"pretrain"},
+    "student_ridge": {"pretrain", "distil"},
 }  # fmt: skip
 LABELLED = {"training": 90, "validation": 10}
 PLAN = Plan(SETTINGS, seeds=1, heldout=2, labels=(0.5, 1.0), double=True, command="realm-edge evaluate")
@@ -97,7 +98,9 @@ def test_every_cell_has_a_result_and_every_decoder_a_row(swept: Path) -> None:
         assert one["made_from"]["recordings"]["pretraining"] == [["synthetic_0", None]]  # neither of the two that are decoded
         assert one["r2"] == pytest.approx(np.mean(list(one["r2_by_axis"].values())))
         assert one["parameters"] > 0 and one["macs_per_step"] > 0 and one["training_seconds"] > 0
-        assert (one["steps_to_best"] is None) == (one["decoder"].removeprefix("spike_") in ("kalman", "wiener", "teacher_ridge", "null"))
+        assert (one["steps_to_best"] is None) == (
+            one["decoder"].removeprefix("spike_") in ("kalman", "wiener", "teacher_ridge", "student_ridge", "null")
+        )
         if one["steps_to_best"] is not None:
             best = int(np.argmin(one["validation_loss"]))
             assert one["steps_to_best"] == sum(one["steps_by_epoch"][: best + 1])
