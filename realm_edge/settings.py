@@ -149,9 +149,7 @@ class PretrainSettings(FitSettings):
     block_bins: tuple[Bins, Bins] = (5, 25)  # the shortest and the longest masked block
     channel_dropout: Share = 0.15
     noise_sd: Annotated[float, Field(strict=True, ge=0.0, le=100.0)] = 0.05
-    target: Literal["features", "low-passed", "whitened", "predictable"] = (
-        "features"  # what is predicted: realm_edge.training.reconstruction
-    )
+    target: Literal["features", "low-passed", "whitened", "predictable"] = "features"  # see realm_edge.training.reconstruction
     # Of a training window and the next; REALM's code has 0.5. Windows begin anywhere here in each epoch: it makes an epoch longer, no more.
     overlap: Share = 0.0
     # Chance that a window skips the teacher's last block in a step, rising from 0 at the first: stochastic depth; REALM's code has 0.1.
@@ -169,9 +167,7 @@ class DistilSettings(FitSettings):
     """L = w_repr * mean(1 - cos(student, teacher)) + w_task * MSE(behaviour) + w_ae * MSE(reconstruction)."""
 
     w_repr: Weight = 1.0
-    w_task: Weight = (
-        1.0  # 0 in REALM's second code: no label reaches the student before fine-tuning, which then finds its read-out as drawn
-    )
+    w_task: Weight = 1.0  # 0 in REALM's second code: no label enters, and fine-tuning begins with a read-out that nothing has trained
     w_ae: Weight = 0.1
     # Copied: the student's starts as the teacher's, and fine-tuning leaves it as distillation made it (REALM's second code).
     tokenizer: Literal["own", "copied"] = "own"

@@ -74,9 +74,8 @@ def _losses(settings: Settings, others: int) -> tuple[Variant, ...]:
 
 def _recipe(settings: Settings, others: int) -> tuple[Variant, ...]:
     student = settings.student
-    alike = {
-        "teacher": {"d_model": student.d_model, "headdim": student.headdim, "tokenizer": student.tokenizer}
-    }  # or nothing could be copied
+    # Or nothing could be copied.
+    alike = {"teacher": {"d_model": student.d_model, "headdim": student.headdim, "tokenizer": student.tokenizer}}
     labelled = {**REALM_RECIPE["distil"], "w_task": 1.0}
     return (
         Variant("as set"),

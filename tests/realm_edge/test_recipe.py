@@ -137,6 +137,9 @@ def test_ridge_on_the_student_reads_its_final_norm_and_the_labels_of_the_trainin
         outcome = pretrained.ridge_on_student(bench)
         assert outcome.parameters == size + 8 * pretrained.RIDGE_FRAMES + 1 and outcome.history is None
         assert outcome.pretraining == {"distil": "so long"}
+        with torch.no_grad():
+            seen = made.final_norm(made.encode(one.inputs[None], made.initial_state(1))[0][0])
+        np.testing.assert_allclose(outcome.predicted, pretrained._ridge(one, seen.numpy())[0], rtol=1e-3, atol=1e-3)
         return outcome.predicted
 
     one = series()
