@@ -10,7 +10,7 @@ from typing import Any
 
 from realm_edge.evaluation.tasks import CAUSAL, Chain
 from realm_edge.evaluation.zero_phase import WHOLE_SESSION, ZERO_PHASE
-from realm_edge.settings import REALM_RECIPE, SIX_BANDS, Settings
+from realm_edge.settings import REALM_RECIPE, SIX_BANDS, Settings, changed
 
 
 @dataclass(frozen=True)
@@ -74,14 +74,14 @@ def _losses(settings: Settings, others: int) -> tuple[Variant, ...]:
 
 def _recipe(settings: Settings, others: int) -> tuple[Variant, ...]:
     student = settings.student
-    # Or nothing could be copied.
-    alike = {"teacher": {"d_model": student.d_model, "headdim": student.headdim, "tokenizer": student.tokenizer}}
+    alike = {name: getattr(student, name) for name in ("d_model", "headdim", "tokenizer")}  # or nothing could be copied
     labelled = {**REALM_RECIPE["distil"], "w_task": 1.0}
+    narrowed = [] if changed(settings, {"teacher": alike}) == settings else [Variant("teacher as wide as the student", {"teacher": alike})]
     return (
         Variant("as set"),
-        Variant("teacher as wide as the student", alike),
-        Variant("REALM recipe", {**alike, **REALM_RECIPE}),
-        Variant("REALM recipe with labels", {**alike, **REALM_RECIPE, "distil": labelled}),
+        *narrowed,
+        Variant("REALM recipe", {"teacher": alike, **REALM_RECIPE}),
+        Variant("REALM recipe with labels", {"teacher": alike, **REALM_RECIPE, "distil": labelled}),
     )
 
 
