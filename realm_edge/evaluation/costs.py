@@ -20,6 +20,7 @@ _EPOCH = {
 _FIT = {"kalman": 3.0, "wiener": 25.0, "null": 25.0, "wiener_pretrained": 50.0, "restarted": 1.0, "spike_wiener": 1.0, "teacher_ridge": 3.0}
 _TEACHER = {"pretrain": 5.0}
 _LOOK_BACK = {"look back 1": 2.0, "hindsight": 3.0}
+_OF_ONE = ("look back 1", "hindsight", "own")  # phases that depend on the decoded session and its labels
 _BEFORE = {
     "student": {**_TEACHER, "distil": 2.0}, "student_half": {**_TEACHER, "distil": 2.0}, "teacher": _TEACHER, "teacher_ridge": _TEACHER,
     "supervised": {"supervised": 1.0}, "autoencoded": {"autoencode": 1.3}, "gru_pretrained": {"supervised": 0.8},
@@ -43,8 +44,8 @@ def parts(decoder: str, settings: Settings, labels: float, shared: Sequence[Any]
         kind = _kind(decoder, phase)
         epochs = settings.distil.epochs if phase in ("distil", "supervised") else settings.pretrain.epochs
         settings_of = settings.model_dump(mode="json", exclude=_ALL_BUT_TEACHER if phase == "pretrain" else {"preset", "finetune"})
-        once = (kind, sha256_json(settings_of), *(own if phase == "distil" else shared))
-        before.append(Part(kind, cost * epochs, str(once)))
+        once = (kind, sha256_json(settings_of), *(own if phase == "distil" and decoder != "unlabelled" else shared))
+        before.append(Part(kind, cost * epochs, None if phase in _OF_ONE else str(once)))
     weight = _FIT[decoder] if decoder in _FIT else _EPOCH[decoder] * settings.finetune.epochs * max(labels, _FEWEST)
     return (*before, Part(decoder, weight))
 

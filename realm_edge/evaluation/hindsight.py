@@ -14,6 +14,7 @@ from realm_edge.progress import Silent
 from realm_edge.training.distil import distil
 from realm_edge.training.finetune import finetune
 from realm_edge.training.hindsight import Labeller, known, look_back, relabelled, twin
+from realm_edge.training.history import History
 from realm_edge.training.loop import Phase
 from realm_edge.training.segments import Series
 
@@ -30,7 +31,8 @@ def hindsight(bench: Bench) -> Outcome:
 def own(bench: Bench) -> Outcome:
     """A control: the same with labels by a causal twin of the student, which sees no future."""
     settings, inputs = bench.settings, bench.material.inputs.shape[1]
-    student, before = _twin(bench)
+    student, fitted, before = _twin(bench)
+    before |= {"twin": facts(fitted, settings.finetune)} if fitted else {}
     series = _relabelled(bench, twin(student, _series(bench), bench.window), "own")
     with bench.once("own", _LABELS, inputs=inputs, labels=labels_of(_series(bench))) as phase:
         made, history = scratch.fit(settings.student, settings.distil, series, inputs, bench.window, phase, Silent())
@@ -40,20 +42,23 @@ def own(bench: Bench) -> Outcome:
 def restarted(bench: Bench) -> Outcome:
     """A control: :data:`RESTARTS` trainings with the labels there are, the one that validates best is kept."""
     tried = [_twin(dataclasses.replace(bench, seed=bench.seed + 10_000 * number)) for number in range(RESTARTS)]
-    errors = [twin(student, _series(bench), bench.window).error for student, _ in tried]
-    student, _ = tried[errors.index(min(errors))]
-    costs = {f"{phase} {at + 1}": cost for at, (_, before) in enumerate(tried) for phase, cost in before.items()}
-    return of_student(bench, student, None, costs)
+    errors = [twin(student, _series(bench), bench.window).error for student, _, _ in tried]
+    best, costs = errors.index(min(errors)), dict[str, PhaseCost]()
+    for at, (_, fitted, before) in enumerate(tried):
+        lost = {"twin": facts(fitted, bench.settings.finetune)} if fitted and at != best else {}
+        costs |= {f"{phase} {at + 1}": cost for phase, cost in (before | lost).items()}
+    return of_student(bench, tried[best][0], tried[best][1], costs)
 
 
 def safe(bench: Bench) -> Outcome:
     """Hindsight where the teacher decodes validation parts better than the student's causal twin, else that twin: known beforehand."""
     labeller, before = _teacher(bench)
-    student, alone = _twin(bench)
+    student, fitted, alone = _twin(bench)
     before |= alone
     if labeller.error < twin(student, _series(bench), bench.window).error:
-        return _learnt_from_teacher(bench, labeller, before)
-    return of_student(bench, student, None, before)
+        lost = {"twin": facts(fitted, bench.settings.finetune)} if fitted else {}
+        return _learnt_from_teacher(bench, labeller, before | lost)
+    return of_student(bench, student, fitted, before)
 
 
 def _series(bench: Bench) -> tuple[Series, ...]:
@@ -88,17 +93,15 @@ def _relabelled(bench: Bench, labeller: Labeller, name: str) -> tuple[Series, ..
     return tuple(relabelled(labeller, one, phase) for one in _series(bench))
 
 
-def _twin(bench: Bench) -> tuple[Student, dict[str, PhaseCost]]:
-    """The student with the labels there are, and no teacher: those of the other sessions, then the decoded one's."""
+def _twin(bench: Bench) -> tuple[Student, History | None, dict[str, PhaseCost]]:
+    """The student with the labels there are, and no teacher: those of the other sessions, then the decoded one's; what the last fit did."""
     settings, decoded = bench.settings, bench.material.decoded
     labelled = tuple(one for one in bench.material.pretraining if known(one))
     if not labelled:
         inputs, phase = bench.material.inputs.shape[1], bench.phase("scratch")
-        student, history = scratch.fit(settings.student, settings.finetune, [decoded], inputs, bench.window, phase, Silent())
-        return student, {"twin": facts(history, settings.finetune)}
+        return (*scratch.fit(settings.student, settings.finetune, [decoded], inputs, bench.window, phase, Silent()), {})
     student, _, before = supervised(bench, labelled)
     if not known(decoded):
         decoded.give_statistics(student)
-        return student, before
-    history = finetune(student, settings.finetune, [decoded], bench.window, bench.phase("finetune"), Silent())
-    return student, {**before, "twin": facts(history, settings.finetune)}
+        return student, None, before
+    return student, finetune(student, settings.finetune, [decoded], bench.window, bench.phase("finetune"), Silent()), before

@@ -50,7 +50,10 @@ NAMES = [arm.name for arm in arms.decoders(double=True, spikes=True, others=True
 PRETRAINING = {
     "student": {"pretrain", "distil"}, "student_half": {"pretrain", "distil"}, "autoencoded": {"autoencode"}, "supervised": {"supervised"},
     "gru_pretrained": {"supervised"}, "transformer_pretrained": {"supervised"}, "teacher": {"pretrain"}, "teacher_ridge": {"pretrain"},
+    "unlabelled": {"pretrain", "distil"}, "hindsight": {"pretrain", "look back 1", "look back 2", "hindsight"},
+    "hindsight_own": {"supervised", "twin", "own"},
 }  # fmt: skip
+WITHOUT_STEPS = ("kalman", "wiener", "wiener_pretrained", "teacher_ridge", "null")
 LABELLED = {"training": 90, "validation": 10}
 PLAN = Plan(SETTINGS, seeds=1, heldout=2, labels=(0.5, 1.0), double=True, command="realm-edge evaluate")
 
@@ -97,11 +100,16 @@ def test_every_cell_has_a_result_and_every_decoder_a_row(swept: Path) -> None:
         assert one["made_from"]["recordings"]["pretraining"] == [["synthetic_0", None]]  # neither of the two that are decoded
         assert one["r2"] == pytest.approx(np.mean(list(one["r2_by_axis"].values())))
         assert one["parameters"] > 0 and one["macs_per_step"] > 0 and one["training_seconds"] > 0
-        assert (one["steps_to_best"] is None) == (one["decoder"].removeprefix("spike_") in ("kalman", "wiener", "teacher_ridge", "null"))
+        assert (one["steps_to_best"] is None) == (one["decoder"].removeprefix("spike_") in WITHOUT_STEPS)
         if one["steps_to_best"] is not None:
             best = int(np.argmin(one["validation_loss"]))
             assert one["steps_to_best"] == sum(one["steps_by_epoch"][: best + 1])
-        assert set(one["pretraining"]) == PRETRAINING.get(one["decoder"], set())
+        if one["decoder"] == "hindsight_safe":  # as hindsight or its causal twin, and both were weighed
+            assert {"pretrain", "look back 1", "look back 2", "supervised"} <= set(one["pretraining"])
+        elif one["decoder"] == "restarted":  # all but the last fit of the one that is kept
+            assert Counter(phase.partition(" ")[0] for phase in one["pretraining"]) == {"supervised": 3, "twin": 2}
+        else:
+            assert set(one["pretraining"]) == PRETRAINING.get(one["decoder"], set())
         assert all(phase["seconds"] > 0 and phase["steps"] > 0 for phase in one["pretraining"].values())
 
     summary = read_document(swept / "evaluation.json", "realm-edge evaluation/1", dict, "")
@@ -145,9 +153,10 @@ def expected_once(plan: Plan) -> int:
 
 def test_a_teacher_is_trained_once_for_all_sessions_and_labels(swept: Path) -> None:
     assert shared(swept) == {
-        "pretrain": 1, "distil": 2, "supervised": 1, "autoencode": 1, "gru_pretrained": 1, "transformer_pretrained": 1,
-    }  # fmt: skip  # the student and its half
-    assert expected_once(PLAN) == 7
+        "pretrain": 1, "distil": 3, "supervised": 3, "autoencode": 1, "gru_pretrained": 1, "transformer_pretrained": 1,
+        "look_back_others": 1, "look_back": 4, "hindsight": 4, "own": 4,
+    }  # fmt: skip  # distilled: the student, its half, without labels; supervised: three seeds; the last three by session and share
+    assert expected_once(PLAN) == 8
 
 
 def test_a_second_run_computes_nothing(swept: Path) -> None:
@@ -443,7 +452,7 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ("arguments", "message"),
     [
         (["--labels", "a,b"], "--labels a: use shares such as 0.1,0.25,1.0"),
-        (["--labels", "0.5,1.5"], "--labels 1.5: a share of the labels lies above 0 and up to 1"),
+        (["--labels", "0.5,1.5"], "--labels 1.5: a share of the labels lies from 0 to 1"),
         (["--heldout", "some"], "--heldout some: use a number of sessions, or all"),
         (["--labels", ""], "--labels '': use shares such as 0.1,0.25,1.0"),
         (["--seeds", "0"], "--seeds 0: use 1 to 1000"),
