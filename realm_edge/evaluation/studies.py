@@ -21,6 +21,7 @@ class Variant:
     settings: Mapping[str, Any] = field(default_factory=dict)  # what is changed, nested as in a TOML file
     at: float | None = None  # place on the plot's axis; None: side by side
     decoders: tuple[str, ...] = ()  # none: the study's
+    without: tuple[str, ...] = ()  # of those
     chain: Chain = CAUSAL
     sessions: int | None = None  # only the last so many of the other sessions pretrain
     labelled: int | None = None  # only the last so many of them keep their labels
@@ -58,9 +59,8 @@ def _pretraining(settings: Settings, others: int) -> tuple[Variant, ...]:
 
 
 def _labelled(settings: Settings, others: int) -> tuple[Variant, ...]:
-    alone = tuple(name for name in HINDSIGHT if name not in ("supervised", "wiener_pretrained"))
     return (
-        Variant("no other session labelled", at=0, decoders=alone, labelled=0),
+        Variant("no other session labelled", at=0, labelled=0, without=("student", "supervised", "wiener_pretrained")),
         *(Variant(f"{count} labelled", at=count, labelled=count) for count in (1, 2) if count < others),
         Variant(f"all {others} labelled", at=others),
     )

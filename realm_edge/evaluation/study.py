@@ -41,7 +41,9 @@ def run(name: str, plan: Plan, out: Path, progress: Progress) -> StudySummary:
     variants = study.variants(plan.settings, sessions - (1 if plan.heldout is None else plan.heldout))
     _check(name, plan, variants)
     settings = [_changed(name, plan.settings, variant) for variant in variants]
-    arms = [chosen(variant.decoders or plan.decoders or study.decoders, spikes=True, others=sessions > 1) for variant in variants]
+    named = [variant.decoders or plan.decoders or study.decoders for variant in variants]
+    names = [tuple(name for name in some if name not in variant.without) for variant, some in zip(variants, named, strict=True)]
+    arms = [chosen(some, spikes=True, others=sessions > 1) for some in names]
     todo = _tasks(plan, variants, settings, any(arm.inputs == "counts" for some in arms for arm in some), progress)
 
     labels = plan.labels or study.labels
