@@ -356,6 +356,17 @@ def test_one_recording_has_no_other_labels_and_no_spikes_leave_those_arms_out() 
     assert not any(arm.needs_others or arm.inputs == "counts" for arm in arms.decoders(True, False, False))
 
 
+def test_without_a_label_of_the_decoded_session_others_teach(tmp_path: Path) -> None:
+    plan = Plan(SETTINGS, seeds=1, labels=(0.0,), decoders=("hindsight", "wiener_pretrained", "gru"))
+    summary = evaluate(plan, tmp_path, Silent())
+    assert [(row.decoder, row.labelled.training, row.labelled.validation) for row in summary.rows] == [
+        ("hindsight", 0, 0), ("wiener_pretrained", 0, 0),
+    ]  # fmt: skip
+    assert summary.rows[1].r2 > 0.2  # behaviour of the same kind
+    with pytest.raises(UserError, match="none of the decoders learns without a label of the decoded session"):
+        evaluate(replace(plan, decoders=("gru", "scratch")), tmp_path, Silent())
+
+
 def test_each_session_in_turn() -> None:
     everyone = tasks(Recordings(), SETTINGS, None, Silent())
     assert [(task.decoded.name, [other.name for other in task.others]) for task in everyone] == [
