@@ -412,8 +412,10 @@ def test_features_enter_at_the_decoder(tmp_path: Path) -> None:
     out = tmp_path / "out"
     plan = Plan(SETTINGS, Recordings((path,), Choices(("force",)), features="power"), seeds=1, labels=(0.5, 1.0))
     summary = jsonable(evaluate(plan, out, Silent()))
-    assert expected_once(plan) == 6
-    assert shared(out) == {"pretrain": 1, "distil": 4, "autoencode": 1}  # alone, the session distils with the labels that are known
+    assert expected_once(plan) == 7
+    assert shared(out) == {  # alone, the session distils with the labels that are known, or with none
+        "pretrain": 1, "distil": 5, "autoencode": 1, "look_back": 2, "hindsight": 2, "own": 2,
+    }  # fmt: skip
     rows = {row["decoder"]: row for row in summary["rows"] if row["labels"] == 0.5}
     assert not any(name.startswith("spike") for name in rows) and not summary["synthetic"]
     assert rows["wiener"]["r2"] > 0.7 > 0.3 > rows["null"]["r2"]
