@@ -16,6 +16,11 @@ LOWEST = -0.2  # R2 at the foot of the plot: of far worse decoders only the figu
 _LOOKS = {
     "student": ("#0072B2", "o"),
     "student_half": ("#0072B2", "h"),
+    "unlabelled": ("#0072B2", "d"),
+    "hindsight": ("#CC79A7", "o"),
+    "hindsight_safe": ("#CC79A7", "h"),
+    "hindsight_own": ("#CC79A7", "x"),
+    "restarted": ("#56B4E9", "x"),
     "supervised": ("#D55E00", "o"),
     "autoencoded": ("#F0E442", "o"),
     "scratch": ("#56B4E9", "o"),

@@ -50,7 +50,10 @@ NAMES = [arm.name for arm in arms.decoders(double=True, spikes=True, others=True
 PRETRAINING = {
     "student": {"pretrain", "distil"}, "student_half": {"pretrain", "distil"}, "autoencoded": {"autoencode"}, "supervised": {"supervised"},
     "gru_pretrained": {"supervised"}, "transformer_pretrained": {"supervised"}, "teacher": {"pretrain"}, "teacher_ridge": {"pretrain"},
+    "unlabelled": {"pretrain", "distil"}, "hindsight": {"pretrain", "look back 1", "look back 2", "hindsight"},
+    "hindsight_own": {"supervised", "twin", "own"},
 }  # fmt: skip
+WITHOUT_STEPS = ("kalman", "wiener", "wiener_pretrained", "teacher_ridge", "null")
 LABELLED = {"training": 90, "validation": 10}
 PLAN = Plan(SETTINGS, seeds=1, heldout=2, labels=(0.5, 1.0), double=True, command="realm-edge evaluate")
 
@@ -97,11 +100,16 @@ def test_every_cell_has_a_result_and_every_decoder_a_row(swept: Path) -> None:
         assert one["made_from"]["recordings"]["pretraining"] == [["synthetic_0", None]]  # neither of the two that are decoded
         assert one["r2"] == pytest.approx(np.mean(list(one["r2_by_axis"].values())))
         assert one["parameters"] > 0 and one["macs_per_step"] > 0 and one["training_seconds"] > 0
-        assert (one["steps_to_best"] is None) == (one["decoder"].removeprefix("spike_") in ("kalman", "wiener", "teacher_ridge", "null"))
+        assert (one["steps_to_best"] is None) == (one["decoder"].removeprefix("spike_") in WITHOUT_STEPS)
         if one["steps_to_best"] is not None:
             best = int(np.argmin(one["validation_loss"]))
             assert one["steps_to_best"] == sum(one["steps_by_epoch"][: best + 1])
-        assert set(one["pretraining"]) == PRETRAINING.get(one["decoder"], set())
+        if one["decoder"] == "hindsight_safe":  # as hindsight or its causal twin, and both were weighed
+            assert {"pretrain", "look back 1", "look back 2", "supervised"} <= set(one["pretraining"])
+        elif one["decoder"] == "restarted":  # all but the last fit of the one that is kept
+            assert Counter(phase.partition(" ")[0] for phase in one["pretraining"]) == {"supervised": 3, "twin": 2}
+        else:
+            assert set(one["pretraining"]) == PRETRAINING.get(one["decoder"], set())
         assert all(phase["seconds"] > 0 and phase["steps"] > 0 for phase in one["pretraining"].values())
 
     summary = read_document(swept / "evaluation.json", "realm-edge evaluation/1", dict, "")
@@ -145,9 +153,10 @@ def expected_once(plan: Plan) -> int:
 
 def test_a_teacher_is_trained_once_for_all_sessions_and_labels(swept: Path) -> None:
     assert shared(swept) == {
-        "pretrain": 1, "distil": 2, "supervised": 1, "autoencode": 1, "gru_pretrained": 1, "transformer_pretrained": 1,
-    }  # fmt: skip  # the student and its half
-    assert expected_once(PLAN) == 7
+        "pretrain": 1, "distil": 3, "supervised": 3, "autoencode": 1, "gru_pretrained": 1, "transformer_pretrained": 1,
+        "look_back_others": 1, "look_back": 4, "hindsight": 4, "own": 4,
+    }  # fmt: skip  # distilled: the student, its half, without labels; supervised: three seeds; the last three by session and share
+    assert expected_once(PLAN) == 8
 
 
 def test_a_second_run_computes_nothing(swept: Path) -> None:
@@ -347,6 +356,17 @@ def test_one_recording_has_no_other_labels_and_no_spikes_leave_those_arms_out() 
     assert not any(arm.needs_others or arm.inputs == "counts" for arm in arms.decoders(True, False, False))
 
 
+def test_without_a_label_of_the_decoded_session_others_teach(tmp_path: Path) -> None:
+    plan = Plan(SETTINGS, seeds=1, labels=(0.0,), decoders=("hindsight", "wiener_pretrained", "gru"))
+    summary = evaluate(plan, tmp_path, Silent())
+    assert [(row.decoder, row.labelled.training, row.labelled.validation) for row in summary.rows] == [
+        ("hindsight", 0, 0), ("wiener_pretrained", 0, 0),
+    ]  # fmt: skip
+    assert summary.rows[1].r > 0.3  # behaviour of the same kind
+    with pytest.raises(UserError, match="none of the decoders learns without a label of the decoded session"):
+        evaluate(replace(plan, decoders=("gru", "scratch")), tmp_path, Silent())
+
+
 def test_each_session_in_turn() -> None:
     everyone = tasks(Recordings(), SETTINGS, None, Silent())
     assert [(task.decoded.name, [other.name for other in task.others]) for task in everyone] == [
@@ -392,8 +412,10 @@ def test_features_enter_at_the_decoder(tmp_path: Path) -> None:
     out = tmp_path / "out"
     plan = Plan(SETTINGS, Recordings((path,), Choices(("force",)), features="power"), seeds=1, labels=(0.5, 1.0))
     summary = jsonable(evaluate(plan, out, Silent()))
-    assert expected_once(plan) == 6
-    assert shared(out) == {"pretrain": 1, "distil": 4, "autoencode": 1}  # alone, the session distils with the labels that are known
+    assert expected_once(plan) == 7
+    assert shared(out) == {  # alone, the session distils with the labels that are known, or with none
+        "pretrain": 1, "distil": 5, "autoencode": 1, "look_back": 2, "hindsight": 2, "own": 2,
+    }  # fmt: skip
     rows = {row["decoder"]: row for row in summary["rows"] if row["labels"] == 0.5}
     assert not any(name.startswith("spike") for name in rows) and not summary["synthetic"]
     assert rows["wiener"]["r2"] > 0.7 > 0.3 > rows["null"]["r2"]
@@ -443,7 +465,7 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ("arguments", "message"),
     [
         (["--labels", "a,b"], "--labels a: use shares such as 0.1,0.25,1.0"),
-        (["--labels", "0.5,1.5"], "--labels 1.5: a share of the labels lies above 0 and up to 1"),
+        (["--labels", "0.5,1.5"], "--labels 1.5: a share of the labels lies from 0 to 1"),
         (["--heldout", "some"], "--heldout some: use a number of sessions, or all"),
         (["--labels", ""], "--labels '': use shares such as 0.1,0.25,1.0"),
         (["--seeds", "0"], "--seeds 0: use 1 to 1000"),

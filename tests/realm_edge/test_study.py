@@ -36,13 +36,14 @@ SETTINGS = Settings.model_validate(VALUES)
 QUICK = {
     "noise": ("scratch", "wiener"), "delay": ("wiener",), "pretraining": ("student", "supervised"), "causality": ("wiener", "teacher"),
     "losses": ("student",), "rate": ("scratch", "gru"), "features": ("wiener",), "front-end": ("wiener",),
-    "spiking-band": ("wiener",), "spike-rate": ("spike_wiener",),
+    "spiking-band": ("wiener",), "spike-rate": ("spike_wiener",), "hindsight": ("hindsight", "wiener"),
 }  # fmt: skip
 VARIANTS = {"noise": 4, "delay": 4, "pretraining": 3, "causality": 3, "losses": 6, "rate": 6} | {
     "features": 7,
     "front-end": 2,
     "spiking-band": 3,
     "spike-rate": 3,
+    "hindsight": 3,
 }
 
 
