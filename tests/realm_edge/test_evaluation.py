@@ -24,7 +24,7 @@ from realm_edge.evaluation import blocks, cells, pretrained
 from realm_edge.evaluation import decoders as arms
 from realm_edge.evaluation.bench import Bench, Outcome
 from realm_edge.evaluation.convergence import cost_to_reach, race
-from realm_edge.evaluation.forms import CellResult
+from realm_edge.evaluation.forms import CellResult, PhaseCost
 from realm_edge.evaluation.summary import SYNTHETIC, covered, interval, interval_over, summarise
 from realm_edge.evaluation.sweep import Plan, evaluate
 from realm_edge.evaluation.table import markdown
@@ -112,7 +112,7 @@ def test_every_cell_has_a_result_and_every_decoder_a_row(swept: Path) -> None:
             assert set(one["pretraining"]) == PRETRAINING.get(one["decoder"], set())
         assert all(phase["seconds"] > 0 and phase["steps"] > 0 for phase in one["pretraining"].values())
 
-    summary = read_document(swept / "evaluation.json", "realm-edge evaluation/1", dict, "")
+    summary = read_document(swept / "evaluation.json", "realm-edge evaluation/2", dict, "")
     assert [(row["labels"], row["decoder"]) for row in summary["rows"]] == [(share, name) for share in (0.5, 1.0) for name in NAMES]
     text = (swept / "evaluation.md").read_text()
     for row in summary["rows"]:
@@ -128,7 +128,7 @@ def test_every_cell_has_a_result_and_every_decoder_a_row(swept: Path) -> None:
 
 
 def test_synthetic_figures_say_so(swept: Path) -> None:
-    told = read_document(swept / "evaluation.json", "realm-edge evaluation/1", dict, "")["caption"]
+    told = read_document(swept / "evaluation.json", "realm-edge evaluation/2", dict, "")["caption"]
     assert SYNTHETIC in (swept / "evaluation.md").read_text() and SYNTHETIC in told
     assert "synthetic, no evidence about brains" in (swept / "evaluation.svg").read_text()
     one = json.loads(next(iter(files(swept).values())))
@@ -282,7 +282,7 @@ def cell(r2: float, losses: list[float]) -> dict[str, Any]:
     epochs = len(losses)
     return {
         "r2": r2, "validation_loss": losses, "steps_by_epoch": [2] * epochs, "seconds_by_epoch": [1.0, 2.0, 3.0, 4.0][:epochs],
-        "steps_to_best": 2 * (losses.index(min(losses)) + 1), "training_seconds": 1.0,
+        "steps_to_best": 2 * (losses.index(min(losses)) + 1), "training_seconds": 1.0, "pretraining": {},
     }  # fmt: skip
 
 
@@ -295,6 +295,11 @@ def test_steps_to_the_others_best_by_hand() -> None:
     assert found["first"] == {"reached": 2, "steps": 2, "seconds": pytest.approx(1)}
     assert found["second"] == {"reached": 1, "steps": 2, "seconds": pytest.approx(1)}  # the slow one never is as good
     assert found["cells"] == 2 and found["ratio"] == pytest.approx(((2 / 6) * (2 / 2)) ** 0.5)
+    phases = {"pretrain": loose(PhaseCost, {"seconds": 20.0}), "distil": loose(PhaseCost, {"seconds": 10.0})}
+    taught = made(cell(0.6, [0.4]) | {"pretraining": phases})
+    assert jsonable(race([(taught, slow)]))["repaid_after"] == pytest.approx(30 / (6 - 1))
+    assert jsonable(race([(taught, slow), (taught, equal[1])]))["repaid_after"] is None  # in one cell it is never as good
+    assert found["repaid_after"] == 0  # nothing was spent, and 5 of 6 s are saved in one of two cells
     never = jsonable(race([(slow, fast)]))
     assert never["first"] == {"reached": 0, "steps": None, "seconds": None} and never["ratio"] is None
 
@@ -456,7 +461,7 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert shown.exit_code == 0, shown.output
     summary = json.loads(shown.stdout)
     assert summary["command"] == "realm-edge " + " ".join([*given, "--heldout", "1", "--labels", "1.0"])
-    assert read_document(Path("here/evaluation.json"), "realm-edge evaluation/1", dict, "") == summary
+    assert read_document(Path("here/evaluation.json"), "realm-edge evaluation/2", dict, "") == summary
     table = CliRunner().invoke(cli.main, [*given, "--out", "here"])
     assert table.exit_code == 0 and re.search(r"\| Wiener \| 0\.\d+ \|", table.stdout) and "0 cells" not in table.stdout
 
