@@ -87,7 +87,7 @@ class Race(Form):
     first: Reached  # until the first is as good as the second at its best
     second: Reached  # until the second is as good as the first at its best
     ratio: Number | None  # geometric mean of the first's steps over the second's own to that loss, over the same cells as "first"
-    # Decoded sessions until what the first saves on each, in seconds to that loss, is what it was pretrained for; None: it saves nothing, or
+    # Decoded sessions until what the first saves on each, in seconds to that loss, is what its pretraining took; None: it saves nothing, or
     # is not as good in every cell.
     repaid_after: Number | None
 

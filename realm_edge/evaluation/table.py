@@ -148,7 +148,7 @@ def _races(rows: Sequence[ScoredRow]) -> list[str]:
     lines = [
         "Steps (and seconds) of training on the decoded session until each is as good as the other at its best, on the validation part;",
         f"in brackets the cells in which it ever is. The student's pretraining took {_cost(student)}, once for all its cells a seed;",
-        "it is repaid after as many decoded sessions as it takes to save the seconds that it took more than the other's (–: it saves none).",
+        "it is repaid after as many decoded sessions as save the seconds that it took more than the other's (–: none are saved).",
         "",
         line(head),
         line(["---", *["---:"] * (len(head) - 1)]),
