@@ -42,11 +42,11 @@ class Distillation(nn.Module):
         Args:
             seen_by_teacher: (batch, window, teacher's d_model), the teacher's last layer for the same windows.
         """
-        every = (self.shared.encode(batch.inputs), seen_by_teacher, batch.inputs, batch.targets)
+        every = (self.shared.encode(batch.inputs), seen_by_teacher, batch.inputs, batch.targets, batch.weights)
         lengths = padded_lengths(batch.lengths, batch.inputs)
-        hidden, seen, inputs, targets = (unpadded(each, lengths) for each in every)
+        hidden, seen, inputs, targets, weights = (unpadded(each, lengths) for each in every)
         apart = (1.0 - F.cosine_similarity(self.projection(hidden).float(), seen.float(), dim=-1)).mean()
-        task = masked_mse(self.shared.student.read_out(hidden), targets)
+        task = masked_mse(self.shared.student.read_out(hidden), targets, weights)
         if self.two_layers and self.training:
             hidden, inputs = _some_bins(hidden, inputs)
         reconstruction = F.mse_loss(self.reconstructions[str(inputs.shape[-1])](hidden), inputs)

@@ -108,7 +108,8 @@ def test_two_layers_rebuild_some_bins_of_a_step_and_all_where_they_are_judged(mo
     module = Distillation(SharedStudent(Student(MODEL, 4, 1), [4], 1), [4], 8, two_layers=True)
     head = module.reconstructions["4"]
     assert [type(each).__name__ for each in head] == ["Linear", "GELU", "Linear"] and head[0].weight.shape == (8, 8)
-    one = Batch(*(each.unflatten(0, (-1, WINDOW)) for each in (series().inputs[:150], series().targets[:150])), torch.full((3,), WINDOW))
+    windows = (each.unflatten(0, (-1, WINDOW)) for each in (series().inputs[:150], series().targets[:150]))
+    one = Batch(*windows, lengths=torch.full((3,), WINDOW), weights=torch.ones(3, WINDOW))
     seen, alone = torch.randn(3, WINDOW, 8), DistilSettings(epochs=1, lr=1e-3, w_repr=0.0, w_task=0.0, w_ae=2.0)
     drawn: list[torch.Tensor] = []
     head.register_forward_hook(lambda module, given, made: drawn.append(given[0]))
