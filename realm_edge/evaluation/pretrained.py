@@ -55,7 +55,7 @@ def halved(bench: Bench) -> ModelSettings:
 def _distilled(bench: Bench, model: ModelSettings) -> Outcome:
     settings, material = bench.settings, bench.material
     # Alone, the decoded session also distils: then what is shared depends on how many of its labels are known.
-    labels = {} if material.pretraining else {"labelled": int(torch.isfinite(material.decoded.targets).all(dim=1).sum())}
+    labels = {} if material.pretraining else {"labelled": int(torch.isfinite(material.decoded.targets[:]).all(dim=1).sum())}
     teacher, taught = _teacher(bench)
     uses = ("teacher", "pretrain", "distil", "output_delay_ms")
     inputs = material.inputs.shape[1]
@@ -106,7 +106,7 @@ def tuned_teacher(bench: Bench) -> Outcome:
     with seeded(phase, "init"):
         module = ReadOut(teacher, series.targets.shape[1])
     history = supervise(module, ReadOut.forward, settings.finetune, [series], bench.window, phase, Silent())
-    out = bidirectional.over_session(module, series.inputs, series.starts, WARM_UP_WINDOWS * bench.window)
+    out = bidirectional.over_session(module, series.inputs[:], series.starts, WARM_UP_WINDOWS * bench.window)
     predicted = series.statistics.in_units(out.numpy())
     before = {"pretrain": facts(taught, settings.pretrain)}
     return Outcome(predicted, cost.parameters(module), cost.macs_per_step(module), history.seconds, before, history)
@@ -122,7 +122,7 @@ def ridge_on_teacher(bench: Bench) -> Outcome:
     def run(segments: Tensor, lengths: Tensor | None) -> Tensor:
         return cast(Tensor, teacher(segments, lengths=lengths))
 
-    seen = bidirectional.over_session(run, series.inputs, series.starts, WARM_UP_WINDOWS * bench.window).numpy()
+    seen = bidirectional.over_session(run, series.inputs[:], series.starts, WARM_UP_WINDOWS * bench.window).numpy()
     train_part = seen[: series.train_end]
     seen = ((seen - train_part.mean(axis=0)) / np.maximum(train_part.std(axis=0), 1e-6)).astype(np.float32)
     fitted = wiener.fit_windows(seen, series.targets.numpy(), series.train_end, range(RIDGE_FRAMES + 1), series.starts)
