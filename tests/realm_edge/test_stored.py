@@ -1,4 +1,4 @@
-"""Sessions that stay in their files: what is trained on them is what is trained in memory, every bit, and memory does not grow with them."""
+"""Sessions that stay in their files: training on them is training in memory, to the bit, and memory does not grow with them."""
 
 import os
 import pickle
