@@ -33,6 +33,13 @@ class Statistics(NamedTuple):
         return (decoded * self.target_std + self.target_mean).astype(np.float32)
 
 
+class Behaviour(NamedTuple):
+    """Statistics of the behaviour, float64."""
+
+    mean: NDArray[np.float64]  # (dims,)
+    std: NDArray[np.float64]  # (dims,)
+
+
 @dataclass(frozen=True)
 class Series:
     """One session as training sees it, standardised with the statistics of its own training part."""
@@ -49,10 +56,12 @@ class Series:
     kinds: int = field(default=1, kw_only=True)  # inputs a channel has, kind after kind
     starts: NDArray[np.int64] = field(default_factory=one_segment, kw_only=True)  # as the session's
     valid: NDArray[np.bool_] | None = field(default=None, kw_only=True)  # (bins,), False where nothing can be learnt; None: nowhere
+    weights: Tensor | None = field(default=None, kw_only=True)  # (bins,) float32, how far a label is trusted; None: all of them fully
 
     def to(self, device: torch.device) -> "Series":
         """The same with inputs and targets, from which batches are cut, on a device."""
-        return replace(self, inputs=self.inputs.to(device), targets=self.targets.to(device))
+        weights = None if self.weights is None else self.weights.to(device)
+        return replace(self, inputs=self.inputs.to(device), targets=self.targets.to(device), weights=weights)
 
     @property
     def statistics(self) -> Statistics:
@@ -80,9 +89,17 @@ class Batch(NamedTuple):
     inputs: Tensor  # (batch, window, n_inputs), 0 in the padding
     targets: Tensor  # (batch, window, dims), NaN where unknown and in the padding
     lengths: Tensor  # (batch,) int64, always on the CPU: bins of each window before its padding
+    weights: Tensor  # (batch, window), how far a label is trusted; 0 in the padding
 
 
-def standardise(session: Session, inputs: Table, bin_s: float, kinds: int = 1, whole_session: bool = False) -> Series:
+def standardise(
+    session: Session,
+    inputs: Table,
+    bin_s: float,
+    kinds: int = 1,
+    whole_session: bool = False,
+    borrowed: Behaviour | None = None,
+) -> Series:
     """Standardise one input of a session (its LFP features or its spike counts) and its behaviour.
 
     The inputs' statistics are taken over the training bins with a second of history, where the front end's filters have settled: one
@@ -93,9 +110,10 @@ def standardise(session: Session, inputs: Table, bin_s: float, kinds: int = 1, w
         bin_s: seconds per bin.
         kinds: inputs a channel has, kind after kind; divides ``n_inputs``.
         whole_session: take the inputs' statistics from the whole session, as no implant can.
+        borrowed: the behaviour's statistics, of other sessions, where it is unknown over the whole training part.
 
     Raises:
-        UserError: the behaviour is unknown or constant over the training part.
+        UserError: the behaviour is constant over the training part, or unknown and nothing is ``borrowed``.
     """
     # A second is enough for filters; the decoder's state settles in longer, which quantization.calibrate leaves out.
     valid = np.ones(session.bins, bool) if session.valid is None else session.valid
@@ -107,19 +125,34 @@ def standardise(session: Session, inputs: Table, bin_s: float, kinds: int = 1, w
     mean, std = known.mean(axis=0), known.std(axis=0)
     dead = never_changes(known)
     inv_std = np.where(dead, 0.0, 1.0 / np.where(dead, 1.0, std))
-    behaviour = session.targets[: session.train_end].astype(np.float64)
-    if not np.isfinite(behaviour).any(axis=0).all():
-        raise UserError(f"{session.name}: behaviour is unknown over the whole training part: use another series or a longer recording")
-    target_mean, target_std = np.nanmean(behaviour, axis=0), np.nanstd(behaviour, axis=0)
-    if not (target_std > 0).all():
-        name = session.target_names[int(np.argmin(target_std))]
-        raise UserError(f"{session.name}: behaviour '{name}' is constant over the training part: choose another series")
+    behaviour = borrowed if borrowed is not None and not has_labels(session) else behaviour_of(session)
 
-    statistics = [torch.from_numpy(value.astype(np.float32)) for value in (mean, inv_std, target_mean, target_std)]
+    statistics = [torch.from_numpy(value.astype(np.float32)) for value in (mean, inv_std, *behaviour)]
     z = bins_of(inputs, lambda rows: ((rows - statistics[0]) * statistics[1]).clamp(-CLIP, CLIP))
     targets = bins_of(session.targets, lambda rows: (rows - statistics[2]) / statistics[3])
     ends = session.train_end, session.validation_end
     return Series(session.name, z, targets, *ends, *statistics, kinds=kinds, starts=session.starts, valid=valid)
+
+
+def has_labels(session: Session) -> bool:
+    """Whether a bin of the training part has a known behaviour."""
+    return bool(np.isfinite(session.targets[: session.train_end]).all(axis=1).any())
+
+
+def behaviour_of(session: Session) -> Behaviour:
+    """Mean and deviation of the behaviour over the training part.
+
+    Raises:
+        UserError: it is unknown or constant there.
+    """
+    known = session.targets[: session.train_end].astype(np.float64)
+    if not np.isfinite(known).any(axis=0).all():
+        raise UserError(f"{session.name}: behaviour is unknown over the whole training part: use another series or a longer recording")
+    mean, std = np.nanmean(known, axis=0), np.nanstd(known, axis=0)
+    if not (std > 0).all():
+        name = session.target_names[int(np.argmin(std))]
+        raise UserError(f"{session.name}: behaviour '{name}' is constant over the training part: choose another series")
+    return Behaviour(mean, std)
 
 
 class Batches(Sequence[Batch]):
@@ -216,8 +249,13 @@ def _by_inputs(windows: Sequence[Window]) -> list[list[Window]]:
 
 
 def _stack(windows: Sequence[Window]) -> Batch:
+    inputs, weights = [], []
+    for one, start, stop in windows:
+        inputs.append(one.inputs[start:stop])
+        weights.append(inputs[-1].new_ones(stop - start) if one.weights is None else one.weights[start:stop])
     return Batch(
-        inputs=side_by_side([one.inputs[start:stop] for one, start, stop in windows]),
+        inputs=side_by_side(inputs),
         targets=side_by_side([one.targets[start:stop] for one, start, stop in windows], torch.nan),
         lengths=torch.tensor([stop - start for _, start, stop in windows]),
+        weights=side_by_side(weights),
     )

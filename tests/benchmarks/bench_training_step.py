@@ -53,7 +53,7 @@ def phases(settings: Settings, windows: int) -> Iterator[tuple[str, nn.Module, F
     inputs = settings.synthetic.channels * kinds
     bins = settings.window_bins
     x, lengths = torch.randn(windows, bins, inputs), torch.full((windows,), bins)
-    batch = Batch(x, torch.randn(windows, bins, DIMS), lengths)
+    batch = Batch(x, torch.randn(windows, bins, DIMS), lengths, torch.ones(windows, bins))
     teacher = Teacher(settings.teacher, [inputs], settings.pretrain.dropout, kinds)
     student = SharedStudent(Student(settings.student, inputs, DIMS, settings.distil.dropout, kinds), [inputs], kinds)
     module = Distillation(student, [inputs], settings.teacher.d_model)
