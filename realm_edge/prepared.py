@@ -64,16 +64,17 @@ def prepared(recordings: Recordings, index: int, settings: Settings, heldout: bo
 
 def _use(kept: Path) -> bool:
     """Keep other processes from forgetting a session that is there."""
-    while True:
+    while kept.is_file():
         try:
             file = kept.open("rb")
         except FileNotFoundError:
-            return False
+            break
         fcntl.flock(file, fcntl.LOCK_SH)
         if kept.exists() and os.path.samestat(kept.stat(), os.fstat(file.fileno())):
             _in_use[kept] = file
             return True
         file.close()  # it was forgotten between opening and locking
+    return False
 
 
 def _sum_of(kept: Path) -> Path:

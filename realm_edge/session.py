@@ -35,7 +35,7 @@ _BROADBAND_OPTIONAL = ("field", "activity", "spike_gain")
 class Session:
     """One recording on the bins of ``settings.bin_ms``; bin ``k`` of a segment covers ``[k, k + 1)`` bin lengths from its start.
 
-    Of a :func:`stored` session, targets, features and counts are tables in a file.
+    Of a :func:`stored` session, targets, features and counts are tables in a file, of which slices of bins can be had.
     """
 
     name: str
