@@ -11,9 +11,13 @@ import numpy as np
 import pytest
 import torch
 
+from realm_edge import prepared as prepared_module
+from realm_edge.evaluation.cells import Cell, Conditions
+from realm_edge.evaluation.tasks import tasks
 from realm_edge.progress import Silent
 from realm_edge.session import Session, in_memory, load, save, stored
-from realm_edge.settings import DistilSettings, FitSettings, ModelSettings, PretrainSettings
+from realm_edge.settings import SIX_BANDS, DistilSettings, FitSettings, ModelSettings, PretrainSettings, Settings
+from realm_edge.sources import Recordings
 from realm_edge.table import Rows
 from realm_edge.training.distil import distil
 from realm_edge.training.finetune import finetune
@@ -122,6 +126,28 @@ def test_validation_windows_beyond_what_decodes_together_are_more_batches(files,
     parts = validation_batches([one], WINDOW)
     assert [len(part.lengths) for part in parts] == [2, 2]
     assert torch.equal(torch.cat([part.inputs for part in parts]), whole.inputs)
+
+
+def test_cells_of_evaluate_are_sent_as_names_of_files_and_give_what_sessions_in_memory_give(tmp_path, monkeypatch):
+    monkeypatch.setattr(prepared_module, "cache_folder", lambda: tmp_path / "cache")
+    at = np.arange(1500) / 50
+    for name in ("a", "b"):
+        counts = np.random.default_rng(len(name)).integers(-500, 500, (30_000, 2), dtype=np.int16)
+        np.savez(tmp_path / f"{name}.npz", lfp=counts, lfp_rate=1000, behavior=np.sin(at), behavior_times=at)
+    recordings = Recordings((tmp_path / "a.npz", tmp_path / "b.npz"))
+    fit = {"epochs": 1, "lr": 1e-2, "batch": 4}
+    tiny = MODEL.model_dump()
+    settings = Settings.model_validate({"window_bins": 40, "lfp": SIX_BANDS.model_dump(), "student": tiny, "distil": fit, "finetune": fit})
+    (task,) = tasks(recordings, settings, 1, Silent())
+    held = replace(task, decoded=in_memory(task.decoded), others=tuple(in_memory(one) for one in task.others))
+    answers = []
+    for which, folder in ((task, tmp_path / "stored"), (held, tmp_path / "held")):
+        cell = Cell(Conditions(settings, recordings, "", folder, folder), which, "supervised", 1.0, 0)
+        sent = pickle.dumps(cell)
+        answers.append(pickle.loads(sent).compute())
+        assert (len(sent) < 20_000) == (which is task)
+    same = ("r2", "r", "validation_loss", "blocks", "steps_by_epoch")
+    assert all(getattr(answers[0], name) == getattr(answers[1], name) for name in same)
 
 
 @pytest.mark.slow
