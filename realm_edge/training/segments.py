@@ -174,7 +174,7 @@ class Batches(Sequence[Batch]):
         return Batches(self._windows[at]) if isinstance(at, slice) else _stack(self._windows[at])
 
 
-def training_batches(series: Sequence[Series], window: int, batch: int) -> Batches:
+def training_batches(series: Sequence[Series], window: int, batch: int, overlap: float = 0.0) -> Batches:
     """One epoch: every segment of the training parts cut into windows at a random offset, shuffled. Draws from torch's generator.
 
     A segment shorter than a window is one window, padded; no window is longer than the longest segment. Every segment but a session's
@@ -183,15 +183,19 @@ def training_batches(series: Sequence[Series], window: int, batch: int) -> Batch
 
     Short recordings are cut again at other offsets until there are :data:`MIN_BATCHES`, or epochs and patience, which are set for
     recordings of minutes, would end training after a few dozen steps. A batch holds windows with one number of inputs.
+
+    Args:
+        overlap: share of a window that the next one shows again.
     """
     segments = [Window(one, *ends) for one in series for ends in _segments(one, 0, one.train_end)]
     window = min(window, max(segment.stop - segment.start for segment in segments))
+    step = max(round((1.0 - overlap) * window), 1)
     windows: list[Window] = []
     while len(windows) <= (MIN_BATCHES - 1) * batch:
         for one, first, stop in segments:
             spare = max(stop - window - first, 0)
-            offset = int(torch.randint(min(window, spare + 1), ()))
-            starts = [*([first] if first and offset else []), *range(first + offset, first + spare + 1, window)]
+            offset = int(torch.randint(min(step, spare + 1), ()))
+            starts = [*([first] if first and offset else []), *range(first + offset, first + spare + 1, step)]
             windows += [Window(one, start, min(start + window, stop)) for start in starts]
     shuffled = [windows[index] for index in torch.randperm(len(windows)).tolist()]
     batches = [each[first : first + batch] for each in _by_inputs(shuffled) for first in range(0, len(each), batch)]
