@@ -40,15 +40,18 @@ from realm_edge.app.cli_options import (
     options,
     settings_of,
 )
+from realm_edge.app.cli_package import package
 from realm_edge.app.cli_text import compared, verdict, verified
 from realm_edge.app.cli_verdict import verdict as verdict_
 from realm_edge.app.cli_work import (
     asked_to_compile,
     build_of,
+    compilable,
     json_text,
     known,
     open_run,
     quantized,
+    simulated,
     simulation_asked,
     try_emulators,
     workflow_of,
@@ -267,8 +270,9 @@ def compile_(targets: tuple[str, ...], prefix: str | None, out: Path, as_json: b
     """Compile the int8 step graphs with TVM into one bundle per target and stream: C to put into a program.
 
     Names in it begin with realm_lfp and realm_spike, or with --prefix and the stream, so that bundles can be linked into one program.
+    Targets x86_64-linux, aarch64-linux and riscv64-linux are gateways: their bundles have a shared library and a Python wheel.
     """
-    chosen = known(targets) or DEFAULT_TARGETS
+    chosen = compilable(targets) or DEFAULT_TARGETS
     named = asked_to_compile(prefix)
     work = open_run(out)
     _tell({"targets": {target: work.perform(f"compile.{target}", target, build_of(target), prefix, **named) for target in chosen}}, as_json)
@@ -286,7 +290,7 @@ def simulate(targets: tuple[str, ...], budget: Path | None, components: Path | N
     asked, given = simulation_asked(budget, components), simulation_options(budget, components)
     named = known(targets)
     work = open_run(out)
-    chosen = named or work.run.targets("compile") or DEFAULT_TARGETS
+    chosen = named or simulated(work.run.targets("compile")) or DEFAULT_TARGETS
     try_emulators(chosen)
     results = {target: work.perform(f"simulate.{target}", target, budget, components, request=asked, options=given) for target in chosen}
     _finish(results, nominal, as_json)
@@ -343,7 +347,7 @@ def verify(bins: int | None, out: Path, as_json: bool) -> None:
         click.get_current_context().exit(1)
 
 
-for command in (verdict_, evaluate, study, targets_, components_, cycles, validate):
+for command in (package, verdict_, evaluate, study, targets_, components_, cycles, validate):
     main.add_command(command)
 
 
