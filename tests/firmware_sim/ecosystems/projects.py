@@ -30,10 +30,10 @@ def ran(*command: object, cwd: Path | None = None, **environment: str) -> str:
     return done.stdout
 
 
-def cmake() -> str:
-    found = shutil.which("cmake", path=str(Path(sys.executable).parent)) or shutil.which("cmake")
+def cmake(program: str = "cmake") -> str:
+    found = shutil.which(program, path=str(Path(sys.executable).parent)) or shutil.which(program)
     if found is None:
-        pytest.skip("cmake is not installed: pip install cmake")
+        pytest.skip(f"{program} is not installed: pip install cmake ninja")
     return found
 
 
@@ -47,7 +47,8 @@ ZIG = (f"-DCMAKE_C_COMPILER={sys.executable}", "-DCMAKE_C_COMPILER_ARG1=-m zigla
 
 def configured(source: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """The first half of a build below ``source``."""
-    command = [cmake(), "-S", str(source), "-B", str(source / "build"), "-DCMAKE_BUILD_TYPE=Release", *arguments]
+    command = [cmake(), "-G", "Ninja", "-S", str(source), "-B", str(source / "build"), "-DCMAKE_BUILD_TYPE=Release", *arguments]
+    command += [f"-DCMAKE_MAKE_PROGRAM={cmake('ninja')}"]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
 
 
@@ -57,3 +58,9 @@ def built(source: Path, *arguments: str) -> Path:
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     ran(cmake(), "--build", source / "build")
     return source / "build"
+
+
+def shown_by_ctest(source: Path, toolchain: str) -> list[str]:
+    """What the program of a project prints in QEMU."""
+    shown = ran(cmake("ctest"), "--test-dir", built(source, "--toolchain", toolchain), "-V", "--timeout", "60")
+    return [line.removeprefix("1: ") for line in shown.splitlines() if line.startswith(("1: valid", "1: warming"))]

@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from tests.firmware_sim.ecosystems.projects import ZIG, built, configured, host_compiler, ran
+from tests.firmware_sim.ecosystems.projects import ZIG, built, configured, host_compiler, ran, shown_by_ctest
 
 
 def test_a_program_of_this_machine_finds_the_package_and_decodes_the_references_bits(project, printed):
@@ -73,10 +73,7 @@ def test_a_program_by_debians_gcc_prints_the_references_bits_in_qemu(build, proj
     for program in (f"{gcc}-gcc", emulator):
         if shutil.which(program) is None:
             pytest.skip(f"{program} is not installed: apt-get install {packages} {emulator}")
-    source = project(build, "cmake")
-    folder = built(source, "--toolchain", f"{gcc}.cmake")
-    shown = ran("ctest", "--test-dir", folder, "-V", "--timeout", "60")
-    assert [line.removeprefix("1: ") for line in shown.splitlines() if line.startswith(("1: valid", "1: warming"))] == printed
+    assert shown_by_ctest(project(build, "cmake"), f"{gcc}.cmake") == printed
 
 
 @pytest.mark.slow
