@@ -49,6 +49,7 @@ def test_other_ways_to_it(find, target, bundle, project, printed, tmp_path):
         ("x86_64-linux", "NONE", "", "its drivers are C: add C to the languages of project()"),
         ("x86_64-linux", "C", "99.0", "99.0"),
     ],
+    ids=["another machine", "no C", "an older version"],
 )
 def test_what_does_not_fit_is_refused_when_it_is_found(build, languages, version, words, small, tmp_path):
     find = f"find_package(realm_lfp {version} REQUIRED PATHS {small(build)})"

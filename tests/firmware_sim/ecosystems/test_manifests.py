@@ -5,18 +5,19 @@ Their own tools are in test_tools.py.
 
 import json
 import re
-import subprocess
 import sys
 from importlib.metadata import version
 
 import pytest
 import yaml
+from click.testing import CliRunner
 
 from firmware_sim.builds import builds, linux_builds
 from firmware_sim.bundle import check_manifest
 from firmware_sim.ecosystems.facts import facts_of
 from firmware_sim.ecosystems.project import ECOSYSTEMS, write_project
 from realm_edge.app import cli_package
+from realm_edge.app.cli import main
 from realm_edge.errors import UserError
 from tests.firmware_sim.ecosystems.projects import ran
 
@@ -130,16 +131,15 @@ def test_a_folder_with_something_in_it_is_kept(small, tmp_path):
 
 
 def test_the_command_writes_the_project_and_says_what_comes_next(small, tmp_path):
-    def package(*arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "realm_edge", "package", str(small("cortex-m4")), "--for", *arguments]
-        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-
-    done = package("zephyr", "--out", "a b")
-    assert done.returncode == 0 and done.stdout == "wrote a b\nnext: west build -b mps2/an386 'a b' -t run\n"
-    check_manifest(tmp_path / "a b/realm_lfp")
-    (small("cortex-m4") / "src/realm_lfp.c").write_bytes((tmp_path / "a b/realm_lfp/src/realm_lfp.c").read_bytes() + b"\n")
+    out, source = tmp_path / "a b", small("cortex-m4") / "src/realm_lfp.c"
+    done = CliRunner().invoke(main, ["package", str(small("cortex-m4")), "--for", "zephyr", "--out", str(out)])
+    assert done.exit_code == 0 and done.output == f"wrote {out}\nnext: west build -b mps2/an386 '{out}' -t run\n"
+    check_manifest(out / "realm_lfp")
+    whole = source.read_bytes()
+    source.write_bytes(whole + b"\n")
     try:
-        done = package("cmake", "--out", "other")
-        assert (done.returncode, done.stdout) == (2, "") and "src/realm_lfp.c: changed since it was compiled" in done.stderr
+        done = CliRunner().invoke(main, ["package", str(small("cortex-m4")), "--for", "cmake", "--out", str(tmp_path / "other")])
     finally:
-        (small("cortex-m4") / "src/realm_lfp.c").write_bytes((tmp_path / "a b/realm_lfp/src/realm_lfp.c").read_bytes())
+        source.write_bytes(whole)
+    assert done.exit_code == 2 and "src/realm_lfp.c: changed since it was compiled" in done.output
+    assert not (tmp_path / "other").exists()
