@@ -43,7 +43,8 @@ def write_wheel(directory: Path, about: BundleMetadata) -> Path:
     the weights, so that pip takes another model for another version.
     """
     prefix, tag = about.prefix, _tag(about.target)
-    version = f"{about.made_by.get(PACKAGE) or '0'}+w{about.weights.value.removeprefix('0x')}"
+    made_by = about.made_by.get(PACKAGE, "").partition("+")[0] or "0.0.0"  # a version has one local part
+    version = f"{made_by}+w{about.weights.value.removeprefix('0x')}"
     info = f"{prefix}-{version}.dist-info"
     values = {"prefix": prefix, "version": version, "tag": tag, "build": about.target}
     content = {

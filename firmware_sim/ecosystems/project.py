@@ -25,12 +25,15 @@ def write_project(bundle: Path, ecosystem: str, out: Path) -> list[str]:
         ecosystem: a key of :data:`ECOSYSTEMS`.
 
     Raises:
-        UserError: the bundle is not as it was compiled, the ecosystem has nothing for its core, or ``out`` is there with something in it.
+        UserError: the bundle is not as it was compiled, the ecosystem has nothing for its core, or ``out`` is there with
+            something in it, or within the bundle.
     """
     check_manifest(bundle)
     about = load_metadata(bundle)
     if out.is_file() or (out.is_dir() and any(out.iterdir())):
         raise UserError(f"{out}: is there, and would be replaced: name a new folder")
+    if out.resolve().is_relative_to(bundle.resolve()):
+        raise UserError(f"{out}: lies within the bundle that is copied there: name a folder outside of it")
     values = values_of(about, (path.name for path in (bundle / "src").glob("*.c")))
     values["task_stack_bytes"] = -(-(about.memory.stack.bytes + _OWN_STACK) // 1024) * 1024
     with replacing_directory(out) as partial:

@@ -2,6 +2,7 @@
 and, for chips that have one, a component of ESP-IDF."""
 
 import json
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from firmware_sim.builds import get_build, linux_builds
 from firmware_sim.bundle_metadata import BundleMetadata
 from firmware_sim.ecosystems.facts import facts_of
 from firmware_sim.ecosystems.rendering import render
+from realm_edge.errors import UserError
 from realm_edge.files import write_text
 from realm_edge.versions import PACKAGE
 
@@ -38,14 +40,19 @@ def values_of(about: BundleMetadata, sources: Iterable[str]) -> dict[str, Any]:
 
     Args:
         sources: names of the C files in ``src``.
+
+    Raises:
+        UserError: metadata of an unknown build, or with a version that is none.
     """
     build = get_build(about.target)
-    facts = facts_of(about.target)
+    facts, version = facts_of(about.target), about.made_by.get(PACKAGE) or "0.0.0"
+    if not re.fullmatch(r"[\w.+-]+", version, flags=re.ASCII):
+        raise UserError(f"metadata.json: '{version}' of made_by is no version: rerun 'realm-edge compile'")
     return {
         "prefix": about.prefix,
         "upper": about.prefix.upper(),
         "build": about.target,
-        "version": about.made_by.get(PACKAGE) or "0",
+        "version": version,
         "sources": sorted(sources),
         "linux": about.target in linux_builds(),
         "pointer_bytes": 8 if about.target in linux_builds() else 4,

@@ -130,6 +130,12 @@ def test_a_folder_with_something_in_it_is_kept(small, tmp_path):
     assert [path.read_text() for path in tmp_path.iterdir()] == ["for years"]
 
 
+def test_a_bundle_is_not_copied_into_itself(small):
+    with pytest.raises(UserError, match="lies within the bundle"):
+        write_project(small("cortex-m4"), "cmake", small("cortex-m4") / "lib" / "decode")
+    check_manifest(small("cortex-m4"))
+
+
 def test_the_command_writes_the_project_and_says_what_comes_next(small, tmp_path):
     out, source = tmp_path / "a b", small("cortex-m4") / "src/realm_lfp.c"
     done = CliRunner().invoke(main, ["package", str(small("cortex-m4")), "--for", "zephyr", "--out", str(out)])
