@@ -36,6 +36,7 @@ from firmware_sim.compiler.objects import frame_bytes, symbol_bytes
 from firmware_sim.compiler.plan import DECODER, FRONTEND, Constant, Plan, make_plan
 from firmware_sim.ecosystems.linux import write_shared_library, write_wheel
 from firmware_sim.ecosystems.riding import write_riding_files
+from firmware_sim.ecosystems.sbom import SBOM, sbom
 from firmware_sim.toolchain import zig, zig_cc
 from realm_edge import documents
 from realm_edge.errors import UserError
@@ -163,8 +164,10 @@ def write_bundle(
         if build in linux_builds():
             write_shared_library(partial, metadata)
             write_wheel(partial, metadata)
-        files = sorted(p for p in partial.rglob("*") if p.is_file())
-        write_text(partial / MANIFEST, "".join(f"{sha256_file(p)}  {p.relative_to(partial).as_posix()}\n" for p in files))
+        digests = {path.relative_to(partial).as_posix(): sha256_file(path) for path in sorted(partial.rglob("*")) if path.is_file()}
+        write_json(partial / SBOM, sbom(metadata, digests))
+        digests[SBOM] = sha256_file(partial / SBOM)
+        write_text(partial / MANIFEST, "".join(f"{digest}  {name}\n" for name, digest in digests.items()))
     return metadata
 
 

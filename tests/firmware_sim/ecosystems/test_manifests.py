@@ -110,6 +110,18 @@ def test_a_bundle_is_a_component_of_esp_idf(small_project):
     assert "void app_main(void)" in (folder / "main/main.c").read_text()
 
 
+def test_the_bill_of_materials_names_every_file_graph_and_tool(small):
+    folder = small("cortex-m4")
+    bill, about = (json.loads((folder / name).read_text()) for name in ("sbom.cdx.json", "metadata.json"))
+    assert (bill["bomFormat"], bill["specVersion"]) == ("CycloneDX", "1.5")
+    named = {each["name"]: each["hashes"][0]["content"] for each in bill["components"]}
+    listed = dict(reversed(line.split("  ")) for line in (folder / "SHA256SUMS").read_text().splitlines())
+    del listed["sbom.cdx.json"]
+    assert named == listed | {"decoder (int8 step graph)": about["made_from"]["decoder"]}
+    tools = {each["name"]: each["version"] for each in bill["metadata"]["tools"]["components"]}
+    assert tools == about["made_by"] and {"realm-edge", "apache-tvm", "ziglang"} <= tools.keys()
+
+
 @pytest.mark.parametrize(
     ("build", "ecosystem", "words"),
     [

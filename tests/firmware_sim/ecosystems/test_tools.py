@@ -17,7 +17,10 @@ import pytest
 from tests.firmware_sim.ecosystems.projects import ran, shown_by_ctest
 
 pytestmark = pytest.mark.slow
-TOOLS = ("platformio==6.2.0", "scons==4.11.1", "idf-component-manager==3.1.2", "west==1.5.0", "kconfiglib==14.1.0")
+TOOLS = (
+    *("platformio==6.2.0", "scons==4.11.1", "idf-component-manager==3.1.2", "west==1.5.0", "kconfiglib==14.1.0"),
+    "cyclonedx-python-lib[json-validation]==11.12.0",
+)
 
 
 @pytest.fixture(scope="module")
@@ -104,6 +107,17 @@ def test_the_component_manager_reads_the_component(python, bundle):
         "print(*ManifestManager(sys.argv[1], 'realm_lfp').load().targets)"
     )
     assert ran(python, "-c", read, bundle("rv32imc")) == "esp32c3 esp32c6 esp32h2\n"
+
+
+def test_the_bill_of_materials_is_of_cyclonedxs_schema(python, bundle, tmp_path):
+    check = (
+        "import sys, pathlib; from cyclonedx.schema import SchemaVersion; from cyclonedx.validation.json import JsonStrictValidator\n"
+        "print(JsonStrictValidator(SchemaVersion.V1_5).validate_str(pathlib.Path(sys.argv[1]).read_text()))"
+    )
+    whole = bundle("cortex-m4") / "sbom.cdx.json"
+    assert ran(python, "-c", check, whole) == "None\n"
+    (tmp_path / "wrong.json").write_text(whole.read_text().replace('"file"', '"leaf"'))
+    assert "leaf" in ran(python, "-c", check, tmp_path / "wrong.json")
 
 
 def test_west_reads_the_manifest(python, project):
