@@ -1,4 +1,4 @@
-"""Every part at once: which stages run, and a table with the parts that are too small."""
+"""Every part at once: which stages run, and a table with the parts that are too small; and Linux, which is no part."""
 
 import json
 from pathlib import Path
@@ -11,6 +11,8 @@ from firmware_sim.build import TooLarge
 from firmware_sim.targets import targets
 from realm_edge.app.all_targets import lines, matrix
 from realm_edge.app.cli import main
+from realm_edge.app.cli_work import compilable, simulated
+from realm_edge.errors import UserError
 
 SMALL = "mspm0l1306"
 
@@ -57,3 +59,10 @@ def test_a_bit_that_differs_is_status_1(differs, status, monkeypatch):
     assert done.exit_code == status
     assert {row["target"] for row in json.loads(done.stdout)["matrix"] if row["bit_exact"] is False} == ({differs} if differs else set())
     assert ("DIFFER" in CliRunner().invoke(main, given).stdout) == bool(differs)
+
+
+def test_linux_is_compiled_for_and_not_simulated():
+    assert compilable(("aarch64-linux", "rv32imc", "aarch64-linux")) == ("aarch64-linux", "rv32imc")
+    assert simulated(("rv32imc", "x86_64-linux")) == ("rv32imc",)
+    with pytest.raises(UserError, match=r"unknown target 'mips-linux': use one of cortex-m4, .*, riscv64-linux"):
+        compilable(("mips-linux",))
