@@ -62,8 +62,9 @@ def autoencode(
     def mask(batch: Batch) -> Tensor:
         return mask_blocks(batch.lengths, batch.inputs.shape[1], settings).to(batch.inputs.device)
 
+    held = validation_batches(series, window)
     with seeded(phase, "validation mask"):  # fixed, so that epochs can be compared
-        held = [MaskedBatch(batch.inputs, batch.inputs, mask(batch), batch.lengths) for batch in validation_batches(series, window)]
+        hidden = [mask(batch) for batch in held]
 
     def corrupt(batch: Batch) -> MaskedBatch:
         masked = mask(batch)
@@ -74,7 +75,8 @@ def autoencode(
         return masked_mse(predicted[batch.masked], batch.inputs[batch.masked])
 
     def validate(module: Module) -> float:
-        return mean_over_bins([batch.lengths for batch in held], [float(loss(module, batch)) for batch in held])
+        plain = (MaskedBatch(own.inputs, own.inputs, masked, own.lengths) for own, masked in zip(held, hidden, strict=True))
+        return mean_over_bins([(batch.lengths, float(loss(module, batch))) for batch in plain])
 
     return fit(module, settings, phase, lambda: training_batches(series, window, settings.batch), loss, validate, progress, corrupt)
 
