@@ -125,7 +125,7 @@ def tuned_teacher(bench: Bench) -> Outcome:
     with seeded(phase, "init"):
         module = ReadOut(teacher, series.targets.shape[1])
     history = supervise(module, ReadOut.forward, settings.finetune, [series], bench.window, phase, Silent())
-    out = looking_back.over_session(module, series.inputs, series.starts, WARM_UP_WINDOWS * bench.window)
+    out = looking_back.over_session(module, series.inputs[:], series.starts, WARM_UP_WINDOWS * bench.window)
     predicted = series.statistics.in_units(out.numpy())
     before = {"pretrain": facts(taught, settings.pretrain)}
     return Outcome(predicted, cost.parameters(module), cost.macs_per_step(module), history.seconds, before, history)
@@ -141,7 +141,7 @@ def ridge_on_teacher(bench: Bench) -> Outcome:
     def run(segments: Tensor, lengths: Tensor | None) -> Tensor:
         return cast(Tensor, teacher(segments, lengths=lengths))
 
-    seen = looking_back.over_session(run, series.inputs, series.starts, WARM_UP_WINDOWS * bench.window).numpy()
+    seen = looking_back.over_session(run, series.inputs[:], series.starts, WARM_UP_WINDOWS * bench.window).numpy()
     predicted, fitted = _ridge(series, seen)
     seconds = time.monotonic() - start
     del teacher.predictor, teacher.mask_token  # only pretraining needs them
@@ -228,4 +228,4 @@ def labelled_others(bench: Bench) -> tuple[Series, ...]:
 
 def labels_of(series: Sequence[Series]) -> list[tuple[str, int]]:
     """Names of sessions, and how many bins of each have a label: what is trained with these depends on it."""
-    return [(one.name, int(torch.isfinite(one.targets).all(dim=1).sum())) for one in series]
+    return [(one.name, int(torch.isfinite(one.targets[:]).all(dim=1).sum())) for one in series]

@@ -94,10 +94,10 @@ def distil(
     def decoding(module: Distillation) -> float:
         return decoding_error(lambda inputs, lengths: module.shared.decode(inputs), series, window)
 
-    held = [] if settings.w_task else [(batch, _seen(teacher, batch)) for batch in validation_batches(series, window)]
+    held = validation_batches(series, window)  # the teacher looks at them anew each time: what it sees of hundreds of sessions is much
 
     def whole_loss(module: Distillation) -> float:
-        return mean_over_bins([batch.lengths for batch, _ in held], [float(module.loss(*pair, settings)) for pair in held])
+        return mean_over_bins([(batch.lengths, float(module.loss(batch, _seen(teacher, batch), settings))) for batch in held])
 
     validate = decoding if settings.w_task else whole_loss
     history = fit(module, settings, phase, lambda: training_batches(series, window, settings.batch), loss, validate, progress)

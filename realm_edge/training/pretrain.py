@@ -67,8 +67,9 @@ def autoencode(
     def mask(batch: Batch) -> Tensor:
         return mask_blocks(batch.lengths, batch.inputs.shape[1], settings).to(batch.inputs.device)
 
+    held = validation_batches(series, window)
     with seeded(phase, "validation mask"):  # fixed, so that epochs can be compared
-        held = [MaskedBatch(wanted(batch), batch.inputs, mask(batch), batch.lengths) for batch in validation_batches(series, window)]
+        hidden = [mask(batch) for batch in held]
 
     def corrupt(batch: Batch) -> MaskedBatch:
         masked = mask(batch)
@@ -79,7 +80,8 @@ def autoencode(
         return target.error(predicted, batch.wanted, batch.masked, batch.lengths)
 
     def validate(module: Module) -> float:
-        return mean_over_bins([batch.lengths for batch in held], [float(loss(module, batch)) for batch in held])
+        plain = (MaskedBatch(wanted(own), own.inputs, masked, own.lengths) for own, masked in zip(held, hidden, strict=True))
+        return mean_over_bins([(batch.lengths, float(loss(module, batch))) for batch in plain])
 
     def batches() -> Sequence[Batch]:
         return training_batches(series, window, settings.batch, settings.overlap)

@@ -92,7 +92,7 @@ def predictability(series: Sequence[Series], window: int, farthest: int) -> dict
     """
     shares = {}
     for n, own in _arrays(series).items():
-        power, products = (own[0].inputs.new_zeros(rows, n, dtype=torch.float64) for rows in (1, farthest))
+        power, products = (own[0].inputs[:1].new_zeros(rows, n, dtype=torch.float64) for rows in (1, farthest))
         bins, pairs = 0, torch.zeros(farthest, 1, dtype=torch.float64)
         for x in _windows(own, window):
             power += x.square().sum(dim=0)
@@ -146,7 +146,7 @@ def _deviations(filtered: Filter, series: Sequence[Series], window: int) -> dict
     """Of each input after the filter, over the training parts, (n_inputs,) for each number of inputs; 1 where nothing changes."""
     deviations = {}
     for n, own in _arrays(series).items():
-        power, bins = own[0].inputs.new_zeros(n, dtype=torch.float64), 0
+        power, bins = own[0].inputs[:1].new_zeros(n, dtype=torch.float64), 0
         for x in _windows(own, window):
             power += filtered(x[None], torch.tensor([len(x)]))[0].square().sum(dim=0)
             bins += len(x)
