@@ -93,6 +93,7 @@ def _row(arm: Decoder, share: float, results: Sequence[CellResult], reference: d
         return float(np.mean([getattr(result, name) for result in results]))
 
     pairs = [] if arm.chance or arm.name == DISTILLED else paired(reference, results)
+    raced = [pair for pair in pairs if all(one.steps_to_best is not None for one in pair)]  # without labels none fits the decoded session
     gains = [student.r2 - other.r2 for student, other in pairs]
     late = [result.r2_with_history for result in results if result.r2_with_history is not None]
     steps = [result.steps_to_best for result in results if result.steps_to_best is not None]
@@ -125,7 +126,7 @@ def _row(arm: Decoder, share: float, results: Sequence[CellResult], reference: d
         validation_loss=float(np.mean([result.least_loss for result in results])) if steps else None,
         stopped_early=float(np.mean(stopped)) if stopped else None,
         pretraining_stopped_early=float(np.mean([phase.stopped_early for phase in before])) if before else None,
-        race=race(pairs) if pairs and steps else None,
+        race=race(raced) if raced else None,
     )
 
 

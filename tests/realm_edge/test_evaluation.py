@@ -363,12 +363,13 @@ def test_one_recording_has_no_other_labels_and_no_spikes_leave_those_arms_out() 
 
 
 def test_without_a_label_of_the_decoded_session_others_teach(tmp_path: Path) -> None:
-    plan = Plan(SETTINGS, seeds=1, labels=(0.0,), decoders=("hindsight", "wiener_pretrained", "gru"))
+    plan = Plan(SETTINGS, seeds=1, labels=(0.0,), decoders=("student", "hindsight", "wiener_pretrained", "gru"))
     summary = evaluate(plan, tmp_path, Silent())
     assert [(row.decoder, row.labelled.training, row.labelled.validation) for row in summary.rows] == [
-        ("hindsight", 0, 0), ("wiener_pretrained", 0, 0),
+        ("student", 0, 0), ("hindsight", 0, 0), ("wiener_pretrained", 0, 0),
     ]  # fmt: skip
-    assert summary.rows[1].r > 0.3  # behaviour of the same kind
+    assert not any(row.race for row in summary.rows)  # the student is not trained on what it decodes
+    assert summary.rows[2].r > 0.3  # behaviour of the same kind
     with pytest.raises(UserError, match="none of the decoders learns without a label of the decoded session"):
         evaluate(replace(plan, decoders=("gru", "scratch")), tmp_path, Silent())
 
