@@ -139,7 +139,7 @@ def link(objects: Sequence[Path], tvm_objects: Sequence[Path], target: Target, f
     for path in tvm_objects:
         shutil.copyfile(path, folder / "tvm" / path.name)
     inputs = [path.name for path in objects] + [f"tvm/{path.name}" for path in tvm_objects]
-    linker = ["-nostartfiles", "-Wl,-T,memory.ld", "-Wl,--gc-sections", "-Wl,--build-id=none"]
+    linker = ["-nostartfiles", "-Wl,-T,memory.ld", "-Wl,--entry=realm_reset", "-Wl,--gc-sections", "-Wl,--build-id=none"]
     zig_cc([*_machine_flags(target), "-O2", "-g0", *linker, *inputs, "-o", "firmware.elf"], cwd=folder)
     return folder / "firmware.elf"
 
