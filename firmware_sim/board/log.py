@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
 from realm_edge.documents import Form
 from realm_edge.errors import UserError
@@ -82,6 +82,12 @@ class RegionLine(Form):
     least: Word32
     most: Word32
     sum: Annotated[int, Field(ge=0, lt=1 << 53)]
+
+    @model_validator(mode="after")
+    def _adds_up(self) -> "RegionLine":
+        if not self.visits * self.least <= self.sum <= self.visits * self.most:
+            raise ValueError(f"{self.visits} visits of {self.least} to {self.most} cycles cannot take {self.sum}")
+        return self
 
 
 @dataclass(frozen=True)

@@ -79,16 +79,16 @@ def _step(model: Model) -> list[str]:
         "    uint32_t since;",
         *(["    int32_t valid = 0;", "    uint32_t i;"] if model.frontend else ["    (void)crc;"]),
         "    if (pass == BY_MODEL) {",
-        f"        (void){model.prefix}_step_block(&state, &scratch, input, {upper}_SELFTEST_BLOCK_TICKS, output);",
+        f"        (void){model.prefix}_step_block(&instance, &shared, input, {upper}_SELFTEST_BLOCK_TICKS, output);",
         "        return;",
         "    }",
     ]
     if model.frontend:
-        given = f"(state.frontend, &scratch, input, {upper}_SELFTEST_BLOCK_TICKS, features, &valid);"
+        given = f"(instance.frontend, &shared, input, {upper}_SELFTEST_BLOCK_TICKS, features, &valid);"
         lines += [*_called(model.frontend, given), "    if (valid == 0) {", "        return;", "    }"]
         lines += [f"    for (i = 0; i < {upper}_DECODER_FEATURES_LEN; i++) {{", "        const uint16_t bits = (uint16_t)features[i];"]
         lines += ["        *crc = with_byte(with_byte(*crc, (uint8_t)(bits & 255u)), (uint8_t)(bits >> 8));", "    }"]
-    return [*lines, *_called(decoder, "(state.decoder, &scratch, features, output);"), "}"]
+    return [*lines, *_called(decoder, "(instance.decoder, &shared, features, output);"), "}"]
 
 
 def _called(plan: Plan, arguments: str) -> list[str]:

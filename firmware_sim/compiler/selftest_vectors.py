@@ -60,7 +60,7 @@ class Vectors:
 
 
 def make_input(extent: Extent) -> NDArray[np.int16]:
-    """Noise over a level, of which each bin has other sizes, from the whole range of int16 down to a few counts: (bins * ticks, inputs).
+    """Noise over a level, of which each bin has other sizes, from most of the range of int16 down to a few counts: (bins * ticks, inputs).
 
     The C of ``templates/selftest.c`` computes the same.
     """

@@ -208,7 +208,7 @@ static void text_line(const char *kind, const char *text) {
     end_line();
 }
 
-/* Input: noise over a level, of which each bin has other sizes, from the whole range of int16 down to a few counts. */
+/* Input: noise over a level, of which each bin has other sizes, from most of the range of int16 down to a few counts. */
 static uint32_t mixed(uint32_t x) { /* MurmurHash3's finaliser, behind a product that parts neighbours */
     x *= UINT32_C(0x9E3779B1);
     x = (x ^ (x >> 16)) * UINT32_C(0x85EBCA6B);
@@ -240,8 +240,8 @@ ${expected}
 };
 ${features_crc}
 
-static ${p}_state state;
-static ${p}_scratch scratch;
+static ${p}_state instance;
+static ${p}_scratch shared;
 
 enum { MODEL_REGION, ${stage_regions}, KERNEL_REGIONS };
 #define REGIONS (KERNEL_REGIONS + ${kernels})
@@ -285,14 +285,14 @@ static void run(int32_t pass, verdict *found) {
     memset(found, 0, sizeof *found);
     memset(output, 0, sizeof output);
     found->features_crc = UINT32_MAX;
-    ${p}_init(&state);
+    ${p}_init(&instance);
     if (pass == BY_MODEL) {
         ${P}_SELFTEST_MARK(1);
     }
     lap = now();
     for (bin = 0; bin < ${P}_SELFTEST_BINS; bin++) {
         if (bin == ${P}_SELFTEST_RESET_BIN) {
-            ${p}_reset(&state);
+            ${p}_reset(&instance);
         }
         for (block = 0; block < ${blocks}; block++) {
             make_input(bin, tick);
