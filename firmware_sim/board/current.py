@@ -66,7 +66,9 @@ def read_trace(path: Path) -> Trace:
         seconds, amperes, volts = _numbers(path, (0, 1, 2))
         return _checked(Trace(path, "Joulescope", seconds, amperes, volts, {}))
     had = printable(",".join(header)[:60])
-    raise UserError(f"{path}: its first line is '{had}': export CSV with a header, of a PPK2 or a Joulescope (docs/boards.md has the columns)")
+    raise UserError(
+        f"{path}: its first line is '{had}': export CSV with a header, of a PPK2 or a Joulescope (docs/boards.md has the columns)"
+    )
 
 
 def _ppk2(path: Path, columns: Sequence[str]) -> Trace:
@@ -122,7 +124,9 @@ def energy(trace: Trace, log: BoardLog, volts: float | None, line: str | None, w
     length = float(seconds[-1] - seconds[0])
     watts = float(np.trapezoid(trace.amperes[span] * across, seconds)) / length
     if not watts > 0:
-        raise UserError(f"{trace.path}: {1e6 * watts:g} uW on the average of the window: the probe is the wrong way round, or the window wrong")
+        raise UserError(
+            f"{trace.path}: {1e6 * watts:g} uW on the average of the window: the probe is the wrong way round, or the window wrong"
+        )
     cycles = length * _clock(trace, log) if window_s else _counted(trace, log, length)
     return Energy.model_validate(
         {
@@ -176,7 +180,7 @@ def _pieces(high: NDArray[np.bool_]) -> list[tuple[int, int]]:
 
 def _clock(trace: Trace, log: BoardLog) -> int:
     if not log.clock_hz:
-        raise UserError(f"{trace.path}: cycles of a given window need the core's clock, which the log does not tell: build the self-test with it")
+        raise UserError(f"{trace.path}: cycles of a given window need the core's clock: build the self-test with it, the log does not tell")
     return log.clock_hz
 
 
@@ -187,7 +191,7 @@ def _counted(trace: Trace, log: BoardLog, seconds: float) -> int:
     clock = cycles / seconds
     if log.clock_hz and abs(clock / log.clock_hz - 1) > _CLOCK_OFF:
         raise UserError(
-            f"{trace.path}: {cycles} cycles in {seconds:g} s are a clock of {clock:.4g} Hz, the log tells {log.clock_hz}: the line was not high "
-            "during the first run alone, or the clock is another"
+            f"{trace.path}: {cycles} cycles in {seconds:g} s are a clock of {clock:.4g} Hz, the log tells {log.clock_hz}: "
+            "the line was not high during the first run alone, or the clock is another"
         )
     return cycles

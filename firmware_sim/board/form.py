@@ -20,7 +20,7 @@ class Bits(Form):
 
 
 class Row(Form):
-    """Cycles a bin, of a stage, of the calls of one kernel, or of the driver around them (``op`` "driver": what kernels leave of the stage).
+    """Cycles a bin, of a stage, of the calls of one kernel, or of the driver around them (what kernels leave of the stage).
 
     ``table`` and its range are what the core's table says of the same program on the part; None: nobody asked, or nothing runs there.
     ``error_percent``: of the table, (table / measured - 1) * 100; None without the table, or where there is nothing to divide by.

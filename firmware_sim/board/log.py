@@ -181,7 +181,9 @@ def _line(at: int, text: str, source: str) -> _Line | UserError:
 def _log(lines: Sequence[_Line], source: str) -> BoardLog:
     for expected, line in enumerate(lines):
         if line.number != expected:
-            raise UserError(f"{source}: line {line.at}: number {line.number} of the log, where {expected} is due: a line is missing: {_AGAIN}")
+            raise UserError(
+                f"{source}: line {line.at}: number {line.number} of the log, where {expected} is due: a line is missing: {_AGAIN}"
+            )
     last = lines[-1]
     if lines[0].kind != "log" or lines[0].rest != FORMAT:
         had = printable(f"{lines[0].kind} {lines[0].rest}"[:60])
@@ -203,7 +205,9 @@ def _log(lines: Sequence[_Line], source: str) -> BoardLog:
 
     bits = tuple(_form(BitsLine, line, source) for line in by_kind.get("bits", []))
     if [run.by for run in bits] != ["model", "stage", "kernel"]:
-        raise UserError(f"{source}: the log has no line 'bits' of each run (model, stage, kernel): compile the bundle again with this version")
+        raise UserError(
+            f"{source}: the log has no line 'bits' of each run (model, stage, kernel): compile the bundle again with this version"
+        )
     weights = _words(one("weights"), source)
     agrees = _words(last, source)
     found = BoardLog(
@@ -241,4 +245,6 @@ def _checked(kind: Any, value: object, line: _Line, source: str) -> Any:
     try:
         return TypeAdapter(kind).validate_python(value)
     except ValidationError as error:
-        raise UserError(f"{source}: line {line.at}: {line.kind}: {flaw(error, 'its value')}: compile the bundle again with this version") from error
+        raise UserError(
+            f"{source}: line {line.at}: {line.kind}: {flaw(error, 'its value')}: compile the bundle again with this version"
+        ) from error

@@ -20,7 +20,9 @@ def record(port: str, baud: int, seconds: float) -> bytes:
     try:
         import serial
     except ImportError as error:
-        raise UserError("--port: pyserial is not installed: pip install 'realm-edge[boards]', or keep what the board writes in a file") from error
+        raise UserError(
+            "--port: pyserial is not installed: pip install 'realm-edge[boards]', or keep what the board writes in a file"
+        ) from error
     came, end = bytearray(), time.monotonic() + seconds
     try:
         with serial.Serial(port, baud, timeout=_POLL_S) as line:

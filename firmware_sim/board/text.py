@@ -10,7 +10,7 @@ HEADER = f"{'stage':<9} {'kernel':<44} {'cycles a bin':>13} {'table':>11} {'low 
 def lines(board: Board) -> Iterator[str]:
     """Bits, what was measured with the table beside it, and energy."""
     if board.bits.agree:
-        yield f"{board.name}: every bit agrees with the reference over {board.bits.bins} bins, by model, stage and kernel; weights are whole"
+        yield f"{board.name}: every bit agrees with the reference over {board.bits.bins} bins, by model, stage and kernel"
     for problem in board.bits.problems:
         yield f"{board.name}: BITS DIFFER: {problem}"
     yield f"compiler: {board.compiler or 'not told'}; flags: {board.flags or 'not told'}"

@@ -152,7 +152,7 @@ def source(plan: Plan) -> str:
             *states,
             " */",
             f"void {plan.prefix}_init(void *state) {{",
-            f"    memset(state, 0, {plan.prefix.upper()}_STATE_BYTES);",
+            f"    (void)memset(state, 0, {plan.prefix.upper()}_STATE_BYTES);",
             "}",
             "",
             f"{signature(plan)} {{",
@@ -221,7 +221,7 @@ def _calls(plan: Plan, calls: Iterable[Call], depth: int, around: Callable[[Call
 def _copies(plan: Plan, depth: int) -> list[str]:
     indent = "    " * depth
     return [
-        f"{indent}memcpy({_parameter(plan, value.name)}, {_address(plan, place, value.dtype)}, {value.nbytes});"
+        f"{indent}(void)memcpy({_parameter(plan, value.name)}, {_address(plan, place, value.dtype)}, {value.nbytes});"
         for value, place in plan.copies
     ]
 

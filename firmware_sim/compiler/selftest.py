@@ -75,7 +75,11 @@ def _step(model: Model) -> list[str]:
     upper, decoder = model.prefix.upper(), model.decoder
     lines = [
         "static void step(int32_t pass, int16_t *output, uint32_t *crc) {",
-        *([f"    static int16_t features[{upper}_DECODER_FEATURES_LEN];"] if model.frontend else ["    const int16_t *const features = input;"]),
+        *(
+            [f"    static int16_t features[{upper}_DECODER_FEATURES_LEN];"]
+            if model.frontend
+            else ["    const int16_t *const features = input;"]
+        ),
         "    uint32_t since;",
         *(["    int32_t valid = 0;", "    uint32_t i;"] if model.frontend else ["    (void)crc;"]),
         "    if (pass == BY_MODEL) {",

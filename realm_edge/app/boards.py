@@ -52,7 +52,9 @@ def find(run: RunDir, log: BoardLog, target: str | None, source: str) -> Flashed
     if not found:
         looked = f"compiled for {', '.join(names)}" if names else "nothing is compiled"
         told = f"{log.bundle.prefix}, {log.bundle.build}, digest {log.bundle.digest[:16]}"
-        raise UserError(f"{source}: of a bundle ({told}) that {run.path} does not have ({looked}): name the run whose bundle was flashed (--out)")
+        raise UserError(
+            f"{source}: of a bundle ({told}) that {run.path} does not have ({looked}): name the run whose bundle was flashed (--out)"
+        )
     if len(found) > 1:
         parts = ", ".join(name for _, name, _ in found)
         raise UserError(f"{source}: its bundle is that of several targets ({parts}): name the one that the board has (--target)")
@@ -100,7 +102,7 @@ def boards_of(run: RunDir, targets: Sequence[str]) -> tuple[Board, ...]:
     Raises:
         UserError: a file is not as it was written.
     """
-    found = [_read(path) for path in sorted(run.file(FOLDER).glob("*.json"))]
+    found = [read_board(path) for path in sorted(run.file(FOLDER).glob("*.json"))]
     return tuple(board for board in found if board.target in targets and _is_current(run, board))
 
 
@@ -111,7 +113,12 @@ def _is_current(run: RunDir, board: Board) -> bool:
     return path.is_dir() and program_digest(path) == board.bundle_sha256
 
 
-def _read(path: Path) -> Board:
+def read_board(path: Path) -> Board:
+    """Read what :func:`keep` wrote.
+
+    Raises:
+        UserError: it is not as it was written.
+    """
     remedy = "remove it, and run 'realm-edge board-check' again"
     content: Any = read_json(path)
     if not isinstance(content, dict) or content.get("format") != BOARD or not is_intact(content):

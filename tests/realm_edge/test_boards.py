@@ -79,8 +79,10 @@ def test_a_distorted_board_comes_back_in_json_in_the_run_and_in_the_report(run: 
     path = run / "boards" / "nucleo-l4r5zi-lfp.json"
     opened = RunDir.open(run)
     (kept,) = boards.boards_of(opened, TARGETS)
-    assert isinstance(kept, Board) and kept.rows[0].measured == told["rows"][0]["measured"] and kept.log_sha256 == sha256_file(
-        tmp_path / "serial.log"
+    assert (
+        isinstance(kept, Board)
+        and kept.rows[0].measured == told["rows"][0]["measured"]
+        and kept.log_sha256 == sha256_file(tmp_path / "serial.log")
     )
     assert report_request(opened, TARGETS)["boards"] == {kept.name: sha256_file(path)}
     write_report(opened, Silent(), TARGETS)
@@ -137,7 +139,9 @@ def test_energy_comes_with_the_cycles(bundle: Path, run: Path, tmp_path: Path) -
     (tmp_path / "ppk.csv").write_text("\n".join(rows))
     given = ("--current", tmp_path / "ppk.csv", "--volts", "3")
     result = invoke(log(tmp_path, bundle), "--out", run, *given)
-    assert result.exit_code == 0 and "energy: 125.0 pJ a cycle (PPK2, window by D0, 3.00 V told, 5.000 mA, cycles by counter)" in result.stdout
+    assert (
+        result.exit_code == 0 and "energy: 125.0 pJ a cycle (PPK2, window by D0, 3.00 V told, 5.000 mA, cycles by counter)" in result.stdout
+    )
     write_report(RunDir.open(run), Silent(), TARGETS)
     assert "<strong>125 pJ a cycle</strong>, by a PPK2 over 51 samples (3 V, as told" in _page(RunDir.open(run))
     result = invoke(log(tmp_path, bundle, counter=NONE), "--out", run, *given)
@@ -186,7 +190,10 @@ def test_names_are_names_of_files(bundle: Path, run: Path, tmp_path: Path) -> No
     for name in ("../x", "A", "", "x" * 61, ".x"):
         result = invoke(log(tmp_path, bundle), "--out", run, "--name", name)
         assert result.exit_code == 2 and "--name " in result.stderr
-    lines = [(kind, "../\u0007 My Böard/7" if kind == "board" else rest) for kind, rest in distorted(load_bundle(bundle), priced(load_bundle(bundle)), {})]
+    lines = [
+        (kind, "../\u0007 My Böard/7" if kind == "board" else rest)
+        for kind, rest in distorted(load_bundle(bundle), priced(load_bundle(bundle)), {})
+    ]
     (tmp_path / "odd.log").write_bytes(written([(kind, rest.encode("ascii", "replace").decode()) for kind, rest in lines]))
     assert invoke(tmp_path / "odd.log", "--out", run).exit_code == 0
     assert [path.name for path in (run / "boards").iterdir()] == ["my-b-ard-7-lfp.json"]
@@ -220,7 +227,7 @@ def test_a_log_is_taken_from_a_serial_port(bundle: Path, tmp_path: Path) -> None
     result = invoke(tmp_path / "taken.log", "--port", os.ttyname(theirs), "--seconds", "20", "--bundle", bundle, "--json")
     sender.join()
     assert result.exit_code == 0, result.stderr
-    assert json.loads(result.stdout)["measured"] and (tmp_path / "taken.log").read_bytes().endswith(content.splitlines()[-1] + b"\r\n")
+    assert json.loads(result.stdout)["measured"] and content.splitlines()[-1] + b"\r\n" in (tmp_path / "taken.log").read_bytes()
 
 
 def test_a_port_that_is_none_and_one_that_says_nothing_cost_a_line(tmp_path: Path) -> None:

@@ -18,9 +18,11 @@ def written(lines: Sequence[tuple[str, str]], ending: str = "\r\n") -> bytes:
     return "".join(f"{text} *{zlib.crc32(text.encode()):08x}{ending}" for text in texts).encode()
 
 
-def head(prefix: str = "realm_lfp", digest: str = "0" * 64, build: str = "cortex-m4", counter: str = DWT) -> list[tuple[str, str]]:
+def head(
+    prefix: str = "realm_lfp", digest: str = "0" * 64, build: str = "cortex-m4", counter: str = DWT, bins: int = BINS
+) -> list[tuple[str, str]]:
     """All lines before the regions, of a board where every bit agrees."""
-    bits = f"bins={BINS} outputs=2 wrong=0 bin=0 output=0 expected=0 got=0"
+    bits = f"bins={bins} outputs=2 wrong=0 bin=0 output=0 expected=0 got=0"
     return [
         ("log", "realm-edge-board 1"),
         ("bundle", f"prefix={prefix} stream=lfp build={build} digest={digest}"),
@@ -62,22 +64,24 @@ def _cycles(value: float) -> Cycles:
     return Cycles(value, 0.9 * value, 1.2 * value)
 
 
-def distorted(bundle: Bundle, table: Priced, factors: Mapping[str, float], counter: str = DWT) -> list[tuple[str, str]]:
+def distorted(bundle: Bundle, table: Priced, factors: Mapping[str, float], counter: str = DWT, bins: int = BINS) -> list[tuple[str, str]]:
     """What a board would write whose kernels take ``factors`` times what the table says, 1 where none is given."""
-    lines = head(bundle.prefix, program_digest(bundle.path), bundle.target, counter)
+    lines = head(bundle.prefix, program_digest(bundle.path), bundle.target, counter, bins)
     lines = [(kind, rest.replace("stream=lfp", f"stream={bundle.stream}")) for kind, rest in lines]
-    lines.append(region("model", "", BINS, 400 * BINS))
+    lines.append(region("model", "", bins, 400 * bins))
     totals = {symbol: round(cycles.cycles * factors.get(symbol, 1.0)) for symbol, cycles in table.kernels.items()}
     for name, stage in bundle.named_stages.items():
         symbols = {kernel.symbol for kernel in stage.kernels}
         driver = table.stages[name].cycles - sum(table.kernels[symbol].cycles for symbol in symbols)
-        visits = BINS * (bundle.blocks_per_bin if name == "frontend" else 1)
+        visits = bins * (bundle.blocks_per_bin if name == "frontend" else 1)
         lines.append(region(name, "", visits, round(driver + sum(totals[symbol] for symbol in symbols)) + OVERHEAD * visits))
     for name, stage in bundle.named_stages.items():
         calls = Counter(kernel.symbol for kernel in stage.kernels)
         first = set()
         for kernel in stage.kernels:  # equal parts, and what is left over by the first
             part, left = divmod(totals[kernel.symbol], calls[kernel.symbol])
-            lines.append(region(name, kernel.symbol, BINS, part + (0 if kernel.symbol in first else left) + OVERHEAD * BINS))
+            visits = bins * (bundle.blocks_per_bin if name == "frontend" else 1)
+            total = part + (0 if kernel.symbol in first else left) + OVERHEAD * visits
+            lines.append(region(name, kernel.symbol, visits, total))
             first.add(kernel.symbol)
     return ended(lines)

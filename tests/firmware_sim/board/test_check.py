@@ -120,7 +120,12 @@ def test_regions_that_are_not_the_bundles_are_refused(bundle: Bundle) -> None:
 
 def test_the_first_output_that_differs_is_told(bundle: Bundle) -> None:
     lines = [
-        (kind, rest.replace("wrong=0 bin=0 output=0 expected=0 got=0", "wrong=7 bin=31 output=1 expected=-5 got=-6") if "stage" in rest else rest)
+        (
+            kind,
+            rest.replace("wrong=0 bin=0 output=0 expected=0 got=0", "wrong=7 bin=31 output=1 expected=-5 got=-6")
+            if "stage" in rest
+            else rest,
+        )
         for kind, rest in head()
     ]
     found = board(bundle, parse_log(written(ended(lines, agrees=0)), "log"), None)

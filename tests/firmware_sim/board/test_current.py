@@ -31,7 +31,9 @@ def ppk2(path: Path, header: str, digital: str = "word", width_ms: float = 50.0)
     rows = [header]
     for ms, microamperes, on in zip(*samples(width_ms), strict=True):
         bits = ["0", "1", "0", str(int(on)), "0", "0", "0", "0"]  # D1 is high all the time, D3 marks
-        more = {"word": ["".join(bits)], "columns": bits, "both": ["".join(bits), *bits], "quoted": [f'"{"".join(bits)}"'], "none": []}[digital]
+        more = {"word": ["".join(bits)], "columns": bits, "both": ["".join(bits), *bits], "quoted": [f'"{"".join(bits)}"'], "none": []}[
+            digital
+        ]
         rows.append(",".join([f"{ms:.3f}", f"{microamperes:.3f}", *more]))
     path.write_text("\n".join(rows) + "\n")
     return path
@@ -70,9 +72,9 @@ def test_a_joulescope_measures_the_voltage_and_needs_a_window(header: str, tmp_p
     found = energy(read_trace(path), log(), None, None, (0.030, 0.060))
     assert (found.instrument, found.volts, found.volts_measured, found.cycles_by) == ("Joulescope", pytest.approx(1.8), True, "clock")
     assert found.cycles == pytest.approx(0.030 * CLOCK) and found.pj_per_cycle == pytest.approx(2400e-6 * 1.8 / CLOCK * 1e12)
-    with pytest.raises(UserError, match="--volts 3: .* has the voltage: leave it out"):
+    with pytest.raises(UserError, match=r"--volts 3: .* has the voltage: leave it out"):
         energy(read_trace(path), log(), 3.0, None, (0.030, 0.060))
-    with pytest.raises(UserError, match="--mark D0: .* has no digital lines: name one of them, or give --window"):
+    with pytest.raises(UserError, match=r"--mark D0: .* has no digital lines: name one of them, or give --window"):
         energy(read_trace(path), log(), None, "D0", None)
 
 
