@@ -13,6 +13,7 @@ import pytest
 
 from firmware_sim.board.check import why_no_measurement
 from firmware_sim.board.log import parse_log
+from firmware_sim.builds import builds
 from firmware_sim.bundle import Bundle, load_bundle, program_digest
 from firmware_sim.compiler.selftest_vectors import Extent, make_input
 from firmware_sim.targets import get_target
@@ -22,7 +23,7 @@ from tests.firmware_sim.compiled_graphs import CHANNELS, DIMS, TICKS
 TARGETS = {  # of each build, a part
     "cortex-m0plus": "stm32g0b1",
     "cortex-m4": "cortex-m4",
-    "cortex-m7": "cortex-m7",
+    "cortex-m7": "stm32h7a3",
     "cortex-m33": "stm32u385",
     "cortex-m55": "cortex-m55",
     "rv32imc": "rv32imc",
@@ -68,6 +69,10 @@ def test_every_bit_agrees_in_the_emulator_and_nothing_is_called_measured(
     assert [one.features for one in log.bits] == (["none", "equal", "equal"] if bundle.frontend else ["none"] * 3)
     assert ("lang" in log.compiler) == (compiler == "zig")
     assert why_no_measurement(log) == "no counter; bits alone were checked" and log.regions == ()
+
+
+def test_no_build_is_left_out() -> None:
+    assert {name: get_target(part).build for name, part in TARGETS.items()} == {name: name for name in builds()}
 
 
 def test_a_counter_that_stands_still_is_found_out(lfp: Bundle, tmp_path: Path) -> None:
