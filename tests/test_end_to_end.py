@@ -132,12 +132,10 @@ def test_a_board_that_is_slower_by_known_factors_is_told_so_kernel_by_kernel(fin
     for symbol, factor in factors.items():
         assert rows[symbol]["table"] == pytest.approx(table.kernels[symbol].cycles / bins, abs=1e-3)
         assert rows[symbol]["error_percent"] == pytest.approx(100 * (1 / factor - 1), abs=0.6 * 100 / table.kernels[symbol].cycles + 1e-3)
-    # A kernel that the held-out bins ran takes about what it took there: the same code, priced by the same table.
-    simulated: dict[str, float] = {}
-    for row in json.loads((finished / "simulation" / f"{target}.json").read_text())["streams"][stream]["kernels"]:
-        simulated[row["symbol"]] = simulated.get(row["symbol"], 0) + row["cycles"]
-    close = [symbol for symbol in symbols if rows[symbol]["table"] == pytest.approx(simulated[symbol], rel=0.01)]
-    assert len(close) >= 0.8 * len(symbols)
+    # Held-out bins take about as much: the same code, priced by the same table. Kernels with branches make of other values a little more.
+    simulated = json.loads((finished / "simulation" / f"{target}.json").read_text())["streams"][stream]["regions"]
+    for name, cycles in table.stages.items():
+        assert cycles.cycles / bins == pytest.approx(simulated[name]["cycles"], rel=0.05)
     status, _, said = invoke("report", "--out", str(finished))
     assert status == 0, said
     assert "measured on your board: bench" in (finished / "report.html").read_text()

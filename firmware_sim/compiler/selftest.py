@@ -37,12 +37,13 @@ def _parts(model: Model, vectors: Vectors) -> dict[str, str]:
     regions = [("model", "")] + [(plan.stage, "") for plan in model.plans]
     regions += [(plan.stage, call.symbol) for plan in model.plans for call in plan.calls]
     rows = [f"    {{{', '.join(str(int(value)) for value in row)}}}" for row in vectors.decoded]
-    crc = f"#define HAS_FEATURES 1\n#define FEATURES_CRC32 UINT32_C(0x{vectors.features_crc32:08x})"
+    upper = model.prefix.upper()
+    crc = "0u" if model.frontend is None else f"UINT32_C(0x{vectors.features_crc32:08x})"
     return {
         "weights_headers": "\n".join(f'#include "{plan.prefix}_weights.h"' for plan in model.plans),
         "memory_functions": "\n".join(MEMORY_FUNCTIONS),
         "expected": ",\n".join(rows),
-        "features_crc": crc if model.frontend else "#define HAS_FEATURES 0\n#define FEATURES_CRC32 0u",
+        "features_crc": f"#define {upper}_HAS_FEATURES {int(model.frontend is not None)}\n#define {upper}_FEATURES_CRC32 {crc}",
         "stage_regions": ", ".join(_region(plan) for plan in model.plans),
         "kernels": str(sum(len(plan.calls) for plan in model.plans)),
         "names": ",\n".join(f'    {{"{stage}", "{symbol}"}}' for stage, symbol in regions),

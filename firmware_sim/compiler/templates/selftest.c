@@ -38,30 +38,30 @@ ${memory_functions}
 #endif
 
 /* The counter. */
-#define REGISTER(address) (*(volatile uint32_t *)(uintptr_t)(address))
+#define ${P}_REGISTER(address) (*(volatile uint32_t *)(uintptr_t)(address))
 #if ${P}_SELFTEST_COUNTER == ${P}_SELFTEST_DWT
-#define COUNTER_NAME "dwt"
-#define MASK UINT32_MAX
+#define ${P}_COUNTER_NAME "dwt"
+#define ${P}_COUNTER_MASK UINT32_MAX
 static void start_counter(void) { /* ARMv7-M ARM, C1.6 and C1.8; the lock is that of the Cortex-M7 */
-    REGISTER(0xE000EDFCu) |= UINT32_C(1) << 24;
-    REGISTER(0xE0001FB0u) = UINT32_C(0xC5ACCE55);
-    REGISTER(0xE0001004u) = 0;
-    REGISTER(0xE0001000u) |= 1u;
+    ${P}_REGISTER(0xE000EDFCu) |= UINT32_C(1) << 24;
+    ${P}_REGISTER(0xE0001FB0u) = UINT32_C(0xC5ACCE55);
+    ${P}_REGISTER(0xE0001004u) = 0;
+    ${P}_REGISTER(0xE0001000u) |= 1u;
 }
-static uint32_t now(void) { return REGISTER(0xE0001004u); }
+static uint32_t now(void) { return ${P}_REGISTER(0xE0001004u); }
 #elif ${P}_SELFTEST_COUNTER == ${P}_SELFTEST_SYSTICK
-#define COUNTER_NAME "systick"
-#define MASK UINT32_C(0xFFFFFF)
+#define ${P}_COUNTER_NAME "systick"
+#define ${P}_COUNTER_MASK UINT32_C(0xFFFFFF)
 static void start_counter(void) { /* ARMv6-M ARM, B3.3: counts down, at the core's clock, without an interrupt */
-    REGISTER(0xE000E010u) = 0;
-    REGISTER(0xE000E014u) = MASK;
-    REGISTER(0xE000E018u) = 0;
-    REGISTER(0xE000E010u) = 5u;
+    ${P}_REGISTER(0xE000E010u) = 0;
+    ${P}_REGISTER(0xE000E014u) = ${P}_COUNTER_MASK;
+    ${P}_REGISTER(0xE000E018u) = 0;
+    ${P}_REGISTER(0xE000E010u) = 5u;
 }
-static uint32_t now(void) { return MASK - REGISTER(0xE000E018u); }
+static uint32_t now(void) { return ${P}_COUNTER_MASK - ${P}_REGISTER(0xE000E018u); }
 #elif ${P}_SELFTEST_COUNTER == ${P}_SELFTEST_MCYCLE
-#define COUNTER_NAME "mcycle"
-#define MASK UINT32_MAX
+#define ${P}_COUNTER_NAME "mcycle"
+#define ${P}_COUNTER_MASK UINT32_MAX
 static void start_counter(void) {}
 static uint32_t now(void) {
     uint32_t cycles;
@@ -69,32 +69,32 @@ static uint32_t now(void) {
     return cycles;
 }
 #elif ${P}_SELFTEST_COUNTER == ${P}_SELFTEST_OWN
-#define COUNTER_NAME "own"
-#define MASK ((uint32_t)(${P}_SELFTEST_CYCLES_MASK))
+#define ${P}_COUNTER_NAME "own"
+#define ${P}_COUNTER_MASK ((uint32_t)(${P}_SELFTEST_CYCLES_MASK))
 static void start_counter(void) {}
 static uint32_t now(void) { return (uint32_t)(${P}_SELFTEST_CYCLES()); }
 #else
-#define COUNTER_NAME "none"
-#define MASK UINT32_MAX
+#define ${P}_COUNTER_NAME "none"
+#define ${P}_COUNTER_MASK UINT32_MAX
 static void start_counter(void) {}
 static uint32_t now(void) { return 0; }
 #endif
 
 /* So many instructions, each of which needs the result of the one before: what a counter of cycles has to see about as many of. */
 #if defined(__GNUC__) && defined(__arm__)
-#define CHAIN 256u
+#define ${P}_CHAIN 256u
 static __attribute__((noinline)) void chain(void) { /* not in line: compilers do not see how long it is */
     uint32_t x = 0;
     __asm__ volatile(".syntax unified\n\t.rept 256\n\tadds %0, %0, #1\n\t.endr" : "+l"(x) : : "cc");
 }
 #elif defined(__GNUC__) && defined(__riscv)
-#define CHAIN 256u
+#define ${P}_CHAIN 256u
 static __attribute__((noinline)) void chain(void) { /* not in line: compilers do not see how long it is */
     uint32_t x = 0;
     __asm__ volatile(".rept 256\n\taddi %0, %0, 1\n\t.endr" : "+r"(x));
 }
 #else
-#define CHAIN 0u
+#define ${P}_CHAIN 0u
 static void chain(void) {}
 #endif
 
@@ -104,7 +104,7 @@ typedef struct {
 } region;
 
 static void took(region *at, uint32_t since) {
-    const uint32_t cycles = (now() - since) & MASK;
+    const uint32_t cycles = (now() - since) & ${P}_COUNTER_MASK;
     at->least = ((at->visits == 0u) || (cycles < at->least)) ? cycles : at->least;
     at->most = (cycles > at->most) ? cycles : at->most;
     at->sum += cycles;
@@ -244,11 +244,11 @@ static ${p}_state instance;
 static ${p}_scratch shared;
 
 enum { MODEL_REGION, ${stage_regions}, KERNEL_REGIONS };
-#define REGIONS (KERNEL_REGIONS + ${kernels})
-static region regions[REGIONS];
+#define ${P}_REGIONS (KERNEL_REGIONS + ${kernels})
+static region regions[${P}_REGIONS];
 static const struct {
     const char *stage, *symbol;
-} names[REGIONS] = {
+} names[${P}_REGIONS] = {
 ${names}
 };
 
@@ -329,11 +329,11 @@ static int32_t counter_line(void) {
     }
     runs = (chains.most != 0u) || (regions[MODEL_REGION].most != 0u);
     begin_line("counter");
-    put_word("name", (runs != 0) ? COUNTER_NAME : "none");
-    put_word("asked", COUNTER_NAME);
-    put_value("mask", MASK);
+    put_word("name", (runs != 0) ? ${P}_COUNTER_NAME : "none");
+    put_word("asked", ${P}_COUNTER_NAME);
+    put_value("mask", ${P}_COUNTER_MASK);
     put_value("overhead", empty.least);
-    put_value("chain", CHAIN);
+    put_value("chain", ${P}_CHAIN);
     put_value("least", chains.least);
     put_value("most", chains.most);
     end_line();
@@ -350,9 +350,9 @@ static int32_t bits_line(const char *pass, const verdict *found, int32_t with_fe
     put_value("output", found->element);
     put_signed("expected", found->expected);
     put_signed("got", found->got);
-    put_word("features", (with_features == 0) ? "none" : (found->features_crc == FEATURES_CRC32) ? "equal" : "differ");
+    put_word("features", (with_features == 0) ? "none" : (found->features_crc == ${P}_FEATURES_CRC32) ? "equal" : "differ");
     end_line();
-    return (found->wrong == 0u) && ((with_features == 0) || (found->features_crc == FEATURES_CRC32));
+    return (found->wrong == 0u) && ((with_features == 0) || (found->features_crc == ${P}_FEATURES_CRC32));
 }
 
 int32_t ${p}_selftest(void) {
@@ -392,10 +392,10 @@ int32_t ${p}_selftest(void) {
     put_crc("expected", ${P}_WEIGHTS_CRC32);
     end_line();
     for (pass = 0; pass < PASSES; pass++) {
-        right = ((bits_line(passes[pass], &found[pass], HAS_FEATURES && (pass != BY_MODEL)) != 0) && (right != 0)) ? 1 : 0;
+        right = ((bits_line(passes[pass], &found[pass], ${P}_HAS_FEATURES && (pass != BY_MODEL)) != 0) && (right != 0)) ? 1 : 0;
     }
     counts = counter_line();
-    for (i = 0; (i < REGIONS) && (counts != 0); i++) {
+    for (i = 0; (i < ${P}_REGIONS) && (counts != 0); i++) {
         begin_line("region");
         put_word("stage", names[i].stage);
         put_word("symbol", names[i].symbol);

@@ -86,7 +86,7 @@ def test_a_counter_that_stands_still_is_found_out(lfp: Bundle, tmp_path: Path) -
 COUNTING = """
 #include <stdint.h>
 static uint32_t ticks;
-static inline uint32_t count_up(void) { ticks += 300; return ticks; }
+static inline uint32_t count_up(void) { ticks += 300; return ticks & 0xFFFFu; }
 #define {0}_SELFTEST_CYCLES() count_up()
 #define {0}_SELFTEST_CYCLES_MASK 0xFFFFu
 static int pins;
