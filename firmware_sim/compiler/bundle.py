@@ -9,7 +9,7 @@ from typing import Any
 from export.stepgraph import load_model
 from firmware_sim import bundle_metadata
 from firmware_sim.build import FLAGS
-from firmware_sim.builds import get_build
+from firmware_sim.builds import get_build, linux_builds
 from firmware_sim.bundle import MANIFEST, check_manifest, load_bundle
 from firmware_sim.bundle_metadata import (
     FORMAT,
@@ -37,6 +37,9 @@ from firmware_sim.compiler.objects import frame_bytes, symbol_bytes
 from firmware_sim.compiler.plan import DECODER, FRONTEND, Constant, Plan, make_plan
 from firmware_sim.compiler.selftest import extent_of, write_selftest
 from firmware_sim.compiler.selftest_vectors import Extent, Vectors, expected
+from firmware_sim.ecosystems.linux import write_shared_library, write_wheel
+from firmware_sim.ecosystems.riding import write_riding_files
+from firmware_sim.ecosystems.sbom import SBOM, sbom
 from firmware_sim.toolchain import zig, zig_cc
 from realm_edge import documents
 from realm_edge.errors import UserError
@@ -149,7 +152,7 @@ def write_bundle(
                 (partial / "lib" / name).write_bytes(content)
         stack_bytes = _write_model(partial, model, max(frame for stage in stages.values() for frame in stage.stack.values()))
         _archive(partial / "lib", f"lib{prefix}.a")
-        if with_selftest:
+        if with_selftest and build not in linux_builds():  # it is for boards
             vectors = _expected(graphs.get(FRONTEND), graphs[DECODER], extent_of(model))
             write_selftest(partial, model, stream, vectors)
         metadata = BundleMetadata(
@@ -176,8 +179,14 @@ def write_bundle(
             made_from={stage: plan.graph.sha256 for stage, plan in plans.items()},
         )
         write_json(partial / "metadata.json", metadata.model_dump(mode="json"))
-        files = sorted(p for p in partial.rglob("*") if p.is_file())
-        write_text(partial / MANIFEST, "".join(f"{sha256_file(p)}  {p.relative_to(partial).as_posix()}\n" for p in files))
+        write_riding_files(partial, metadata)
+        if build in linux_builds():
+            write_shared_library(partial, metadata)
+            write_wheel(partial, metadata)
+        digests = {path.relative_to(partial).as_posix(): sha256_file(path) for path in sorted(partial.rglob("*")) if path.is_file()}
+        write_json(partial / SBOM, sbom(metadata, digests))
+        digests[SBOM] = sha256_file(partial / SBOM)
+        write_text(partial / MANIFEST, "".join(f"{digest}  {name}\n" for name, digest in digests.items()))
     return metadata
 
 
