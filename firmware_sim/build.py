@@ -125,8 +125,20 @@ def _model_names(bundle: Bundle) -> str:
 def link(objects: Sequence[Path], tvm_objects: Sequence[Path], target: Target, folder: Path, stages: Sequence[Stage] = ()) -> Path:
     """Link to ``folder/firmware.elf`` with the memory of the target's simulated machine; kernels, and drivers of ``stages``, to its RAM if
     the part has RAM that executes code."""
+    (folder / "memory.ld").write_text(linker_script(target, stages), encoding="utf-8")
+    (folder / "tvm").mkdir(exist_ok=True)
+    for path in tvm_objects:
+        shutil.copyfile(path, folder / "tvm" / path.name)
+    inputs = [path.name for path in objects] + [f"tvm/{path.name}" for path in tvm_objects]
+    linker = ["-nostartfiles", "-Wl,-T,memory.ld", "-Wl,--entry=realm_reset", "-Wl,--gc-sections", "-Wl,--build-id=none"]
+    zig_cc([*_machine_flags(target), "-O2", "-g0", *linker, *inputs, "-o", "firmware.elf"], cwd=folder)
+    return folder / "firmware.elf"
+
+
+def linker_script(target: Target, stages: Sequence[Stage] = ()) -> str:
+    """``memory.ld``, as :func:`link` uses it."""
     machine = target.machine
-    script = Template(files("firmware_sim").joinpath("firmware/memory.ld").read_text(encoding="utf-8")).substitute(
+    return Template(files("firmware_sim").joinpath("firmware/memory.ld").read_text(encoding="utf-8")).substitute(
         flash_origin=hex(machine.flash_origin),
         flash_length=hex(machine.flash_length),
         ram_origin=hex(machine.ram_origin),
@@ -134,14 +146,6 @@ def link(objects: Sequence[Path], tvm_objects: Sequence[Path], target: Target, f
         stack_bytes=STACK_BYTES,
         ram_text=_ram_text(stages) if target.code_ram else "",
     )
-    (folder / "memory.ld").write_text(script, encoding="utf-8")
-    (folder / "tvm").mkdir(exist_ok=True)
-    for path in tvm_objects:
-        shutil.copyfile(path, folder / "tvm" / path.name)
-    inputs = [path.name for path in objects] + [f"tvm/{path.name}" for path in tvm_objects]
-    linker = ["-nostartfiles", "-Wl,-T,memory.ld", "-Wl,--gc-sections", "-Wl,--build-id=none"]
-    zig_cc([*_machine_flags(target), "-O2", "-g0", *linker, *inputs, "-o", "firmware.elf"], cwd=folder)
-    return folder / "firmware.elf"
 
 
 def _ram_text(stages: Sequence[Stage]) -> str:

@@ -1,5 +1,6 @@
 """Reads a compiled bundle's ``metadata.json`` and ``SHA256SUMS`` (written by ``firmware_sim.compiler``)."""
 
+import hashlib
 import stat
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from realm_edge.errors import UserError
 from realm_edge.files import read_json, sha256_file
 
 MANIFEST = "SHA256SUMS"
+PROGRAM = ("include", "src", "lib")  # folders
 SHORTEST_BLOCK = 16  # ticks
 SAMPLE_BYTES = 2
 
@@ -46,11 +48,8 @@ class Bundle:
 
     @property
     def blocks_per_bin(self) -> int:
-        """In how many blocks of whole ticks samples are taken: four, or fewer where these would be short.
-
-        Shorter blocks need less memory and leave less work behind the last sample of a bin, but each has a price of its own.
-        """
-        return next((n for n in (4, 2) if self.ticks_per_bin % n == 0 and self.ticks_per_bin // n >= SHORTEST_BLOCK), 1)
+        """As :func:`blocks_in`."""
+        return blocks_in(self.ticks_per_bin)
 
     @property
     def ticks_per_block(self) -> int:
@@ -63,9 +62,23 @@ class Bundle:
         return ring_bytes(channels, self.ticks_per_bin, self.blocks_per_bin)
 
 
+def blocks_in(ticks_per_bin: int) -> int:
+    """In how many blocks of whole ticks the samples of a bin are taken: four, or fewer where these would be short.
+
+    Shorter blocks need less memory and leave less work behind the last sample of a bin, but each has a price of its own.
+    """
+    return next((n for n in (4, 2) if ticks_per_bin % n == 0 and ticks_per_bin // n >= SHORTEST_BLOCK), 1)
+
+
 def ring_bytes(channels: int, ticks_per_bin: int, blocks_per_bin: int) -> int:
     """RAM of the DMA's ring: one bin of blocks and the block that is being filled, so that a decoder step may last up to a bin."""
     return (ticks_per_bin + ticks_per_bin // blocks_per_bin) * channels * SAMPLE_BYTES
+
+
+def program_digest(path: Path) -> str:
+    """SHA-256 of what a bundle puts into a program: its headers, sources and objects, by their names."""
+    found = sorted(each for part in PROGRAM for each in (path / part).rglob("*") if each.is_file())
+    return hashlib.sha256("".join(f"{sha256_file(each)}  {each.relative_to(path).as_posix()}\n" for each in found).encode()).hexdigest()
 
 
 def check_manifest(path: Path) -> None:

@@ -9,11 +9,15 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from firmware_sim.board.table import price
+from firmware_sim.bundle import load_bundle
+from firmware_sim.compiler.selftest_vectors import Extent
 from firmware_sim.ecosystems.decoder import Decoder
 from firmware_sim.targets import get_target
 from quantization.golden import Golden
 from realm_edge.app.cli import DEFAULT_TARGETS, main
 from realm_edge.app.lock import LOCK
+from tests.firmware_sim.board.logs import distorted, written
 
 CONFIG = """
 window_bins = 50
@@ -110,6 +114,36 @@ def test_classic_decoders_are_firmware_too(finished):
         assert decoders["student"]["r2_int8"] == pytest.approx(simulated[stream]["r2"]["int8"])
         assert decoders["wiener"]["macs"] == trained[f"{stream}_wiener"]["parameters"] - 2  # the same filter, without its intercept
         assert (finished / "baselines" / f"{stream}_gru.int8.onnx").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("target", "stream"), [("cortex-m4", "lfp"), ("rv32imc", "spike")])
+def test_a_board_that_is_slower_by_known_factors_is_told_so_kernel_by_kernel(finished, tmp_path, target, stream):
+    """The whole way: the table's figures of the real self-test, a log with these times factors, the command, the report."""
+    bundle = load_bundle(finished / "firmware" / target / stream)
+    table = price(bundle, get_target(target))
+    symbols = sorted(table.kernels)
+    factors = {symbol: 1 + (i % 5) / 4 for i, symbol in enumerate(symbols)}
+    bins = Extent(bundle.stages[0].inputs[0].shape[0], bundle.ticks_per_bin).bins
+    lines = distorted(bundle, table, factors, bins=bins)
+    (tmp_path / "serial.log").write_bytes(written(lines))
+    status, printed, said = invoke(
+        "board-check", str(tmp_path / "serial.log"), "--out", str(finished), "--target", target, "--name", "bench", "--json"
+    )
+    assert status == 0, said
+    rows = {row["symbol"]: row for row in json.loads(printed)["rows"] if row["symbol"]}
+    assert set(rows) == set(symbols)
+    for symbol, factor in factors.items():
+        assert rows[symbol]["table"] == pytest.approx(table.kernels[symbol].cycles / bins, abs=1e-3)
+        assert rows[symbol]["error_percent"] == pytest.approx(100 * (1 / factor - 1), abs=0.6 * 100 / table.kernels[symbol].cycles + 1e-3)
+    # Held-out bins take about as much: the same code, priced by the same table. Kernels with branches make of other values a little more.
+    simulated = json.loads((finished / "simulation" / f"{target}.json").read_text())["streams"][stream]["regions"]
+    for name, cycles in table.stages.items():
+        assert cycles.cycles / bins == pytest.approx(simulated[name]["cycles"], rel=0.05)
+    status, _, said = invoke("report", "--out", str(finished))
+    assert status == 0, said
+    assert "measured on your board: bench" in (finished / "report.html").read_text()
+    (finished / "boards" / "bench.json").unlink()
 
 
 def test_a_gateway_decodes_the_golden_vectors(finished):

@@ -6,6 +6,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from export.stepgraph import load_model
 from firmware_sim import bundle_metadata
 from firmware_sim.build import FLAGS
 from firmware_sim.builds import get_build, linux_builds
@@ -34,6 +35,8 @@ from firmware_sim.compiler.model import CHECKSUM, LIBRARY_STACK, Model, model_he
 from firmware_sim.compiler.names import DEFAULT_NAME, check_prefix, model_prefix
 from firmware_sim.compiler.objects import frame_bytes, symbol_bytes
 from firmware_sim.compiler.plan import DECODER, FRONTEND, Constant, Plan, make_plan
+from firmware_sim.compiler.selftest import extent_of, write_selftest
+from firmware_sim.compiler.selftest_vectors import Extent, Vectors, expected
 from firmware_sim.ecosystems.linux import write_shared_library, write_wheel
 from firmware_sim.ecosystems.riding import write_riding_files
 from firmware_sim.ecosystems.sbom import SBOM, sbom
@@ -100,8 +103,20 @@ def _compiled(file: _File, stage: str, machine: Machine, model: str) -> Compiled
     return CompiledModel(plan, objects, stack)
 
 
+@lru_cache(maxsize=4)
+def _expected(frontend: _File | None, decoder: _File, extent: Extent) -> Vectors:
+    return expected(load_model(frontend.path) if frontend else None, load_model(decoder.path), extent)
+
+
 def write_bundle(
-    directory: Path, stream: str, build: str, frontend_onnx: Path | None, decoder_onnx: Path, prefix: str | None = None
+    directory: Path,
+    stream: str,
+    build: str,
+    frontend_onnx: Path | None,
+    decoder_onnx: Path,
+    prefix: str | None = None,
+    *,
+    with_selftest: bool = True,
 ) -> BundleMetadata:
     """Write the bundle ``directory``, replacing what was there; it appears whole or not at all, and the same bytes each time.
 
@@ -113,6 +128,7 @@ def write_bundle(
         frontend_onnx: None where spike counts or features come from elsewhere.
         decoder_onnx: int8 decoder step graph.
         prefix: begins every symbol, macro, include guard and file; None for that of the stream, ``realm_<stream>``.
+        with_selftest: what goes to no board needs none, and the reference takes a second or more for its vectors.
 
     Raises:
         UserError: see :func:`compile_model`; also an unknown build, a prefix that is none, and a decoder that does not take the front end's
@@ -136,6 +152,9 @@ def write_bundle(
                 (partial / "lib" / name).write_bytes(content)
         stack_bytes = _write_model(partial, model, max(frame for stage in stages.values() for frame in stage.stack.values()))
         _archive(partial / "lib", f"lib{prefix}.a")
+        if with_selftest and build not in linux_builds():  # it is for boards
+            vectors = _expected(graphs.get(FRONTEND), graphs[DECODER], extent_of(model))
+            write_selftest(partial, model, stream, vectors)
         metadata = BundleMetadata(
             **documents.header(FORMAT, PACKAGES),
             prefix=prefix,

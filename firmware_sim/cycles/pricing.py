@@ -86,6 +86,11 @@ def profile_of(program: Program, span: Span, counted: Counted, target: Target, t
     )
 
 
+def cycles_by_path(prices: Priced, functions: SymbolMap, entry: str) -> dict[Path, Cycles]:
+    """What the last function of each call stack took by itself, of a program that was counted from ``entry`` on."""
+    return {path: cost.cycles for path, cost in _costs(prices, functions, entry).by_path.items()}
+
+
 def constant_bytes(joined: Joined, functions: SymbolMap) -> dict[str, tuple[int, ...]]:
     """By function, bytes that a call of it loads from flash, rounded up; without the constants that its own code holds (literals)."""
     profile, decoded = joined

@@ -74,7 +74,7 @@ def build_reference(name: str, target: Target, folder: Path) -> tuple[Bundle, Pa
         if path and graph:
             save_model(graph, path)
     # Of one prefix whatever the stream: records of measurements name the kernels.
-    write_bundle(folder / "bundle", graphs.stream, target.name, frontend, folder / "decoder.onnx", DEFAULT_NAME)
+    write_bundle(folder / "bundle", graphs.stream, target.name, frontend, folder / "decoder.onnx", DEFAULT_NAME, with_selftest=False)
     bundle = load_bundle(folder / "bundle")
     samples = graphs.samples[: RUN_BINS * bundle.ticks_per_bin]
     text = f"#include <stdint.h>\nconst int16_t realm_bench_samples[] = {{{','.join(map(str, samples.ravel()))}}};\n"

@@ -34,7 +34,7 @@ PER_TARGET = ("compile", "simulate")
 _BESIDE = (".request.json", ".timing.json")  # what stands beside the records in stages/
 _IN_RUN = (  # names of all that a run's directory may hold
     *("config.toml", "stages", LOCK, ".*.partial-*", "data", "*.safetensors", "train.partial", "metrics.json", "predictions.npz"),
-    *("tensorboard", "*.onnx", "calibration.json", "golden", "baselines", "firmware", "simulation", "verification.*", "report.*"),
+    *("tensorboard", "*.onnx", "calibration.json", "golden", "baselines", "firmware", "simulation", "verification.*", "report.*", "boards"),
     *("verdict", "verdict.*", "hints"),
 )
 _IN_STAGES = (*(f"{stage}{end}" for stage in (*ORDER, *SIDE) for end in ("*.json", ".*options", ".options")), ".*.partial-*")

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, create_model
 
 from export.metadata import GraphMetadata
+from firmware_sim.board.form import BOARD, Board
 from firmware_sim.bundle_metadata import BundleMetadata
 from firmware_sim.cycles.form import CYCLES, CyclesProfile
 from firmware_sim.verdict.counts import COUNTS, Counts
@@ -57,6 +58,7 @@ SCHEMAS: dict[str, type[BaseModel]] = {
     "verification": _document(VERIFICATION, Verification),  # verification.json
     "bundle": BundleMetadata,  # metadata.json of a bundle
     "simulation": _document(SIMULATION, Simulation),  # simulation/<target>.json
+    "board": create_model("Board", __base__=_document(BOARD, Board), digest=(str, ...)),  # boards/<name>.json
     "report": _document(REPORT, Facts),  # report.json
     "verdict": _document(VERDICT, Verdict),  # verdict.json
     "counts": _document(COUNTS, Counts),  # verdict/counts/*.json

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from firmware_sim.compiler.names import check_prefix
+from realm_edge.app.boards import kept
 from realm_edge.app.lock import held
 from realm_edge.app.rundir import RunDir, command, require_free
 from realm_edge.app.stages import Stage
@@ -148,8 +149,14 @@ def simulation_request(budget: Path | None, components: Path | None) -> dict[str
 
 
 def report_request(run: RunDir, targets: Sequence[str]) -> dict[str, Any]:
-    """What a report is asked to show: targets, and a verification that still holds."""
-    return {"targets": list(targets), **({"verified": True} if run.is_complete("verify") else {})}
+    """What a report is asked to show: targets, a verification that still holds, and boards.
+
+    Raises:
+        UserError: what is kept of a board was changed.
+    """
+    measured = kept(run, targets)
+    more = {"verified": True} if run.is_complete("verify") else {}
+    return {"targets": list(targets), **more, **({"boards": measured} if measured else {})}
 
 
 def simulation_options(budget: Path | None, components: Path | None) -> list[str]:

@@ -13,6 +13,8 @@ import torch
 
 from export import trial
 from export.stepgraph import save_model
+from firmware_sim.board.current import read_trace
+from firmware_sim.board.log import read_log
 from firmware_sim.budgets import load_budgets
 from firmware_sim.compiler.driver import check_abi
 from firmware_sim.compiler.graph import read_graph
@@ -39,6 +41,7 @@ from realm_edge.settings import ModelSettings, PretrainSettings, Settings
 from tests import lab_files
 from tests.feature_file import feature_file
 from tests.firmware_sim import compiled_graphs
+from tests.firmware_sim.board import logs as board_logs
 from tests.firmware_sim.cycles import programs, test_compare
 from tests.fuzz.graphs import mutated_graph
 from tests.fuzz.mutations import Damage, mutated, mutated_members, mutated_text
@@ -290,6 +293,18 @@ def _reopen(path: Path) -> None:
         raise AssertionError("other settings were taken")
 
 
+def _board_log(folder: Path) -> Path:
+    path = folder / "serial.log"
+    path.write_bytes(b"boot\r\n" + board_logs.written(board_logs.ended([*board_logs.head(), board_logs.region("model", "", 100, 5000)])))
+    return path
+
+
+def _current(folder: Path) -> Path:
+    path = folder / "ppk.csv"
+    path.write_text("Timestamp(ms),Current(uA),D0-D7\n" + "".join(f"{i / 10:.1f},{400 + i},0000000{i % 2}\n" for i in range(40)))
+    return path
+
+
 KINDS = (
     Kind("npz", _npz, _recording, damage=mutated_members),
     Kind("npz deflated", _npz_deflated, _recording, damage=mutated_members),
@@ -322,6 +337,8 @@ KINDS = (
     Kind("scenario", _scenario, read_candidate, damage=mutated_text, apart=False),
     Kind("program", _program, lambda path: read_program(path, get_target("cortex-m4")), apart=False),
     Kind("baseline of cycles", _profile, read_baseline, damage=mutated_text, apart=False),
+    Kind("log of a board", _board_log, read_log, damage=mutated_text, apart=False),
+    Kind("current", _current, read_trace, damage=mutated_text, apart=False),
     Kind("step graph, compiled", _graph, _compilable, damage=mutated_graph, apart=False),
     Kind("step graph, run", _graph, trial.run, damage=mutated_graph),
     Kind("run", _run, _reopen, damage=mutated_text, apart=False, guarded=True),

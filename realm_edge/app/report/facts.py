@@ -4,8 +4,10 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from firmware_sim.board.form import Board
 from firmware_sim.components import Figure
 from quantization.summaries import CALIBRATION, Calibration, QuantizedStream, TensorTable
+from realm_edge.app.boards import boards_of
 from realm_edge.app.rundir import PER_TARGET, RunDir
 from realm_edge.app.summaries import (
     Bins,
@@ -111,6 +113,7 @@ class Facts(Form):
     mac_rule: str
     components: tuple[Figure, ...]  # that went into any power or latency, each once, unverified ones first
     provenance: Provenance
+    boards: tuple[Board, ...] = ()  # on which the self-tests of these bundles ran; absent where there are none
 
 
 def gather(run: RunDir, targets: Sequence[str]) -> Facts:
@@ -138,6 +141,7 @@ def gather(run: RunDir, targets: Sequence[str]) -> Facts:
         mac_rule=MAC_RULE,
         components=_components(simulations),
         provenance=_provenance(run, targets),
+        **({"boards": boards} if (boards := boards_of(run, targets)) else {}),
     )
 
 

@@ -47,4 +47,4 @@ def run(run: RunDir, progress: Progress, targets: Sequence[str]) -> ReportSummar
 
 def _render(facts: Facts, drawn: dict[str, str]) -> str:
     plots_of = {name: Markup(svg) for name, svg in drawn.items()}
-    return render("report/template.html.j2", facts.given() | {"plots": plots_of, "streams": plots.STREAM_NAMES})
+    return render("report/template.html.j2", facts.given() | {"plots": plots_of, "streams": plots.STREAM_NAMES, "boards": facts.boards})

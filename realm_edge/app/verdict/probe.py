@@ -156,7 +156,7 @@ def _counted(firmware: _Firmware, vectors: Callable[[], _Vectors], work: Path, p
     """Compile, and where it fits the part's memory, run."""
     progress.say(f"  {firmware}")
     target, stream = firmware.target, SPIKE if firmware.signal == "spike" else LFP
-    write_bundle(work / "bundle", stream.name, target.build, firmware.frontend, firmware.decoder)
+    write_bundle(work / "bundle", stream.name, target.build, firmware.frontend, firmware.decoder, with_selftest=False)
     try:
         built = build(work / "bundle", target, work / "build")
     except TooLarge as error:
