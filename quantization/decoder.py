@@ -71,8 +71,9 @@ def quantize_decoder(
             raise UserError(f"decoder: operator '{node.op_type}' of node '{node.name}' has no integer counterpart")
         _HANDLERS[node.op_type](context, node)
     decoded = about["io"]["decoded"]
-    scale = np.asarray(decoded["scale"]) * context.scale["decoded"]
-    context.graph.output("decoded", np.int16, (len(scale),), **{**decoded, "scale": scale.tolist()})
+    dims = observed.tensors["decoded"].shape[1]
+    scale = np.broadcast_to(np.asarray(decoded["scale"]) * context.scale["decoded"], (dims,))
+    context.graph.output("decoded", np.int16, (dims,), **{**decoded, "scale": scale.tolist()})
     scales = {name: float(context.scale[name]) for name in observed.tensors if np.ndim(context.scale[name]) == 0}
     return context.graph.build(kind="decoder", rate_hz=about["rate_hz"], scales=scales, made_from=made_from, warm_up_bins=observed.warm_up)
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from export.foreign.expression import MOST_OPERATORS, MOST_ROWS, Expression, X, affine, apply, constant
+from export.foreign.expression import MOST_OPERATORS, MOST_ROWS, Expression, X, affine, apply, composed, constant
 from export.foreign.norms import normalised
 from export.foreign.tape import Blocked, Ids, Tape, Traced, distinct
 from export.foreign.views import own, views
@@ -17,7 +17,7 @@ UNARY = frozenset(
     "Shrink Sigmoid Sign Sin Sinh Softplus Softsign Sqrt Tan Tanh ThresholdedRelu Floor Ceil Round Swish Identity".split()
 )
 BINARY = frozenset("Add Sub Mul Div Pow Min Max PRelu".split())
-_BY_ONE_SCALE = frozenset(("Add", "Sub", "Mul", "Div"))
+_TAKING = frozenset(("linear", "layer_norm", "rms_norm"))  # makers that take a gain and an offset in
 
 
 def unary(tape: Tape, name: str, op: str, x: Ids, **attributes: Any) -> Ids:
@@ -102,25 +102,34 @@ def _affine(tape: Tape, name: str, x: Ids, gain: NDArray[np.float64], offset: ND
             at = part - owner.first
             inner_gain, inner_offset = owner.about["gain"][at], owner.about["offset"][at]
             return tape.add("affine", len(part), name, owner.operands[0][at], gain=inner_gain * by, offset=inner_offset * by + plus).ids
-        if owner.kind == "pointwise":
-            composed = affine(by, plus, own(owner, part))
-            if _is_one_table(composed, len(part)):
-                return tape.add("pointwise", len(part), name, owner.operands[0][part - owner.first], expression=composed).ids
+        if owner.kind == "pointwise" and (by == by[0]).all() and (plus == plus[0]).all():
+            source, inner = own(owner, part)
+            if (composed := affine(by, plus, inner)).size <= MOST_OPERATORS:
+                return tape.add("pointwise", len(part), name, source, expression=composed).ids
         return tape.add("affine", len(part), name, part, gain=by, offset=plus).ids
 
     return _of_each(tape, name, x, made, np.stack([np.asarray(gain), np.asarray(offset)], axis=-1))
 
 
 def _function(tape: Tape, name: str, part: Ids, function: Expression) -> Ids:
-    """A function of elements of one vector; of what is one itself, both become one."""
+    """A function of elements of one vector; of what is a function itself, both become one table where they fit one.
+
+    Constants that differ by element would need a table for each: a gain and offset of a linear layer rather become part of the layer.
+    """
+    source, inner = part, X
     owner = tape.owner(int(part[0]))
     if owner.kind in ("pointwise", "affine"):
-        composed = _composed(function, own(owner, part))
-        if _is_one_table(composed, len(part)):
-            return tape.add("pointwise", len(part), name, owner.operands[0][part - owner.first], expression=composed).ids
-    if function.op == "Relu":
+        under, one = own(owner, part)
+        maker = tape.owner(int(under[0]))
+        if owner.kind == "affine" and maker.kind == "pointwise" and len(tape.parts(under)) == 1:
+            deeper, two = own(maker, under)
+            if _is_one_table(composed(function, composed(one, two)), len(part)):
+                source, inner = deeper, composed(one, two)
+        elif _is_one_table(composed(function, one), len(part)) and not (maker.kind in _TAKING and one.by_element()):
+            source, inner = under, one
+    if function.op == "Relu" and inner is X:
         return tape.add("relu", len(part), name, part).ids
-    return tape.add("pointwise", len(part), name, part, expression=function).ids
+    return tape.add("pointwise", len(part), name, source, expression=composed(function, inner)).ids
 
 
 def _of_each(tape: Tape, name: str, x: Ids, make: Any, values: NDArray[np.float64] | None = None) -> Ids:
@@ -146,19 +155,13 @@ def _of_one_source(tape: Tape, name: str, op: str, a: Ids, b: Ids) -> Ids | None
     for source, one in views(tape, left):
         for other_source, two in views(tape, right):
             if np.array_equal(source, other_source):
-                composed = apply(op, one, two)
+                both = apply(op, one, two)
                 if op in ("Add", "Sub") and one is X and two is X:
                     return None  # x + x is a gain
-                if _is_one_table(composed, len(source)):
-                    made = tape.add("pointwise", len(source), name, source, expression=composed)
+                if _is_one_table(both, len(source)):
+                    made = tape.add("pointwise", len(source), name, source, expression=both)
                     return (made.first + places).reshape(a.shape)
     return None
-
-
-def _composed(outer: Expression, inner: Expression) -> Expression:
-    if outer.op == "X":
-        return inner
-    return Expression(outer.op, tuple(_composed(each, inner) for each in outer.inputs), outer.attributes, outer.constant)
 
 
 def _is_one_table(expression: Expression, elements: int) -> bool:

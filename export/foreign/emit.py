@@ -17,7 +17,7 @@ from export.foreign.tape import Blocked, Ids, Vector
 from export.foreign.trace import Blocker, Trace
 from export.functions import functions
 from export.pointwise import PREFIX
-from export.stepgraph import GraphBuilder
+from export.stepgraph import DOMAIN, GraphBuilder
 
 _MOST_RUNS = 8  # that are joined one by one; what is scattered more is joined whole and picked from
 _PADDED = 2  # times what a linear layer reads of a vector, it may span
@@ -85,6 +85,7 @@ class _Writer:
         while self._folded():
             pass
         self._pruned()
+        self._divided()
         features = self.found.input.size
         self.graph.input("features", np.float32, (features,), unit="", scale=1.0, offset=0.0)
         order = self._order()
@@ -106,7 +107,7 @@ class _Writer:
         self.graph.output("decoded", np.float32, (len(self.output),), unit="", scale=1.0, offset=0.0)
         for node in self._resolved():
             self.graph.node(
-                node.op, [str(each) for each in node.inputs], node.outputs, node.name, "realm.edge" if node.own else "", **node.attributes
+                node.op, [str(each) for each in node.inputs], node.outputs, node.name, DOMAIN if node.own else "", **node.attributes
             )
         self.graph.functions = (*functions(), *self.functions)
         return self.graph.build(kind="decoder", rate_hz=rate_hz, made_from=made_from)
@@ -200,10 +201,46 @@ class _Writer:
             smaller = self.tape.add("linear", len(used), vector.name, *vector.operands, **about)
             moved = np.arange(self.tape.elements)
             moved[vector.first + used] = smaller.ids
-            for each in self.tape.vectors:
-                each.operands = tuple(np.where(ids < 0, ids, moved[np.maximum(ids, 0)]) for ids in each.operands)
-            self.output = np.where(self.output < 0, self.output, moved[np.maximum(self.output, 0)])
-            self.stored = [(piece, np.where(ids < 0, ids, moved[np.maximum(ids, 0)])) for piece, ids in self.stored]
+            self._move(moved)
+
+    def _move(self, moved: NDArray[np.int64]) -> None:
+        """Elements have other numbers from now on."""
+
+        def now(ids: Ids) -> Ids:
+            return np.where(ids < 0, ids, moved[np.maximum(ids, 0)])
+
+        for each in self.tape.vectors:
+            each.operands = tuple(now(ids) for ids in each.operands)
+        self.output = now(self.output)
+        self.stored = [(piece, now(ids)) for piece, ids in self.stored]
+
+    def _divided(self) -> None:
+        """Functions whose parts go different ways, one for each part: each then has a scale of its own."""
+        live = self._live()
+        readers = [ids for vector in live for ids in vector.operands] + [self.output, *(ids for _, ids in self.stored)]
+        for vector in live:
+            if vector.kind != "pointwise":
+                continue
+            spans = []
+            for ids in readers:
+                at = ids[(ids >= vector.first) & (ids < vector.first + vector.size)] - vector.first
+                spans += [(int(at.min()), int(at.max()) + 1)] if len(at) else []
+            ranges: list[tuple[int, int]] = []
+            for start, stop in sorted(spans):
+                if ranges and start < ranges[-1][1]:
+                    ranges[-1] = (ranges[-1][0], max(stop, ranges[-1][1]))
+                else:
+                    ranges.append((start, stop))
+            if len(ranges) < 2:
+                continue
+            moved = np.arange(self.tape.elements)
+            for start, stop in ranges:
+                at = np.arange(start, stop)
+                expression = vector.about["expression"].mapped(lambda values, at=at: values[at])
+                part = self.tape.add("pointwise", len(at), vector.name, vector.operands[0][at], expression=expression)
+                moved = np.concatenate([moved, part.ids])
+                moved[vector.first + at] = part.ids
+            self._move(moved)
 
     # Names
 

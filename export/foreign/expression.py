@@ -73,6 +73,13 @@ def apply(op: str, *inputs: Expression, **attributes: Any) -> Expression:
     return Expression(op, inputs, tuple(sorted(attributes.items())))
 
 
+def composed(outer: Expression, inner: Expression) -> Expression:
+    """outer(inner(x))."""
+    if outer.op == "X":
+        return inner
+    return Expression(outer.op, tuple(composed(each, inner) for each in outer.inputs), outer.attributes, outer.constant)
+
+
 def affine(gain: NDArray[np.float64], offset: NDArray[np.float64], x: Expression = X) -> Expression:
     """x * gain + offset."""
     scaled = x if (gain == 1).all() else apply("Mul", x, constant(gain))

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from export.foreign.expression import Expression, X, apply, constant
+from export.foreign.expression import Expression, X, apply, composed, constant
 from export.foreign.tape import Blocked, Ids, Tape, Vector
 from export.foreign.views import views
 
@@ -26,8 +26,9 @@ def normalised(tape: Tape, name: str, op: str, a: Ids, b: Ids) -> Ids | None:
     Exporters write a norm as x / sqrt(mean(x^2) + eps), with x - mean(x) in place of x where it is LayerNorm.
     """
     if op == "Mul":
-        return _by_spread(tape, name, a, b, _INVERSE_ROOTS) or _by_spread(tape, name, b, a, _INVERSE_ROOTS)
-    return _by_spread(tape, name, a, b, (apply("Sqrt", X),)) if op == "Div" else None
+        found = _by_spread(tape, name, a, b, _INVERSE_ROOTS)
+        return _by_spread(tape, name, b, a, _INVERSE_ROOTS) if found is None else found
+    return _by_spread(tape, name, a, b, (_ROOT,)) if op == "Div" else None
 
 
 _ROOT = apply("Sqrt", X)
@@ -71,7 +72,7 @@ def _eps_of(tape: Tape, row: Ids, by: int, forms: tuple[Expression, ...]) -> flo
     if len(tape.parts(row)) != 1 or len(at) != len(row):
         return None
     for source, expression in views(tape, row):
-        equal = any(squares.about["expression"].equals(_put(form, expression)) for form in _SQUARES)
+        equal = any(squares.about["expression"].equals(composed(form, expression)) for form in _SQUARES)
         if equal and np.array_equal(squares.operands[0][at], source):
             return eps
     return None
@@ -85,15 +86,9 @@ def _added(found: Expression, forms: tuple[Expression, ...]) -> float | None:
     leaves = [leaf.constant for leaf in found.leaves()]
     for form in forms:
         for value in leaves:
-            if value is not None and not value.ndim and found.equals(_put(form, apply("Add", X, constant(value)))):
+            if value is not None and not value.ndim and found.equals(composed(form, apply("Add", X, constant(value)))):
                 return float(value)
     return None
-
-
-def _put(form: Expression, inner: Expression) -> Expression:
-    if form.op == "X":
-        return inner
-    return Expression(form.op, tuple(_put(each, inner) for each in form.inputs), form.attributes, form.constant)
 
 
 def _is_mean(vector: Vector, column: int) -> bool:
