@@ -74,7 +74,7 @@ def quantize_decoder(
     dims = observed.tensors["decoded"].shape[1]
     scale = np.broadcast_to(np.asarray(decoded["scale"]) * context.scale["decoded"], (dims,))
     context.graph.output("decoded", np.int16, (dims,), **{**decoded, "scale": scale.tolist()})
-    scales = {name: float(context.scale[name]) for name in observed.tensors if np.ndim(context.scale[name]) == 0}
+    scales = {name: float(value) for name, value in context.scale.items() if np.ndim(value) == 0}
     return context.graph.build(kind="decoder", rate_hz=about["rate_hz"], scales=scales, made_from=made_from, warm_up_bins=observed.warm_up)
 
 
@@ -138,7 +138,7 @@ def _split_by_part(model: onnx.ModelProto) -> frozenset[str]:
 
 
 def _tied(model: onnx.ModelProto, by_part: frozenset[str]) -> list[set[str]]:
-    """Tensors that have one scale, as what joins them does not rescale: additions, copies, what is moved, states and what is stored there."""
+    """Tensors that have one scale, as what joins them does not rescale: additions, copies, what is moved, states and what they become."""
     groups: list[set[str]] = []
     for node in model.graph.node:
         if node.op_type in ("Add", "Concat", "Store", "GruStep", "LstmStep"):

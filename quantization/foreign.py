@@ -75,9 +75,13 @@ def read_rows(path: Path, name: str, elements: int) -> Rows:
         raise UserError(f"{path}: '{key}' has {len(found):,} rows: give {LEAST_ROWS} to {MOST_ROWS:,}")
     if not np.isfinite(found).all():
         raise UserError(f"{path}: '{key}' holds values that are not finite: leave those rows out, and give 'starts' where rows are missing")
-    rise = starts.ndim == 1 and starts.dtype.kind in "iu" and len(starts) and starts[0] == 0 and (np.diff(starts.astype(np.int64)) > 0).all()
+    rise = (
+        starts.ndim == 1 and starts.dtype.kind in "iu" and len(starts) and starts[0] == 0 and (np.diff(starts.astype(np.int64)) > 0).all()
+    )
     if not rise or starts[-1] >= len(found):
-        raise UserError(f"{path}: 'starts' is no list of rows from 0 on at which states start anew: give whole numbers that rise, below {len(found)}")
+        raise UserError(
+            f"{path}: 'starts' is no list of rows from 0 on at which states start anew: give whole numbers that rise, below {len(found)}"
+        )
     return Rows(found.reshape(len(found), -1).astype(np.float32), starts.astype(np.int64))
 
 

@@ -11,12 +11,14 @@ from export.foreign.norms import normalised
 from export.foreign.tape import Blocked, Ids, Tape, Traced, distinct
 from export.foreign.views import own, views
 
-# Of one tensor; the same in every opset from the oldest that is read to that of the step graphs.
-UNARY = frozenset(
-    "Abs Acos Acosh Asin Asinh Atan Atanh Celu Cos Cosh Elu Erf Exp Gelu HardSigmoid HardSwish LeakyRelu Log Mish Neg Reciprocal Relu Selu "
-    "Shrink Sigmoid Sign Sin Sinh Softplus Softsign Sqrt Tan Tanh ThresholdedRelu Floor Ceil Round Swish Identity".split()
-)
-BINARY = frozenset("Add Sub Mul Div Pow Min Max PRelu".split())
+# Of one tensor; they are the same in every opset from the oldest that is read to that of the step graphs.
+_UNARY = """
+    Abs Acos Acosh Asin Asinh Atan Atanh Ceil Celu Cos Cosh Elu Erf Exp Floor Gelu HardSigmoid HardSwish Identity
+    LeakyRelu Log Mish Neg Reciprocal Relu Round Selu Shrink Sigmoid Sign Sin Sinh Softplus Softsign Sqrt Swish Tan Tanh
+    ThresholdedRelu
+"""
+UNARY = frozenset(_UNARY.split())
+BINARY = frozenset(("Add", "Sub", "Mul", "Div", "Pow", "Min", "Max", "PRelu"))
 _TAKING = frozenset(("linear", "layer_norm", "rms_norm"))  # makers that take a gain and an offset in
 
 
@@ -51,9 +53,7 @@ def binary(tape: Tape, name: str, op: str, a: Any, b: Any) -> Ids:
     if found is not None:
         return found
     if op not in ("Add", "Mul"):
-        raise Blocked(
-            f"'{op}' of two tensors that both change from step to step", "only sums, differences and products of two are taken"
-        )
+        raise Blocked(f"'{op}' of two tensors that both change from step to step", "only sums, differences and products of two are taken")
     firsts, places = distinct(np.stack([a.ravel(), b.ravel()], axis=1))
     made = tape.add("add" if op == "Add" else "mul", len(firsts), name, a.ravel()[firsts], b.ravel()[firsts])
     return (made.first + places).reshape(a.shape)
@@ -137,7 +137,9 @@ def _of_each(tape: Tape, name: str, x: Ids, make: Any, values: NDArray[np.float6
     _see_no_constants(x)
     flat = x.ravel()
     result = np.empty(len(flat), np.int64)
-    given = np.zeros((len(flat), 1)) if values is None else np.broadcast_to(values, (*x.shape, *values.shape[x.ndim :])).reshape(len(flat), -1)
+    given = (
+        np.zeros((len(flat), 1)) if values is None else np.broadcast_to(values, (*x.shape, *values.shape[x.ndim :])).reshape(len(flat), -1)
+    )
     for _, at in tape.parts(flat):
         keys = np.concatenate([flat[at, None].astype(np.float64), given[at]], axis=1)
         firsts, places = distinct(keys)
@@ -171,4 +173,3 @@ def _is_one_table(expression: Expression, elements: int) -> bool:
 def _see_no_constants(*tensors: Ids) -> None:
     if any((ids < 0).any() for ids in tensors):
         raise Blocked("some of its elements are constants, others change", "keep what is padded or joined with constants to linear layers")
-

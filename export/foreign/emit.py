@@ -265,7 +265,8 @@ class _Writer:
         number = Counter(piece.name for piece in self.pieces.values())
         seen: Counter[str] = Counter()
         for piece in self.pieces.values():
-            plain = re.sub(r"^(state\.|state_in\.|past_)|(_in|_?0)$", "", piece.name) or piece.name
+            begun = re.sub(r"^(state\.|state_in\.|past_)", "", piece.name)
+            plain = begun if begun != piece.name else re.sub(r"(_in|_?0)$", "", piece.name) or piece.name
             plain = f"{plain}.{seen[piece.name]}" if number[piece.name] > 1 else plain
             seen[piece.name] += 1
             name = f"state.{self._unique(plain)}"

@@ -36,8 +36,7 @@ def matmul(tape: Tape, name: str, a: Ids | Floats, b: Ids | Floats) -> Ids:
     if b.dtype == np.int64:  # A B = (B' A')'
         turned = matmul(tape, name, _turned(b), _turned(a))
         return turned if min(a.ndim, b.ndim) == 1 else np.swapaxes(turned, -1, -2)
-    matrix = b[:, None] if b.ndim == 1 else b
-    rows = a[None] if a.ndim == 1 else a
+    matrix, rows = np.asarray(b[:, None] if b.ndim == 1 else b, np.float64), np.asarray(a[None] if a.ndim == 1 else a, np.int64)
     if rows.shape[-1] != matrix.shape[-2]:
         raise Blocked(f"its operands are {list(a.shape)} and {list(b.shape)}", "export it again")
     lead = np.broadcast_shapes(rows.shape[:-2], matrix.shape[:-2])

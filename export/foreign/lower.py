@@ -47,7 +47,7 @@ def lowered(path: Path, names: Names, rate_hz: float, out: Path | None) -> dict[
     made = emit(found, rate_hz, {"onnx": sha256_file(path)})
     shapes = {tensor.name: _shape(tensor) for tensor in (*model.graph.input, *model.graph.output)}
     error, note = (None, "") if made is None else _compared(model, contract, made)
-    if error is not None and error > MOST_ERROR:
+    if error is not None and error > MOST_ERROR and "QuantizeLinear" not in found.taken:
         raise UserError(f"{path}: what was made of it differs by {error:.2g} of its largest output: please report it, with the file")
     if made is not None and out is not None:
         save_model(made, out)

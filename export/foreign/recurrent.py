@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from export.foreign.elementwise import binary, unary
+from export.foreign.elementwise import UNARY, binary, unary
 from export.foreign.linear import linear
 from export.foreign.tape import Blocked, Ids, Tape
 
@@ -39,7 +39,9 @@ def gru(tape: Tape, name: str, x: Ids, weights: Sequence[Floats | None], h: Any,
     return _shaped(_sum(tape, name, n, binary(tape, name, "Mul", z, away)))
 
 
-def lstm(tape: Tape, name: str, x: Ids, weights: Sequence[Floats | None], states: Sequence[Any], attributes: dict[str, Any]) -> tuple[Ids, ...]:
+def lstm(
+    tape: Tape, name: str, x: Ids, weights: Sequence[Floats | None], states: Sequence[Any], attributes: dict[str, Any]
+) -> tuple[Ids, ...]:
     """Y, Y_h and Y_c. Gates in ONNX's order i, o, f, c."""
     w, r, b, width = _weights(weights, 4)
     if len(weights) > 3 and weights[3] is not None and np.any(weights[3]):
@@ -70,9 +72,7 @@ def rnn(tape: Tape, name: str, x: Ids, weights: Sequence[Floats | None], h: Any,
     return _shaped(unary(tape, name, acts[0], sums))
 
 
-def linear_attention(
-    tape: Tape, name: str, q: Ids, k: Ids, v: Ids, past: Any, decay: Any, attributes: dict[str, Any]
-) -> tuple[Ids, Ids]:
+def linear_attention(tape: Tape, name: str, q: Ids, k: Ids, v: Ids, past: Any, decay: Any, attributes: dict[str, Any]) -> tuple[Ids, Ids]:
     """The output (1, 1, q_heads * d_v) and the present state (1, kv_heads, d_k, d_v) of opset 27's LinearAttention."""
     rule = attributes.get("update_rule", "gated_delta")
     if rule != "gated":
@@ -171,10 +171,15 @@ def _changes(value: Any) -> bool:
 
 def _activations(attributes: dict[str, Any], usual: list[str]) -> tuple[str, ...] | None:
     """None where they are the usual ones."""
-    found = list(attributes.get("activations", ())) or usual
+    found = [each.lower() for each in attributes.get("activations", ())] or [each.lower() for each in usual]
     if attributes.get("activation_alpha") or attributes.get("activation_beta"):
         raise Blocked("its activations have parameters", "use activations without")
-    return None if [each.lower() for each in found] == [each.lower() for each in usual] else tuple(each.capitalize() for each in found)
+    if found == [each.lower() for each in usual]:
+        return None
+    known = {op.lower(): op for op in UNARY}
+    if len(found) != len(usual) or not set(found) <= set(known):
+        raise Blocked(f"its activations are {', '.join(found)}", "use functions that ONNX has as operators")
+    return tuple(known[each] for each in found)
 
 
 def _shaped(ids: Ids) -> tuple[Ids, Ids]:

@@ -17,17 +17,18 @@ from export.foreign.tape import Blocked, Ids, Tape, Traced, Vector
 from export.limits import MOST_ELEMENTS
 
 # Operators whose results are elements of their first input, or of all.
-MOVING = frozenset(
-    "Concat DepthToSpace Dropout Expand Flatten Gather GatherElements GatherND Identity Pad Reshape Shape Size Slice SpaceToDepth Split "
-    "Squeeze Tile Transpose Unsqueeze".split()
-)
+_MOVING = """
+    Concat DepthToSpace Dropout Expand Flatten Gather GatherElements GatherND Identity Pad Reshape Shape Size Slice
+    SpaceToDepth Split Squeeze Tile Transpose Unsqueeze
+"""
+MOVING = frozenset(_MOVING.split())
 # What may be computed once and for all of constants.
-_FOLDED = MOVING | elementwise.UNARY | elementwise.BINARY
-_FOLDED |= frozenset(
-    "And ArgMax ArgMin Cast CastLike Clip Constant ConstantOfShape CumSum DequantizeLinear Equal EyeLike Gemm Greater GreaterOrEqual IsNaN "
-    "Less LessOrEqual MatMul Mean Mod Not Or Range ReduceL2 ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum ScatterElements ScatterND "
-    "Softmax Sum Trilu Where Xor".split()
-)
+_OF_CONSTANTS = """
+    And ArgMax ArgMin Cast CastLike Clip Constant ConstantOfShape CumSum DequantizeLinear Equal EyeLike Gemm Greater
+    GreaterOrEqual IsNaN Less LessOrEqual MatMul Mean Mod Not Or Range ReduceL2 ReduceMax ReduceMean ReduceMin
+    ReduceProd ReduceSum ScatterElements ScatterND Softmax Sum Trilu Where Xor
+"""
+_FOLDED = MOVING | elementwise.UNARY | elementwise.BINARY | frozenset(_OF_CONSTANTS.split())
 _FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE, onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16)
 Values = tuple[Any, ...]  # Traced, an array, or None for an input that is not there
 

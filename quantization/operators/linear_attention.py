@@ -106,7 +106,9 @@ def _linear_attention(context: DecoderContext, node: onnx.NodeProto) -> None:
     q, k, v, decay, s = node.input[:5]
     seen, gain = context.observed.tensors, float(context.constants[node.input[5]])
     if context.observed.peak(decay) > 1 or seen[decay].min() < 0:
-        raise UserError(f"{node.name}: its decay is {seen[decay].min():.3g} to {seen[decay].max():.3g} over the calibration data, not 0 to 1")
+        raise UserError(
+            f"{node.name}: its decay is {seen[decay].min():.3g} to {seen[decay].max():.3g} over the calibration data, not 0 to 1"
+        )
     s_peak = context.observed.state_peaks[node.output[1]].astype(np.float64)
     heads, d_k = len(s_peak), seen[k].shape[1] // len(s_peak)
     v_peak = np.max(np.abs(seen[v].reshape(len(seen[v]), heads, -1)), axis=(0, 2))

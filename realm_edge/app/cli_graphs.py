@@ -116,7 +116,11 @@ def checked_lines(found: "CheckedGraph") -> Iterator[str]:
     for note in found.notes:
         yield f"note       {note}"
     for each in found.blockers:
-        yield f"blocks     '{each.node}' ({each.op}): {each.why}: {each.remedy}" if each.op else f"blocks     '{each.node}': {each.why}: {each.remedy}"
+        yield (
+            f"blocks     '{each.node}' ({each.op}): {each.why}: {each.remedy}"
+            if each.op
+            else f"blocks     '{each.node}': {each.why}: {each.remedy}"
+        )
     if found.error is not None:
         yield f"differs    by {found.error:.1g} of the largest output from the file's own graph, in float"
     if found.ok:

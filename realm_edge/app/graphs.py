@@ -84,7 +84,9 @@ def compile_graph(
         if not found.ok:
             first = found.blockers[0]
             more = f", and {len(found.blockers) - 1} more" if len(found.blockers) > 1 else ""
-            raise UserError(f"{path}: node '{first.node}' ({first.op}): {first.why}: {first.remedy}{more}; 'realm-edge check-onnx' lists all")
+            raise UserError(
+                f"{path}: node '{first.node}' ({first.op}): {first.why}: {first.remedy}{more}; 'realm-edge check-onnx' lists all"
+            )
         source = made if found.kind == "other" else path
         model = load_tried(source, "decoder") if found.kind != "other" else load_model(source)
     rows = None if calibration is None else read_rows(calibration, found.input.name, int(np.prod(found.input.shape)))
