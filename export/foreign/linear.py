@@ -34,7 +34,7 @@ def matmul(tape: Tape, name: str, a: Ids | Floats, b: Ids | Floats) -> Ids:
     if a.dtype == b.dtype:
         raise Blocked("it multiplies two matrices that both change from step to step", "use linear attention, or a recurrent layer")
     if b.dtype == np.int64:  # A B = (B' A')'
-        turned = matmul(tape, name, _turned(b), _turned(a))
+        turned: Ids = matmul(tape, name, _turned(b), _turned(a))
         return turned if min(a.ndim, b.ndim) == 1 else np.swapaxes(turned, -1, -2)
     matrix, rows = np.asarray(b[:, None] if b.ndim == 1 else b, np.float64), np.asarray(a[None] if a.ndim == 1 else a, np.int64)
     if rows.shape[-1] != matrix.shape[-2]:

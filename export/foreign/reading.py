@@ -5,7 +5,7 @@ from pathlib import Path
 import onnx
 import onnx.checker
 import onnx.inliner
-from onnx import AttributeProto
+from onnx import numpy_helper
 
 from export.limits import MOST_BYTES, check_limits
 from realm_edge.errors import UserError
@@ -32,6 +32,8 @@ def read_foreign(path: Path) -> tuple[onnx.ModelProto, tuple[str, ...]]:
         if model.functions:
             model = onnx.inliner.inline_local_functions(model)
             check_limits(model, path)
+        for tensor in model.graph.initializer:
+            numpy_helper.to_array(tensor)  # see that it can be read
     except (UserError, MemoryError):
         raise
     except FileNotFoundError as error:
@@ -57,11 +59,6 @@ def _check_opset(model: onnx.ModelProto, path: Path) -> None:
     for entry in model.opset_import:
         if entry.domain in ("", "ai.onnx") and not OLDEST_OPSET <= entry.version <= newest:
             raise UserError(f"{path}: it is of opset {entry.version}: export it with opset {OLDEST_OPSET} to {newest}")
-
-
-def attributes_of(node: onnx.NodeProto) -> dict[str, AttributeProto]:
-    """A node's attributes by name."""
-    return {attribute.name: attribute for attribute in node.attribute}
 
 
 def opset_of(model: onnx.ModelProto) -> int:

@@ -190,7 +190,7 @@ def _moved(tape: Tape, node: onnx.NodeProto, inputs: Values, opset: int) -> Valu
 
 def _unary(op: str) -> Callable[..., Ids]:
     def made(found: Trace, name: str, inputs: Values, attributes: dict[str, Any]) -> Ids:
-        return elementwise.unary(found.tape, name, op, inputs[0].ids, **attributes)
+        return elementwise.unary(found.tape, name, op, _data(inputs), **attributes)
 
     return made
 
@@ -207,11 +207,18 @@ def _binary(op: str) -> Callable[..., Ids]:
 
 
 def _clip(found: Trace, name: str, inputs: Values, attributes: dict[str, Any]) -> Ids:
-    x: Any = inputs[0].ids
+    x: Any = _data(inputs)
     for op, bound in zip(("Max", "Min"), inputs[1:], strict=False):
         if bound is not None:
             x = elementwise.binary(found.tape, name, op, x, _constant(bound))
     return np.asarray(x)
+
+
+def _data(inputs: Values) -> Ids:
+    """What an operator works on, its first operand, which changes."""
+    if not inputs or not isinstance(inputs[0], Traced):
+        raise Blocked("what it works on is constant, and its parameters change", "export it with constant parameters")
+    return inputs[0].ids
 
 
 def _constant(value: Any) -> NDArray[np.float64]:
@@ -261,7 +268,7 @@ def _conv(found: Trace, name: str, inputs: Values, attributes: dict[str, Any]) -
         "dilations": attributes.get("dilations", [1] * rank),
         "pads": attributes.get("pads", [0] * 2 * rank),
     }
-    x, groups, plus = inputs[0].ids, attributes.get("group", 1), np.zeros(len(weight)) if bias is None else bias
+    x, groups, plus = _data(inputs), attributes.get("group", 1), np.zeros(len(weight)) if bias is None else bias
     window = x[0].T if x.ndim == 3 else None  # (taps, channels)
     alone = groups == len(weight) == x.shape[1] and not any(settings["pads"]) and set(settings["dilations"]) == {1}
     if window is not None and alone and weight.shape[2] == len(window) > 1 and _held(found, window[:-1]):
@@ -292,7 +299,7 @@ def _rms_norm(found: Trace, name: str, inputs: Values, attributes: dict[str, Any
 
 
 def _norm(inputs: Values, attributes: dict[str, Any], made: Callable[[Ids, Any, float], Ids]) -> Ids:
-    x = inputs[0].ids
+    x = _data(inputs)
     axis = attributes.get("axis", -1) % x.ndim
     rows = x.reshape(*x.shape[:axis], -1)
     return made(rows, _constant(inputs[1]).ravel(), float(attributes.get("epsilon", 1e-5))).reshape(x.shape)
@@ -303,14 +310,14 @@ def _reduce(gain: float | None) -> Callable[..., Ids]:
         given = _optional(inputs, 1)
         axes = attributes.get("axes", ()) if given is None else given.astype(int).ravel().tolist()
         if not axes and attributes.get("noop_with_empty_axes", 0):
-            return np.asarray(inputs[0].ids)
-        return linear.reduced(found.tape, name, inputs[0].ids, tuple(axes), bool(attributes.get("keepdims", 1)), gain)
+            return np.asarray(_data(inputs))
+        return linear.reduced(found.tape, name, _data(inputs), tuple(axes), bool(attributes.get("keepdims", 1)), gain)
 
     return made
 
 
 def _average(found: Trace, name: str, inputs: Values, attributes: dict[str, Any]) -> Ids:
-    x = inputs[0].ids
+    x = _data(inputs)
     return linear.reduced(found.tape, name, x, tuple(range(2, x.ndim)), True, None)
 
 
@@ -323,7 +330,7 @@ def _where(found: Trace, name: str, inputs: Values, attributes: dict[str, Any]) 
 def _cast(found: Trace, name: str, inputs: Values, attributes: dict[str, Any]) -> Ids:
     if attributes.get("to") not in _FLOATS:
         raise Blocked("it makes integers of what changes from step to step", "keep to numbers with fractions")
-    return np.asarray(inputs[0].ids)
+    return np.asarray(_data(inputs))
 
 
 def _as_it_is(found: Trace, name: str, inputs: Values, attributes: dict[str, Any]) -> Ids:
@@ -331,22 +338,22 @@ def _as_it_is(found: Trace, name: str, inputs: Values, attributes: dict[str, Any
     note = "QuantizeLinear and DequantizeLinear of what changes are left out: scales are found anew by calibration"
     if note not in found.notes:
         found.notes.append(note)
-    return np.asarray(inputs[0].ids)
+    return np.asarray(_data(inputs))
 
 
 def _gru(found: Trace, name: str, inputs: Values, attributes: dict[str, Any]) -> tuple[Ids, ...]:
     weights = [_optional(inputs, place) for place in (1, 2, 3)]
-    return recurrent.gru(found.tape, name, inputs[0].ids, weights, _any(inputs, 5), attributes)
+    return recurrent.gru(found.tape, name, _data(inputs), weights, _any(inputs, 5), attributes)
 
 
 def _rnn(found: Trace, name: str, inputs: Values, attributes: dict[str, Any]) -> tuple[Ids, ...]:
     weights = [_optional(inputs, place) for place in (1, 2, 3)]
-    return recurrent.rnn(found.tape, name, inputs[0].ids, weights, _any(inputs, 5), attributes)
+    return recurrent.rnn(found.tape, name, _data(inputs), weights, _any(inputs, 5), attributes)
 
 
 def _lstm(found: Trace, name: str, inputs: Values, attributes: dict[str, Any]) -> tuple[Ids, ...]:
     weights = [_optional(inputs, place) for place in (1, 2, 3, 7)]
-    return recurrent.lstm(found.tape, name, inputs[0].ids, weights, (_any(inputs, 5), _any(inputs, 6)), attributes)
+    return recurrent.lstm(found.tape, name, _data(inputs), weights, (_any(inputs, 5), _any(inputs, 6)), attributes)
 
 
 def _linear_attention(found: Trace, name: str, inputs: Values, attributes: dict[str, Any]) -> tuple[Ids, ...]:
@@ -359,7 +366,7 @@ def _linear_attention(found: Trace, name: str, inputs: Values, attributes: dict[
 def _causal_conv(found: Trace, name: str, inputs: Values, attributes: dict[str, Any]) -> tuple[Ids, ...]:
     weight, bias = _constant(inputs[1]), _optional(inputs, 2)
     activation = attributes.get("activation", "none")
-    return recurrent.causal_conv(found.tape, name, inputs[0].ids, weight, bias, _any(inputs, 3), activation)
+    return recurrent.causal_conv(found.tape, name, _data(inputs), weight, bias, _any(inputs, 3), activation)
 
 
 _HANDLERS: dict[str, Callable[..., Any]] = {

@@ -64,7 +64,7 @@ def pointwise(context: DecoderContext, node: onnx.NodeProto) -> None:
     """
     x, out = node.input[0], node.output[0]
     constants = [context.constants[name] for name in node.input[1:]]
-    codes = np.arange(-TABLE_SEGMENTS // 2, TABLE_SEGMENTS // 2 + 1) * 256.0
+    codes = np.arange(-TABLE_SEGMENTS // 2, TABLE_SEGMENTS // 2 + 1, dtype=np.float64) * 256.0
     values = points(context.functions[node.op_type], codes * float(context.scale[x]), constants)
     if np.isnan(values).any():
         raise UserError(f"{node.name}: is no number wherever its input lies: look at its constants")

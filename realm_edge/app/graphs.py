@@ -13,7 +13,7 @@ import onnx
 from export.foreign.contract import Names
 from export.limits import MOST_BYTES
 from export.metadata import FORMAT
-from export.stepgraph import load_model, metadata, save_model
+from export.stepgraph import metadata, save_model
 from export.trial import load_tried
 from firmware_sim.compare import Expected
 from firmware_sim.compiler.bundle import write_bundle
@@ -88,7 +88,7 @@ def compile_graph(
                 f"{path}: node '{first.node}' ({first.op}): {first.why}: {first.remedy}{more}; 'realm-edge check-onnx' lists all"
             )
         source = made if found.kind == "other" else path
-        model = load_tried(source, "decoder") if found.kind != "other" else load_model(source)
+        model = load_tried(source, "decoder")
     rows = None if calibration is None else read_rows(calibration, found.input.name, int(np.prod(found.input.shape)))
     errors = None
     if found.kind == "integer":
@@ -126,12 +126,18 @@ def _firmware(integers: Path, golden: Golden, target: Target, out: Path, prefix:
     progress.say(f"  compile for {target.name}")
     bundle = out / "firmware" / target.name
     made = write_bundle(bundle, STREAM, target.build, None, integers, prefix).decoder
-    sizes = {"weight_bytes": made.weight_bytes, "state_bytes": made.state_bytes, "scratch_bytes": made.scratch_bytes}
-    sizes["macs"] = sum(kernel.macs for kernel in made.kernels)
+    alone = GraphCycles(
+        part=target.part,
+        bundle=str(bundle),
+        weight_bytes=made.weight_bytes,
+        state_bytes=made.state_bytes,
+        scratch_bytes=made.scratch_bytes,
+        macs=sum(kernel.macs for kernel in made.kernels),
+    )
     try:
         find_emulator(target)
     except EmulatorError as error:
-        return GraphCycles(part=target.part, bundle=str(bundle), not_run=str(error), **sizes)
+        return alone.model_copy(update={"not_run": str(error)})
     expected = Expected(golden.decoded, golden.decoder_states)
     with tempfile.TemporaryDirectory(prefix="realm-edge-") as folder:
         result = simulate_stream(bundle, target, golden.features, expected, Path(folder), starts=golden.starts)
@@ -140,19 +146,17 @@ def _firmware(integers: Path, golden: Golden, target: Target, out: Path, prefix:
     if result.mismatch is not None:
         found = result.mismatch
         differs = f"'{found.tensor}', step {found.step}, element {list(found.index)}: {found.got} for {found.expected}"
-    return GraphCycles(
-        part=target.part,
-        bundle=str(bundle),
-        bit_exact=result.bit_exact,
-        differs=differs,
-        cycles=cycles.cycles,
-        cycles_range=(cycles.low, cycles.high),
-        cycles_basis=result.core.label,
-        flash_bytes=result.memory.flash,
-        ram_bytes=result.memory.ram,
-        stack_bytes=result.stack_used,
-        **sizes,
-    )
+    ran = {
+        "bit_exact": result.bit_exact,
+        "differs": differs,
+        "cycles": cycles.cycles,
+        "cycles_range": (cycles.low, cycles.high),
+        "cycles_basis": result.core.label,
+        "flash_bytes": result.memory.flash,
+        "ram_bytes": result.memory.ram,
+        "stack_bytes": result.stack_used,
+    }
+    return alone.model_copy(update=ran)
 
 
 def _is_own(path: Path) -> bool:

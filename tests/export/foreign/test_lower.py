@@ -121,7 +121,9 @@ def test_open_sizes_are_one(tmp_path):
     assert "size 'batch' of 'x' is taken as 1" in lowered(tmp_path / "b.onnx", Names(), 50.0, None)["notes"]
 
 
-@pytest.mark.skipif(importlib.util.find_spec("onnxscript") is None, reason="torch's newer exporter needs onnxscript: pip install onnxscript")
+@pytest.mark.skipif(
+    importlib.util.find_spec("onnxscript") is None, reason="torch's newer exporter needs onnxscript: pip install onnxscript"
+)
 @pytest.mark.parametrize("make", [graphs.gru, graphs.lstm])
 def test_torchs_newer_exporter(make, tmp_path):
     found = lowered(make(tmp_path / "a.onnx", dynamo=True), Names(), 50.0, None)
@@ -157,7 +159,11 @@ def both_ways(model):
         (partial(graphs.layer, op="LSTM", gates=4, clip=3.0), None, "it clips what enters its gates: train it without"),
         (partial(graphs.linear_attention, by_key=False, update_rule="delta"), None, "its rule is 'delta': its state is corrected by"),
         (partial(graphs.linear_attention, by_key=False, update_rule="linear"), None, "its rule is 'linear': its state never fades"),
-        (partial(one_node, op="Softmax"), None, "no operator of the implant computes it: write it with operators that docs/graphs.md lists"),
+        (
+            partial(one_node, op="Softmax"),
+            None,
+            "no operator of the implant computes it: write it with operators that docs/graphs.md lists",
+        ),
         (partial(one_node, op="Cast", to=TensorProto.INT32), None, "it makes integers of what changes from step to step"),
     ],
 )
