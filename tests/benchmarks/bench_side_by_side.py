@@ -270,9 +270,11 @@ def executorch(folder: Path, kind: str, states: int) -> None:
 
 def emlearn(folder: Path, kind: str, states: int) -> None:
     import emlearn as package
+    import keras
 
+    layer = (keras.layers.GRU if kind == "gru" else keras.layers.LSTM)(UNITS)
     try:
-        package.convert(keras_layer(folder, kind))
+        package.convert(keras.Sequential([keras.Input((1, INPUTS)), layer, keras.layers.Dense(OUTPUTS)]))
         print(f"{kind}: converted")
     except NotImplementedError as error:
         print(f"{kind}: {error}")
