@@ -109,6 +109,21 @@ def of_module(module: type[nn.Module], *arguments: Any, state: tuple[int, ...] |
     return exported(module(*arguments), [(1, INPUTS), *([state] if state else [])], path)
 
 
+def keras_lstm(path: Path) -> Path:
+    """A layer of Keras with its states as inputs and outputs, unrolled: else it is exported as a loop."""
+    import keras
+    import tensorflow as tf
+    import tf2onnx
+
+    x, h, c = (keras.Input(batch_shape=shape, name=name) for name, shape in (("x", (1, 1, 6)), ("h_in", (1, 8)), ("c_in", (1, 8))))
+    y, *after = keras.layers.LSTM(8, return_state=True, unroll=True)(x, initial_state=[h, c])
+    model = keras.Model([x, h, c], [keras.layers.Dense(2)(y), *after])
+    signature = [tf.TensorSpec(each.shape, tf.float32, name=each.name) for each in model.inputs]
+    step = tf.function(lambda *values: dict(zip(("y", "h_out", "c_out"), model(list(values)), strict=True)), input_signature=signature)
+    tf2onnx.convert.from_function(step, input_signature=signature, opset=18, output_path=str(path))
+    return path
+
+
 class Written:
     """A graph that is written node by node; weights are drawn."""
 

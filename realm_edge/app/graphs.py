@@ -5,6 +5,7 @@ A graph of this project's own form (docs/reference/step-graphs.md), float or int
 
 import json
 import tempfile
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import onnx
 from export.foreign.contract import Names
 from export.limits import MOST_BYTES
 from export.metadata import FORMAT
+from export.pointwise import is_pointwise
 from export.stepgraph import metadata, save_model
 from export.trial import load_tried
 from firmware_sim.compare import Expected
@@ -175,17 +177,15 @@ def _check_own(path: Path) -> CheckedGraph:
     model = load_tried(path, "decoder")
     about = metadata(model)
     integer = model.graph.input[0].type.tensor_type.elem_type == onnx.TensorProto.INT16
-    known = {**dict.fromkeys(OPERATORS), "Split": None, "Identity": None} if integer else {**dict.fromkeys(QUANTISERS), "Split": None}
+    known = {*(OPERATORS if integer else QUANTISERS), "Split", "Identity"}
     blockers = [
         {"node": node.name, "op": node.op_type, "why": "no operator of the implant computes it", "remedy": "docs/integer.md lists them"}
         for node in model.graph.node
-        if node.op_type not in {*known, "Identity"} and not node.op_type.startswith("Pointwise")
+        if node.op_type not in known and not (is_pointwise(node) and not integer)
     ]
     if integer:
         read_graph(path)
-    counts: dict[str, int] = {}
-    for node in model.graph.node:
-        counts[node.op_type] = counts.get(node.op_type, 0) + 1
+    counts = Counter(node.op_type for node in model.graph.node)
     content = {
         "file": str(path),
         "kind": "integer" if integer else "float",

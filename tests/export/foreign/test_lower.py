@@ -130,6 +130,16 @@ def test_torchs_newer_exporter(make, tmp_path):
     assert found["blockers"] == [] and found["error"] < 1e-6
 
 
+@pytest.mark.skipif(
+    any(importlib.util.find_spec(name) is None for name in ("tensorflow", "tf2onnx")),
+    reason="Keras exports by way of tf2onnx: pip install tensorflow-cpu tf2onnx",
+)
+def test_an_lstm_of_keras(tmp_path):
+    found = lowered(graphs.keras_lstm(tmp_path / "a.onnx"), Names(), 50.0, None)
+    assert found["blockers"] == [] and found["error"] < 1e-6
+    assert {state["into"]: state["out"] for state in found["states"]} == {"h_in": "h_out", "c_in": "c_out"}
+
+
 def one_node(path, op, **attributes):
     w = graphs.Written()
     w.node(op, ["x"], "y", **attributes)
