@@ -206,6 +206,15 @@ def layer(path: Path, op: str, gates: int, width: int = UNITS, **attributes: Any
     return w.save(path, {"x": (1, 1, INPUTS), **inputs}, {"y": (1, width), **outputs})
 
 
+def residual(path: Path) -> Path:
+    """A GRU beside a layer whose results are ten times as large as a hidden value can be."""
+    w = Written()
+    weights = [w.weight("w", 1, 3 * UNITS, INPUTS, gain=0.5), w.weight("r", 1, 3 * UNITS, UNITS, gain=0.4), "", "", "state.h"]
+    w.node("GRU", ["x", *weights], "sequence", "next.h", hidden_size=UNITS, linear_before_reset=1)
+    w.node("Add", ["next.h", w.node("MatMul", ["x", w.weight("beside", INPUTS, UNITS, gain=4.0)], "large")], "y")
+    return w.save(path, {"x": (1, 1, INPUTS), "state.h": (1, 1, UNITS)}, {"y": (1, 1, UNITS), "next.h": (1, 1, UNITS)})
+
+
 def quantised_by_others(path: Path) -> Path:
     """A layer between QuantizeLinear and DequantizeLinear, its weights in int8."""
     w = Written()

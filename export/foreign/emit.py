@@ -101,7 +101,7 @@ class _Writer:
         for piece, following in self.stored:
             if piece in self._live_pieces():
                 name = self._name(piece.vector)
-                self._node("Store", [name, self._read(following)], [name.replace("state.", "next.", 1)], f"{name}.store")
+                self._node("Store", [name, self._rescaled(following)], [name.replace("state.", "next.", 1)], f"{name}.store")
         result = self._read(self.output, view=True)
         self._node("Identity", [result], ["decoded"], "decoded", own=False)
         self.graph.output("decoded", np.float32, (len(self.output),), unit="", scale=1.0, offset=0.0)
@@ -323,13 +323,24 @@ class _Writer:
         if len(vectors) == 1:
             return self._gathered(self._name(vectors[0]), ids - vectors[0].first)
         if len(runs) <= _MOST_RUNS:
-            return self._joined([self._read(vector.first + at) for vector, at in runs])
+            return self._joined([self._rescaled(vector.first + at) for vector, at in runs])
         first, offset = np.zeros(len(ids), np.int64), 0
         for vector in vectors:
             inside = (ids >= vector.first) & (ids < vector.first + vector.size)
             first[inside] = ids[inside] - vector.first + offset
             offset += vector.size
-        return self._gathered(self._joined([self._read(vector.ids) for vector in vectors]), first)
+        return self._gathered(self._joined([self._rescaled(vector.ids) for vector in vectors]), first)
+
+    def _rescaled(self, ids: Ids) -> str | Part:
+        """The same for what gives all that it is joined with its scale: hidden values and cells have one of their own, and are copied."""
+        found = self._read(ids)
+        for vector, _ in self.tape.parts(ids):
+            piece = self.pieces.get(vector.first)
+            if vector.kind in ("gru", "lstm", "second") or (piece and piece.writer and piece.writer.kind in ("gru", "lstm")):
+                name, n = self._unique(f"{self._name(vector).removeprefix('next.').removeprefix('state.')}.copy"), len(ids)
+                self._node("Affine", [found, *self._constants(name, gain=np.ones(n), offset=np.zeros(n))], [name], name)
+                return name
+        return found
 
     def _by_vector(self, run: Ids) -> list[tuple[Vector, NDArray[np.int64]]]:
         return [(vector, run[at] - vector.first) for vector, at in self.tape.parts(run)]
@@ -401,7 +412,8 @@ class _Writer:
 
     def of_two(self, vector: Vector) -> None:
         name, op = self._name(vector), {"add": "Add", "mul": "Mul"}[vector.kind]
-        self._node(op, [self._read(ids) for ids in vector.operands], [name], name, own=False)
+        read = self._rescaled if vector.kind == "add" else self._read
+        self._node(op, [read(ids) for ids in vector.operands], [name], name, own=False)
 
     def norm(self, vector: Vector) -> None:
         name, x = self._name(vector), self._read(vector.operands[0])

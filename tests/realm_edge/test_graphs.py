@@ -49,6 +49,7 @@ def called(*arguments):
 BOUNDS = {
     "GRU": (graphs.gru, 0.02),
     "LSTM": (graphs.lstm, 0.02),
+    "GRU beside a layer": (graphs.residual, 0.02),
     "two RNN layers": (graphs.rnn, 0.03),
     "GRU that resets first": (partial(graphs.layer, op="GRU", gates=3), 0.02),
     "GRU cell written out": (partial(graphs.of_module, graphs.Cell, state=(1, graphs.UNITS)), 0.03),

@@ -20,6 +20,7 @@ ONE_STATE = {"s0": [UNITS]}
 CASES = {
     "GRU of torch": (graphs.gru, {"GruStep": 1, "Linear": 3}, ONE_STATE),
     "two GRU layers": (partial(graphs.gru, layers=2), {"GruStep": 2, "Linear": 5}, {"s0.0": [UNITS], "s0.1": [UNITS]}),
+    "GRU beside a layer": (graphs.residual, {"GruStep": 1, "Add": 1, "Affine": 2}, {"h": [UNITS]}),
     "LSTM of torch": (graphs.lstm, {"LstmStep": 1, "Linear": 3}, {"s0": [UNITS], "s1": [UNITS]}),
     "two LSTM layers": (
         partial(graphs.lstm, layers=2),
