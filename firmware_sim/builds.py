@@ -15,7 +15,7 @@ class Compiler:
 
     triple: str
     cpu: str
-    startup: str  # file in firmware_sim/firmware
+    startup: str = ""  # file in firmware_sim/firmware; Linux brings its own
     only_armv6m: bool = False  # the simulated machine has more instructions than the part
 
 
@@ -36,7 +36,7 @@ class Build:
     """One table of ``data/builds.toml``."""
 
     compiler: Compiler
-    machine: Machine
+    machine: Machine | None  # None: Linux runs it
     kernels: str  # the family of instruction sets that kernels are written for: firmware_sim.compiler.kernels.FAMILIES
     tvm: dict[str, Any]  # of tvm.target.Target
 
@@ -59,6 +59,11 @@ def get_build(name: str) -> Build:
     return builds()[name]
 
 
+def linux_builds() -> tuple[str, ...]:
+    """Those of gateways that run Linux: ``compile`` knows them as targets, no part is behind them."""
+    return tuple(name for name, build in builds().items() if build.machine is None)
+
+
 def _build(table: dict[str, Any]) -> Build:
-    machine = table["machine"] | {"arguments": tuple(table["machine"]["arguments"])}
-    return Build(Compiler(**table["compiler"]), Machine(**machine), table["kernels"], table["tvm"])
+    machine = Machine(**table["machine"] | {"arguments": tuple(table["machine"]["arguments"])}) if "machine" in table else None
+    return Build(Compiler(**table["compiler"]), machine, table["kernels"], table["tvm"])

@@ -95,7 +95,7 @@ def check_manifest(path: Path) -> None:
             raise UserError(f"{path / name}: changed since it was compiled (its SHA-256 differs): {again}")
 
 
-def load_bundle(path: Path) -> Bundle:
+def load_metadata(path: Path) -> BundleMetadata:
     """Read ``path/metadata.json``.
 
     Raises:
@@ -108,10 +108,15 @@ def load_bundle(path: Path) -> Bundle:
     if form != FORMAT:
         raise UserError(f"{source}: of {form}, not '{FORMAT}': {again}")
     try:
-        found = BundleMetadata.model_validate(values)
+        return BundleMetadata.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         message = first["msg"].removeprefix("Value error, ")
         raise UserError(f"{source}: {f'{where}: ' if where else ''}{message}: {again}") from error
+
+
+def load_bundle(path: Path) -> Bundle:
+    """What simulating a bundle needs of its metadata; errors as of :func:`load_metadata`."""
+    found = load_metadata(path)
     return Bundle(path, found.stream, found.target, found.frontend, found.decoder, found.reset.warm_up_bins)

@@ -6,7 +6,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Literal
 
-from firmware_sim.builds import Build, Compiler, Machine, get_build
+from firmware_sim.builds import Build, Compiler, Machine, get_build, linux_builds
 from realm_edge.errors import UserError
 
 
@@ -103,7 +103,21 @@ def get_target(name: str) -> Target:
     return known[name]
 
 
+def build_for(name: str) -> str:
+    """The build that firmware for a target is compiled by; of Linux, which is a build and no part, the name itself.
+
+    Raises:
+        UserError: there is no such target; the message lists those there are.
+    """
+    if name in linux_builds():
+        return name
+    if name not in targets():
+        raise UserError(f"unknown target '{name}': use one of {', '.join((*targets(), *linux_builds()))}")
+    return targets()[name].build
+
+
 def _target(name: str, row: dict, build: Build) -> Target:
+    assert build.machine is not None  # of a part: Linux is no part
     plain = {key: value for key, value in row.items() if key not in ("assumed", "flash", "components", "code_ram")}
     return Target(
         name=name,

@@ -2,12 +2,16 @@
 
 import json
 import shutil
+import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from firmware_sim.ecosystems.decoder import Decoder
 from firmware_sim.targets import get_target
+from quantization.golden import Golden
 from realm_edge.app.cli import DEFAULT_TARGETS, main
 from realm_edge.app.lock import LOCK
 
@@ -106,6 +110,20 @@ def test_classic_decoders_are_firmware_too(finished):
         assert decoders["student"]["r2_int8"] == pytest.approx(simulated[stream]["r2"]["int8"])
         assert decoders["wiener"]["macs"] == trained[f"{stream}_wiener"]["parameters"] - 2  # the same filter, without its intercept
         assert (finished / "baselines" / f"{stream}_gru.int8.onnx").exists()
+
+
+def test_a_gateway_decodes_the_golden_vectors(finished):
+    status, printed, said = invoke("compile", "--target", "x86_64-linux", "--out", str(finished), "--json")
+    assert status == 0, said
+    assert set(json.loads(printed)["targets"]["x86_64-linux"]) == {"lfp", "spike"}
+    for stream in ("lfp", "spike"):
+        (wheel,) = (finished / "firmware/x86_64-linux" / stream / "python").glob("*.whl")
+        zipfile.ZipFile(wheel).extractall(finished.parent / "site")
+        golden = Golden.load(finished / "golden" / f"{stream}.npz")
+        decoder = Decoder(finished.parent / "site" / f"realm_{stream}")
+        outputs, settled = decoder.decode(golden.samples)
+        np.testing.assert_array_equal(outputs, golden.decoded)
+        assert settled.tolist() == [b >= decoder.about["reset"]["warm_up_bins"] for b in range(len(outputs))]
 
 
 def test_second_call_has_nothing_to_do(finished):

@@ -8,7 +8,7 @@ from typing import Any
 
 from firmware_sim import bundle_metadata
 from firmware_sim.build import FLAGS
-from firmware_sim.builds import get_build
+from firmware_sim.builds import get_build, linux_builds
 from firmware_sim.bundle import MANIFEST, check_manifest, load_bundle
 from firmware_sim.bundle_metadata import (
     FORMAT,
@@ -34,6 +34,9 @@ from firmware_sim.compiler.model import CHECKSUM, LIBRARY_STACK, Model, model_he
 from firmware_sim.compiler.names import DEFAULT_NAME, check_prefix, model_prefix
 from firmware_sim.compiler.objects import frame_bytes, symbol_bytes
 from firmware_sim.compiler.plan import DECODER, FRONTEND, Constant, Plan, make_plan
+from firmware_sim.ecosystems.linux import write_shared_library, write_wheel
+from firmware_sim.ecosystems.riding import write_riding_files
+from firmware_sim.ecosystems.sbom import SBOM, sbom
 from firmware_sim.toolchain import zig, zig_cc
 from realm_edge import documents
 from realm_edge.errors import UserError
@@ -157,8 +160,14 @@ def write_bundle(
             made_from={stage: plan.graph.sha256 for stage, plan in plans.items()},
         )
         write_json(partial / "metadata.json", metadata.model_dump(mode="json"))
-        files = sorted(p for p in partial.rglob("*") if p.is_file())
-        write_text(partial / MANIFEST, "".join(f"{sha256_file(p)}  {p.relative_to(partial).as_posix()}\n" for p in files))
+        write_riding_files(partial, metadata)
+        if build in linux_builds():
+            write_shared_library(partial, metadata)
+            write_wheel(partial, metadata)
+        digests = {path.relative_to(partial).as_posix(): sha256_file(path) for path in sorted(partial.rglob("*")) if path.is_file()}
+        write_json(partial / SBOM, sbom(metadata, digests))
+        digests[SBOM] = sha256_file(partial / SBOM)
+        write_text(partial / MANIFEST, "".join(f"{digest}  {name}\n" for name, digest in digests.items()))
     return metadata
 
 

@@ -19,7 +19,7 @@ from firmware_sim.budgets import load_budgets
 from firmware_sim.components import load_components
 from firmware_sim.emulator import find_emulator
 from firmware_sim.stream_report import StreamReport
-from firmware_sim.targets import get_target
+from firmware_sim.targets import build_for, get_target
 from quantization.summaries import QuantizedStream
 from realm_edge.apart import apart
 from realm_edge.app import artefacts
@@ -186,21 +186,21 @@ def compile(run: File, target: str, prefix: str | None = None) -> Compiled:
 
     Args:
         run: directory of a run that is quantised.
-        target: a name that ``realm-edge targets`` lists.
+        target: a name that ``realm-edge targets`` lists, or a Linux such as "aarch64-linux".
         prefix: what names in the C of the bundles begin with, before the stream; None for "realm".
 
     Raises:
         UserError: it is not quantised, or stale, there is no such target, the prefix is no lower-case C identifier, or a graph holds what
             cannot be compiled.
     """
-    part = get_target(target)
+    build = build_for(target)
     asked, given = compile_request(prefix), compile_options(prefix)
     with opened(Path(run)) as opened_run:
-        stage, arguments = f"compile.{part.name}", (part.name, part.build, prefix)
+        stage, arguments = f"compile.{target}", (target, build, prefix)
         summary: dict[str, dict[str, CompiledStage]] = _workflow(opened_run).resume(stage, *arguments, request=asked, options=given)
-        bundles = {stream.name: artefacts.bundle(opened_run, stream, part.name) for stream in _streams(summary)}
+        bundles = {stream.name: artefacts.bundle(opened_run, stream, target) for stream in _streams(summary)}
         weights = {name: sum(stage.weight_bytes for stage in stages.values()) for name, stages in summary.items()}
-        return Compiled(opened_run.path, part.name, bundles, weights)
+        return Compiled(opened_run.path, target, bundles, weights)
 
 
 @_checked

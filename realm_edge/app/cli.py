@@ -41,15 +41,18 @@ from realm_edge.app.cli_options import (
     options,
     settings_of,
 )
+from realm_edge.app.cli_package import package
 from realm_edge.app.cli_text import compared, verdict, verified
 from realm_edge.app.cli_verdict import verdict as verdict_
 from realm_edge.app.cli_work import (
     asked_to_compile,
     build_of,
+    compilable,
     json_text,
     known,
     open_run,
     quantized,
+    simulated,
     simulation_asked,
     try_emulators,
     workflow_of,
@@ -66,6 +69,7 @@ if TYPE_CHECKING:
     from realm_edge.sources import Recordings
 
 DEFAULT_TARGETS = ("cortex-m4", "stm32u385", "rv32imc")
+ALL = "all"  # of compile: every part
 MOST_VERIFIED = 10_000_000  # decoder steps; more take days
 
 
@@ -273,16 +277,33 @@ def compile_(
     Names in it begin with realm_lfp and realm_spike, or with --prefix and the stream, so that bundles can be linked into one program.
     With --onnx, a step graph of yours instead: float ones are calibrated and quantised, and the firmware is run and compared (--out is by
     default runs/ and the file's name, C names begin with realm_ and that, or with --prefix alone).
+    Targets x86_64-linux, aarch64-linux and riscv64-linux are gateways: their bundles have a shared library and a Python wheel.
+    `--target all` compiles for every part, simulates what is not simulated yet, and shows a table (status 1 when bits differ).
     """
-    chosen = known(targets) or DEFAULT_TARGETS
     if onnx is not None:
         default = ctx.get_parameter_source("out") is not ParameterSource.COMMANDLINE
-        compile_onnx(onnx, chosen, prefix, None if default else out, as_json, **given)
+        compile_onnx(onnx, known(targets) or DEFAULT_TARGETS, prefix, None if default else out, as_json, **given)
         return
     see_no_graph_options(**given)
+    if ALL in targets:
+        _all_targets(prefix, out, as_json)
+        return
+    chosen = compilable(targets) or DEFAULT_TARGETS
     named = asked_to_compile(prefix)
     work = open_run(out)
     _tell({"targets": {target: work.perform(f"compile.{target}", target, build_of(target), prefix, **named) for target in chosen}}, as_json)
+
+
+def _all_targets(prefix: str | None, out: Path, as_json: bool) -> None:
+    from firmware_sim.targets import targets
+    from realm_edge.app.all_targets import lines, matrix
+
+    asked_to_compile(prefix)
+    try_emulators(tuple(targets()))
+    rows = matrix(open_run(out), prefix)
+    click.echo(json.dumps({"matrix": [asdict(row) for row in rows]}, indent=2) if as_json else "\n".join(map(printable, lines(rows))))
+    if any(row.bit_exact is False for row in rows):
+        click.get_current_context().exit(1)
 
 
 @main.command(epilog="Example: realm-edge simulate --target rv32imc --budget limits.toml --out runs/demo --json")
@@ -297,7 +318,7 @@ def simulate(targets: tuple[str, ...], budget: Path | None, components: Path | N
     asked, given = simulation_asked(budget, components), simulation_options(budget, components)
     named = known(targets)
     work = open_run(out)
-    chosen = named or work.run.targets("compile") or DEFAULT_TARGETS
+    chosen = named or simulated(work.run.targets("compile")) or DEFAULT_TARGETS
     try_emulators(chosen)
     results = {target: work.perform(f"simulate.{target}", target, budget, components, request=asked, options=given) for target in chosen}
     _finish(results, nominal, as_json)
@@ -354,7 +375,7 @@ def verify(bins: int | None, out: Path, as_json: bool) -> None:
         click.get_current_context().exit(1)
 
 
-for command in (verdict_, evaluate, study, check_onnx, targets_, components_, cycles, validate):
+for command in (package, verdict_, evaluate, study, check_onnx, targets_, components_, cycles, validate):
     main.add_command(command)
 
 

@@ -23,6 +23,20 @@ def known(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(get_target(name).name for name in names))
 
 
+def compilable(names: Sequence[str]) -> tuple[str, ...]:
+    """As :func:`known`, of what firmware or a library can be compiled for: parts, and Linux."""
+    from firmware_sim.targets import build_for
+
+    return tuple(name for name in dict.fromkeys(names) if build_for(name))
+
+
+def simulated(names: Sequence[str]) -> tuple[str, ...]:
+    """Of targets that were compiled for, those that firmware is simulated on."""
+    from firmware_sim.targets import targets
+
+    return tuple(name for name in names if name in targets())
+
+
 def try_emulators(names: Sequence[str]) -> None:
     """See that the firmware of these targets can be simulated here; say where QEMU is one that this was not tested with."""
     from firmware_sim.emulator import find_emulator
@@ -34,10 +48,10 @@ def try_emulators(names: Sequence[str]) -> None:
 
 
 def build_of(target: str) -> str:
-    """Name of the build that a target's firmware is compiled for."""
-    from firmware_sim.targets import get_target
+    """Name of the build that a target's firmware, or library, is compiled by."""
+    from firmware_sim.targets import build_for
 
-    return get_target(target).build
+    return build_for(target)
 
 
 def asked_to_compile(prefix: str | None) -> dict[str, Any]:
