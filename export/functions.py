@@ -176,6 +176,64 @@ _BODIES = (
         staying = Mul (z, h)
         next = Add (entering, staying)
     }""",
+    # x and recurrent (4 * width,): W x + b of the input and of h (width,), input, forget, new and output as in torch; c (width,)
+    """LstmStep (x, recurrent, h, c) => (next_h, next_c) {
+        sums = Add (x, recurrent)
+        i_in, f_in, g_in, o_in = Split <axis: int = 0, num_outputs: int = 4> (sums)
+        i = Sigmoid (i_in)
+        f = Sigmoid (f_in)
+        g = Tanh (g_in)
+        o = Sigmoid (o_in)
+        staying = Mul (f, c)
+        entering = Mul (i, g)
+        next_c = Add (staying, entering)
+        shown = Tanh (next_c)
+        next_h = Mul (o, shown)
+    }""",
+    # x (n,), gain and offset (n,): what is known before training, or of another scale for each element
+    """Affine (x, gain, offset) => (y) {
+        scaled = Mul (x, gain)
+        y = Add (scaled, offset)
+    }""",
+    """RmsNorm (x, weight, eps) => (y) {
+        squares = Mul (x, x)
+        power = ReduceMean <keepdims: int = 0> (squares)
+        shifted = Add (power, eps)
+        rms = Sqrt (shifted)
+        unit = Div (x, rms)
+        y = Mul (unit, weight)
+    }""",
+    # q (heads * times * d_k,), k (heads * d_k,), v (heads * d_v,), decay (heads,) or (heads * d_k,), s (heads, d_v, d_k), scale ()
+    """LinearAttentionStep (q, k, v, decay, s, scale) => (y, next) {
+        s_shape = Shape (s)
+        zero = Constant <value_ints: ints = [0]> ()
+        one = Constant <value_ints: ints = [1]> ()
+        two = Constant <value_ints: ints = [2]> ()
+        three = Constant <value_ints: ints = [3]> ()
+        flat = Constant <value_ints: ints = [-1]> ()
+        heads = Slice (s_shape, zero, one, zero)
+        rows = Slice (s_shape, zero, two, zero)
+        d_k = Slice (s_shape, two, three, zero)
+        by_row = Concat <axis: int = 0> (heads, one, flat)
+        by_read = Concat <axis: int = 0> (heads, flat, one, d_k)
+        values = Reshape (v, rows)
+        column = Unsqueeze (values, two)
+        keys = Reshape (k, by_row)
+        entering = Mul (column, keys)
+        gate = Reshape (decay, by_row)
+        staying = Mul (gate, s)
+        next = Add (staying, entering)
+        lifted = Unsqueeze (next, one)
+        queries = Reshape (q, by_read)
+        read = Mul (lifted, queries)
+        sums = ReduceSum <keepdims: int = 0> (read, flat)
+        scaled = Mul (sums, scale)
+        y = Reshape (scaled, flat)
+    }""",
+    # What becomes the next value of a state, all of whose readers come before
+    """Store (state, x) => (next) {
+        next = Identity (x)
+    }""",
     # A state as a matrix product reads it: the integer twin goes from int16 to int8 here
     """Narrow (x) => (y) {
         y = Identity (x)

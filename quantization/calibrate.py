@@ -17,10 +17,10 @@ WARM_UP_BINS = 150  # of a segment, in which filters and state settle; neither c
 
 @dataclass(frozen=True)
 class Observed:
-    """Calibration data: every inner tensor over the bins that count, and the largest state by head."""
+    """Calibration data: every inner tensor over the bins that count, and the largest states."""
 
     tensors: dict[str, NDArray[np.float32]]  # name: (bins, n)
-    state_peaks: dict[str, NDArray[np.float32]]  # next.<block>.<what>: (heads,), largest absolute value
+    state_peaks: dict[str, NDArray[np.float32]]  # next.<block>.<what>: (heads,), or what its first axis is: largest absolute value
     warm_up: int  # bins of a segment that do not count
 
     def peak(self, name: str) -> float:
@@ -66,7 +66,8 @@ def observe(
     if not counts.any():
         raise UserError(f"calibration needs more than {warm_up} bins of training data, found {len(features)}: use a longer recording")
     names = [o for node in model.graph.node for o in node.output if not o.startswith("next.")]
-    peaked = [s.name for s in model.graph.output if s.name.startswith("next.") and len(s.type.tensor_type.shape.dim) == 3]
+    states = [s for s in model.graph.output if s.name.startswith("next.")]
+    peaked = {s.name: tuple(range(1, len(s.type.tensor_type.shape.dim))) for s in states}  # axes that are no head's
     stepper = Stepper(with_outputs(model, names), [n for n in names if n != "decoded"])
     kept: dict[str, list[NDArray]] = {name: [] for name in names}
     peaks: dict[str, NDArray] = {}
@@ -77,8 +78,8 @@ def observe(
             continue
         for name in names:
             kept[name].append(out[name])
-        for name in peaked:
-            largest = np.abs(stepper.state[name.replace("next.", "state.", 1)]).max(axis=(1, 2))
+        for name, axes in peaked.items():
+            largest = np.abs(stepper.state[name.replace("next.", "state.", 1)]).max(axis=axes)
             peaks[name] = np.maximum(peaks.get(name, largest), largest)
     tensors = {name: np.stack(rows).astype(np.float32) for name, rows in kept.items()}
     for name, values in tensors.items():

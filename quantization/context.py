@@ -1,8 +1,10 @@
 """What the quantisers of the operators share while a float graph is walked."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
+import onnx
 from numpy.typing import ArrayLike, NDArray
 
 from export.functions import INT8, INT16
@@ -27,6 +29,7 @@ class DecoderContext:
     scale: dict[str, float | NDArray]  # tensor: its scale, or one scale per element
     feature_scale: NDArray[np.float64]
     narrow: frozenset[str]  # the int8 tensors
+    functions: Mapping[str, onnx.FunctionProto] = field(default_factory=dict)  # of the float graph
 
     def type_of(self, tensor: str) -> int:
         """Its ONNX element type."""

@@ -9,6 +9,7 @@ from quantization.calibrate import Observed
 from quantization.fixedpoint import INT16_LIMIT
 from realm_edge.settings import Activations
 
+MOVING = frozenset(["Gather", "Concat", "Split", "Identity"])  # operators whose results are elements of their inputs
 STATE_SUM = 65535  # |C| <= STATE_SUM // d_state keeps the read-out's sum in int32
 
 
@@ -22,6 +23,16 @@ class Formats:
 
 
 def limits(model: onnx.ModelProto, observed: Observed) -> dict[str, int]:
-    """C of the selective state space: so small that the sum over the state fits int32 whatever comes in."""
-    steps = [node for node in model.graph.node if node.op_type == "SelectiveStep"]
-    return {node.input[2]: min(INT16_LIMIT, STATE_SUM // observed.tensors[node.input[2]].shape[1]) for node in steps}
+    """What is read out of a state with (C of the selective state space, queries): so small that the sum fits int32 whatever comes in."""
+    found = {}
+    for node in model.graph.node:
+        if node.op_type == "SelectiveStep":
+            found[node.input[2]] = min(INT16_LIMIT, STATE_SUM // observed.tensors[node.input[2]].shape[1])
+        if node.op_type == "LinearAttentionStep":
+            d_k = observed.tensors[node.input[1]].shape[1] // len(observed.state_peaks[node.output[1]])
+            found[node.input[0]] = min(INT16_LIMIT, STATE_SUM // d_k)
+    for node in reversed(model.graph.node):  # what only moves elements has the limit of what it is made of
+        for name in node.output:
+            if name in found and node.op_type in MOVING:
+                found |= {x: min(found[name], found.get(x, INT16_LIMIT)) for x in node.input if x in observed.tensors}
+    return found

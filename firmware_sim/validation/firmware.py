@@ -8,13 +8,15 @@ from pathlib import Path
 import numpy as np
 import onnx
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from export.baseline_graphs import gru_graph, wiener_graph
 from export.decoder_graph import decoder_graph
+from export.foreign.expression import X, apply, function_of
 from export.frontend_graph import lfp_frontend_graph, spike_frontend_graph
 from export.functions import functions
 from export.graph_parts import behaviour, linear, normalised
+from export.pointwise import PREFIX
 from export.stepgraph import GraphBuilder, metadata, save_model
 from firmware_sim.build import build_firmware
 from firmware_sim.bundle import Bundle, load_bundle
@@ -35,6 +37,7 @@ from realm_edge.wiener import Wiener
 
 CHANNELS, BINS, WARM_UP, RUN_BINS = 8, 200, 50, 3
 GRU_WIDTH, WIENER_LAGS, HIDDEN = 24, 8, 32
+UNITS, HEADS, KEYS, VALUES = 12, 2, 8, 6
 BIN_RATE, TARGETS, UNIT = 50.0, ("vx", "vy"), "cm/s"
 BOARD = ("bench_stream.c", "bench_board.c", "bench_board.h")
 
@@ -161,7 +164,51 @@ def _layers() -> Graphs:
     return _baseline(graph.build(kind="decoder", rate_hz=BIN_RATE, made_from={}), taken)
 
 
-# Students by tokenizer, the student on spike counts with its front end, the baselines, two layers: every kernel of the compiler is in one.
+def _others() -> Graphs:
+    """What graphs of other people become besides: LSTM, linear attention, RMSNorm, products, and a state that is stored."""
+    taken, rng = _lfp(), np.random.default_rng(9)
+    graph, inputs = GraphBuilder("decoder", functions()), taken.features.shape[1]
+    gate = function_of(apply("Sigmoid", X), f"{PREFIX}0")[0]
+    graph.functions = (*graph.functions, gate)
+
+    def constant(name: str, value: ArrayLike) -> str:
+        return graph.constant(name, value, np.float32)
+
+    def layer(name: str, x: str, n_in: int, n_out: int) -> str:
+        return linear(graph, name, x, rng.normal(0, n_in**-0.5, (n_out, n_in)), rng.normal(0, 0.3, n_out))
+
+    x = graph.input("features", np.float32, (inputs,), unit="front-end features", scale=1.0, offset=0.0)
+    statistics = taken.statistics
+    gains = [
+        constant("scaled.gain", statistics.input_inv_std),
+        constant("scaled.offset", -statistics.input_mean * statistics.input_inv_std),
+    ]
+    graph.node("Affine", [x, *gains], ["scaled"], "scaled")
+    h, c = graph.state("lstm.h", np.float32, (UNITS,)), graph.state("lstm.c", np.float32, (UNITS,))
+    gates = [layer("lstm.input", "scaled", inputs, 4 * UNITS), layer("lstm.recurrent", h[0], UNITS, 4 * UNITS)]
+    graph.node("LstmStep", [*gates, h[0], c[0]], [h[1], c[1]], "lstm")
+    q, k, v = (layer(name, h[1], UNITS, n) for name, n in (("q", HEADS * KEYS), ("k", KEYS), ("v", HEADS * VALUES)))
+    for name, source in (("decay", layer("fade", h[1], UNITS, HEADS)), ("queries", q)):
+        graph.node(gate.name, [source], [name], name)
+    graph.node("Gather", [k, graph.constant("keys.places", np.tile(np.arange(KEYS), HEADS), np.int64)], ["keys"], "keys", domain="", axis=0)
+    graph.node("Mul", [v, v], ["values"], "values", domain="")
+    s = graph.state("attention.s", np.float32, (HEADS, VALUES, KEYS))
+    graph.node(
+        "LinearAttentionStep", ["queries", "keys", "values", "decay", s[0], constant("scale", KEYS**-0.5)], ["read", s[1]], "attention"
+    )
+    graph.node("RmsNorm", ["read", constant("norm.weight", np.ones(HEADS * VALUES)), constant("norm.eps", 1e-5)], ["normed"], "norm")
+    mixed, leaky = layer("mixed", "normed", HEADS * VALUES, UNITS), graph.state("leaky", np.float32, (UNITS,))
+    kept = linear(graph, "kept", leaky[0], 0.9 * np.eye(UNITS), np.zeros(UNITS))
+    graph.node("Add", [mixed, kept], ["sum"], "sum", domain="")
+    graph.node("Store", [leaky[0], "sum"], [leaky[1]], "leaky")
+    graph.node("Concat", ["sum", "read"], ["both"], "both", domain="", axis=0)
+    head = layer("head", "both", UNITS + HEADS * VALUES, len(TARGETS))
+    behaviour(graph, head, TARGETS, UNIT, np.ones(len(TARGETS)), np.zeros(len(TARGETS)))
+    return _baseline(graph.build(kind="decoder", rate_hz=BIN_RATE, made_from={}), taken)
+
+
+# Students by tokenizer, the student on spike counts with its front end, the baselines, two layers, what graphs of other people become:
+# every kernel of the compiler is in one.
 FIRMWARES: dict[str, Callable[[], Graphs]] = {
     "linear": lambda: _student("lfp", _lfp(), "linear", "int16"),
     "channel": lambda: _student("lfp", _lfp(), "channel", "int8"),
@@ -169,4 +216,5 @@ FIRMWARES: dict[str, Callable[[], Graphs]] = {
     "wiener": _wiener,
     "gru": _gru,
     "layers": _layers,
+    "others": _others,
 }

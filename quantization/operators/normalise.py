@@ -41,6 +41,14 @@ def _normalise(context: DecoderContext, node: onnx.NodeProto) -> None:
     _standardise(context, node, "features", gain * context.feature_scale, -mean * gain, MULTIPLIER_BITS)
 
 
+def _affine(context: DecoderContext, node: onnx.NodeProto) -> None:
+    """Another scale and offset for each element; of the model's input, which has a scale for each itself."""
+    x, out = node.input[0], node.output[0]
+    gain, offset = (context.constants[name] / float(context.scale[out]) for name in node.input[1:])
+    scale = context.feature_scale if x == "features" else float(context.scale[x])
+    _standardise(context, node, x, gain * scale, offset, MULTIPLIER_BITS)
+
+
 def _narrow(context: DecoderContext, node: onnx.NodeProto) -> None:
     """From a tensor's scale, or the Q15 of hidden values (states have none of their own), to what a matrix product reads."""
     n = context.observed.tensors[node.output[0]].shape[1]
@@ -58,4 +66,4 @@ def _standardise(context: DecoderContext, node: onnx.NodeProto, x: str, gain: ND
     context.graph.node("QNormalise", [x, *names], node.output, node.name, to=context.type_of(node.output[0]))
 
 
-OPERATOR = Operator(q_normalise, ONNX, draw, {"Normalise": _normalise, "Narrow": _narrow})
+OPERATOR = Operator(q_normalise, ONNX, draw, {"Normalise": _normalise, "Affine": _affine, "Narrow": _narrow})

@@ -7,12 +7,14 @@ import onnx
 from numpy.typing import NDArray
 
 from export.functions import INT16, INT64
+from export.pointwise import points
 from export.stepgraph import DOMAIN
 from quantization.activations import gelu, silu
-from quantization.arithmetic import interpolate, wide
+from quantization.arithmetic import TABLE_SEGMENTS, interpolate, wide
 from quantization.context import DecoderContext
 from quantization.fixedpoint import INT16_LIMIT, table
 from quantization.operator import Draw, Operator, draw_ints
+from realm_edge.errors import UserError
 
 
 def q_table(x: NDArray, table: NDArray, base: NDArray) -> tuple[NDArray]:
@@ -52,6 +54,25 @@ def tabulated(context: DecoderContext, function: Callable, x: str, out: str, nam
     points = table(function, float(context.scale[x]), scale_out, context.limit.get(out, INT16_LIMIT), context.formats.table_segments)
     names = [context.const(f"{name}.table", points, np.int16), context.scalar(f"{name}.base", 0)]
     context.graph.node("QTable", [x, *names], [out], f"{name}.{function.__name__}")
+
+
+def pointwise(context: DecoderContext, node: onnx.NodeProto) -> None:
+    """Of :mod:`export.pointwise`: a row for all elements, or where constants differ one for each.
+
+    Raises:
+        UserError: the function is no number anywhere.
+    """
+    x, out = node.input[0], node.output[0]
+    constants = [context.constants[name] for name in node.input[1:]]
+    codes = np.arange(-TABLE_SEGMENTS // 2, TABLE_SEGMENTS // 2 + 1, dtype=np.float64) * 256.0
+    values = points(context.functions[node.op_type], codes * float(context.scale[x]), constants)
+    if np.isnan(values).any():
+        raise UserError(f"{node.name}: is no number wherever its input lies: look at its constants")
+    limit, scale = context.limit.get(out, INT16_LIMIT), float(context.scale[out])
+    rows = np.rint(np.clip(values.T / scale, -limit, limit)).astype(np.int16)  # (rows, points)
+    base = 0 if len(rows) == 1 else np.arange(len(rows)) * rows.shape[1]
+    names = [context.const(f"{node.name}.table", rows.ravel(), np.int16), context.const(f"{node.name}.base", base, np.int64)]
+    context.graph.node("QTable", [x, *names], [out], node.name)
 
 
 OPERATOR = Operator(q_table, ONNX, draw, {"Silu": _activation, "Gelu": _activation})

@@ -23,6 +23,7 @@ from realm_edge.app.cli_components import components_
 from realm_edge.app.cli_cores import targets_, validate
 from realm_edge.app.cli_cycles import cycles
 from realm_edge.app.cli_evaluate import evaluate, study
+from realm_edge.app.cli_graphs import GRAPH, check_onnx, compile_onnx, see_no_graph_options
 from realm_edge.app.cli_options import (
     AS_JSON,
     BUDGET,
@@ -267,14 +268,24 @@ def quantize(out: Path, as_json: bool) -> None:
 
 
 @main.command(name="compile", epilog="Example: realm-edge compile --target cortex-m4 --out runs/demo")
-@options(TARGETS, PREFIX, OUT, AS_JSON)
-def compile_(targets: tuple[str, ...], prefix: str | None, out: Path, as_json: bool) -> None:
+@options(TARGETS, PREFIX, GRAPH, OUT, AS_JSON)
+@click.pass_context
+def compile_(
+    ctx: click.Context, targets: tuple[str, ...], prefix: str | None, onnx: Path | None, out: Path, as_json: bool, **given: Any
+) -> None:
     """Compile the int8 step graphs with TVM into one bundle per target and stream: C to put into a program.
 
     Names in it begin with realm_lfp and realm_spike, or with --prefix and the stream, so that bundles can be linked into one program.
+    With --onnx, a step graph of yours instead: float ones are calibrated and quantised, and the firmware is run and compared (--out is by
+    default runs/ and the file's name, C names begin with realm_ and that, or with --prefix alone).
     Targets x86_64-linux, aarch64-linux and riscv64-linux are gateways: their bundles have a shared library and a Python wheel.
     `--target all` compiles for every part, simulates what is not simulated yet, and shows a table (status 1 when bits differ).
     """
+    if onnx is not None:
+        default = ctx.get_parameter_source("out") is not ParameterSource.COMMANDLINE
+        compile_onnx(onnx, known(targets) or DEFAULT_TARGETS, prefix, None if default else out, as_json, **given)
+        return
+    see_no_graph_options(**given)
     if ALL in targets:
         _all_targets(prefix, out, as_json)
         return
@@ -365,7 +376,7 @@ def verify(bins: int | None, out: Path, as_json: bool) -> None:
         click.get_current_context().exit(1)
 
 
-for command in (package, verdict_, evaluate, study, targets_, components_, cycles, board_check, validate):
+for command in (package, verdict_, evaluate, study, check_onnx, targets_, components_, cycles, board_check, validate):
     main.add_command(command)
 
 

@@ -18,6 +18,7 @@ from firmware_sim.bundle_metadata import BundleMetadata
 from firmware_sim.cycles.form import CYCLES, CyclesProfile
 from firmware_sim.verdict.counts import COUNTS, Counts
 from quantization.summaries import CALIBRATION, Calibration
+from realm_edge.app.graph_forms import CHECKED_GRAPH, COMPILED_GRAPH, CheckedGraph, CompiledGraph
 from realm_edge.app.report.facts import REPORT, Facts
 from realm_edge.app.rundir import StageRecord
 from realm_edge.app.stages.data import INDEX, Index
@@ -54,6 +55,8 @@ SCHEMAS: dict[str, type[BaseModel]] = {
     "sessions": _document(INDEX, Index),  # data/index.json
     "metrics": _document(METRICS, Metrics),  # metrics.json
     "step-graph": GraphMetadata,  # metadata properties of an .onnx
+    "checked-graph": _document(CHECKED_GRAPH, CheckedGraph),  # of 'check-onnx --json'
+    "compiled-graph": _document(COMPILED_GRAPH, CompiledGraph),  # compiled.json of 'compile --onnx'
     "calibration": _document(CALIBRATION, Calibration),  # calibration.json
     "verification": _document(VERIFICATION, Verification),  # verification.json
     "bundle": BundleMetadata,  # metadata.json of a bundle

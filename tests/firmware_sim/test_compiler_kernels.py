@@ -26,7 +26,7 @@ from tests.firmware_sim.host import HOST
 
 DRAWS = 300  # of inputs a case
 RESULTS = {  # outputs of an operator, where not one
-    **dict.fromkeys(("QConv", "QChannelConv", "QChannelAttention", "QSelectiveStep", "QFir"), 2),
+    **dict.fromkeys(("QConv", "QChannelConv", "QChannelAttention", "QSelectiveStep", "QFir", "QLstmStep", "QLinearAttention"), 2),
     "QRunningZ": 4,
 }
 RNG = np.random.default_rng(7)
@@ -161,6 +161,26 @@ def gru(width: int) -> Case:
     return Case("QGruStep", (int16(3 * width), int16(3 * width), symmetric("int16", 32767, width), *tables))
 
 
+def lstm(width: int, e: int) -> Case:
+    tables = (np.abs(const("int16", 32767, 257)), const("int16", 32767, 257), const("int16", 32767, 257))
+    return Case("QLstmStep", (int16(4 * width), int16(4 * width), int16(width), int16(width), *tables, *scalars(2**e)))
+
+
+def linear_attention(heads: int, times: int, d_v: int, d_k: int, k_u: int, mult: int, k_y: int, per_key: bool = False) -> Case:
+    q = symmetric("int16", min(32767, 65535 // d_k), heads * times * d_k)
+    gate = int16(heads * d_k if per_key else heads, low=0)
+    mults = (const("int32", 2**15 - 1, heads), *scalars(2**k_u), const("int32", mult, heads), *scalars(2**k_y))
+    return Case("QLinearAttention", (q, int16(heads * d_k), int16(heads * d_v), gate, int16(heads, d_v, d_k), *mults))
+
+
+def product(n: int, mult: int, k: int, to: int) -> Case:
+    return Case("QProduct", (int16(n), int16(n), *scalars(mult, 2**k)), {"to": to})
+
+
+def rms_norm(n: int, weight: int, eps: int, k: int, to: int = INT16) -> Case:
+    return Case("QRmsNorm", (int16(n), const("int32", weight, n), *scalars(eps, 2**k)), {"to": to})
+
+
 def running_z(window: int, floor: ArrayLike) -> Case:
     states = (Input("int32", (1,), 0, window), symmetric("int64", 2**39, 5), Input("int64", (5,), 0, 2**40))
     signals = (int16(5), Input("int32", (1,), 0, 1))
@@ -214,6 +234,23 @@ CASES = {
     "fir-long": fir(50, 9, 1, 2**10, 12, bias=0),
     "gru": gru(12),
     "gru-one-unit": gru(1),
+    "lstm": lstm(12, 3),
+    "lstm-one-unit": lstm(1, 0),
+    "lstm-wide-cell": lstm(2, 15),
+    "linear-attention": linear_attention(3, 1, 4, 8, 12, 2**30 - 1, 40),
+    "linear-attention-shared": linear_attention(2, 3, 3, 5, 0, 2**20, 30),
+    "linear-attention-by-key": linear_attention(2, 2, 3, 4, 15, 1000, 12, per_key=True),
+    "linear-attention-one-key": linear_attention(2, 1, 3, 1, 15, 1000, 12),
+    "product": product(9, 2**15 - 1, 40, INT8),
+    "product-int16": product(33, 2**15 - 1, 30, INT16),
+    "product-32-bit": product(4, 1, 15, INT16),
+    "product-no-shift": product(1, 1, 0, INT16),
+    "gather": Case("QGather", (int16(9), np.array([8, 0, 0, 3, 5, 5, 7, 1, 2, 4, 6], np.int16))),
+    "concat": Case("QConcat", (int16(9), int16(4))),
+    "store": Case("QStore", (int16(9), int16(9))),
+    "rms-norm": rms_norm(48, 2**15 - 1, 1, 15),
+    "rms-norm-int8": rms_norm(7, 2**15 - 1, 77, 23, INT8),
+    "rms-norm-large-eps": rms_norm(24, 2**29, 2**46, 30),
     "running-z": running_z(4096, [2**33, 1, 2**40, 12345, 2**20]),
     "running-z-short": running_z(2, [1] * 5),
 }
@@ -323,6 +360,12 @@ def test_what_leaves_64_bits_while_a_kernel_is_read_is_told_as_such():
         ("fir", {2: const("int8", 127, 61, 2)}, "input 2 is int8[61, 2] where int8[60, 2] is needed"),
         ("fir", {3: np.full(2, 2**31 - 1, np.int32)}, "its sums may reach 2^31, beyond int32"),
         ("gru", {3: const("int16", 32767, 257)}, "its table of the sigmoid holds -32767, less than 0"),
+        ("lstm", {4: const("int16", 32767, 257)}, "its table of the sigmoid holds -32767, less than 0"),
+        ("lstm", {7: np.array(3)}, "input 7 is 3, not a power of two"),
+        ("linear-attention", {0: int16(24)}, "|q| may be 32768: its sum over 8 keys leaves 32 bits; scale q to 8191"),
+        ("linear-attention", {0: int16(25)}, "its 25 queries are no whole number of those of 3 heads of 8"),
+        ("linear-attention", {3: int16(4)}, "its 4 decays are none of 3 heads, or of 24 keys"),
+        ("gather", {1: np.array([0, 9], np.int16)}, "takes elements 0 to 9 of 9"),
         ("running-z", {6: np.array(48)}, "input 6 is 48, not a power of two"),
         ("running-z", {7: np.zeros(5, np.int64)}, "input 7 holds 0 to 0, beyond 1 to 2^40"),
     ],

@@ -12,6 +12,8 @@ import pandas as pd
 import torch
 
 from export import trial
+from export.foreign.contract import Names
+from export.foreign.lower import lowered
 from export.stepgraph import save_model
 from firmware_sim.board.current import read_trace
 from firmware_sim.board.log import read_log
@@ -38,7 +40,7 @@ from realm_edge.readers.choices import Choices
 from realm_edge.readers.links import linked_files
 from realm_edge.readers.reading import fingerprint, read_recording
 from realm_edge.settings import ModelSettings, PretrainSettings, Settings
-from tests import lab_files
+from tests import foreign_graphs, lab_files
 from tests.feature_file import feature_file
 from tests.firmware_sim import compiled_graphs
 from tests.firmware_sim.board import logs as board_logs
@@ -281,6 +283,11 @@ def _graph(folder: Path) -> Path:
     return folder / "decoder.int8.onnx"
 
 
+def _of_others(folder: Path) -> Path:
+    """A graph with a layer, a convolution, norms, functions and states, that is written node by node."""
+    return foreign_graphs.mamba2(folder / "a.onnx", d=4, heads=2, width=3, keys=4)
+
+
 def _compilable(path: Path) -> None:
     """What the compiler does before TVM, which does not survive a fork."""
     check_abi(read_graph(path), DECODER)
@@ -341,6 +348,7 @@ KINDS = (
     Kind("current", _current, read_trace, damage=mutated_text, apart=False),
     Kind("step graph, compiled", _graph, _compilable, damage=mutated_graph, apart=False),
     Kind("step graph, run", _graph, trial.run, damage=mutated_graph),
+    Kind("step graph of others", _of_others, lambda path: lowered(path, Names(), 50.0, None), damage=mutated_graph),
     Kind("run", _run, _reopen, damage=mutated_text, apart=False, guarded=True),
 )
 
