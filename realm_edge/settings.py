@@ -131,13 +131,20 @@ class FitSettings(_Section):
     """One training phase."""
 
     epochs: Epochs
-    lr: Annotated[float, Field(strict=True, gt=0.0, le=10.0)]
+    lr: Annotated[float, Field(strict=True, ge=0.0, le=10.0)] = 0.0  # 0: found by a range test, for each decoder and recording
     weight_decay: Annotated[float, Field(strict=True, ge=0.0, le=100.0)] = 1e-2
     batch: Annotated[int, Field(strict=True, gt=0, le=65536)] = 16
     patience: Epochs = 10
     dropout: Share = 0.1
     schedule: Annotated[str, Field(pattern="^(cosine|constant)$")] = "cosine"  # of lr, after a warm-up of one epoch
     average: Fraction = 0.98  # decay per step of the moving average of the weights that is validated and kept
+
+
+class FinetuneSettings(FitSettings):
+    """Training on the behaviour of the decoded session, of the student as of every decoder that it is compared with."""
+
+    # So many decoders are fitted first, and their mean teaches the one that is kept, beside the labels; 1: none but that one.
+    members: Annotated[int, Field(strict=True, ge=1, le=5)] = 1
 
 
 class PretrainSettings(FitSettings):
@@ -220,8 +227,8 @@ class Settings(_Section):
     teacher: ModelSettings = ModelSettings(d_model=64, n_layer=2, d_state=16, headdim=32)
     student: ModelSettings = ModelSettings(d_model=32, n_layer=2, d_state=16, headdim=16)
     pretrain: PretrainSettings = PretrainSettings(epochs=40, lr=3e-3)
-    distil: DistilSettings = DistilSettings(epochs=60, lr=5e-3, patience=15, dropout=0.3)
-    finetune: FitSettings = FitSettings(epochs=60, lr=2e-3, patience=15, dropout=0.3)
+    distil: DistilSettings = DistilSettings(epochs=60, patience=15, dropout=0.3)
+    finetune: FinetuneSettings = FinetuneSettings(epochs=60, patience=15, dropout=0.3)
     quantize: QuantizeSettings = QuantizeSettings()
     transformer_bins: Annotated[int, Field(strict=True, gt=0, le=10_000)] = 50  # that a layer of the transformer among the baselines sees
 
@@ -260,18 +267,10 @@ class Settings(_Section):
 
 
 def _implant(name: str, teacher: ModelSettings, student: ModelSettings) -> Settings:
-    """For a microcontroller. Learning rates are ``demo``'s, divided by how much wider the model is; they were not tuned."""
+    """For a microcontroller. The teacher's learning rate is ``demo``'s, divided by how much wider it is; that was not tuned."""
     demo = Settings()
     pretrain = demo.pretrain.lr * demo.teacher.d_model / teacher.d_model
-    distil, finetune = (phase.lr * demo.student.d_model / student.d_model for phase in (demo.distil, demo.finetune))
-    return Settings(
-        preset=name,
-        teacher=teacher,
-        student=student,
-        pretrain=demo.pretrain.model_copy(update={"lr": pretrain}),
-        distil=demo.distil.model_copy(update={"lr": distil}),
-        finetune=demo.finetune.model_copy(update={"lr": finetune}),
-    )
+    return Settings(preset=name, teacher=teacher, student=student, pretrain=demo.pretrain.model_copy(update={"lr": pretrain}))
 
 
 def _realm(name: str, student: ModelSettings) -> Settings:
@@ -286,7 +285,7 @@ def _realm(name: str, student: ModelSettings) -> Settings:
         student=student,
         pretrain=PretrainSettings(epochs=300, lr=1.53e-3, weight_decay=1e-5, patience=30, schedule="constant", block_bins=(10, 50)),
         distil=DistilSettings(epochs=300, lr=5e-4, weight_decay=1e-5, patience=30),
-        finetune=FitSettings(epochs=100, lr=5e-4, weight_decay=1e-5, patience=20),
+        finetune=FinetuneSettings(epochs=100, lr=5e-4, weight_decay=1e-5, patience=20),
     )
 
 

@@ -20,7 +20,7 @@ from realm_edge.training.machine import machine
 from realm_edge.training.material import gather
 from realm_edge.training.memory import Inputs, check_training
 
-FORMAT = "realm-edge result/6"
+FORMAT = "realm-edge result/7"
 
 
 @dataclass(frozen=True)
