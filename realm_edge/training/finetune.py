@@ -66,19 +66,19 @@ def supervise(
         if isinstance(each, nn.Dropout):
             each.p = settings.dropout
     series = [one.to(phase.fabric.device) for one in series]
-    each = partial(_fit, out=out, settings=settings, window=window, progress=progress)
+    one_fit = partial(_fit, out=out, settings=settings, window=window, progress=progress)
     count = settings.members if isinstance(settings, FinetuneSettings) else 1
     if count == 1:
-        return each(module, series, series, phase)
+        return one_fit(module, series, series, phase)
     before, said = [], [torch.zeros_like(one.targets[: one.train_end]) for one in series]
     for index in range(count):
         held = [list(members.blocks(one, index, count)) for one in series]
         taught = [members.without(one, blocks) for one, blocks in zip(series, held, strict=True)]
         member = copy.deepcopy(module)
-        before.append(each(member, taught, series, phase.part(f"member{index + 1}"), held=held))
+        before.append(one_fit(member, taught, series, phase.part(f"member{index + 1}"), held=held))
         said = [mean + _training_part(partial(out, member), one) / count for mean, one in zip(said, series, strict=True)]
     learnt = [members.taught_by(one, mean) for one, mean in zip(series, said, strict=True)]
-    return each(module, learnt, series, phase).after(before)
+    return one_fit(module, learnt, series, phase).after(before)
 
 
 def _fit(

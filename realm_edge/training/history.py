@@ -11,13 +11,13 @@ from realm_edge.settings import FitSettings
 class Fit(Form):
     """What a fit did, but for the time it took, which differs from one run to the next."""
 
-    lr: Number  # the highest of the schedule; found by a range test where the settings name none
     epochs: int
     best_epoch: int  # from 0
     steps_to_best: int  # of the optimiser, up to the end of the best epoch
     best_validation_loss: Number
     train_loss: tuple[Number, ...]  # one per epoch
     validation_loss: tuple[Number, ...]
+    lr: Number | None = None  # the highest of the schedule, found by a range test where the settings name none; absent in earlier files
 
 
 @dataclass(frozen=True)
@@ -72,11 +72,11 @@ class History:
 
     def summary(self) -> Fit:
         return Fit(
-            lr=self.lr,
             epochs=self.epochs,
             best_epoch=self.best_epoch,
             steps_to_best=self.steps_to_best,
             best_validation_loss=self.validation_loss[self.best_epoch],
             train_loss=self.train_loss,
             validation_loss=self.validation_loss,
+            lr=self.lr,
         )

@@ -118,7 +118,7 @@ def fit(
 
     with seeded(phase, "fit"), one_thread(), interrupts_held_back() as interrupted:
         history, epoch = restore(phase.partial, phase.origin, state, progress.say)
-        highest = history.lr or settings.lr or _tested(module, settings, phase, batches, loss, corrupt, interrupted)
+        highest = settings.lr or history.lr or _tested(module, settings, phase, batches, loss, corrupt, interrupted)
         history, settings = replace(history, lr=highest), settings.model_copy(update={"lr": highest})
         saved = time.monotonic()
 
