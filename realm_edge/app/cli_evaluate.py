@@ -38,7 +38,9 @@ SEEDS = click.option("--seeds", type=int, default=3, show_default=True, help="Se
 
 @click.command(epilog="Example: realm-edge evaluate --seeds 3 --heldout 2 --labels 0.1,0.25,1.0 --out runs/evaluate")
 @options(PRESET, CONFIG, RECORDINGS, CHOICES, FEATURES, SEEDS, HELDOUT)
-@click.option("--labels", metavar="SHARES", default="1.0", show_default=True, help="Shares of the training part with known behaviour.")
+@click.option(
+    "--labels", metavar="SHARES", default="1.0", show_default=True, help="Shares of the training part with known behaviour, from 0 on."
+)
 @click.option("--double", is_flag=True, help="Also the trained baselines with twice the student's parameters.")
 @options(DECODERS, WORKERS, MACHINE)
 @click.option("--out", type=PATH, default=Path("runs/evaluate"), show_default=True, help="Directory of the results.")
@@ -69,10 +71,11 @@ def study(name: str, out: Path | None, as_json: bool, **given: Any) -> None:
     """Vary one thing and compare decoders; goes on where it stopped.
 
     NAME is noise (how strongly movement modulates the synthetic recordings), delay (of the output), pretraining (which, on how many
-    sessions), causality (what it costs), losses (of the distillation, one left out at a time), rate (of learning; judged on the
-    validation part), features (bands and rates of the LFP), front-end (the presets' against one of more bands), spiking-band (power of
-    300 to 1,000 Hz), spike-rate (of the ADC), stability (over days, of synthetic arrays that age; --seeds counts arrays) or information
-    (before anyone pretrains: how predictable masked bins are, and how much of that is about the target; --seeds counts draws of masks).
+    sessions), hindsight (a teacher relabels what has no label; by how many other sessions have labels), causality (what it costs), losses
+    (of the distillation, one left out at a time), rate (of learning; judged on the validation part), features (bands and rates of the
+    LFP), front-end (the presets' against one of more bands), spiking-band (power of 300 to 1,000 Hz), spike-rate (of the ADC), stability
+    (over days, of synthetic arrays that age; --seeds counts arrays) or information (before anyone pretrains: how predictable masked bins
+    are, and how much of that is about the target; --seeds counts draws of masks).
     """
     from realm_edge.documents import Form, jsonable
     from realm_edge.evaluation import information, information_output, stability, stability_output, study_output

@@ -79,9 +79,9 @@ class Cell:
         conditions, task, arm = self.conditions, self.task, ALL[self.decoder]
         session = shifted(task.decoded, task.bin_s, self.seed) if arm.chance else task.decoded
         decoded = with_labels(session, self.labels)
-        material = gather((*task.others, decoded), decoded, arm.inputs, task.bin_s, task.chain.whole_session)
+        material = gather((*task.others, decoded), decoded, arm.inputs, task.bin_s, task.chain.whole_session, unlabelled=True)
         # What is pretrained is shared by all decoded sessions with the same pretraining sessions.
-        shared = self.made_from["recordings"]
+        shared = {name: value for name, value in self.made_from["recordings"].items() if name != "unlabelled"}
         if material.pretraining:
             names = {one.name for one in material.pretraining}
             shared = shared | {"decoded": None, "pretraining": [one for one in shared["pretraining"] if one[0] in names]}

@@ -30,13 +30,20 @@ def race(pairs: Sequence[tuple[CellResult, CellResult]]) -> Race:
     there = [cost_to_reach(first, goal) for (first, _), goal in zip(pairs, goals, strict=True)]
     back = [cost_to_reach(second, first.least_loss) for first, second in pairs]
     ratios = [needed[0] / full[0] for needed, full in zip(there, own, strict=True) if needed and full]
+    saved = [full[1] - needed[1] for needed, full in zip(there, own, strict=True) if needed and full]
+    before = float(np.mean([_pretraining_s(first) - _pretraining_s(second) for first, second in pairs]))
     return Race(
         cells=len(pairs),
         best=OwnBest(**_means(own).given(), validation_loss=float(np.mean(goals))),
         first=_means(there),
         second=_means(back),
         ratio=float(np.exp(np.mean(np.log(ratios)))) if ratios else None,
+        repaid_after=max(0.0, before) / float(np.mean(saved)) if len(saved) == len(pairs) and np.mean(saved) > 0 else None,
     )
+
+
+def _pretraining_s(result: CellResult) -> float:
+    return sum(phase.seconds for phase in result.pretraining.values())
 
 
 def _means(costs: Sequence[Cost | None]) -> Reached:

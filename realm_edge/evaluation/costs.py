@@ -15,14 +15,17 @@ from realm_edge.settings import Settings
 _EPOCH = {
     "student": 1.0, "student_half": 1.0, "supervised": 1.0, "autoencoded": 1.0, "scratch": 1.0, "gru": 0.5, "lstm": 0.4, "transformer": 1.1,
     "gru_pretrained": 0.5, "transformer_pretrained": 1.1, "gru_x2": 0.6, "lstm_x2": 0.5, "transformer_x2": 1.5, "teacher": 2.0,
-    "spike_scratch": 1.0, "spike_gru": 0.5,
+    "spike_scratch": 1.0, "spike_gru": 0.5, "unlabelled": 1.0, "hindsight": 2.0, "hindsight_safe": 2.0, "hindsight_own": 2.0,
 }  # fmt: skip
-_FIT = {"kalman": 3.0, "wiener": 25.0, "null": 25.0, "spike_wiener": 1.0, "teacher_ridge": 3.0}
+_FIT = {"kalman": 3.0, "wiener": 25.0, "null": 25.0, "wiener_pretrained": 50.0, "restarted": 1.0, "spike_wiener": 1.0, "teacher_ridge": 3.0}
 _TEACHER = {"pretrain": 5.0}
+_LOOK_BACK = {"look back 1": 2.0, "hindsight": 3.0}
+_OF_ONE = ("look back 1", "hindsight", "own")  # phases that depend on the decoded session and its labels
 _BEFORE = {
     "student": {**_TEACHER, "distil": 2.0}, "student_half": {**_TEACHER, "distil": 2.0}, "teacher": _TEACHER, "teacher_ridge": _TEACHER,
     "supervised": {"supervised": 1.0}, "autoencoded": {"autoencode": 1.3}, "gru_pretrained": {"supervised": 0.8},
-    "transformer_pretrained": {"supervised": 1.2},
+    "transformer_pretrained": {"supervised": 1.2}, "unlabelled": {**_TEACHER, "distil": 2.0}, "hindsight": {**_TEACHER, **_LOOK_BACK},
+    "hindsight_safe": {**_TEACHER, **_LOOK_BACK}, "hindsight_own": {"own": 2.0}, "restarted": {},
 }  # fmt: skip
 _ALL_BUT_TEACHER = set(OF_TRAINING - {"teacher", "pretrain"})
 _FEWEST = 0.2  # of an epoch's work: validation, and the batches that the fewest labels give
@@ -41,8 +44,8 @@ def parts(decoder: str, settings: Settings, labels: float, shared: Sequence[Any]
         kind = _kind(decoder, phase)
         epochs = settings.distil.epochs if phase in ("distil", "supervised") else settings.pretrain.epochs
         settings_of = settings.model_dump(mode="json", exclude=_ALL_BUT_TEACHER if phase == "pretrain" else {"preset", "finetune"})
-        once = (kind, sha256_json(settings_of), *(own if phase == "distil" else shared))
-        before.append(Part(kind, cost * epochs, str(once)))
+        once = (kind, sha256_json(settings_of), *(own if phase == "distil" and decoder != "unlabelled" else shared))
+        before.append(Part(kind, cost * epochs, None if phase in _OF_ONE else str(once)))
     weight = _FIT[decoder] if decoder in _FIT else _EPOCH[decoder] * settings.finetune.epochs * max(labels, _FEWEST)
     return (*before, Part(decoder, weight))
 
@@ -51,7 +54,7 @@ def spent(decoder: str, planned: Sequence[Part], result: CellResult) -> list[tup
     """The seconds of :func:`parts`, as a result file tells them."""
     seconds = {_kind(decoder, phase): cost.seconds for phase, cost in result.pretraining.items()}
     seconds[decoder] = result.training_seconds
-    return [(part, seconds[part.kind]) for part in planned]
+    return [(part, seconds[part.kind]) for part in planned if part.kind in seconds]  # without labels some is left out
 
 
 def _kind(decoder: str, phase: str) -> str:

@@ -4,15 +4,21 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
+
 from realm_edge import wiener
 from realm_edge.baselines import cost, kalman, recurrent, scratch, transformer
 from realm_edge.baselines.sequence import SequenceDecoder, train
 from realm_edge.errors import UserError
-from realm_edge.evaluation import pretrained
+from realm_edge.evaluation import hindsight, pretrained
 from realm_edge.evaluation.bench import Bench, Outcome
+from realm_edge.evaluation.tasks import Task
 from realm_edge.progress import Silent
+from realm_edge.segments import within
+from realm_edge.training.hindsight import known
 from realm_edge.training.loop import Phase
 from realm_edge.training.material import Kind
+from realm_edge.training.segments import has_labels
 
 DISTILLED = "student"  # the decoder that the others are compared with
 DOUBLED = "_x2"
@@ -30,6 +36,7 @@ class Decoder:
     inputs: Kind = "features"
     chance: bool = False  # decodes behaviour that was shifted against the inputs
     needs_others: bool = False  # learns from the labels of other sessions
+    needs_own: bool = True  # of the decoded session's labels at least some
 
 
 def _scratch(bench: Bench) -> Outcome:
@@ -81,18 +88,46 @@ def _wiener(bench: Bench) -> Outcome:
     return Outcome(predicted, fitted.parameters, fitted.weights.size, seconds)
 
 
-def decoders(double: bool, spikes: bool, others: bool) -> tuple[Decoder, ...]:
+_HINDSIGHT = (
+    Decoder("hindsight", "student, hindsight", hindsight.hindsight, needs_own=False),
+    Decoder("hindsight_safe", "student, hindsight where the teacher validates better", hindsight.safe, needs_own=False),
+    Decoder("hindsight_own", "control: relabelled by its own causal twin", hindsight.own, needs_own=False),
+    Decoder("restarted", "control: best of three without a teacher", hindsight.restarted, needs_own=False),
+)
+
+
+def _wiener_on_all(bench: Bench) -> Outcome:
+    """One filter for the training parts of all sessions of the array, each standardised with its own statistics."""
+    start = time.monotonic()
+    own = bench.material.decoded
+    series = [one for one in (*bench.material.same_array, own) if known(one)]
+    parts = [(one.inputs[: one.train_end].numpy(), one.targets[: one.train_end].numpy()) for one in series]
+    inputs, targets = (np.concatenate(each) for each in zip(*parts, strict=True))
+    first = np.cumsum([0, *(one.train_end for one in series[:-1])])
+    starts = np.concatenate([at + within(one.starts, 0, one.train_end) for at, one in zip(first, series, strict=True)])
+    fitted = wiener.fit(inputs, targets, len(inputs), starts)
+    seconds = time.monotonic() - start
+    predicted = own.statistics.in_units(wiener.predict(fitted, own.inputs.numpy(), own.starts))
+    return Outcome(predicted, fitted.parameters, fitted.weights.size, seconds)
+
+
+def decoders(double: bool, spikes: bool, others: bool, relabel: bool = True) -> tuple[Decoder, ...]:
     """The arms, in the order of the table.
 
     Args:
         double: also the trained baselines at twice the student's parameters.
         spikes: also from spike counts.
         others: also those that learn from the labels of other sessions.
+        relabel: also those of hindsight, which give labels to what has none.
     """
     arms = [
-        Decoder(DISTILLED, "student, distilled", pretrained.student),
-        Decoder("student_half", "student, distilled, half the size", pretrained.half_student),
-        Decoder("supervised", "student, supervised on the other sessions", pretrained.supervised_student, needs_others=True),
+        Decoder(DISTILLED, "student, distilled", pretrained.student, needs_own=False),
+        Decoder("student_half", "student, distilled, half the size", pretrained.half_student, needs_own=False),
+        Decoder("unlabelled", "student, distilled without labels", pretrained.unlabelled_student),
+        *(_HINDSIGHT if relabel else ()),
+        Decoder(
+            "supervised", "student, supervised on the other sessions", pretrained.supervised_student, needs_others=True, needs_own=False
+        ),
         Decoder("autoencoded", "student, masked autoencoding alone", pretrained.autoencoded_student),
         Decoder("scratch", "student, from scratch", _scratch),
         *(Decoder(name, label, _baseline(name, 1)) for name, label in _BASELINES.items()),
@@ -111,6 +146,7 @@ def decoders(double: bool, spikes: bool, others: bool) -> tuple[Decoder, ...]:
     arms += [
         Decoder("kalman", "Kalman", _kalman),
         Decoder("wiener", "Wiener", _wiener),
+        Decoder("wiener_pretrained", "Wiener, also on the other sessions", _wiener_on_all, needs_others=True, needs_own=False),
         Decoder("teacher", "teacher, fine-tuned (not causal)", pretrained.tuned_teacher),
         Decoder("teacher_ridge", "teacher, frozen, ridge (not causal)", pretrained.ridge_on_teacher),
     ]
@@ -125,6 +161,11 @@ def decoders(double: bool, spikes: bool, others: bool) -> tuple[Decoder, ...]:
 
 
 ALL = {arm.name: arm for arm in decoders(double=True, spikes=True, others=True)}
+
+
+def learns(arm: Decoder, task: Task, labels: float) -> bool:
+    """Whether there are labels that an arm can learn from: a share of the decoded session's, or those of other sessions."""
+    return labels > 0 or (not arm.needs_own and any(has_labels(one) for one in task.others))
 
 
 def chosen(names: tuple[str, ...], spikes: bool, others: bool) -> tuple[Decoder, ...]:

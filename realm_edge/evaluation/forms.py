@@ -5,8 +5,8 @@ from typing import Any
 from realm_edge.documents import Form, Number
 from realm_edge.summaries import HeldOutScores
 
-EVALUATION = "realm-edge evaluation/1"  # evaluation.json
-STUDY = "realm-edge study/1"  # study.json
+EVALUATION = "realm-edge evaluation/2"  # evaluation.json
+STUDY = "realm-edge study/2"  # study.json
 STABILITY = "realm-edge stability study/1"  # study.json of the study of stability
 INFORMATION = "realm-edge information study/1"  # study.json of the study of information
 
@@ -87,6 +87,9 @@ class Race(Form):
     first: Reached  # until the first is as good as the second at its best
     second: Reached  # until the second is as good as the first at its best
     ratio: Number | None  # geometric mean of the first's steps over the second's own to that loss, over the same cells as "first"
+    # Decoded sessions until what the first saves on each, in seconds to that loss, is what its pretraining took; None: it saves nothing, or
+    # is not as good in every cell.
+    repaid_after: Number | None
 
 
 class TrainedRow(Form):

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import cast
 
 import numpy as np
@@ -10,33 +10,36 @@ import torch
 from torch import Tensor
 
 from realm_edge import wiener
-from realm_edge.baselines import autoencoded, bidirectional, cost, scratch
-from realm_edge.baselines.bidirectional import ReadOut
+from realm_edge.baselines import autoencoded, cost, scratch
 from realm_edge.baselines.sequence import SequenceDecoder, train
 from realm_edge.errors import UserError
 from realm_edge.evaluation.bench import Bench, Outcome, facts
 from realm_edge.evaluation.forms import PhaseCost
+from realm_edge.models import looking_back
+from realm_edge.models.looking_back import ReadOut
 from realm_edge.models.student import Student, decode
 from realm_edge.models.teacher import Teacher
 from realm_edge.progress import Silent
-from realm_edge.settings import ModelSettings
+from realm_edge.settings import DistilSettings, ModelSettings
 from realm_edge.training.distil import distil
 from realm_edge.training.finetune import WARM_UP_WINDOWS, finetune, supervise
+from realm_edge.training.hindsight import known
 from realm_edge.training.loop import History, Phase, seeded
 from realm_edge.training.pretrain import pretrain
 from realm_edge.training.segments import Series
 
+LABEL_FREE = {"w_task": 0.0, "w_ae": 1.0}  # weights of distillation in REALM's second code
 RIDGE_FRAMES = 11  # bins that the ridge read-out of the frozen teacher sees (REALM's code)
 
 
 def student(bench: Bench) -> Outcome:
     """Teacher and distillation on the pretraining sessions, then fine-tuning, as the train stage does it."""
-    return _distilled(bench, bench.settings.student)
+    return _distilled(bench, bench.settings.student, bench.settings.distil)
 
 
 def half_student(bench: Bench) -> Outcome:
     """The same at about half the student's parameters."""
-    return _distilled(bench, halved(bench))
+    return _distilled(bench, halved(bench), bench.settings.distil)
 
 
 def halved(bench: Bench) -> ModelSettings:
@@ -52,17 +55,22 @@ def halved(bench: Bench) -> ModelSettings:
     return narrow.model_copy(update={"d_model": width})
 
 
-def _distilled(bench: Bench, model: ModelSettings) -> Outcome:
-    settings, material = bench.settings, bench.material
-    # Alone, the decoded session also distils: then what is shared depends on how many of its labels are known.
-    labels = {} if material.pretraining else {"labelled": int(torch.isfinite(material.decoded.targets).all(dim=1).sum())}
-    teacher, taught = _teacher(bench)
-    uses = ("teacher", "pretrain", "distil", "output_delay_ms")
-    inputs = material.inputs.shape[1]
-    with bench.once("distil", uses, model=model.model_dump(mode="json"), inputs=inputs, **labels) as phase:
-        made, history = distil(teacher, model, settings.distil, _others(bench), inputs, bench.window, phase, Silent())
-    before = {"pretrain": facts(taught, settings.pretrain), "distil": facts(history, settings.distil)}
-    return _finetuned(bench, made, before)
+def unlabelled_student(bench: Bench) -> Outcome:
+    """Distilled without a label: by alignment and reconstruction alone (REALM's second code: w_task 0, w_ae 1); then fine-tuned."""
+    return _distilled(bench, bench.settings.student, bench.settings.distil.model_copy(update=LABEL_FREE))
+
+
+def _distilled(bench: Bench, model: ModelSettings, settings: DistilSettings) -> Outcome:
+    series = others(bench)
+    # Without a label there is nothing to weigh against: then it is what REALM's second code does.
+    settings = settings if any(known(one) for one in series) else settings.model_copy(update=LABEL_FREE)
+    teacher, taught = pretrained_teacher(bench)
+    uses = ("teacher", "pretrain", "output_delay_ms")
+    inputs, about = bench.material.inputs.shape[1], {"model": model.model_dump(mode="json"), "distil": settings.model_dump(mode="json")}
+    with bench.once("distil", uses, **about, inputs=inputs, labels=labels_of(series) if settings.w_task else None) as phase:
+        made, history = distil(teacher, model, settings, series, inputs, bench.window, phase, Silent())
+    before = {"pretrain": facts(taught, bench.settings.pretrain), "distil": facts(history, settings)}
+    return finetuned(bench, made, bench.material.decoded, before)
 
 
 def autoencoded_student(bench: Bench) -> Outcome:
@@ -70,15 +78,20 @@ def autoencoded_student(bench: Bench) -> Outcome:
     settings = bench.settings
     with bench.once("autoencode", ("student", "pretrain")) as phase:
         made, history = autoencoded.fit(settings.student, settings.pretrain, _same_array(bench), bench.window, phase, Silent())
-    return _finetuned(bench, made, {"autoencode": facts(history, settings.pretrain)})
+    return finetuned(bench, made, bench.material.decoded, {"autoencode": facts(history, settings.pretrain)})
 
 
 def supervised_student(bench: Bench) -> Outcome:
     """The student, pretrained with the labels of the other sessions for as long as distillation lasts."""
-    settings, series, inputs = bench.settings, bench.material.pretraining, bench.material.inputs.shape[1]
-    with bench.once("supervised", ("student", "distil", "output_delay_ms"), inputs=inputs) as phase:
+    return finetuned(bench, *supervised(bench, labelled_others(bench)))
+
+
+def supervised(bench: Bench, series: Sequence[Series]) -> tuple[Student, Series, dict[str, PhaseCost]]:
+    """A student with the labels of ``series``; the decoded session, whose labels it has not seen; and what it took."""
+    settings, inputs = bench.settings, bench.material.inputs.shape[1]
+    with bench.once("supervised", ("student", "distil", "output_delay_ms"), inputs=inputs, labels=labels_of(series)) as phase:
         made, history = scratch.fit(settings.student, settings.distil, series, inputs, bench.window, phase, Silent())
-    return _finetuned(bench, made, {"supervised": facts(history, settings.distil)})
+    return made, bench.material.decoded, {"supervised": facts(history, settings.distil)}
 
 
 def supervised_baseline(name: str, build: Callable[[Bench, Phase], SequenceDecoder]) -> Callable[[Bench], Outcome]:
@@ -101,12 +114,12 @@ def supervised_baseline(name: str, build: Callable[[Bench, Phase], SequenceDecod
 def tuned_teacher(bench: Bench) -> Outcome:
     """The teacher with a linear read-out, fine-tuned as a whole on the decoded session; it sees the future."""
     settings, series = bench.settings, bench.material.decoded
-    teacher, taught = _teacher(bench)
+    teacher, taught = pretrained_teacher(bench)
     phase = bench.phase("teacher")
     with seeded(phase, "init"):
         module = ReadOut(teacher, series.targets.shape[1])
     history = supervise(module, ReadOut.forward, settings.finetune, [series], bench.window, phase, Silent())
-    out = bidirectional.over_session(module, series.inputs, series.starts, WARM_UP_WINDOWS * bench.window)
+    out = looking_back.over_session(module, series.inputs, series.starts, WARM_UP_WINDOWS * bench.window)
     predicted = series.statistics.in_units(out.numpy())
     before = {"pretrain": facts(taught, settings.pretrain)}
     return Outcome(predicted, cost.parameters(module), cost.macs_per_step(module), history.seconds, before, history)
@@ -115,14 +128,14 @@ def tuned_teacher(bench: Bench) -> Outcome:
 def ridge_on_teacher(bench: Bench) -> Outcome:
     """Ridge on :data:`RIDGE_FRAMES` bins of the frozen teacher, whose representation has never seen a label; it sees the future."""
     series = bench.material.decoded
-    teacher, taught = _teacher(bench)
+    teacher, taught = pretrained_teacher(bench)
     start = time.monotonic()
     teacher.eval()
 
     def run(segments: Tensor, lengths: Tensor | None) -> Tensor:
         return cast(Tensor, teacher(segments, lengths=lengths))
 
-    seen = bidirectional.over_session(run, series.inputs, series.starts, WARM_UP_WINDOWS * bench.window).numpy()
+    seen = looking_back.over_session(run, series.inputs, series.starts, WARM_UP_WINDOWS * bench.window).numpy()
     train_part = seen[: series.train_end]
     seen = ((seen - train_part.mean(axis=0)) / np.maximum(train_part.std(axis=0), 1e-6)).astype(np.float32)
     fitted = wiener.fit_windows(seen, series.targets.numpy(), series.train_end, range(RIDGE_FRAMES + 1), series.starts)
@@ -134,21 +147,27 @@ def ridge_on_teacher(bench: Bench) -> Outcome:
     return Outcome(predicted, size, macs, seconds, before)
 
 
-def of_student(bench: Bench, student: Student, history: History, pretraining: dict[str, PhaseCost]) -> Outcome:
-    """Decode with a student that was trained on the decoded session."""
+def of_student(bench: Bench, student: Student, history: History | None, pretraining: dict[str, PhaseCost]) -> Outcome:
+    """Decode with a student that was trained on the decoded session; without ``history``, by others alone."""
     predicted = decode(student, torch.from_numpy(bench.material.inputs), bench.material.decoded.starts).numpy()
-    return Outcome(predicted, cost.parameters(student), cost.macs_per_step(student), history.seconds, pretraining, history)
+    seconds = history.seconds if history else 0.0
+    return Outcome(predicted, cost.parameters(student), cost.macs_per_step(student), seconds, pretraining, history)
 
 
-def _finetuned(bench: Bench, student: Student, pretraining: dict[str, PhaseCost]) -> Outcome:
-    series, phase = [bench.material.decoded], bench.phase("finetune")
-    return of_student(bench, student, finetune(student, bench.settings.finetune, series, bench.window, phase, Silent()), pretraining)
+def finetuned(bench: Bench, student: Student, decoded: Series, pretraining: dict[str, PhaseCost]) -> Outcome:
+    """Fine-tune on the decoded session, which may be relabelled; without any label of it the student decodes as it is."""
+    if not known(decoded):
+        decoded.give_statistics(student)
+        return of_student(bench, student, None, pretraining)
+    phase = bench.phase("finetune")
+    return of_student(bench, student, finetune(student, bench.settings.finetune, [decoded], bench.window, phase, Silent()), pretraining)
 
 
-def _teacher(bench: Bench) -> tuple[Teacher, History]:
+def pretrained_teacher(bench: Bench) -> tuple[Teacher, History]:
+    """By masked autoencoding, without labels."""
     settings = bench.settings
     with bench.once("pretrain", ("teacher", "pretrain")) as phase:
-        return pretrain(settings.teacher, settings.pretrain, _others(bench), bench.window, phase, Silent())
+        return pretrain(settings.teacher, settings.pretrain, others(bench), bench.window, phase, Silent())
 
 
 def _same_array(bench: Bench) -> tuple[Series, ...]:
@@ -162,5 +181,23 @@ def _same_array(bench: Bench) -> tuple[Series, ...]:
     return series
 
 
-def _others(bench: Bench) -> tuple[Series, ...]:
+def others(bench: Bench) -> tuple[Series, ...]:
+    """The sessions that pretrain: without others, the decoded one."""
     return bench.material.pretraining or (bench.material.decoded,)
+
+
+def labelled_others(bench: Bench) -> tuple[Series, ...]:
+    """The other sessions with labels.
+
+    Raises:
+        UserError: there is none.
+    """
+    series = tuple(one for one in bench.material.pretraining if known(one))
+    if not series:
+        raise UserError(f"{bench.material.decoded.name}: no other session has labels to pretrain this arm: choose others with --decoders")
+    return series
+
+
+def labels_of(series: Sequence[Series]) -> list[tuple[str, int]]:
+    """Names of sessions, and how many bins of each have a label: what is trained with these depends on it."""
+    return [(one.name, int(torch.isfinite(one.targets).all(dim=1).sum())) for one in series]

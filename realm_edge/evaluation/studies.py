@@ -21,8 +21,10 @@ class Variant:
     settings: Mapping[str, Any] = field(default_factory=dict)  # what is changed, nested as in a TOML file
     at: float | None = None  # place on the plot's axis; None: side by side
     decoders: tuple[str, ...] = ()  # none: the study's
+    without: tuple[str, ...] = ()  # of those
     chain: Chain = CAUSAL
     sessions: int | None = None  # only the last so many of the other sessions pretrain
+    labelled: int | None = None  # only the last so many of them keep their labels
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,14 @@ def _pretraining(settings: Settings, others: int) -> tuple[Variant, ...]:
     return (
         Variant("no pretraining", at=0, decoders=("scratch",)),
         *(Variant(f"{count} session{'s' * (count > 1)}", at=count, sessions=count) for count in counts),
+    )
+
+
+def _labelled(settings: Settings, others: int) -> tuple[Variant, ...]:
+    return (
+        Variant("no other session labelled", at=0, labelled=0, without=("student", "supervised", "wiener_pretrained")),
+        *(Variant(f"{count} labelled", at=count, labelled=count) for count in (1, 2) if count < others),
+        Variant(f"all {others} labelled", at=others),
     )
 
 
@@ -116,6 +126,10 @@ def _spike_rate(settings: Settings, others: int) -> tuple[Variant, ...]:
     return tuple(Variant(f"{rate // 1000} kHz", {"spike": {"rate_hz": rate}}, rate / 1000) for rate in (30000, 15000, 10000))
 
 
+HINDSIGHT = (
+    *("student", "unlabelled", "hindsight", "hindsight_safe", "hindsight_own", "restarted", "supervised", "autoencoded", "scratch"),
+    *("wiener", "wiener_pretrained", "teacher"),
+)
 CLAIMED = ("student", "student_half", "supervised", "scratch", "gru", "gru_pretrained", "wiener", "teacher")
 
 STUDIES: dict[str, Study] = {
@@ -140,6 +154,13 @@ STUDIES: dict[str, Study] = {
         ("student", "autoencoded", "supervised"),
         labels=(0.1, 0.25, 1.0),
         against_first=True,
+    ),
+    "hindsight": Study(
+        "What does it buy that the teacher relabels what has no label, by how many other sessions have labels?",
+        "other sessions with labels",
+        _labelled,
+        HINDSIGHT,
+        labels=(0.0, 0.1),
     ),
     "causality": Study(
         "What does it cost that filters and statistics are causal?",

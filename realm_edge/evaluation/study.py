@@ -11,13 +11,13 @@ from realm_edge.documents import write_document
 from realm_edge.errors import UserError
 from realm_edge.evaluation.bench import OF_TRAINING
 from realm_edge.evaluation.cells import Cell, Conditions
-from realm_edge.evaluation.decoders import ALL, Decoder, chosen
+from realm_edge.evaluation.decoders import ALL, Decoder, chosen, learns
 from realm_edge.evaluation.forms import STUDY, CellResult, InStudy, StudyRow, StudySummary, TrainedRow, ValidatedRow, VariantSettings
 from realm_edge.evaluation.studies import STUDIES, Study, Variant
 from realm_edge.evaluation.study_output import markdown, plot
 from realm_edge.evaluation.summary import SEGMENTED, SYNTHETIC, covered, interval_over, key, paired, rows_of, segmented
 from realm_edge.evaluation.sweep import Plan
-from realm_edge.evaluation.tasks import CAUSAL, Task, tasks
+from realm_edge.evaluation.tasks import CAUSAL, Task, tasks, with_labels
 from realm_edge.evaluation.workers import results
 from realm_edge.files import sha256_json, write_bytes, write_text
 from realm_edge.progress import Progress
@@ -41,7 +41,9 @@ def run(name: str, plan: Plan, out: Path, progress: Progress) -> StudySummary:
     variants = study.variants(plan.settings, sessions - (1 if plan.heldout is None else plan.heldout))
     _check(name, plan, variants)
     settings = [_changed(name, plan.settings, variant) for variant in variants]
-    arms = [chosen(variant.decoders or plan.decoders or study.decoders, spikes=True, others=sessions > 1) for variant in variants]
+    named = [variant.decoders or plan.decoders or study.decoders for variant in variants]
+    names = [tuple(name for name in some if name not in variant.without) for variant, some in zip(variants, named, strict=True)]
+    arms = [chosen(some, spikes=True, others=sessions > 1) for some in names]
     todo = _tasks(plan, variants, settings, any(arm.inputs == "counts" for some in arms for arm in some), progress)
 
     labels = plan.labels or study.labels
@@ -54,7 +56,13 @@ def run(name: str, plan: Plan, out: Path, progress: Progress) -> StudySummary:
             folder = out / variant.name.replace(" ", "-").replace(",", "")
             conditions = Conditions(settings[at], plan.recordings, plan.command, folder, out / "pretrained", plan.device, plan.precision)
             seeds = range(first_seed, first_seed + plan.seeds)
-            cells += [(at, Cell(conditions, task, decoder, share, seed)) for task in todo[at] for share in labels for seed in seeds]
+            cells += [
+                (at, Cell(conditions, task, decoder, share, seed))
+                for task in todo[at]
+                for share in labels
+                for seed in seeds
+                if learns(ALL[decoder], task, share)
+            ]
     computed = results([cell for _, cell in cells], plan.workers, progress)
 
     found = [[result for (here, _), result in zip(cells, computed, strict=True) if here == at] for at in range(len(variants))]
@@ -109,12 +117,14 @@ def _tasks(
         seen = sha256_json([inputs, variant.chain.name])
         if seen not in made:
             made[seen] = tasks(plan.recordings, own, plan.heldout, progress, variant.chain, crossings)
-        todo.append(tuple(_limited(task, variant.sessions) for task in made[seen]))
+        todo.append(tuple(_limited(task, variant) for task in made[seen]))
     return todo
 
 
-def _limited(task: Task, sessions: int | None) -> Task:
-    return task if sessions is None else replace(task, others=task.others[-sessions:])
+def _limited(task: Task, variant: Variant) -> Task:
+    others = task.others if variant.sessions is None else task.others[-variant.sessions :]
+    hidden = 0 if variant.labelled is None else max(0, len(others) - variant.labelled)
+    return replace(task, others=(*(with_labels(one, 0.0) for one in others[:hidden]), *others[hidden:]))
 
 
 def _rows(

@@ -43,7 +43,8 @@ def rows_of(results: Sequence[CellResult], arms: Sequence[Decoder]) -> tuple[Sco
     for share in sorted({result.labels for result in results}):
         here = [result for result in results if result.labels == share]
         reference = {key(result): result for result in here if result.decoder == DISTILLED}
-        rows += [_row(arm, share, [result for result in here if result.decoder == arm.name], reference) for arm in arms]
+        by_arm = [(arm, [result for result in here if result.decoder == arm.name]) for arm in arms]
+        rows += [_row(arm, share, own, reference) for arm, own in by_arm if own]  # some learn nothing without labels
     return tuple(rows)
 
 

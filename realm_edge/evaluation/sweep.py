@@ -6,7 +6,7 @@ from pathlib import Path
 from realm_edge.documents import write_document
 from realm_edge.errors import UserError
 from realm_edge.evaluation.cells import Cell, Conditions
-from realm_edge.evaluation.decoders import chosen, decoders
+from realm_edge.evaluation.decoders import chosen, decoders, learns
 from realm_edge.evaluation.forms import EVALUATION, Evaluation
 from realm_edge.evaluation.summary import summarise
 from realm_edge.evaluation.table import markdown, plot
@@ -42,8 +42,8 @@ class Plan:
             if not 1 <= value <= most:
                 raise UserError(f"{option} {value}: use 1 to {most}")
         for share in self.labels:
-            if not 0 < share <= 1:
-                raise UserError(f"--labels {share:g}: a share of the labels lies above 0 and up to 1")
+            if not 0 <= share <= 1:
+                raise UserError(f"--labels {share:g}: a share of the labels lies from 0 to 1")
         check_device(self.device)
         self.recordings.check()
         chosen(self.decoders, spikes=True, others=True)
@@ -59,11 +59,20 @@ def evaluate(plan: Plan, out: Path, progress: Progress) -> Evaluation:
         raise UserError("labels: name at least one share of the labels")
     todo = tasks(plan.recordings, plan.settings, plan.heldout, progress)
     spikes, others = all(task.decoded.counts is not None for task in todo), all(task.others for task in todo)
-    arms = chosen(plan.decoders, spikes, others) if plan.decoders else decoders(plan.double, spikes, others)
+    arms = chosen(plan.decoders, spikes, others) if plan.decoders else decoders(plan.double, spikes, others, min(plan.labels) < 1)
     seeds = range(plan.settings.seed, plan.settings.seed + plan.seeds)
     conditions = Conditions(plan.settings, plan.recordings, plan.command, out, out / "pretrained", plan.device, plan.precision)
     # Neighbouring cells have different seeds, so that workers seldom wait for each other's pretraining.
-    cells = [Cell(conditions, task, arm.name, share, seed) for arm in arms for task in todo for share in plan.labels for seed in seeds]
+    cells = [
+        Cell(conditions, task, arm.name, share, seed)
+        for arm in arms
+        for task in todo
+        for share in plan.labels
+        for seed in seeds
+        if learns(arm, task, share)
+    ]
+    if not cells:
+        raise UserError("labels: none of the decoders learns without a label of the decoded session: name a share above 0")
     summary = summarise(results(cells, plan.workers, progress), arms, plan.settings, plan.command)
     write_document(out / "evaluation.json", EVALUATION, summary, ("numpy", "torch"))
     write_text(out / "evaluation.md", markdown(summary))

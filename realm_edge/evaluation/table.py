@@ -16,6 +16,11 @@ LOWEST = -0.2  # R2 at the foot of the plot: of far worse decoders only the figu
 _LOOKS = {
     "student": ("#0072B2", "o"),
     "student_half": ("#0072B2", "h"),
+    "unlabelled": ("#0072B2", "d"),
+    "hindsight": ("#CC79A7", "o"),
+    "hindsight_safe": ("#CC79A7", "h"),
+    "hindsight_own": ("#CC79A7", "x"),
+    "restarted": ("#56B4E9", "x"),
     "supervised": ("#D55E00", "o"),
     "autoencoded": ("#F0E442", "o"),
     "scratch": ("#56B4E9", "o"),
@@ -139,10 +144,11 @@ def _races(rows: Sequence[ScoredRow]) -> list[str]:
         return []
     student = next(row for row in rows if row.decoder == DISTILLED)
     head = ["decoder", "its best validation loss", "its steps to that", "the student's steps to that", "of its steps"]
-    head += ["its steps to the student's best", "its pretraining"]
+    head += ["its steps to the student's best", "its pretraining", "repaid after"]
     lines = [
         "Steps (and seconds) of training on the decoded session until each is as good as the other at its best, on the validation part;",
-        f"in brackets the cells in which it ever is. The student's pretraining took {_cost(student)}, once for all its cells a seed.",
+        f"in brackets the cells in which it ever is. The student's pretraining took {_cost(student)}, once for all its cells a seed;",
+        "it is repaid after as many decoded sessions as save the seconds that it took more than the other's (–: none are saved).",
         "",
         line(head),
         line(["---", *["---:"] * (len(head) - 1)]),
@@ -151,7 +157,8 @@ def _races(rows: Sequence[ScoredRow]) -> list[str]:
         ratio = "–" if race.ratio is None else f"{race.ratio:.2f}"
         own = f"{race.best.steps:.0f} ({race.best.seconds:.1f} s)"
         there, back = (_reached(side, race.cells) for side in (race.first, race.second))
-        lines.append(line([row.label, f"{race.best.validation_loss:.3f}", own, there, ratio, back, _cost(row)]))
+        repaid = "–" if race.repaid_after is None else f"{race.repaid_after:.0f} sessions"
+        lines.append(line([row.label, f"{race.best.validation_loss:.3f}", own, there, ratio, back, _cost(row), repaid]))
     return [*lines, ""]
 
 

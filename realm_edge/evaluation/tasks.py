@@ -22,6 +22,7 @@ from realm_edge.recording import Recording
 from realm_edge.session import Session
 from realm_edge.settings import Settings
 from realm_edge.sources import Recordings
+from realm_edge.training.segments import has_labels
 
 MIN_SHIFT_S = 10.0  # of the circular-shift null: far beyond what behaviour remembers of itself
 
@@ -54,6 +55,7 @@ class Task:
             "chain": self.chain.name,
             "decoded": [self.decoded.name, self.decoded.provenance.get("sha256")],
             "pretraining": [[one.name, one.provenance.get("sha256")] for one in self.others],
+            "unlabelled": [one.name for one in self.others if not has_labels(one)],
         }
 
 
@@ -122,10 +124,10 @@ def check_names(recordings: Recordings) -> None:
 def with_labels(session: Session, share: float) -> Session:
     """Hide the behaviour of the training part after its first ``share`` of bins, whatever segment these end in.
 
-    Validation and test stay as they are.
+    Validation and test stay as they are; where ``share`` is 0 the validation part is hidden too.
     """
     targets = session.targets.copy()
-    targets[round(share * session.train_end) : session.train_end] = np.nan
+    targets[round(share * session.train_end) : session.train_end if share else session.validation_end] = np.nan
     return dataclasses.replace(session, targets=targets)
 
 

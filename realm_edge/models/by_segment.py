@@ -35,7 +35,7 @@ def over_segments(run: Run, inputs: Tensor, starts: Starts) -> Tensor:
 
 
 def side_by_side(sequences: Sequence[Tensor], padding: float = 0.0) -> Tensor:
-    """Sequences (bins, n) of any lengths as one (batch, bins, n), padded at their ends."""
+    """Sequences (bins, n) or (bins,) of any lengths as one (batch, bins, n) or (batch, bins), padded at their ends."""
     return pad_sequence(list(sequences), batch_first=True, padding_value=padding)
 
 

@@ -36,11 +36,11 @@ class Distillation(nn.Module):
         Args:
             seen_by_teacher: (batch, window, teacher's d_model), the teacher's last layer for the same windows.
         """
-        every = (self.shared.encode(batch.inputs), seen_by_teacher, batch.inputs, batch.targets)
+        every = (self.shared.encode(batch.inputs), seen_by_teacher, batch.inputs, batch.targets, batch.weights)
         lengths = padded_lengths(batch.lengths, batch.inputs)
-        hidden, seen, inputs, targets = (unpadded(each, lengths) for each in every)
+        hidden, seen, inputs, targets, weights = (unpadded(each, lengths) for each in every)
         apart = (1.0 - F.cosine_similarity(self.projection(hidden).float(), seen.float(), dim=-1)).mean()
-        task = masked_mse(self.shared.student.read_out(hidden), targets)
+        task = masked_mse(self.shared.student.read_out(hidden), targets, weights)
         reconstruction = F.mse_loss(self.reconstructions[str(inputs.shape[-1])](hidden), inputs)
         bins = batch.lengths.sum().to(hidden.device)
         apart, reconstruction = (mean_over_processes(mean, bins) for mean in (apart, reconstruction))

@@ -98,9 +98,8 @@ def _fit(
     longest = min(window, *(one.train_end for one in labelled))
 
     def loss(module: Module, batch: Batch) -> Tensor:
-        return masked_mse(
-            out(module, batch.inputs, padded_lengths(batch.lengths, batch.inputs)), batch.targets
-        )  # targets are NaN in the padding
+        decoded = out(module, batch.inputs, padded_lengths(batch.lengths, batch.inputs))
+        return masked_mse(decoded, batch.targets, batch.weights)  # targets are NaN in the padding
 
     def validate(module: Module) -> float:
         return decoding_error(partial(out, module), series, window, held)

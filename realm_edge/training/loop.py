@@ -75,11 +75,20 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def masked_mse(predicted: Tensor, target: Tensor) -> Tensor:
-    """Mean squared error over the elements whose target is not NaN, in all processes; 0 where there is none."""
+def masked_mse(predicted: Tensor, target: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Mean squared error over the elements whose target is not NaN, in all processes; 0 where there is none.
+
+    Args:
+        predicted, target: (..., dims).
+        weights: (...), of each bin in the mean; None: all 1.
+    """
     known = torch.isfinite(target)
     error = torch.where(known, predicted - torch.where(known, target, 0.0), 0.0)
-    return mean_over_processes(error.square().sum() / known.sum().clamp(min=1), known.sum())
+    if weights is None:
+        return mean_over_processes(error.square().sum() / known.sum().clamp(min=1), known.sum())
+    share = known * weights[..., None]
+    total = share.sum()
+    return mean_over_processes((share * error.square()).sum() / total.clamp(min=1e-6), total)
 
 
 def fit(

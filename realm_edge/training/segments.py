@@ -31,6 +31,13 @@ class Statistics(NamedTuple):
         return (decoded * self.target_std + self.target_mean).astype(np.float32)
 
 
+class Behaviour(NamedTuple):
+    """Statistics of the behaviour, float64."""
+
+    mean: NDArray[np.float64]  # (dims,)
+    std: NDArray[np.float64]  # (dims,)
+
+
 @dataclass(frozen=True)
 class Series:
     """One session as training sees it, standardised with the statistics of its own training part."""
@@ -47,10 +54,12 @@ class Series:
     kinds: int = field(default=1, kw_only=True)  # inputs a channel has, kind after kind
     starts: NDArray[np.int64] = field(default_factory=one_segment, kw_only=True)  # as the session's
     valid: NDArray[np.bool_] | None = field(default=None, kw_only=True)  # (bins,), False where nothing can be learnt; None: nowhere
+    weights: Tensor | None = field(default=None, kw_only=True)  # (bins,) float32, how far a label is trusted; None: all of them fully
 
     def to(self, device: torch.device) -> "Series":
         """The same with inputs and targets, from which batches are cut, on a device."""
-        return replace(self, inputs=self.inputs.to(device), targets=self.targets.to(device))
+        weights = None if self.weights is None else self.weights.to(device)
+        return replace(self, inputs=self.inputs.to(device), targets=self.targets.to(device), weights=weights)
 
     @property
     def statistics(self) -> Statistics:
@@ -78,9 +87,17 @@ class Batch(NamedTuple):
     inputs: Tensor  # (batch, window, n_inputs), 0 in the padding
     targets: Tensor  # (batch, window, dims), NaN where unknown and in the padding
     lengths: Tensor  # (batch,) int64, always on the CPU: bins of each window before its padding
+    weights: Tensor  # (batch, window), how far a label is trusted; 0 in the padding
 
 
-def standardise(session: Session, inputs: NDArray[np.float32], bin_s: float, kinds: int = 1, whole_session: bool = False) -> Series:
+def standardise(
+    session: Session,
+    inputs: NDArray[np.float32],
+    bin_s: float,
+    kinds: int = 1,
+    whole_session: bool = False,
+    borrowed: Behaviour | None = None,
+) -> Series:
     """Standardise one input of a session (its LFP features or its spike counts) and its behaviour.
 
     The inputs' statistics are taken over the training bins with a second of history, where the front end's filters have settled: one
@@ -91,9 +108,10 @@ def standardise(session: Session, inputs: NDArray[np.float32], bin_s: float, kin
         bin_s: seconds per bin.
         kinds: inputs a channel has, kind after kind; divides ``n_inputs``.
         whole_session: take the inputs' statistics from the whole session, as no implant can.
+        borrowed: the behaviour's statistics, of other sessions, where it is unknown over the whole training part.
 
     Raises:
-        UserError: the behaviour is unknown or constant over the training part.
+        UserError: the behaviour is constant over the training part, or unknown and nothing is ``borrowed``.
     """
     # A second is enough for filters; the decoder's state settles in longer, which quantization.calibrate leaves out.
     valid = np.ones(session.bins, bool) if session.valid is None else session.valid
@@ -105,19 +123,34 @@ def standardise(session: Session, inputs: NDArray[np.float32], bin_s: float, kin
     mean, std = known.mean(axis=0), known.std(axis=0)
     dead = never_changes(known)
     inv_std = np.where(dead, 0.0, 1.0 / np.where(dead, 1.0, std))
-    behaviour = session.targets[: session.train_end].astype(np.float64)
-    if not np.isfinite(behaviour).any(axis=0).all():
-        raise UserError(f"{session.name}: behaviour is unknown over the whole training part: use another series or a longer recording")
-    target_mean, target_std = np.nanmean(behaviour, axis=0), np.nanstd(behaviour, axis=0)
-    if not (target_std > 0).all():
-        name = session.target_names[int(np.argmin(target_std))]
-        raise UserError(f"{session.name}: behaviour '{name}' is constant over the training part: choose another series")
+    behaviour = borrowed if borrowed is not None and not has_labels(session) else behaviour_of(session)
 
-    statistics = [torch.from_numpy(value.astype(np.float32)) for value in (mean, inv_std, target_mean, target_std)]
+    statistics = [torch.from_numpy(value.astype(np.float32)) for value in (mean, inv_std, *behaviour)]
     z = (torch.from_numpy(np.asarray(inputs, np.float32)) - statistics[0]) * statistics[1]
     targets = (torch.from_numpy(np.asarray(session.targets, np.float32)) - statistics[2]) / statistics[3]
     ends = session.train_end, session.validation_end
     return Series(session.name, z.clamp(-CLIP, CLIP), targets, *ends, *statistics, kinds=kinds, starts=session.starts, valid=valid)
+
+
+def has_labels(session: Session) -> bool:
+    """Whether a bin of the training part has a known behaviour."""
+    return bool(np.isfinite(session.targets[: session.train_end]).all(axis=1).any())
+
+
+def behaviour_of(session: Session) -> Behaviour:
+    """Mean and deviation of the behaviour over the training part.
+
+    Raises:
+        UserError: it is unknown or constant there.
+    """
+    known = session.targets[: session.train_end].astype(np.float64)
+    if not np.isfinite(known).any(axis=0).all():
+        raise UserError(f"{session.name}: behaviour is unknown over the whole training part: use another series or a longer recording")
+    mean, std = np.nanmean(known, axis=0), np.nanstd(known, axis=0)
+    if not (std > 0).all():
+        name = session.target_names[int(np.argmin(std))]
+        raise UserError(f"{session.name}: behaviour '{name}' is constant over the training part: choose another series")
+    return Behaviour(mean, std)
 
 
 def training_batches(series: Sequence[Series], window: int, batch: int) -> list[Batch]:
@@ -198,4 +231,9 @@ def _stack(windows: Sequence[Window]) -> Batch:
         inputs=side_by_side([one.inputs[start:stop] for one, start, stop in windows]),
         targets=side_by_side([one.targets[start:stop] for one, start, stop in windows], torch.nan),
         lengths=torch.tensor([stop - start for _, start, stop in windows]),
+        weights=side_by_side([_weights(*window) for window in windows]),
     )
+
+
+def _weights(series: Series, start: int, stop: int) -> Tensor:
+    return series.inputs.new_ones(stop - start) if series.weights is None else series.weights[start:stop]

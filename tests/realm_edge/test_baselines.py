@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from realm_edge.baselines import autoencoded, bidirectional, kalman, recurrent, scratch, transformer
+from realm_edge.baselines import autoencoded, kalman, recurrent, scratch, transformer
 from realm_edge.baselines.cost import macs_per_step, parameters, width_for
 from realm_edge.baselines.recurrent import Recurrent
 from realm_edge.baselines.sequence import SequenceDecoder, train
 from realm_edge.baselines.transformer import Transformer
 from realm_edge.errors import UserError
 from realm_edge.metrics import accuracy
+from realm_edge.models import looking_back
 from realm_edge.models.student import Student, decode
 from realm_edge.models.teacher import Teacher
 from realm_edge.progress import Silent
@@ -245,16 +246,16 @@ TEACHER = PretrainSettings(epochs=1, lr=1e-3, block_bins=(5, 10))
 
 def test_the_teachers_read_out_sees_the_future_and_blocks_do_not_show(series: Series, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
-    module = bidirectional.ReadOut(Teacher(MODEL, [5]), 2).eval()
+    module = looking_back.ReadOut(Teacher(MODEL, [5]), 2).eval()
     assert not any("predictor" in name or "mask_token" in name for name, _ in module.named_parameters())
-    whole = bidirectional.over_session(module, series.inputs, (0,), 200)
+    whole = looking_back.over_session(module, series.inputs, (0,), 200)
     assert whole.shape == (BINS, 2)
     changed = series.inputs.clone()
     changed[1200:] = -2.0
-    again = bidirectional.over_session(module, changed, (0,), 200)
+    again = looking_back.over_session(module, changed, (0,), 200)
     assert (again[1190:1200] - whole[1190:1200]).abs().max() > 1e-3
-    monkeypatch.setattr("realm_edge.baselines.bidirectional.BLOCK_BINS", 300)
-    torch.testing.assert_close(bidirectional.over_session(module, series.inputs, (0,), 1000), whole, atol=1e-3, rtol=0)
+    monkeypatch.setattr("realm_edge.models.looking_back.BLOCK_BINS", 300)
+    torch.testing.assert_close(looking_back.over_session(module, series.inputs, (0,), 1000), whole, atol=1e-3, rtol=0)
 
 
 def test_autoencoding_trains_the_student_and_hides_masked_bins(series: Series) -> None:

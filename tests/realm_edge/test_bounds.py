@@ -238,7 +238,7 @@ class Constant(nn.Module):
 
 
 def fitted(loss, validation: float) -> None:
-    batch = Batch(torch.ones(1, 4, 2), torch.ones(1, 4, 2), torch.tensor([4]))
+    batch = Batch(torch.ones(1, 4, 2), torch.ones(1, 4, 2), torch.tensor([4]), torch.ones(1, 4))
     settings = FitSettings(epochs=3, lr=1e-3)
     fit(Constant(), settings, Phase("finetune", 0), lambda: [batch, batch], loss, lambda module: validation, Silent())
 

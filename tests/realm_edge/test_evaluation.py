@@ -24,7 +24,7 @@ from realm_edge.evaluation import blocks, cells, pretrained
 from realm_edge.evaluation import decoders as arms
 from realm_edge.evaluation.bench import Bench, Outcome
 from realm_edge.evaluation.convergence import cost_to_reach, race
-from realm_edge.evaluation.forms import CellResult
+from realm_edge.evaluation.forms import CellResult, PhaseCost
 from realm_edge.evaluation.summary import SYNTHETIC, covered, interval, interval_over, summarise
 from realm_edge.evaluation.sweep import Plan, evaluate
 from realm_edge.evaluation.table import markdown
@@ -50,7 +50,10 @@ NAMES = [arm.name for arm in arms.decoders(double=True, spikes=True, others=True
 PRETRAINING = {
     "student": {"pretrain", "distil"}, "student_half": {"pretrain", "distil"}, "autoencoded": {"autoencode"}, "supervised": {"supervised"},
     "gru_pretrained": {"supervised"}, "transformer_pretrained": {"supervised"}, "teacher": {"pretrain"}, "teacher_ridge": {"pretrain"},
+    "unlabelled": {"pretrain", "distil"}, "hindsight": {"pretrain", "look back 1", "look back 2", "hindsight"},
+    "hindsight_own": {"supervised", "twin", "own"},
 }  # fmt: skip
+WITHOUT_STEPS = ("kalman", "wiener", "wiener_pretrained", "teacher_ridge", "null")
 LABELLED = {"training": 90, "validation": 10}
 PLAN = Plan(SETTINGS, seeds=1, heldout=2, labels=(0.5, 1.0), double=True, command="realm-edge evaluate")
 
@@ -97,14 +100,19 @@ def test_every_cell_has_a_result_and_every_decoder_a_row(swept: Path) -> None:
         assert one["made_from"]["recordings"]["pretraining"] == [["synthetic_0", None]]  # neither of the two that are decoded
         assert one["r2"] == pytest.approx(np.mean(list(one["r2_by_axis"].values())))
         assert one["parameters"] > 0 and one["macs_per_step"] > 0 and one["training_seconds"] > 0
-        assert (one["steps_to_best"] is None) == (one["decoder"].removeprefix("spike_") in ("kalman", "wiener", "teacher_ridge", "null"))
+        assert (one["steps_to_best"] is None) == (one["decoder"].removeprefix("spike_") in WITHOUT_STEPS)
         if one["steps_to_best"] is not None:
             best = int(np.argmin(one["validation_loss"]))
             assert one["steps_to_best"] == sum(one["steps_by_epoch"][: best + 1])
-        assert set(one["pretraining"]) == PRETRAINING.get(one["decoder"], set())
+        if one["decoder"] == "hindsight_safe":  # as hindsight or its causal twin, and both were weighed
+            assert {"pretrain", "look back 1", "look back 2", "supervised"} <= set(one["pretraining"])
+        elif one["decoder"] == "restarted":  # all but the last fit of the one that is kept
+            assert Counter(phase.partition(" ")[0] for phase in one["pretraining"]) == {"supervised": 3, "twin": 2}
+        else:
+            assert set(one["pretraining"]) == PRETRAINING.get(one["decoder"], set())
         assert all(phase["seconds"] > 0 and phase["steps"] > 0 for phase in one["pretraining"].values())
 
-    summary = read_document(swept / "evaluation.json", "realm-edge evaluation/1", dict, "")
+    summary = read_document(swept / "evaluation.json", "realm-edge evaluation/2", dict, "")
     assert [(row["labels"], row["decoder"]) for row in summary["rows"]] == [(share, name) for share in (0.5, 1.0) for name in NAMES]
     text = (swept / "evaluation.md").read_text()
     for row in summary["rows"]:
@@ -120,7 +128,7 @@ def test_every_cell_has_a_result_and_every_decoder_a_row(swept: Path) -> None:
 
 
 def test_synthetic_figures_say_so(swept: Path) -> None:
-    told = read_document(swept / "evaluation.json", "realm-edge evaluation/1", dict, "")["caption"]
+    told = read_document(swept / "evaluation.json", "realm-edge evaluation/2", dict, "")["caption"]
     assert SYNTHETIC in (swept / "evaluation.md").read_text() and SYNTHETIC in told
     assert "synthetic, no evidence about brains" in (swept / "evaluation.svg").read_text()
     one = json.loads(next(iter(files(swept).values())))
@@ -145,9 +153,10 @@ def expected_once(plan: Plan) -> int:
 
 def test_a_teacher_is_trained_once_for_all_sessions_and_labels(swept: Path) -> None:
     assert shared(swept) == {
-        "pretrain": 1, "distil": 2, "supervised": 1, "autoencode": 1, "gru_pretrained": 1, "transformer_pretrained": 1,
-    }  # fmt: skip  # the student and its half
-    assert expected_once(PLAN) == 7
+        "pretrain": 1, "distil": 3, "supervised": 3, "autoencode": 1, "gru_pretrained": 1, "transformer_pretrained": 1,
+        "look_back_others": 1, "look_back": 4, "hindsight": 4, "own": 4,
+    }  # fmt: skip  # distilled: the student, its half, without labels; supervised: three seeds; the last three by session and share
+    assert expected_once(PLAN) == 8
 
 
 def test_a_second_run_computes_nothing(swept: Path) -> None:
@@ -273,7 +282,7 @@ def cell(r2: float, losses: list[float]) -> dict[str, Any]:
     epochs = len(losses)
     return {
         "r2": r2, "validation_loss": losses, "steps_by_epoch": [2] * epochs, "seconds_by_epoch": [1.0, 2.0, 3.0, 4.0][:epochs],
-        "steps_to_best": 2 * (losses.index(min(losses)) + 1), "training_seconds": 1.0,
+        "steps_to_best": 2 * (losses.index(min(losses)) + 1), "training_seconds": 1.0, "pretraining": {},
     }  # fmt: skip
 
 
@@ -286,6 +295,11 @@ def test_steps_to_the_others_best_by_hand() -> None:
     assert found["first"] == {"reached": 2, "steps": 2, "seconds": pytest.approx(1)}
     assert found["second"] == {"reached": 1, "steps": 2, "seconds": pytest.approx(1)}  # the slow one never is as good
     assert found["cells"] == 2 and found["ratio"] == pytest.approx(((2 / 6) * (2 / 2)) ** 0.5)
+    phases = {"pretrain": loose(PhaseCost, {"seconds": 20.0}), "distil": loose(PhaseCost, {"seconds": 10.0})}
+    taught = made(cell(0.6, [0.4]) | {"pretraining": phases})
+    assert jsonable(race([(taught, slow)]))["repaid_after"] == pytest.approx(30 / (6 - 1))
+    assert jsonable(race([(taught, slow), (taught, equal[1])]))["repaid_after"] is None  # in one cell it is never as good
+    assert found["repaid_after"] == 0  # nothing was spent, and 5 of 6 s are saved in one of two cells
     never = jsonable(race([(slow, fast)]))
     assert never["first"] == {"reached": 0, "steps": None, "seconds": None} and never["ratio"] is None
 
@@ -347,6 +361,17 @@ def test_one_recording_has_no_other_labels_and_no_spikes_leave_those_arms_out() 
     assert not any(arm.needs_others or arm.inputs == "counts" for arm in arms.decoders(True, False, False))
 
 
+def test_without_a_label_of_the_decoded_session_others_teach(tmp_path: Path) -> None:
+    plan = Plan(SETTINGS, seeds=1, labels=(0.0,), decoders=("hindsight", "wiener_pretrained", "gru"))
+    summary = evaluate(plan, tmp_path, Silent())
+    assert [(row.decoder, row.labelled.training, row.labelled.validation) for row in summary.rows] == [
+        ("hindsight", 0, 0), ("wiener_pretrained", 0, 0),
+    ]  # fmt: skip
+    assert summary.rows[1].r > 0.3  # behaviour of the same kind
+    with pytest.raises(UserError, match="none of the decoders learns without a label of the decoded session"):
+        evaluate(replace(plan, decoders=("gru", "scratch")), tmp_path, Silent())
+
+
 def test_each_session_in_turn() -> None:
     everyone = tasks(Recordings(), SETTINGS, None, Silent())
     assert [(task.decoded.name, [other.name for other in task.others]) for task in everyone] == [
@@ -392,8 +417,10 @@ def test_features_enter_at_the_decoder(tmp_path: Path) -> None:
     out = tmp_path / "out"
     plan = Plan(SETTINGS, Recordings((path,), Choices(("force",)), features="power"), seeds=1, labels=(0.5, 1.0))
     summary = jsonable(evaluate(plan, out, Silent()))
-    assert expected_once(plan) == 6
-    assert shared(out) == {"pretrain": 1, "distil": 4, "autoencode": 1}  # alone, the session distils with the labels that are known
+    assert expected_once(plan) == 7
+    assert shared(out) == {  # alone, the session distils with the labels that are known, or with none
+        "pretrain": 1, "distil": 5, "autoencode": 1, "look_back": 2, "hindsight": 2, "own": 2,
+    }  # fmt: skip
     rows = {row["decoder"]: row for row in summary["rows"] if row["labels"] == 0.5}
     assert not any(name.startswith("spike") for name in rows) and not summary["synthetic"]
     assert rows["wiener"]["r2"] > 0.7 > 0.3 > rows["null"]["r2"]
@@ -434,7 +461,7 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert shown.exit_code == 0, shown.output
     summary = json.loads(shown.stdout)
     assert summary["command"] == "realm-edge " + " ".join([*given, "--heldout", "1", "--labels", "1.0"])
-    assert read_document(Path("here/evaluation.json"), "realm-edge evaluation/1", dict, "") == summary
+    assert read_document(Path("here/evaluation.json"), "realm-edge evaluation/2", dict, "") == summary
     table = CliRunner().invoke(cli.main, [*given, "--out", "here"])
     assert table.exit_code == 0 and re.search(r"\| Wiener \| 0\.\d+ \|", table.stdout) and "0 cells" not in table.stdout
 
@@ -443,7 +470,7 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ("arguments", "message"),
     [
         (["--labels", "a,b"], "--labels a: use shares such as 0.1,0.25,1.0"),
-        (["--labels", "0.5,1.5"], "--labels 1.5: a share of the labels lies above 0 and up to 1"),
+        (["--labels", "0.5,1.5"], "--labels 1.5: a share of the labels lies from 0 to 1"),
         (["--heldout", "some"], "--heldout some: use a number of sessions, or all"),
         (["--labels", ""], "--labels '': use shares such as 0.1,0.25,1.0"),
         (["--seeds", "0"], "--seeds 0: use 1 to 1000"),

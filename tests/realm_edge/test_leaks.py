@@ -105,7 +105,7 @@ def test_ridge_on_the_teacher_is_fitted_on_the_training_part_alone(monkeypatch):
 
     def decoded(one: Session) -> np.ndarray:
         teacher = Looking()
-        monkeypatch.setattr(pretrained, "_teacher", lambda bench: (teacher, None))
+        monkeypatch.setattr(pretrained, "pretrained_teacher", lambda bench: (teacher, None))
         bench = SimpleNamespace(material=SimpleNamespace(decoded=series(one)), settings=SimpleNamespace(pretrain=None), window=50)
         outcome = pretrained.ridge_on_teacher(bench)
         assert outcome.parameters == 4 * 5 + 4 + (pretrained.RIDGE_FRAMES * 4 + 1) * 2 and not teacher.training

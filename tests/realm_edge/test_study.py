@@ -36,13 +36,14 @@ SETTINGS = Settings.model_validate(VALUES)
 QUICK = {
     "noise": ("scratch", "wiener"), "delay": ("wiener",), "pretraining": ("student", "supervised"), "causality": ("wiener", "teacher"),
     "losses": ("student",), "rate": ("scratch", "gru"), "features": ("wiener",), "front-end": ("wiener",),
-    "spiking-band": ("wiener",), "spike-rate": ("spike_wiener",),
+    "spiking-band": ("wiener",), "spike-rate": ("spike_wiener",), "hindsight": ("hindsight", "wiener"),
 }  # fmt: skip
 VARIANTS = {"noise": 4, "delay": 4, "pretraining": 3, "causality": 3, "losses": 6, "rate": 6} | {
     "features": 7,
     "front-end": 2,
     "spiking-band": 3,
     "spike-rate": 3,
+    "hindsight": 3,
 }
 
 
@@ -64,7 +65,7 @@ def outs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def test_a_study_has_a_row_for_every_variant_and_says_what_it_is(name: str, outs: dict[str, Path]) -> None:
     out = outs[name]
     summary = run(name, out)
-    assert read_document(out / "study.json", "realm-edge study/1", dict, "") == summary
+    assert read_document(out / "study.json", "realm-edge study/2", dict, "") == summary
     assert len({row["variant"] for row in summary["rows"]}) == VARIANTS[name]
     expected = set(QUICK[name]) | ({"scratch"} if name == "pretraining" else set())
     assert {row["decoder"] for row in summary["rows"]} == expected
@@ -200,7 +201,7 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shown = CliRunner().invoke(cli.main, [*given, "--json"])
     assert shown.exit_code == 0, shown.output
     summary = json.loads(shown.stdout)
-    assert summary == read_document(Path("runs/study-delay/study.json"), "realm-edge study/1", dict, "")
+    assert summary == read_document(Path("runs/study-delay/study.json"), "realm-edge study/2", dict, "")
     assert summary["command"] == "realm-edge study delay --config tiny.toml --seeds 1 --heldout 1 --decoders wiener"
     assert {row["labels"] for row in summary["rows"]} == {1.0}  # the study's own
     wrong = CliRunner().invoke(cli.main, ["study", "delays"])

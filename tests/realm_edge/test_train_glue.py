@@ -291,4 +291,6 @@ def test_arms_decode_what_their_name_says():
     inputs = {name: arm.inputs for name, arm in arms.ALL.items()}
     assert {name for name, kind in inputs.items() if kind == "counts"} == {name for name in inputs if name.startswith("spike_")}
     assert {name for name, arm in arms.ALL.items() if arm.chance} == {"null"}
-    assert {name for name, arm in arms.ALL.items() if arm.needs_others} == {"supervised", "gru_pretrained", "transformer_pretrained"}
+    assert {name for name, arm in arms.ALL.items() if arm.needs_others} == {
+        "supervised", "gru_pretrained", "transformer_pretrained", "wiener_pretrained",
+    }  # fmt: skip

@@ -8,10 +8,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from realm_edge.baselines import bidirectional, kalman, recurrent, transformer
+from realm_edge.baselines import kalman, recurrent, transformer
 from realm_edge.baselines.sequence import train
 from realm_edge.metrics import accuracy
-from realm_edge.models import by_segment
+from realm_edge.models import by_segment, looking_back
 from realm_edge.models.student import Student, decode
 from realm_edge.models.teacher import Teacher
 from realm_edge.progress import Silent
@@ -141,8 +141,10 @@ def test_padding_changes_neither_losses_nor_gradients(tokenizer):
     def gradient(loss):
         return torch.cat([each.flatten() for each in torch.autograd.grad(loss, module.parameters())])
 
-    whole = losses(Batch(inputs, targets, lengths))
-    alone = [losses(Batch(inputs[[row], :n], targets[[row], :n], lengths[[row]])) for row, n in enumerate(lengths.tolist())]
+    whole = losses(Batch(inputs, targets, lengths, torch.ones(inputs.shape[:2])))
+    alone = [
+        losses(Batch(inputs[[row], :n], targets[[row], :n], lengths[[row]], torch.ones(1, n))) for row, n in enumerate(lengths.tolist())
+    ]
     expected = sum(n * loss for n, loss in zip(lengths.tolist(), alone, strict=True)) / lengths.sum()
     assert float(whole.detach()) == pytest.approx(float(expected.detach()), rel=1e-6)  # cosines are taken in float32
     torch.testing.assert_close(gradient(whole), gradient(expected), rtol=1e-5, atol=1e-7)
@@ -169,8 +171,8 @@ def decoder(name, one):
         student = Student(MODEL.model_copy(update={"tokenizer": tokenizer}), n, dims, kinds=2)
         return lambda each: decode(student, each.inputs, each.starts).numpy()
     if name == "teacher":
-        module = bidirectional.ReadOut(Teacher(MODEL.model_copy(update={"tokenizer": "channel"}), [n], kinds=2), dims).eval()
-        return lambda each: bidirectional.over_session(module, each.inputs, each.starts, 50).numpy()
+        module = looking_back.ReadOut(Teacher(MODEL.model_copy(update={"tokenizer": "channel"}), [n], kinds=2), dims).eval()
+        return lambda each: looking_back.over_session(module, each.inputs, each.starts, 50).numpy()
     if name == "transformer":
         return transformer.Transformer(8, 2, 10, n, dims).eval().predict
     return kalman.fit(one).predict if name == "kalman" else recurrent.Recurrent(name, 8, n, dims).predict

@@ -40,7 +40,7 @@ def batch(seed: int = 0, lengths=(12, 12)) -> Batch:
     inputs = torch.from_numpy(rng.standard_normal((windows, longest, 3)).astype(np.float32))
     targets = torch.from_numpy(rng.normal(1, 2, (windows, longest, 2)).astype(np.float32))
     targets[0, 4] = torch.nan
-    return Batch(inputs, targets, torch.tensor(lengths))
+    return Batch(inputs, targets, torch.tensor(lengths), torch.ones(inputs.shape[:2]))
 
 
 def series(bins: int = 200, train_end: int = 120, validation_end: int = 160, n: int = 3, seed: int = 0, **changes) -> Series:
@@ -466,7 +466,7 @@ def test_a_step_moves_by_its_rate_and_decays_matrices_alone():
 
 
 def test_processes_share_every_window_of_a_batch_once():
-    one = Batch(torch.arange(7.0)[:, None, None], torch.arange(7.0)[:, None, None] + 10, torch.arange(7))
+    one = Batch(torch.arange(7.0)[:, None, None], torch.arange(7.0)[:, None, None] + 10, torch.arange(7), torch.ones(7, 1))
     shares = [share(one, SimpleNamespace(global_rank=rank, world_size=3)) for rank in range(3)]
     assert [each.lengths.tolist() for each in shares] == [[0, 3, 6], [1, 4], [2, 5]]
     for each in shares:

@@ -1,4 +1,4 @@
-"""The teacher as a decoder: it sees the future, so that it bounds what a causal student can reach and is no competitor."""
+"""The teacher as a decoder: it sees the future, so that it says in hindsight what was done. It never runs on the implant."""
 
 import torch
 from torch import Tensor, nn
