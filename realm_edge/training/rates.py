@@ -20,7 +20,7 @@ from realm_edge.training.step import new_state, stepper
 
 STEPS = 30
 TRIED = (1e-4, 1e-1)  # the first and the last rate, growing by the same factor at each step
-ALLOWED = (1e-3, 2e-2)  # what the test may say; within it, early stopping makes up for a rate that is two or three times off
+ALLOWED = (1e-3, 2e-2)  # what the test may say: outside, noise has spoken
 FALL = 0.8  # of the whole fall of the loss, at the rate that is fast
 TAKEN = 0.5  # of that rate: what is fast in a test of seconds fits a recording of minutes to its noise within a few epochs
 SMOOTHED = 3  # steps, for dropout's noise
