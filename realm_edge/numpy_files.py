@@ -16,7 +16,7 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
-from realm_edge.table import Rows, rows_in_file
+from realm_edge.table import Rows, rows_at, rows_in_file
 
 _KINDS = "biufcSU"  # of types: numbers, truth and text
 _MOST_DIMS = 8
@@ -107,8 +107,12 @@ class Npz(Mapping[str, NDArray]):
             raise ValueError(f"array '{name}': {error}") from error
         return array.of(content)
 
-    def rows(self, name: str) -> Rows | NDArray:
+    def rows(self, name: str, held: bool = True) -> Rows | NDArray:
         """An array whose rows are read a block at a time; in memory where it is compressed or in Fortran's order.
+
+        Args:
+            held: the file stays open, and its rows are there whatever becomes of its name; else it is opened for each read
+                (:func:`realm_edge.table.rows_at`).
 
         Raises:
             ValueError: its bytes are damaged.
@@ -126,7 +130,10 @@ class Npz(Mapping[str, NDArray]):
         file.seek(start)
         if _described(file, entry.file_size) != array:  # the archive's directory leads elsewhere
             raise ValueError(f"array '{name}' is not where the archive says")
-        return rows_in_file(file, start + array.header, array.shape, array.dtype)
+        if held:
+            return rows_in_file(file, start + array.header, array.shape, array.dtype)
+        file.close()
+        return rows_at(self._path, start + array.header, array.shape, array.dtype)
 
 
 def _member(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> _Array:

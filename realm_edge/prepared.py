@@ -1,9 +1,12 @@
 """Prepared sessions, kept in the user's cache: ``run`` and ``evaluate`` prepare a recording once, whoever comes first."""
 
+import fcntl
 import os
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
+from typing import BinaryIO
 
 import realm_edge
 from realm_edge import session as session_module
@@ -21,11 +24,14 @@ from realm_edge.settings import Settings
 from realm_edge.sources import Recordings
 
 _MOST_BYTES = 20 << 30  # kept; what was used longest ago goes first
+_in_use: dict[Path, BinaryIO] = {}  # by this process, until it ends: sessions are read as long as it trains
 _OF_TRAINING = ("preset", "seed", "synthetic", "teacher", "student", "pretrain", "distil", "finetune")  # settings that prepare nothing
 
 
 def prepared(recordings: Recordings, index: int, settings: Settings, heldout: bool, progress: Progress | None = None) -> Path:
     """A file that :func:`realm_edge.session.load` reads: one recording as a session, prepared now or before.
+
+    It stays there as long as this process runs, whatever others prepare.
 
     Args:
         index: of the recording.
@@ -44,15 +50,31 @@ def prepared(recordings: Recordings, index: int, settings: Settings, heldout: bo
         "heldout": heldout,
     }
     kept = cache_folder() / "sessions" / f"{sha256_json(made_from)}.npz"
-    if not _is_whole(kept):
+    if not _use(kept) or not _is_whole(kept):
         kept.parent.mkdir(parents=True, exist_ok=True)
         remove_leftovers(kept.parent)
         arguments = (kept, path, recordings.of(index), settings, heldout, NOTES)
         apart("realm_edge.prepared:write", *arguments, files=recordings.read_of(index), progress=progress)
         write_text(_sum_of(kept), sha256_file(kept))
-        _forget(kept.parent, but=kept)
+        _use(kept)
+        _forget(kept.parent)
     os.utime(kept)
     return kept
+
+
+def _use(kept: Path) -> bool:
+    """Keep other processes from forgetting a session that is there."""
+    while kept.is_file():
+        try:
+            file = kept.open("rb")
+        except FileNotFoundError:
+            break
+        fcntl.flock(file, fcntl.LOCK_SH)
+        if kept.exists() and os.path.samestat(kept.stat(), os.fstat(file.fileno())):
+            _in_use[kept] = file
+            return True
+        file.close()  # it was forgotten between opening and locking
+    return False
 
 
 def _sum_of(kept: Path) -> Path:
@@ -106,15 +128,17 @@ def _code() -> str:
     return sha256_json([sha256_file(file) for file in sorted([*root.glob("*.py"), *root.glob("readers/*.py")])])
 
 
-def _forget(folder: Path, but: Path) -> None:
-    """Remove what was used longest ago, until the rest is small enough."""
+def _forget(folder: Path) -> None:
+    """Remove what was used longest ago and is in nobody's use, until the rest is small enough."""
     kept = sorted(_sizes(folder), key=lambda entry: entry[0], reverse=True)
     total = 0
     for _, size, file in kept:
         total += size
-        if total > _MOST_BYTES and file != but:
-            file.unlink(missing_ok=True)
-            _sum_of(file).unlink(missing_ok=True)
+        if total > _MOST_BYTES:
+            with suppress(BlockingIOError, FileNotFoundError), file.open("rb") as held:  # it is in use; another process was faster
+                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                file.unlink()
+                _sum_of(file).unlink()
 
 
 def _sizes(folder: Path) -> Iterator[tuple[float, int, Path]]:

@@ -2,7 +2,9 @@
 
 import json
 import zipfile
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +26,17 @@ _PLAIN = (
     *("resampling_delay_s", "provenance"),
 )
 _ARRAYS = ("targets", "starts", "valid", "lfp", "good_channels", "features", "counts", "spike_threshold")
+_STORED = ("targets", "features", "counts")  # what training sees of a session, row by row
 _BROADBAND_ARRAYS = ("noise", "live", "spike_times", "spike_units", "unit_channels", "waveforms")
 _BROADBAND_OPTIONAL = ("field", "activity", "spike_gain")
 
 
 @dataclass(frozen=True)
 class Session:
-    """One recording on the bins of ``settings.bin_ms``; bin ``k`` of a segment covers ``[k, k + 1)`` bin lengths from its start."""
+    """One recording on the bins of ``settings.bin_ms``; bin ``k`` of a segment covers ``[k, k + 1)`` bin lengths from its start.
+
+    Of a :func:`stored` session, targets, features and counts are tables in a file, of which slices of bins can be had.
+    """
 
     name: str
     heldout: bool  # the session that is decoded; the others pretrain
@@ -86,15 +92,49 @@ def load(path: Path, tables: tuple[str, ...] = ("lfp",)) -> Session:
     Raises:
         UserError: the file is missing or broken; the message names it and the command that writes it.
     """
-    try:
-        file = Npz(path)
-        plain = json.loads(str(file["session"]))
+    with _opened(path) as file:
+        plain = _plain(file)
         arrays: dict[str, Any] = {name: file.get(name) for name in _ARRAYS if name not in tables}
         arrays |= {name: file.rows(name) if name in file else None for name in tables}
         seed = plain.pop("broadband_seed", None)
         source = None if seed is None else _broadband(file, seed)
-        plain["target_names"] = tuple(plain["target_names"])
         return Session(**plain, **arrays, broadband=source)
+
+
+def stored(path: Path) -> Session:
+    """Read what :func:`save` wrote as training needs it: what it sees stays in the file, and what that was made from is left out.
+
+    Hundreds of such sessions take neither memory nor open files, and they go to other processes by their files' names. Reading a table
+    raises OSError where its file was replaced or removed.
+
+    Raises:
+        UserError: as :func:`load`.
+    """
+    with _opened(path) as file:
+        plain = _plain(file)
+        plain.pop("broadband_seed", None)
+        arrays: dict[str, Any] = {name: file.get(name) for name in _ARRAYS if name not in ("lfp", *_STORED)}
+        arrays |= {name: file.rows(name, held=False) if name in file else None for name in _STORED}
+        return Session(**plain, **arrays, lfp=None, broadband=None)
+
+
+def in_memory(session: Session) -> Session:
+    """A :func:`stored` session with all that training sees of it in memory; any other as it is."""
+    tables: dict[str, Any] = {name: getattr(session, name) for name in _STORED}
+    read: dict[str, Any] = {name: np.asarray(table) for name, table in tables.items() if table is not None}
+    return replace(session, **read)
+
+
+def _plain(file: Npz) -> dict[str, Any]:
+    plain: dict[str, Any] = json.loads(str(file["session"]))
+    plain["target_names"] = tuple(plain["target_names"])
+    return plain
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Npz]:
+    try:
+        yield Npz(path)
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such file: run 'realm-edge data'") from error
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:

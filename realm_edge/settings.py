@@ -136,7 +136,9 @@ class FitSettings(_Section):
     batch: Annotated[int, Field(strict=True, gt=0, le=65536)] = 16
     patience: Epochs = 10
     dropout: Share = 0.1
-    schedule: Annotated[str, Field(pattern="^(cosine|constant)$")] = "cosine"  # of lr, after a warm-up of one epoch
+    schedule: Annotated[str, Field(pattern="^(cosine|constant|exponential)$")] = "cosine"  # of lr; exponential: x 0.995 an epoch
+    warmup_epochs: Annotated[float, Field(strict=True, gt=0.0, le=100_000.0)] = 0.9  # in which the rate rises to lr, in a straight line
+    warmup_from: Share = 0.1  # of lr, in the first step
     average: Fraction = 0.98  # decay per step of the moving average of the weights that is validated and kept
 
 
@@ -154,6 +156,11 @@ class PretrainSettings(FitSettings):
     block_bins: tuple[Bins, Bins] = (5, 25)  # the shortest and the longest masked block
     channel_dropout: Share = 0.15
     noise_sd: Annotated[float, Field(strict=True, ge=0.0, le=100.0)] = 0.05
+    target: Literal["features", "low-passed", "whitened", "predictable"] = "features"  # see realm_edge.training.reconstruction
+    # Of a training window and the next; REALM's code has 0.5. Windows begin anywhere here in each epoch: it makes an epoch longer, no more.
+    overlap: Share = 0.0
+    # Chance that a window skips the teacher's last block in a step, rising from 0 at the first: stochastic depth; REALM's code has 0.1.
+    drop_path: Share = 0.0
 
     @model_validator(mode="after")
     def _blocks_in_order(self) -> "PretrainSettings":
@@ -167,8 +174,12 @@ class DistilSettings(FitSettings):
     """L = w_repr * mean(1 - cos(student, teacher)) + w_task * MSE(behaviour) + w_ae * MSE(reconstruction)."""
 
     w_repr: Weight = 1.0
-    w_task: Weight = 1.0
+    w_task: Weight = 1.0  # 0 in REALM's second code: no label enters, and fine-tuning begins with a read-out that nothing has trained
     w_ae: Weight = 0.1
+    # Copied: the student's starts as the teacher's, and fine-tuning leaves it as distillation made it (REALM's second code).
+    tokenizer: Literal["own", "copied"] = "own"
+    # Two layers: with d_model values and a GELU between, scored at 30 % of the bins of a step (REALM's code).
+    reconstruction: Literal["linear", "two-layer"] = "linear"
 
     @model_validator(mode="after")
     def _something_counts(self) -> "DistilSettings":
@@ -261,20 +272,47 @@ class Settings(_Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _a_copied_tokenizer_fits(self) -> "Settings":
+        for name in ("d_model", "tokenizer"):
+            teacher, student = getattr(self.teacher, name), getattr(self.student, name)
+            if self.distil.tokenizer == "copied" and teacher != student:
+                raise ValueError(
+                    f"distil.tokenizer 'copied' needs equal tokenizers, but teacher.{name} is {teacher} and student.{name} {student}: "
+                    "make them equal, or use 'own'"
+                )
+        return self
+
     def digest(self) -> str:
         """SHA-256 of the settings, as hex."""
         return sha256_json(self.model_dump(mode="json"))
 
 
-def _implant(name: str, teacher: ModelSettings, student: ModelSettings) -> Settings:
+# What REALM's second code does otherwise than our presets, and what is no matter of size, rate, batch or length (docs/paper.md).
+REALM_RECIPE: Mapping[str, Mapping[str, Any]] = {
+    "pretrain": {"overlap": 0.5, "drop_path": 0.1},
+    "distil": {"w_repr": 1.0, "w_task": 0.0, "w_ae": 1.0, "tokenizer": "copied", "reconstruction": "two-layer"},
+}
+
+
+def _implant(name: str, teacher: ModelSettings, student: ModelSettings, recipe: Mapping[str, Mapping[str, Any]] = {}) -> Settings:
     """For a microcontroller. The teacher's learning rate is ``demo``'s, divided by how much wider it is; that was not tuned."""
     demo = Settings()
     pretrain = demo.pretrain.lr * demo.teacher.d_model / teacher.d_model
-    return Settings(preset=name, teacher=teacher, student=student, pretrain=demo.pretrain.model_copy(update={"lr": pretrain}))
+    return Settings(
+        preset=name,
+        teacher=teacher,
+        student=student,
+        pretrain=demo.pretrain.model_copy(update={"lr": pretrain, **recipe.get("pretrain", {})}),
+        distil=demo.distil.model_copy(update=recipe.get("distil", {})),
+    )
 
 
 def _realm(name: str, student: ModelSettings) -> Settings:
-    """The paper's sizes and training (``docs/paper.md``), for 96 channels and a computer: no student of them fits an implant's part."""
+    """The paper's sizes and training (``docs/paper.md``), for 96 channels and a computer: no student of them fits an implant's part.
+
+    A pretraining step takes the 24 windows of one of the paper's 16 processes: 384 do not fit one GPU.
+    """
     return Settings(
         preset=name,
         bin_ms=10,
@@ -283,9 +321,20 @@ def _realm(name: str, student: ModelSettings) -> Settings:
         synthetic=SyntheticSettings(channels=96),
         teacher=ModelSettings(d_model=256, n_layer=10, d_state=64, headdim=64, tokenizer="channel"),
         student=student,
-        pretrain=PretrainSettings(epochs=300, lr=1.53e-3, weight_decay=1e-5, patience=30, schedule="constant", block_bins=(10, 50)),
-        distil=DistilSettings(epochs=300, lr=5e-4, weight_decay=1e-5, patience=30),
-        finetune=FinetuneSettings(epochs=100, lr=5e-4, weight_decay=1e-5, patience=20),
+        pretrain=PretrainSettings(
+            epochs=300,
+            lr=1.53e-3,
+            weight_decay=1e-5,
+            batch=24,
+            patience=30,
+            schedule="exponential",
+            warmup_epochs=30.0,
+            warmup_from=0.3,
+            block_bins=(10, 50),
+            **REALM_RECIPE["pretrain"],
+        ),
+        distil=DistilSettings(epochs=300, lr=5e-4, weight_decay=1e-5, batch=32, patience=30, **REALM_RECIPE["distil"]),
+        finetune=FinetuneSettings(epochs=100, lr=5e-4, weight_decay=1e-5, batch=32, patience=20),
     )
 
 
@@ -307,6 +356,12 @@ PRESETS: dict[str, Settings] = {
             "implant-l",
             teacher=ModelSettings(d_model=128, n_layer=3, d_state=32, headdim=32),
             student=ModelSettings(d_model=96, n_layer=4, d_state=32, headdim=32),
+        ),
+        _implant(  # implant-s by REALM's recipe, whose teacher has the student's tokenizer
+            "implant-s-realm",
+            teacher=ModelSettings(d_model=48, n_layer=2, d_state=16, headdim=16),
+            student=ModelSettings(d_model=48, n_layer=2, d_state=16, headdim=16),
+            recipe=REALM_RECIPE,
         ),
         _realm("realm-s", student=ModelSettings(d_model=256, n_layer=8, d_state=64, headdim=64, expand=1, tokenizer="channel")),
         _realm("realm", student=ModelSettings(d_model=256, n_layer=10, d_state=64, headdim=64, tokenizer="channel")),

@@ -2,6 +2,8 @@
 
 import os
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from pathlib import Path
 from typing import IO, Any, Protocol
 
 import numpy as np
@@ -44,22 +46,42 @@ class Rows:
 
 def rows_in_file(file: IO[bytes], offset: int, shape: tuple[int, ...], dtype: DTypeLike) -> Rows:
     """A C-ordered array in an open file. Rows are read, not mapped: mapped pages would count as this process's memory."""
-    dtype = np.dtype(dtype)
-    width = dtype.itemsize * int(np.prod(shape[1:]))
+    return Rows(shape, dtype, partial(_read, file, offset, shape[1:], np.dtype(dtype)))
 
-    def read(first: int, stop: int) -> NDArray:
-        block = np.empty((stop - first, *shape[1:]), dtype)
-        if not block.size:
-            return block
-        wanted, at = block.data.cast("B"), offset + first * width
-        while len(wanted):  # the kernel reads at most 2 GiB at a time
-            count = os.preadv(file.fileno(), [wanted], at)
-            if not count:
-                raise OSError(f"{file.name}: cut short at byte {at}")
-            wanted, at = wanted[count:], at + count
+
+def rows_at(path: Path, offset: int, shape: tuple[int, ...], dtype: DTypeLike) -> Rows:
+    """As :func:`rows_in_file`, from a file that is opened for each read: hundreds of tables keep none open, and go to other processes.
+
+    Reading raises OSError where the file is gone, or another one has its name by now.
+    """
+    return Rows(shape, dtype, partial(_read_anew, path, _which(os.stat(path)), offset, shape[1:], np.dtype(dtype)))
+
+
+def _read_anew(
+    path: Path, which: tuple[int, ...], offset: int, columns: tuple[int, ...], dtype: np.dtype, first: int, stop: int
+) -> NDArray:
+    with path.open("rb") as file:
+        if _which(os.fstat(file.fileno())) != which:
+            raise OSError(f"{path}: replaced while it was in use")
+        return _read(file, offset, columns, dtype, first, stop)
+
+
+def _which(file: os.stat_result) -> tuple[int, ...]:
+    """Tells a file from one that took its name: files are replaced, never written anew."""
+    return file.st_dev, file.st_ino, file.st_size
+
+
+def _read(file: IO[bytes], offset: int, columns: tuple[int, ...], dtype: np.dtype, first: int, stop: int) -> NDArray:
+    block = np.empty((stop - first, *columns), dtype)
+    if not block.size:
         return block
-
-    return Rows(shape, dtype, read)
+    wanted, at = block.data.cast("B"), offset + first * dtype.itemsize * int(np.prod(columns))
+    while len(wanted):  # the kernel reads at most 2 GiB at a time
+        count = os.preadv(file.fileno(), [wanted], at)
+        if not count:
+            raise OSError(f"{file.name}: cut short at byte {at}")
+        wanted, at = wanted[count:], at + count
+    return block
 
 
 def write_npy(file: IO[bytes], table: Table) -> None:

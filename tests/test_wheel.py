@@ -69,4 +69,7 @@ def test_help_and_targets_run_outside_the_checkout(installed: Path) -> None:
 def test_errors_are_one_line_outside_the_checkout(installed: Path) -> None:
     shown = _run(installed, "run", "--preset", "huge")
     assert shown.returncode == 2
-    assert shown.stderr == "realm-edge: error: unknown preset 'huge': use one of demo, implant-l, implant-m, implant-s, realm, realm-s\n"
+    assert (
+        shown.stderr
+        == "realm-edge: error: unknown preset 'huge': use one of demo, implant-l, implant-m, implant-s, implant-s-realm, realm, realm-s\n"
+    )

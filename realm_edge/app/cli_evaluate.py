@@ -72,10 +72,11 @@ def study(name: str, out: Path | None, as_json: bool, **given: Any) -> None:
 
     NAME is noise (how strongly movement modulates the synthetic recordings), delay (of the output), pretraining (which, on how many
     sessions), hindsight (a teacher relabels what has no label; by how many other sessions have labels), causality (what it costs), losses
-    (of the distillation, one left out at a time), rate (of learning; judged on the validation part), features (bands and rates of the
-    LFP), front-end (the presets' against one of more bands), spiking-band (power of 300 to 1,000 Hz), spike-rate (of the ADC), stability
-    (over days, of synthetic arrays that age; --seeds counts arrays) or information (before anyone pretrains: how predictable masked bins
-    are, and how much of that is about the target; --seeds counts draws of masks).
+    (of the distillation, one left out at a time), recipe (REALM's, with and without labels), targets (of the masked autoencoding), rate
+    (of learning; judged on the validation part), features (bands and rates of the LFP), front-end (the presets' against one of more
+    bands), spiking-band (power of 300 to 1,000 Hz), spike-rate (of the ADC), stability (over days, of synthetic arrays that age; --seeds
+    counts arrays) or information (before anyone pretrains: how predictable masked bins are, and how much of that is about the target;
+    --seeds counts draws of masks).
     """
     from realm_edge.documents import Form, jsonable
     from realm_edge.evaluation import information, information_output, stability, stability_output, study_output

@@ -27,12 +27,12 @@ class PresetSize:
     def line(self) -> str:
         """For people; columns as :data:`HEADER`."""
         return (
-            f"{self.name:<10} {self.bin_ms:>4} ms {self.channels:>4} x {self.features // self.channels}"
+            f"{self.name:<16} {self.bin_ms:>4} ms {self.channels:>4} x {self.features // self.channels}"
             f" {self.student_parameters:>11,} {self.student_macs_per_step:>11,} {self.teacher_parameters:>11,}"
         )
 
 
-HEADER = f"{'preset':<10} {'bin':>7} {'inputs':>8} {'student':>11} {'MACs/step':>11} {'teacher':>11}"
+HEADER = f"{'preset':<16} {'bin':>7} {'inputs':>8} {'student':>11} {'MACs/step':>11} {'teacher':>11}"
 
 
 def preset_size(settings: Settings) -> PresetSize:

@@ -51,7 +51,7 @@ class SequenceDecoder(nn.Module, ABC):
                 parts.append(out)
             return torch.cat(parts, dim=1)
 
-        return series.statistics.in_units(over_segments(run, series.inputs, series.starts).numpy())
+        return series.statistics.in_units(over_segments(run, series.inputs[:], series.starts).numpy())
 
 
 def train(

@@ -13,6 +13,7 @@ from realm_edge.evaluation.forms import CellMachine, CellResult
 from realm_edge.evaluation.tasks import Task, labelled, shifted, with_labels
 from realm_edge.metrics import score_test_part
 from realm_edge.segments import within
+from realm_edge.session import in_memory
 from realm_edge.settings import Settings
 from realm_edge.sources import Recordings
 from realm_edge.training.loop import one_thread
@@ -77,7 +78,8 @@ class Cell:
     def compute(self) -> CellResult:
         """Train and test."""
         conditions, task, arm = self.conditions, self.task, ALL[self.decoder]
-        session = shifted(task.decoded, task.bin_s, self.seed) if arm.chance else task.decoded
+        session = in_memory(task.decoded)
+        session = shifted(session, task.bin_s, self.seed) if arm.chance else session
         decoded = with_labels(session, self.labels)
         material = gather((*task.others, decoded), decoded, arm.inputs, task.bin_s, task.chain.whole_session, unlabelled=True)
         # What is pretrained is shared by all decoded sessions with the same pretraining sessions.

@@ -17,12 +17,16 @@ _EPOCH = {
     "gru_pretrained": 0.5, "transformer_pretrained": 1.1, "gru_x2": 0.6, "lstm_x2": 0.5, "transformer_x2": 1.5, "teacher": 2.0,
     "spike_scratch": 1.0, "spike_gru": 0.5, "unlabelled": 1.0, "hindsight": 2.0, "hindsight_safe": 2.0, "hindsight_own": 2.0,
 }  # fmt: skip
-_FIT = {"kalman": 3.0, "wiener": 25.0, "null": 25.0, "wiener_pretrained": 50.0, "restarted": 1.0, "spike_wiener": 1.0, "teacher_ridge": 3.0}
+_FIT = {
+    "kalman": 3.0, "wiener": 25.0, "null": 25.0, "wiener_pretrained": 50.0, "restarted": 1.0, "spike_wiener": 1.0, "teacher_ridge": 3.0,
+    "student_ridge": 3.0,
+}  # fmt: skip
 _TEACHER = {"pretrain": 5.0}
 _LOOK_BACK = {"look back 1": 2.0, "hindsight": 3.0}
 _OF_ONE = ("look back 1", "hindsight", "own")  # phases that depend on the decoded session and its labels
 _BEFORE = {
-    "student": {**_TEACHER, "distil": 2.0}, "student_half": {**_TEACHER, "distil": 2.0}, "teacher": _TEACHER, "teacher_ridge": _TEACHER,
+    **{name: {**_TEACHER, "distil": 2.0} for name in ("student", "student_half", "student_ridge")},
+    "teacher": _TEACHER, "teacher_ridge": _TEACHER,
     "supervised": {"supervised": 1.0}, "autoencoded": {"autoencode": 1.3}, "gru_pretrained": {"supervised": 0.8},
     "transformer_pretrained": {"supervised": 1.2}, "unlabelled": {**_TEACHER, "distil": 2.0}, "hindsight": {**_TEACHER, **_LOOK_BACK},
     "hindsight_safe": {**_TEACHER, **_LOOK_BACK}, "hindsight_own": {"own": 2.0}, "restarted": {},
@@ -58,5 +62,5 @@ def spent(decoder: str, planned: Sequence[Part], result: CellResult) -> list[tup
 
 
 def _kind(decoder: str, phase: str) -> str:
-    """All arms of the teacher share one; every other phase is of one arm."""
-    return phase if phase == "pretrain" else f"{decoder}, {phase}"
+    """All arms of the teacher share one, and ridge on the student shares the student's; every other phase is of one arm."""
+    return phase if phase == "pretrain" else f"{decoder.removesuffix('_ridge')}, {phase}"

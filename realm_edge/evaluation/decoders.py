@@ -123,6 +123,7 @@ def decoders(double: bool, spikes: bool, others: bool, relabel: bool = True) -> 
     arms = [
         Decoder(DISTILLED, "student, distilled", pretrained.student, needs_own=False),
         Decoder("student_half", "student, distilled, half the size", pretrained.half_student, needs_own=False),
+        Decoder("student_ridge", "student, distilled, frozen, ridge", pretrained.ridge_on_student),
         Decoder("unlabelled", "student, distilled without labels", pretrained.unlabelled_student),
         *(_HINDSIGHT if relabel else ()),
         Decoder(

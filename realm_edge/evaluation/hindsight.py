@@ -11,7 +11,7 @@ from realm_edge.evaluation.pretrained import finetuned, labels_of, of_student, p
 from realm_edge.models.looking_back import ReadOut
 from realm_edge.models.student import Student
 from realm_edge.progress import Silent
-from realm_edge.training.distil import distil
+from realm_edge.training.distil import distil, tokenizer_kept
 from realm_edge.training.finetune import finetune
 from realm_edge.training.hindsight import Labeller, known, look_back, relabelled, twin
 from realm_edge.training.history import History
@@ -85,7 +85,8 @@ def _learnt_from_teacher(bench: Bench, labeller: Labeller, before: dict[str, Pha
     teacher = cast(ReadOut, labeller.module).teacher
     with bench.once("hindsight", _LABELS, inputs=inputs, labels=labels_of(_series(bench))) as phase:
         made, history = distil(teacher, settings.student, settings.distil, series, inputs, bench.window, phase, Silent())
-    return finetuned(bench, made, series[-1], {**before, "hindsight": facts(history, settings.distil)})
+    with tokenizer_kept(made, settings.distil):
+        return finetuned(bench, made, series[-1], {**before, "hindsight": facts(history, settings.distil)})
 
 
 def _relabelled(bench: Bench, labeller: Labeller, name: str) -> tuple[Series, ...]:

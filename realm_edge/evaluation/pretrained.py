@@ -7,6 +7,7 @@ from typing import cast
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from realm_edge import wiener
@@ -17,11 +18,11 @@ from realm_edge.evaluation.bench import Bench, Outcome, facts
 from realm_edge.evaluation.forms import PhaseCost
 from realm_edge.models import looking_back
 from realm_edge.models.looking_back import ReadOut
-from realm_edge.models.student import Student, decode
+from realm_edge.models.student import Student, decode, represent
 from realm_edge.models.teacher import Teacher
 from realm_edge.progress import Silent
 from realm_edge.settings import DistilSettings, ModelSettings
-from realm_edge.training.distil import distil
+from realm_edge.training.distil import distil, tokenizer_kept
 from realm_edge.training.finetune import WARM_UP_WINDOWS, finetune, supervise
 from realm_edge.training.hindsight import known
 from realm_edge.training.loop import History, Phase, seeded
@@ -29,17 +30,17 @@ from realm_edge.training.pretrain import pretrain
 from realm_edge.training.segments import Series
 
 LABEL_FREE = {"w_task": 0.0, "w_ae": 1.0}  # weights of distillation in REALM's second code
-RIDGE_FRAMES = 11  # bins that the ridge read-out of the frozen teacher sees (REALM's code)
+RIDGE_FRAMES = 11  # bins that the ridge read-out of a frozen teacher or student sees (REALM's code)
 
 
 def student(bench: Bench) -> Outcome:
     """Teacher and distillation on the pretraining sessions, then fine-tuning, as the train stage does it."""
-    return _distilled(bench, bench.settings.student, bench.settings.distil)
+    return _tuned(bench, bench.settings.student, bench.settings.distil)
 
 
 def half_student(bench: Bench) -> Outcome:
-    """The same at about half the student's parameters."""
-    return _distilled(bench, halved(bench), bench.settings.distil)
+    """The same at about half the student's parameters; its tokenizer is never the teacher's, which is wider."""
+    return _tuned(bench, halved(bench), bench.settings.distil.model_copy(update={"tokenizer": "own"}))
 
 
 def halved(bench: Bench) -> ModelSettings:
@@ -57,10 +58,16 @@ def halved(bench: Bench) -> ModelSettings:
 
 def unlabelled_student(bench: Bench) -> Outcome:
     """Distilled without a label: by alignment and reconstruction alone (REALM's second code: w_task 0, w_ae 1); then fine-tuned."""
-    return _distilled(bench, bench.settings.student, bench.settings.distil.model_copy(update=LABEL_FREE))
+    return _tuned(bench, bench.settings.student, bench.settings.distil.model_copy(update=LABEL_FREE))
 
 
-def _distilled(bench: Bench, model: ModelSettings, settings: DistilSettings) -> Outcome:
+def _tuned(bench: Bench, model: ModelSettings, settings: DistilSettings) -> Outcome:
+    made, before = _distilled(bench, model, settings)
+    with tokenizer_kept(made, settings):
+        return finetuned(bench, made, bench.material.decoded, before)
+
+
+def _distilled(bench: Bench, model: ModelSettings, settings: DistilSettings) -> tuple[Student, dict[str, PhaseCost]]:
     series = others(bench)
     # Without a label there is nothing to weigh against: then it is what REALM's second code does.
     settings = settings if any(known(one) for one in series) else settings.model_copy(update=LABEL_FREE)
@@ -69,8 +76,7 @@ def _distilled(bench: Bench, model: ModelSettings, settings: DistilSettings) -> 
     inputs, about = bench.material.inputs.shape[1], {"model": model.model_dump(mode="json"), "distil": settings.model_dump(mode="json")}
     with bench.once("distil", uses, **about, inputs=inputs, labels=labels_of(series) if settings.w_task else None) as phase:
         made, history = distil(teacher, model, settings, series, inputs, bench.window, phase, Silent())
-    before = {"pretrain": facts(taught, bench.settings.pretrain), "distil": facts(history, settings)}
-    return finetuned(bench, made, bench.material.decoded, before)
+    return made, {"pretrain": facts(taught, bench.settings.pretrain), "distil": facts(history, settings)}
 
 
 def autoencoded_student(bench: Bench) -> Outcome:
@@ -119,7 +125,7 @@ def tuned_teacher(bench: Bench) -> Outcome:
     with seeded(phase, "init"):
         module = ReadOut(teacher, series.targets.shape[1])
     history = supervise(module, ReadOut.forward, settings.finetune, [series], bench.window, phase, Silent())
-    out = looking_back.over_session(module, series.inputs, series.starts, WARM_UP_WINDOWS * bench.window)
+    out = looking_back.over_session(module, series.inputs[:], series.starts, WARM_UP_WINDOWS * bench.window)
     predicted = series.statistics.in_units(out.numpy())
     before = {"pretrain": facts(taught, settings.pretrain)}
     return Outcome(predicted, cost.parameters(module), cost.macs_per_step(module), history.seconds, before, history)
@@ -135,15 +141,29 @@ def ridge_on_teacher(bench: Bench) -> Outcome:
     def run(segments: Tensor, lengths: Tensor | None) -> Tensor:
         return cast(Tensor, teacher(segments, lengths=lengths))
 
-    seen = looking_back.over_session(run, series.inputs, series.starts, WARM_UP_WINDOWS * bench.window).numpy()
-    train_part = seen[: series.train_end]
-    seen = ((seen - train_part.mean(axis=0)) / np.maximum(train_part.std(axis=0), 1e-6)).astype(np.float32)
-    fitted = wiener.fit_windows(seen, series.targets.numpy(), series.train_end, range(RIDGE_FRAMES + 1), series.starts)
-    predicted = series.statistics.in_units(wiener.predict(fitted, seen, series.starts))
+    seen = looking_back.over_session(run, series.inputs[:], series.starts, WARM_UP_WINDOWS * bench.window).numpy()
+    predicted, fitted = _ridge(series, seen)
     seconds = time.monotonic() - start
     del teacher.predictor, teacher.mask_token  # only pretraining needs them
     before = {"pretrain": facts(taught, bench.settings.pretrain)}
     size, macs = cost.parameters(teacher) + fitted.parameters, cost.macs_per_step(teacher) + fitted.weights.size
+    return Outcome(predicted, size, macs, seconds, before)
+
+
+def ridge_on_student(bench: Bench) -> Outcome:
+    """The same of the frozen distilled student, which is causal: what REALM's code calls label-free.
+
+    With ``distil.w_task = 0`` no label has reached the student; those of the decoded session reach the read-out alone.
+    """
+    _same_array(bench)  # or the student's input layer would be as it was drawn
+    series = bench.material.decoded
+    made, before = _distilled(bench, bench.settings.student, bench.settings.distil)
+    start = time.monotonic()
+    series.give_statistics(made)
+    predicted, fitted = _ridge(series, represent(made, torch.from_numpy(bench.material.inputs), series.starts).numpy())
+    seconds = time.monotonic() - start
+    del made.head  # ridge is in its place
+    size, macs = cost.parameters(made) + fitted.parameters, cost.macs_per_step(made) + fitted.weights.size
     return Outcome(predicted, size, macs, seconds, before)
 
 
@@ -161,6 +181,14 @@ def finetuned(bench: Bench, student: Student, decoded: Series, pretraining: dict
         return of_student(bench, student, None, pretraining)
     phase = bench.phase("finetune")
     return of_student(bench, student, finetune(student, bench.settings.finetune, [decoded], bench.window, phase, Silent()), pretraining)
+
+
+def _ridge(series: Series, seen: NDArray[np.float32]) -> tuple[NDArray[np.float32], wiener.Wiener]:
+    """Ridge from what an encoder makes of the decoded session, (bins, n): all of it decoded, in target units, and the fit."""
+    train_part = seen[: series.train_end]
+    seen = ((seen - train_part.mean(axis=0)) / np.maximum(train_part.std(axis=0), 1e-6)).astype(np.float32)
+    fitted = wiener.fit_windows(seen, series.targets.numpy(), series.train_end, range(RIDGE_FRAMES + 1), series.starts)
+    return series.statistics.in_units(wiener.predict(fitted, seen, series.starts)), fitted
 
 
 def pretrained_teacher(bench: Bench) -> tuple[Teacher, History]:
@@ -200,4 +228,4 @@ def labelled_others(bench: Bench) -> tuple[Series, ...]:
 
 def labels_of(series: Sequence[Series]) -> list[tuple[str, int]]:
     """Names of sessions, and how many bins of each have a label: what is trained with these depends on it."""
-    return [(one.name, int(torch.isfinite(one.targets).all(dim=1).sum())) for one in series]
+    return [(one.name, int(torch.isfinite(one.targets[:]).all(dim=1).sum())) for one in series]

@@ -10,7 +10,7 @@ from typing import Any
 
 from realm_edge.evaluation.tasks import CAUSAL, Chain
 from realm_edge.evaluation.zero_phase import WHOLE_SESSION, ZERO_PHASE
-from realm_edge.settings import SIX_BANDS, Settings
+from realm_edge.settings import REALM_RECIPE, SIX_BANDS, Settings, changed
 
 
 @dataclass(frozen=True)
@@ -80,6 +80,25 @@ def _losses(settings: Settings, others: int) -> tuple[Variant, ...]:
         Variant("without reconstruction (w_ae)", {"distil": {"w_ae": 0.0}}),
         *(Variant(f"weights of {name}", {"distil": dict(zip(terms, values, strict=True))}) for name, values in weights.items()),
     )
+
+
+def _recipe(settings: Settings, others: int) -> tuple[Variant, ...]:
+    student = settings.student
+    alike = {name: getattr(student, name) for name in ("d_model", "headdim", "tokenizer")}  # or nothing could be copied
+    labelled = {**REALM_RECIPE["distil"], "w_task": 1.0}
+    narrowed = [] if changed(settings, {"teacher": alike}) == settings else [Variant("teacher as wide as the student", {"teacher": alike})]
+    return (
+        Variant("as set"),
+        *narrowed,
+        Variant("REALM recipe", {"teacher": alike, **REALM_RECIPE}),
+        Variant("REALM recipe with labels", {"teacher": alike, **REALM_RECIPE, "distil": labelled}),
+    )
+
+
+def _targets(settings: Settings, others: int) -> tuple[Variant, ...]:
+    names = {"features": "all of a bin", "predictable": "weighted by what is predictable"}
+    kinds = ("features", "low-passed", "whitened", "predictable")
+    return tuple(Variant(names.get(kind, kind), {"pretrain": {"target": kind}}) for kind in kinds)
 
 
 def _rate(settings: Settings, others: int) -> tuple[Variant, ...]:
@@ -173,6 +192,20 @@ STUDIES: dict[str, Study] = {
         "loss of the distillation",
         _losses,
         ("student",),
+        labels=(0.1, 1.0),
+    ),
+    "recipe": Study(
+        "What does REALM's recipe of distillation do here, and what of it is that no label enters?",
+        "recipe",
+        _recipe,
+        ("student", "student_ridge", "teacher_ridge"),
+        labels=(0.1, 1.0),
+    ),
+    "targets": Study(
+        "What should masked autoencoding predict of a masked bin?",
+        "target of the pretraining",
+        _targets,
+        ("student", "student_ridge", "teacher_ridge"),
         labels=(0.1, 1.0),
     ),
     "features": Study("What do cheaper features of the LFP cost?", "front end", _features, ("wiener",)),

@@ -16,6 +16,7 @@ LOWEST = -0.2  # R2 at the foot of the plot: of far worse decoders only the figu
 _LOOKS = {
     "student": ("#0072B2", "o"),
     "student_half": ("#0072B2", "h"),
+    "student_ridge": ("#0072B2", "X"),
     "unlabelled": ("#0072B2", "d"),
     "hindsight": ("#CC79A7", "o"),
     "hindsight_safe": ("#CC79A7", "h"),

@@ -43,7 +43,7 @@ CAUSAL = Chain("causal", prepare)
 class Task:
     """One decoded session."""
 
-    decoded: Session
+    decoded: Session  # stored in its file, as the others are, where it was prepared from one
     others: tuple[Session, ...]  # pretrain; with none, the decoded one's training part does
     bin_s: float
     window: int  # bins a training segment
@@ -107,7 +107,7 @@ def task_of(recordings: Recordings, settings: Settings, index: int) -> Task:
     ((session, bin_s),) = _prepared(recordings, settings, index, (True, False), CAUSAL, crossings=True)
     window = _window(recordings, settings, bin_s)
     _check_length(session, window, bin_s)
-    return Task(session, (), bin_s, window)
+    return Task(session_module.in_memory(session), (), bin_s, window)
 
 
 def check_names(recordings: Recordings) -> None:
@@ -126,7 +126,7 @@ def with_labels(session: Session, share: float) -> Session:
 
     Validation and test stay as they are; where ``share`` is 0 the validation part is hidden too.
     """
-    targets = session.targets.copy()
+    targets = np.array(session.targets)
     targets[round(share * session.train_end) : session.train_end if share else session.validation_end] = np.nan
     return dataclasses.replace(session, targets=targets)
 
@@ -173,7 +173,7 @@ def _prepared(
         return
     seconds = settings.bin_ms / 1000
     if recordings.files and chain == CAUSAL:
-        sessions = (session_module.load(prepared(recordings, index, settings, heldout)) for heldout in roles)
+        sessions = (session_module.stored(prepared(recordings, index, settings, heldout)) for heldout in roles)
     elif recordings.files:
         sessions = (prepared_by(chain.prepare, recordings, index, settings, heldout) for heldout in roles)
     else:

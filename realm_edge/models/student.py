@@ -1,5 +1,6 @@
 """The causal student: the one model that runs on the implant."""
 
+from collections.abc import Callable
 from typing import NamedTuple, cast
 
 import torch
@@ -148,13 +149,23 @@ def decode(student: Student, features: Tensor, starts: Starts = (0,), block_bins
     Returns:
         (bins, dims) in target units.
     """
+    return _streamed(student, lambda hidden: student.decoded(student.read_out(hidden)), features, starts, block_bins)
+
+
+@torch.no_grad()
+def represent(student: Student, features: Tensor, starts: Starts = (0,), block_bins: int = 4096) -> Tensor:
+    """What the read-out of a student sees of a whole session, (bins, d_model); arguments as :func:`decode`."""
+    return _streamed(student, student.final_norm, features, starts, block_bins)
+
+
+def _streamed(student: Student, out: Callable[[Tensor], Tensor], features: Tensor, starts: Starts, block_bins: int) -> Tensor:
     student.eval()
 
     def run(segments: Tensor, lengths: Tensor | None) -> Tensor:
         state, parts = student.initial_state(len(segments)), []
         for block in segments.split(block_bins, dim=1):
             hidden, state = student.encode(student.normalise(block), state)
-            parts.append(student.decoded(student.read_out(hidden)))
+            parts.append(out(hidden))
         return torch.cat(parts, dim=1)
 
     return over_segments(run, features, starts)

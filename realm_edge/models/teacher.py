@@ -11,10 +11,28 @@ from realm_edge.models.tokenizer import CentredMaps, Plain, token_inputs
 from realm_edge.settings import ModelSettings
 
 
-class BidirectionalBlock(nn.Module):
-    """x + dropout(merge(forward mixer, mixer of the flipped sequence)): every bin sees the past and the future."""
+class DropPath(nn.Module):
+    """Stochastic depth (Huang et al. 2016, arXiv 1603.09382): in training, what a block adds is left out of some windows of a batch.
 
-    def __init__(self, settings: ModelSettings, dropout: float) -> None:
+    What is kept is scaled up, so that its mean stays.
+    """
+
+    def __init__(self, p: float) -> None:
+        super().__init__()
+        self.p = p
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, bins, d_model) -> the same shape."""
+        if not self.training or self.p == 0.0:
+            return x
+        kept = torch.rand(len(x), 1, 1, device=x.device) >= self.p
+        return x * kept / (1.0 - self.p)
+
+
+class BidirectionalBlock(nn.Module):
+    """x + drop_path(dropout(merge(forward mixer, mixer of the flipped sequence))): every bin sees the past and the future."""
+
+    def __init__(self, settings: ModelSettings, dropout: float, drop_path: float = 0.0) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(settings.d_model)
         self.forward_mixer = Mamba2(settings)
@@ -22,6 +40,7 @@ class BidirectionalBlock(nn.Module):
         self.merge = nn.Linear(2 * settings.d_model, settings.d_model)
         self.merge_norm = nn.LayerNorm(settings.d_model)
         self.dropout = nn.Dropout(dropout)
+        self.drop_path = DropPath(drop_path)
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         """(batch, bins, d_model) -> the same shape; ``lengths`` as :meth:`Teacher.forward` takes them."""
@@ -29,7 +48,7 @@ class BidirectionalBlock(nn.Module):
         past, _ = self.forward_mixer(u)
         future, _ = self.backward_mixer(backwards(u, lengths))
         merged = self.merge(torch.cat((past, backwards(future, lengths)), dim=-1))
-        return x + self.dropout(self.merge_norm(merged))
+        return x + self.drop_path(self.dropout(self.merge_norm(merged)))
 
 
 class Teacher(nn.Module):
@@ -39,8 +58,16 @@ class Teacher(nn.Module):
     have input and reconstruction layers of their own, chosen by the number of features; everything else is shared.
     """
 
-    def __init__(self, settings: ModelSettings, n_features: Iterable[int], dropout: float = 0.0, kinds: int = 1) -> None:
-        """``n_features``: of every array. ``kinds``: features a channel has, kind after kind; only the channel tokenizer asks."""
+    def __init__(
+        self, settings: ModelSettings, n_features: Iterable[int], dropout: float = 0.0, kinds: int = 1, drop_path: float = 0.0
+    ) -> None:
+        """Random weights.
+
+        Args:
+            n_features: of every array.
+            kinds: features a channel has, kind after kind; only the channel tokenizer asks.
+            drop_path: chance that a window skips the last block in training; it rises in a straight line from 0 at the first.
+        """
         super().__init__()
         self.settings = settings
         self.maps = CentredMaps(kinds) if settings.tokenizer == "channel" else Plain()
@@ -48,7 +75,8 @@ class Teacher(nn.Module):
         self.tokenizers = nn.ModuleDict({str(n): nn.Linear(token_inputs(settings, n, kinds), settings.d_model) for n in arrays})
         self.token_norm = nn.LayerNorm(settings.d_model)
         self.mask_token = nn.Parameter(torch.randn(settings.d_model) * 0.02)
-        self.blocks = nn.ModuleList(BidirectionalBlock(settings, dropout) for _ in range(settings.n_layer))
+        skipped = [drop_path * layer / max(settings.n_layer - 1, 1) for layer in range(settings.n_layer)]
+        self.blocks = nn.ModuleList(BidirectionalBlock(settings, dropout, chance) for chance in skipped)
         self.predictor = nn.Sequential(
             BidirectionalBlock(settings, dropout),
             nn.LayerNorm(settings.d_model),

@@ -103,7 +103,7 @@ def relabelled(labeller: Labeller, series: Series, phase: Phase) -> Series:
     missing = ~torch.isfinite(series.targets[:stop]).all(dim=1)
     if series.valid is not None:
         missing &= torch.from_numpy(series.valid[:stop])
-    targets, weights = series.targets.clone(), torch.ones(len(series.targets))
+    targets, weights = series.targets[:].clone(), torch.ones(len(series.targets))
     trusted = labeller.error / (labeller.error + draws.var(dim=0).mean(dim=1))
     targets[:stop][missing], weights[:stop][missing] = answer[missing], trusted[missing]
     return replace(series, targets=targets, weights=weights)

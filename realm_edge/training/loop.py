@@ -27,6 +27,7 @@ from realm_edge.training.step import new_state, stepper
 from realm_edge.training.tensorboard import curves
 
 SAVE_SECONDS = 30.0  # between two saves within an epoch
+DECAY = 0.995  # of the rate in an epoch of the exponential schedule (REALM's pretraining)
 
 Module = TypeVar("Module", bound=nn.Module)
 
@@ -225,9 +226,11 @@ def _agreed(fabric: Fabric, loss: Tensor, interrupted: bool) -> tuple[Tensor, bo
 
 
 def _rate(settings: FitSettings, epoch: float) -> float:
-    """Linear warm-up over the first epoch, then half a cosine down to zero at ``settings.epochs``, or constant."""
+    """Linear warm-up, and with it half a cosine down to zero at ``settings.epochs``, or constant; or :data:`DECAY` an epoch after it."""
     fall = 0.5 * (1.0 + math.cos(math.pi * epoch / settings.epochs)) if settings.schedule == "cosine" else 1.0
-    return settings.lr * fall * min(1.0, 0.1 + epoch)
+    if settings.schedule == "exponential":
+        fall = DECAY ** max(0.0, epoch - settings.warmup_epochs)
+    return settings.lr * fall * min(1.0, settings.warmup_from + epoch * ((1.0 - settings.warmup_from) / settings.warmup_epochs))
 
 
 def _note(history: History, step: int, steps: int) -> str:

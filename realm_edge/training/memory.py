@@ -13,7 +13,6 @@ from realm_edge.models.mamba2 import CHUNK
 from realm_edge.models.student import Student
 from realm_edge.models.teacher import Teacher
 from realm_edge.settings import FitSettings, ModelSettings, Settings
-from realm_edge.training.segments import MIN_BATCHES
 
 _COPIES = 6  # of the weights: themselves, gradient, two moments of AdamW, moving average, best
 _FLOAT = 4  # bytes
@@ -65,8 +64,8 @@ def check_training(settings: Settings, inputs: Inputs, fabric: Fabric | None = N
 def needs(settings: Settings, inputs: Inputs) -> Iterator[Need]:
     """Estimate each phase of an LFP student's training.
 
-    Counted are weights, what the optimiser and the averages keep of them, what a batch leaves for its gradients, and the windows of an
-    epoch. What the process holds anyway (torch, the sessions) is not.
+    Counted are weights, what the optimiser and the averages keep of them, and a batch with what it leaves for its gradients. What the
+    process holds anyway (torch, the decoded session) is not; sessions that pretrain stay in their files.
     """
     with torch.device("meta"):  # takes no memory
         teacher = Teacher(settings.teacher, [inputs.n_features], kinds=inputs.kinds)
@@ -81,5 +80,4 @@ def _held(module: nn.Module, model: ModelSettings, mixers: int, fit: FitSettings
     conv = model.d_inner + 2 * model.d_state
     scan = 3 * model.nheads * CHUNK + 2 * model.d_inner * model.d_state // CHUNK
     kept = mixers * (4 * model.d_model + 8 * model.d_inner + 4 * conv + scan) + 4 * inputs.n_features  # numbers per bin
-    epoch = ((MIN_BATCHES - 1) * fit.batch + 1) * (inputs.n_features + inputs.dims)  # at least so many windows are drawn
-    return _FLOAT * (_COPIES * parameters(module) + window * (fit.batch * kept + epoch))
+    return _FLOAT * (_COPIES * parameters(module) + window * fit.batch * (kept + inputs.dims))

@@ -11,7 +11,8 @@ from realm_edge.models.teacher import Teacher
 from realm_edge.progress import Progress
 from realm_edge.settings import ModelSettings, PretrainSettings
 from realm_edge.training.history import History
-from realm_edge.training.loop import Phase, fit, masked_mse, seeded
+from realm_edge.training.loop import Phase, fit, seeded
+from realm_edge.training.reconstruction import goal
 from realm_edge.training.segments import Batch, Series, mean_over_bins, training_batches, validation_batches
 
 AMPLITUDE = (0.85, 1.15)  # augmentation: gain of a whole window
@@ -22,7 +23,7 @@ Module = TypeVar("Module", bound=nn.Module)
 class MaskedBatch(NamedTuple):
     """Windows side by side, with what the teacher may see of them."""
 
-    inputs: Tensor  # (batch, window, n_inputs), to be predicted
+    wanted: Tensor  # (batch, window, n_inputs), to be predicted
     seen: Tensor  # (batch, window, n_inputs), augmented
     masked: Tensor  # (batch, window), bool, never in the padding
     lengths: Tensor  # (batch,), as those of a Batch
@@ -38,7 +39,7 @@ def pretrain(
         window: bins a training segment.
     """
     with seeded(phase, "init"):
-        teacher = Teacher(model, (one.inputs.shape[1] for one in series), settings.dropout, series[0].kinds)
+        teacher = Teacher(model, (one.inputs.shape[1] for one in series), settings.dropout, series[0].kinds, settings.drop_path)
     return teacher, autoencode(teacher, Teacher.reconstruct, settings, series, window, phase, progress)
 
 
@@ -58,25 +59,34 @@ def autoencode(
             end or None) -> (batch, bins, n_inputs).
     """
     series, kinds = [one.to(phase.fabric.device) for one in series], series[0].kinds
+    target = goal(settings, series, window)
+
+    def wanted(batch: Batch) -> Tensor:
+        return target.wanted(batch.inputs, batch.lengths)
 
     def mask(batch: Batch) -> Tensor:
         return mask_blocks(batch.lengths, batch.inputs.shape[1], settings).to(batch.inputs.device)
 
+    held = validation_batches(series, window)
     with seeded(phase, "validation mask"):  # fixed, so that epochs can be compared
-        held = [MaskedBatch(batch.inputs, batch.inputs, mask(batch), batch.lengths) for batch in validation_batches(series, window)]
+        hidden = [mask(batch) for batch in held]
 
     def corrupt(batch: Batch) -> MaskedBatch:
         masked = mask(batch)
-        return MaskedBatch(batch.inputs, augment(batch.inputs, batch.inputs.shape[2] // kinds, settings), masked, batch.lengths)
+        return MaskedBatch(wanted(batch), augment(batch.inputs, batch.inputs.shape[2] // kinds, settings), masked, batch.lengths)
 
     def loss(module: Module, batch: MaskedBatch) -> Tensor:
-        predicted = reconstruct(module, batch.seen, batch.masked, padded_lengths(batch.lengths, batch.inputs))
-        return masked_mse(predicted[batch.masked], batch.inputs[batch.masked])
+        predicted = reconstruct(module, batch.seen, batch.masked, padded_lengths(batch.lengths, batch.seen))
+        return target.error(predicted, batch.wanted, batch.masked, batch.lengths)
 
     def validate(module: Module) -> float:
-        return mean_over_bins([batch.lengths for batch in held], [float(loss(module, batch)) for batch in held])
+        plain = (MaskedBatch(wanted(own), own.inputs, masked, own.lengths) for own, masked in zip(held, hidden, strict=True))
+        return mean_over_bins([(batch.lengths, float(loss(module, batch))) for batch in plain])
 
-    return fit(module, settings, phase, lambda: training_batches(series, window, settings.batch), loss, validate, progress, corrupt)
+    def batches() -> Sequence[Batch]:
+        return training_batches(series, window, settings.batch, settings.overlap)
+
+    return fit(module, settings, phase, batches, loss, validate, progress, corrupt)
 
 
 def mask_blocks(lengths: Tensor, bins: int, settings: PretrainSettings) -> Tensor:

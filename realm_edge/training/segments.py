@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from typing import NamedTuple, overload
 
 import numpy as np
 import torch
@@ -10,10 +10,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from realm_edge.errors import UserError
-from realm_edge.models.by_segment import inside, side_by_side
+from realm_edge.models.by_segment import TOGETHER_BINS, inside, side_by_side
 from realm_edge.models.student import CLIP, Student
 from realm_edge.segments import bounds, never_changes, one_segment, with_history, within
 from realm_edge.session import Session
+from realm_edge.table import Table
+from realm_edge.training.bins import Bins, bins_of
 
 MIN_BATCHES = 3  # an epoch
 
@@ -43,8 +45,8 @@ class Series:
     """One session as training sees it, standardised with the statistics of its own training part."""
 
     name: str
-    inputs: Tensor  # (bins, n_inputs) float32, z-scores clipped at +-8, 0 for dead inputs
-    targets: Tensor  # (bins, dims) float32, z-scores, NaN where unknown
+    inputs: Bins  # (bins, n_inputs) float32, z-scores clipped at +-8, 0 for dead inputs; in a file, as a stored session's are
+    targets: Bins  # (bins, dims) float32, z-scores, NaN where unknown; likewise
     train_end: int
     validation_end: int
     input_mean: Tensor  # (n_inputs,)
@@ -92,7 +94,7 @@ class Batch(NamedTuple):
 
 def standardise(
     session: Session,
-    inputs: NDArray[np.float32],
+    inputs: Table,
     bin_s: float,
     kinds: int = 1,
     whole_session: bool = False,
@@ -104,7 +106,7 @@ def standardise(
     channel with an offset makes their start-up larger than all that follows. Where no bin has a second of history, all bins count.
 
     Args:
-        inputs: (bins, n_inputs).
+        inputs: (bins, n_inputs) float32; of a stored session they stay in its file.
         bin_s: seconds per bin.
         kinds: inputs a channel has, kind after kind; divides ``n_inputs``.
         whole_session: take the inputs' statistics from the whole session, as no implant can.
@@ -126,10 +128,10 @@ def standardise(
     behaviour = borrowed if borrowed is not None and not has_labels(session) else behaviour_of(session)
 
     statistics = [torch.from_numpy(value.astype(np.float32)) for value in (mean, inv_std, *behaviour)]
-    z = (torch.from_numpy(np.asarray(inputs, np.float32)) - statistics[0]) * statistics[1]
-    targets = (torch.from_numpy(np.asarray(session.targets, np.float32)) - statistics[2]) / statistics[3]
+    z = bins_of(inputs, lambda rows: ((rows - statistics[0]) * statistics[1]).clamp(-CLIP, CLIP))
+    targets = bins_of(session.targets, lambda rows: (rows - statistics[2]) / statistics[3])
     ends = session.train_end, session.validation_end
-    return Series(session.name, z.clamp(-CLIP, CLIP), targets, *ends, *statistics, kinds=kinds, starts=session.starts, valid=valid)
+    return Series(session.name, z, targets, *ends, *statistics, kinds=kinds, starts=session.starts, valid=valid)
 
 
 def has_labels(session: Session) -> bool:
@@ -153,7 +155,26 @@ def behaviour_of(session: Session) -> Behaviour:
     return Behaviour(mean, std)
 
 
-def training_batches(series: Sequence[Series], window: int, batch: int) -> list[Batch]:
+class Batches(Sequence[Batch]):
+    """Batches that are cut from their sessions when they are asked for: an epoch is never in memory as a whole."""
+
+    def __init__(self, windows: Sequence[Sequence[Window]]) -> None:
+        self._windows = windows
+
+    def __len__(self) -> int:
+        return len(self._windows)
+
+    @overload
+    def __getitem__(self, at: int) -> Batch: ...
+
+    @overload
+    def __getitem__(self, at: slice) -> "Batches": ...
+
+    def __getitem__(self, at: int | slice) -> "Batch | Batches":
+        return Batches(self._windows[at]) if isinstance(at, slice) else _stack(self._windows[at])
+
+
+def training_batches(series: Sequence[Series], window: int, batch: int, overlap: float = 0.0) -> Batches:
     """One epoch: every segment of the training parts cut into windows at a random offset, shuffled. Draws from torch's generator.
 
     A segment shorter than a window is one window, padded; no window is longer than the longest segment. Every segment but a session's
@@ -162,32 +183,37 @@ def training_batches(series: Sequence[Series], window: int, batch: int) -> list[
 
     Short recordings are cut again at other offsets until there are :data:`MIN_BATCHES`, or epochs and patience, which are set for
     recordings of minutes, would end training after a few dozen steps. A batch holds windows with one number of inputs.
+
+    Args:
+        overlap: share of a window that the next one shows again.
     """
     segments = [Window(one, *ends) for one in series for ends in _segments(one, 0, one.train_end)]
     window = min(window, max(segment.stop - segment.start for segment in segments))
+    step = max(round((1.0 - overlap) * window), 1)
     windows: list[Window] = []
     while len(windows) <= (MIN_BATCHES - 1) * batch:
         for one, first, stop in segments:
             spare = max(stop - window - first, 0)
-            offset = int(torch.randint(min(window, spare + 1), ()))
-            starts = [*([first] if first and offset else []), *range(first + offset, first + spare + 1, window)]
+            offset = int(torch.randint(min(step, spare + 1), ()))
+            starts = [*([first] if first and offset else []), *range(first + offset, first + spare + 1, step)]
             windows += [Window(one, start, min(start + window, stop)) for start in starts]
     shuffled = [windows[index] for index in torch.randperm(len(windows)).tolist()]
     batches = [each[first : first + batch] for each in _by_inputs(shuffled) for first in range(0, len(each), batch)]
     if len({one.inputs.shape[1] for one in series}) > 1:
         batches = [batches[index] for index in torch.randperm(len(batches)).tolist()]
-    return [_stack(each) for each in batches]
+    return Batches(batches)
 
 
-def validation_batches(series: Sequence[Series], window: int) -> list[Batch]:
+def validation_batches(series: Sequence[Series], window: int) -> Batches:
     """The segments of the validation parts, cut into windows of at most ``window`` bins (the last one overlaps the one before it).
 
     Returns:
-        A batch for each number of inputs.
+        Batches of one number of inputs, in the order of the sessions that have it first, of no more bins than also decode together.
     """
     window = min(window, *(one.validation_end - one.train_end for one in series))
     windows = [each for one in series for each in windows_of(one, one.train_end, one.validation_end, window)]
-    return [_stack(each) for each in _by_inputs(windows)]
+    most = max(1, TOGETHER_BINS // window)
+    return Batches([each[first : first + most] for each in _by_inputs(windows) for first in range(0, len(each), most)])
 
 
 def windows_of(series: Series, first: int, stop: int, window: int) -> list[Window]:
@@ -207,10 +233,10 @@ def unpadded(x: Tensor, lengths: Tensor | None) -> Tensor:
     return x if lengths is None else x[inside(lengths, x.shape[1]).to(x.device)]
 
 
-def mean_over_bins(lengths: Sequence[Tensor], scores: Sequence[float]) -> float:
-    """The mean of batches' scores, each weighted with the bins in it; ``lengths`` of the windows of each batch."""
-    bins = [int(each.sum()) for each in lengths]
-    return sum(score * (own / sum(bins)) for own, score in zip(bins, scores, strict=True))
+def mean_over_bins(scored: Sequence[tuple[Tensor, float]]) -> float:
+    """The mean of batches' scores, each weighted with the bins in it; ``scored``: the lengths of a batch's windows, and its score."""
+    bins = [int(lengths.sum()) for lengths, _ in scored]
+    return sum(score * (own / sum(bins)) for own, (_, score) in zip(bins, scored, strict=True))
 
 
 def _segments(series: Series, first: int, stop: int) -> Iterator[tuple[int, int]]:
@@ -227,13 +253,13 @@ def _by_inputs(windows: Sequence[Window]) -> list[list[Window]]:
 
 
 def _stack(windows: Sequence[Window]) -> Batch:
+    inputs, weights = [], []
+    for one, start, stop in windows:
+        inputs.append(one.inputs[start:stop])
+        weights.append(inputs[-1].new_ones(stop - start) if one.weights is None else one.weights[start:stop])
     return Batch(
-        inputs=side_by_side([one.inputs[start:stop] for one, start, stop in windows]),
+        inputs=side_by_side(inputs),
         targets=side_by_side([one.targets[start:stop] for one, start, stop in windows], torch.nan),
         lengths=torch.tensor([stop - start for _, start, stop in windows]),
-        weights=side_by_side([_weights(*window) for window in windows]),
+        weights=side_by_side(weights),
     )
-
-
-def _weights(series: Series, start: int, stop: int) -> Tensor:
-    return series.inputs.new_ones(stop - start) if series.weights is None else series.weights[start:stop]

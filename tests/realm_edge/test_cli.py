@@ -308,7 +308,10 @@ def test_stages_default_to_the_targets_of_the_run(stages: _Stages) -> None:
     ("arguments", "text"),
     [
         (["run", "--data", "none.nwb"], "none.nwb: no such file"),
-        (["run", "--preset", "huge"], "unknown preset 'huge': use one of demo, implant-l, implant-m, implant-s, realm, realm-s"),
+        (
+            ["run", "--preset", "huge"],
+            "unknown preset 'huge': use one of demo, implant-l, implant-m, implant-s, implant-s-realm, realm, realm-s",
+        ),
         (["run", "--target", "z80"], "unknown target 'z80': use one of cortex-m4, rv32imc"),
         (["run", "--config", "none.toml"], "none.toml: no such file"),
         (["run", "--config", "broken.toml"], "broken.toml: not readable as TOML"),

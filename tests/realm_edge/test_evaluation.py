@@ -50,10 +50,11 @@ NAMES = [arm.name for arm in arms.decoders(double=True, spikes=True, others=True
 PRETRAINING = {
     "student": {"pretrain", "distil"}, "student_half": {"pretrain", "distil"}, "autoencoded": {"autoencode"}, "supervised": {"supervised"},
     "gru_pretrained": {"supervised"}, "transformer_pretrained": {"supervised"}, "teacher": {"pretrain"}, "teacher_ridge": {"pretrain"},
+    "student_ridge": {"pretrain", "distil"},
     "unlabelled": {"pretrain", "distil"}, "hindsight": {"pretrain", "look back 1", "look back 2", "hindsight"},
     "hindsight_own": {"supervised", "twin", "own"},
 }  # fmt: skip
-WITHOUT_STEPS = ("kalman", "wiener", "wiener_pretrained", "teacher_ridge", "null")
+WITHOUT_STEPS = ("kalman", "wiener", "wiener_pretrained", "teacher_ridge", "student_ridge", "null")
 LABELLED = {"training": 90, "validation": 10}
 PLAN = Plan(SETTINGS, seeds=1, heldout=2, labels=(0.5, 1.0), double=True, command="realm-edge evaluate")
 

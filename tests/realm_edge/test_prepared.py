@@ -8,7 +8,7 @@ import pytest
 
 from realm_edge import prepared as module
 from realm_edge.prepared import prepared
-from realm_edge.session import load
+from realm_edge.session import load, stored
 from realm_edge.settings import SIX_BANDS, Settings
 from realm_edge.sources import Recordings
 
@@ -48,9 +48,13 @@ def test_a_damaged_session_is_prepared_anew(recording, damage):
     assert prepared(recording, 0, SETTINGS, heldout=True).read_bytes() == whole
 
 
-def test_what_was_used_longest_ago_goes_with_its_sum(recording, monkeypatch):
+def test_what_was_used_longest_ago_goes_with_its_sum_once_nobody_uses_it(recording, monkeypatch):
+    monkeypatch.setattr(module, "_MOST_BYTES", 0)
+    monkeypatch.setattr(module, "_in_use", {})
     old = prepared(recording, 0, SETTINGS, heldout=True)
     os.utime(old, (1, 1))
-    monkeypatch.setattr(module, "_MOST_BYTES", 0)
     new = prepared(recording, 0, SETTINGS, heldout=False)
+    assert old.exists() and stored(old).features[0:1].size
+    module._in_use.pop(old).close()  # as where another process used it, which has ended
+    module._forget(new.parent)
     assert sorted(Path(new.parent).iterdir()) == sorted([new, new.with_suffix(".sha256")])

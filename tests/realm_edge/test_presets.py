@@ -19,6 +19,7 @@ STUDENTS = {  # parameters that docs/paper.md tells of it, and how far off it ma
     "implant-s": (41e3, 0.01),
     "implant-m": (95e3, 0.01),
     "implant-l": (271e3, 0.01),
+    "implant-s-realm": (41e3, 0.01),
     "realm-s": (2.1e6, 0.05),  # the paper's; it has another Mamba-2
     "realm": (4.9e6, 0.10),
 }

@@ -229,6 +229,7 @@ def test_stage_on_synthetic_recordings(tmp_path):
     assert (heldout.train_bins, heldout.validation_bins, heldout.test_bins) == (1439, 160, 400)
     sessions = stage.load_sessions(run)
     assert [session.heldout for session in sessions] == [False, True]
+    assert isinstance(sessions[0].features, Rows) and sessions[0].lfp is None  # what pretrains stays in its file
     alone, broadband = generate(SETTINGS, 1)
     assert_equal(sessions[1], prepare(alone, SETTINGS, heldout=True, broadband=broadband))
 

@@ -35,10 +35,11 @@ VALUES = {
 SETTINGS = Settings.model_validate(VALUES)
 QUICK = {
     "noise": ("scratch", "wiener"), "delay": ("wiener",), "pretraining": ("student", "supervised"), "causality": ("wiener", "teacher"),
-    "losses": ("student",), "rate": ("scratch", "gru"), "features": ("wiener",), "front-end": ("wiener",),
-    "spiking-band": ("wiener",), "spike-rate": ("spike_wiener",), "hindsight": ("hindsight", "wiener"),
+    "losses": ("student",), "recipe": ("student_ridge",), "targets": ("teacher_ridge",), "rate": ("scratch", "gru"),
+    "features": ("wiener",), "front-end": ("wiener",), "spiking-band": ("wiener",), "spike-rate": ("spike_wiener",),
+    "hindsight": ("hindsight", "wiener"),
 }  # fmt: skip
-VARIANTS = {"noise": 4, "delay": 4, "pretraining": 3, "causality": 3, "losses": 6, "rate": 6} | {
+VARIANTS = {"noise": 4, "delay": 4, "pretraining": 3, "causality": 3, "losses": 6, "recipe": 3, "targets": 4, "rate": 6} | {
     "features": 7,
     "front-end": 2,
     "spiking-band": 3,

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from realm_edge.models.teacher import Teacher
+from realm_edge.models.teacher import DropPath, Teacher
 from realm_edge.settings import ModelSettings, PretrainSettings
 from realm_edge.training.pretrain import augment, mask_blocks
 
@@ -93,3 +93,22 @@ def test_arrays_of_other_sizes_share_all_but_their_own_layers(tokenizer):
     model.tokenizers["8"].weight.zero_()
     assert torch.equal(model(narrow), seen)
     assert not {"6", "8"} ^ {name.split(".")[1] for name in model.state_dict() if name.startswith(("tokenizers.", "reconstructions."))}
+
+
+def test_stochastic_depth_leaves_out_whole_windows_and_keeps_the_mean():
+    torch.manual_seed(0)
+    drop, x = DropPath(0.25), torch.ones(4000, 3, 2)
+    out = drop(x)
+    assert out.unique().tolist() == pytest.approx([0.0, 4 / 3])
+    assert (out == out[:, :1, :1]).all() and float(out.mean()) == pytest.approx(1.0, abs=0.03)
+    assert drop.eval()(x) is x
+
+
+def test_later_blocks_are_skipped_more_often_and_the_predictor_never():
+    model = Teacher(SETTINGS.model_copy(update={"n_layer": 5}), [6], drop_path=0.2)
+    assert [block.drop_path.p for block in model.blocks] == pytest.approx([0.0, 0.05, 0.1, 0.15, 0.2])
+    assert model.predictor[0].drop_path.p == 0.0
+    x = torch.randn(1, 12, 16)
+    block = model.blocks[4].train()
+    block.drop_path.p = 1.0 - 1e-9
+    assert torch.equal(block(x), x)  # what a block adds, not what it is given

@@ -275,3 +275,14 @@ def test_what_is_decoded_comes_back_in_units_of_the_behaviour():
     np.testing.assert_array_equal(
         statistics.in_units(np.array([[1.0, 2.0], [-1.0, 0.0]])), np.array([[50.0, -6.0], [30.0, -7.0]], np.float32)
     )
+
+
+def test_windows_overlap_by_the_share_that_is_asked_for():
+    one = numbered([0, 200], 300, 320)
+    torch.manual_seed(0)
+    drawn = sorted(windows(training_batches([one], 20, 4, overlap=0.5)))
+    starts = [first for first, _ in drawn if first < 200]
+    assert set(np.diff(starts)) == {10} and starts[0] < 10 and starts[-1] > 200 - 20 - 10  # half of what the next one shows
+    inner = [first for first, _ in drawn if first >= 200]
+    assert inner[0] == 200 and set(np.diff(inner[1:])) == {10}
+    assert all(stop - first == 20 for first, stop in drawn)

@@ -198,7 +198,7 @@ def test_only_masked_bins_count_and_the_teacher_is_told_which_they_are(monkeypat
         share = float(masked.float().mean())
         assert 0.4 <= share <= 0.4 + 5 / WINDOW
         assert float(loss) == pytest.approx(float(((0.25 - drawn.inputs) ** 2)[masked].mean()), rel=1e-5)  # of what was not augmented
-        assert torch.equal(corrupted.inputs, drawn.inputs) and not torch.equal(corrupted.seen, drawn.inputs)
+        assert torch.equal(corrupted.wanted, drawn.inputs) and not torch.equal(corrupted.seen, drawn.inputs)
 
 
 def test_validation_of_a_pretraining_is_on_plain_windows_with_the_same_masks_each_time(monkeypatch):
@@ -229,7 +229,7 @@ def test_a_teacher_is_trained_by_its_own_reconstruction(monkeypatch):
     torch.manual_seed(0)
     corrupted = asked["corrupt"](asked["batches"]()[0])
     predicted = teacher.reconstruct(corrupted.seen, corrupted.masked)
-    expected = ((predicted - corrupted.inputs) ** 2)[corrupted.masked].mean()
+    expected = ((predicted - corrupted.wanted) ** 2)[corrupted.masked].mean()
     assert float(asked["loss"](teacher, corrupted).detach()) == pytest.approx(float(expected.detach()), rel=1e-5)
     hidden = corrupted._replace(seen=corrupted.seen.masked_fill(corrupted.masked[..., None], 50.0))
     assert float(asked["loss"](teacher, hidden).detach()) == pytest.approx(float(expected.detach()), rel=1e-5)
@@ -357,6 +357,20 @@ def test_fine_tuning_gives_the_student_the_statistics_of_the_last_session_of_its
 def test_the_learning_rate_warms_up_over_an_epoch_and_falls_by_half_a_cosine(schedule, epoch, share):
     settings = FitSettings(epochs=8, lr=0.3, schedule=schedule)
     assert loop._rate(settings, epoch) == pytest.approx(0.3 * share, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("epoch", "share"), [(0.0, 0.3), (15.0, 0.65), (29.5, 0.3 + 0.7 * 29.5 / 30), (30.0, 1.0), (31.0, 0.995), (130.0, 0.995**100)]
+)
+def test_the_papers_rate_warms_up_for_30_epochs_and_then_falls_by_half_a_percent_an_epoch(epoch, share):
+    settings = FitSettings(epochs=300, lr=0.2, schedule="exponential", warmup_epochs=30.0, warmup_from=0.3)
+    assert loop._rate(settings, epoch) == pytest.approx(0.2 * share, rel=1e-12)
+
+
+def test_the_defaults_are_the_rates_of_before_to_the_bit():
+    settings = FitSettings(epochs=8, lr=0.3, schedule="constant")
+    epochs = [step / 7 for step in range(56)]
+    assert [loop._rate(settings, epoch) for epoch in epochs] == [0.3 * 1.0 * min(1.0, 0.1 + epoch) for epoch in epochs]
 
 
 def line() -> nn.Linear:

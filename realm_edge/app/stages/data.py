@@ -106,13 +106,14 @@ def run(run: RunDir, progress: Progress, recordings: Recordings, spikes: bool = 
 
 
 def load_sessions(run: RunDir) -> list[Session]:
-    """Load what the data stage wrote; the held-out session comes last.
+    """Load what the data stage wrote; the held-out session comes last, the others stay in their files (:func:`realm_edge.session.stored`).
 
     Raises:
         UserError: the index or a session is missing or broken.
     """
     index = read_document(run.file("data", "index.json"), INDEX, Index, f"run 'realm-edge data --out {run.path}'")
-    return [session_module.load(run.file("data", name)) for name in index.sessions]
+    stored = {path: session_module.stored(path) for path in (run.file("data", name) for name in index.sessions)}
+    return [session_module.load(path) if session.heldout else session for path, session in stored.items()]
 
 
 def _made(run: RunDir, recordings: Recordings, progress: Progress, spikes: bool) -> Iterator[Session]:

@@ -26,7 +26,7 @@ from realm_edge.models.student import Student, decode
 from realm_edge.progress import Progress
 from realm_edge.session import Session
 from realm_edge.settings import Settings
-from realm_edge.training.distil import distil
+from realm_edge.training.distil import distil, tokenizer_kept
 from realm_edge.training.finetune import finetune
 from realm_edge.training.history import History
 from realm_edge.training.loop import Phase, seeded
@@ -154,7 +154,8 @@ def _lfp_student(trainer: _Trainer, material: Material, session: Session) -> tup
     phase = trainer.phase("distil")
     inputs = material.inputs.shape[1]
     student, distilled = distil(teacher, settings.student, settings.distil, series, inputs, window, phase, trainer.progress)
-    tuned = finetune(student, settings.finetune, [material.decoded], window, trainer.phase("finetune"), trainer.progress)
+    with tokenizer_kept(student, settings.distil):
+        tuned = finetune(student, settings.finetune, [material.decoded], window, trainer.phase("finetune"), trainer.progress)
     if trainer.writes:
         save_student(trainer.run.file("student.safetensors"), student, trainer.made_from)
     decoder = _decoder(trainer, student, material, session, {"distil": distilled, "finetune": tuned})
