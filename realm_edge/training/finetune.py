@@ -76,7 +76,7 @@ def supervise(
         taught = [members.without(one, blocks) for one, blocks in zip(series, held, strict=True)]
         member = copy.deepcopy(module)
         before.append(one_fit(member, taught, series, phase.part(f"member{index + 1}"), held=held))
-        said = [mean + _training_part(partial(out, member), one) / count for mean, one in zip(said, series, strict=True)]
+        said = [mean + _training_part(partial(out, member), one).to(mean.device) / count for mean, one in zip(said, series, strict=True)]
     learnt = [members.taught_by(one, mean) for one, mean in zip(series, said, strict=True)]
     return one_fit(module, learnt, series, phase).after(before)
 
@@ -134,7 +134,7 @@ def decoding_error(out: Run, series: Sequence[Series], window: int, held: Sequen
 def _training_part(out: Run, series: Series) -> Tensor:
     """What a decoder in evaluation mode on the CPU says of the training part, (train_end, dims)."""
     inputs = series.inputs[: series.train_end].cpu()
-    return over_segments(out, inputs, within(series.starts, 0, series.train_end)).to(series.targets.device)
+    return over_segments(out, inputs, within(series.starts, 0, series.train_end))
 
 
 def _labelled_end(series: Series) -> int:

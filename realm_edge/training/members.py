@@ -35,7 +35,7 @@ def blocks(series: Series, member: int, members: int) -> Iterator[tuple[int, int
 
 def without(series: Series, held: Sequence[tuple[int, int]]) -> Series:
     """The series whose labels in the blocks are unknown."""
-    targets = series.targets.clone()
+    targets = series.targets[: len(series.targets)].clone()
     for first, stop in held:
         targets[first:stop] = torch.nan
     return replace(series, targets=targets)
@@ -49,7 +49,7 @@ def taught_by(series: Series, said: Tensor) -> Series:
     Args:
         said: (bins of the training part, dims), the members' mean.
     """
-    targets = series.targets.clone()
+    targets = series.targets[: len(series.targets)].clone()
     labels = targets[: series.train_end]
     targets[: series.train_end] = torch.where(torch.isfinite(labels), LABELS * labels + (1 - LABELS) * said, said)
     return replace(series, targets=targets)
