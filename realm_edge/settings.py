@@ -131,7 +131,7 @@ class FitSettings(_Section):
     """One training phase."""
 
     epochs: Epochs
-    lr: Annotated[float, Field(strict=True, gt=0.0, le=10.0)]
+    lr: Annotated[float, Field(strict=True, ge=0.0, le=10.0)] = 0.0  # 0: found by a range test, for each decoder and recording
     weight_decay: Annotated[float, Field(strict=True, ge=0.0, le=100.0)] = 1e-2
     batch: Annotated[int, Field(strict=True, gt=0, le=65536)] = 16
     patience: Epochs = 10
@@ -140,6 +140,13 @@ class FitSettings(_Section):
     warmup_epochs: Annotated[float, Field(strict=True, gt=0.0, le=100_000.0)] = 0.9  # in which the rate rises to lr, in a straight line
     warmup_from: Share = 0.1  # of lr, in the first step
     average: Fraction = 0.98  # decay per step of the moving average of the weights that is validated and kept
+
+
+class FinetuneSettings(FitSettings):
+    """Training on the behaviour of the decoded session, of the student as of every decoder that it is compared with."""
+
+    # So many decoders are fitted first, and their mean teaches the one that is kept, beside the labels; 1: none but that one.
+    members: Annotated[int, Field(strict=True, ge=1, le=5)] = 1
 
 
 class PretrainSettings(FitSettings):
@@ -231,8 +238,8 @@ class Settings(_Section):
     teacher: ModelSettings = ModelSettings(d_model=64, n_layer=2, d_state=16, headdim=32)
     student: ModelSettings = ModelSettings(d_model=32, n_layer=2, d_state=16, headdim=16)
     pretrain: PretrainSettings = PretrainSettings(epochs=40, lr=3e-3)
-    distil: DistilSettings = DistilSettings(epochs=60, lr=5e-3, patience=15, dropout=0.3)
-    finetune: FitSettings = FitSettings(epochs=60, lr=2e-3, patience=15, dropout=0.3)
+    distil: DistilSettings = DistilSettings(epochs=60, patience=15, dropout=0.3)
+    finetune: FinetuneSettings = FinetuneSettings(epochs=60, patience=15, dropout=0.3)
     quantize: QuantizeSettings = QuantizeSettings()
     transformer_bins: Annotated[int, Field(strict=True, gt=0, le=10_000)] = 50  # that a layer of the transformer among the baselines sees
 
@@ -289,17 +296,15 @@ REALM_RECIPE: Mapping[str, Mapping[str, Any]] = {
 
 
 def _implant(name: str, teacher: ModelSettings, student: ModelSettings, recipe: Mapping[str, Mapping[str, Any]] = {}) -> Settings:
-    """For a microcontroller. Learning rates are ``demo``'s, divided by how much wider the model is; they were not tuned."""
+    """For a microcontroller. The teacher's learning rate is ``demo``'s, divided by how much wider it is; that was not tuned."""
     demo = Settings()
     pretrain = demo.pretrain.lr * demo.teacher.d_model / teacher.d_model
-    distil, finetune = (phase.lr * demo.student.d_model / student.d_model for phase in (demo.distil, demo.finetune))
     return Settings(
         preset=name,
         teacher=teacher,
         student=student,
         pretrain=demo.pretrain.model_copy(update={"lr": pretrain, **recipe.get("pretrain", {})}),
-        distil=demo.distil.model_copy(update={"lr": distil, **recipe.get("distil", {})}),
-        finetune=demo.finetune.model_copy(update={"lr": finetune}),
+        distil=demo.distil.model_copy(update=recipe.get("distil", {})),
     )
 
 
@@ -329,7 +334,7 @@ def _realm(name: str, student: ModelSettings) -> Settings:
             **REALM_RECIPE["pretrain"],
         ),
         distil=DistilSettings(epochs=300, lr=5e-4, weight_decay=1e-5, batch=32, patience=30, **REALM_RECIPE["distil"]),
-        finetune=FitSettings(epochs=100, lr=5e-4, weight_decay=1e-5, batch=32, patience=20),
+        finetune=FinetuneSettings(epochs=100, lr=5e-4, weight_decay=1e-5, batch=32, patience=20),
     )
 
 

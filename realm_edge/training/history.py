@@ -1,6 +1,7 @@
 """What a fit did, epoch by epoch."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from realm_edge.documents import Form, Number
@@ -16,6 +17,7 @@ class Fit(Form):
     best_validation_loss: Number
     train_loss: tuple[Number, ...]  # one per epoch
     validation_loss: tuple[Number, ...]
+    lr: Number | None = None  # the highest of the schedule, found by a range test where the settings name none; absent in earlier files
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,7 @@ class History:
     validation_loss: tuple[float, ...] = ()
     steps: tuple[int, ...] = ()  # of the optimiser, one count an epoch
     seconds_by_epoch: tuple[float, ...] = ()  # validation included
+    lr: float = 0.0  # the highest of the schedule; 0 before the first step
     finished: bool = False
 
     @property
@@ -54,8 +57,18 @@ class History:
             validation_loss=(*self.validation_loss, validation_loss),
             steps=(*self.steps, steps),
             seconds_by_epoch=(*self.seconds_by_epoch, seconds),
+            lr=self.lr,
         )
         return replace(longer, finished=longer.epochs >= settings.epochs or longer.epochs - 1 - longer.best_epoch >= settings.patience)
+
+    def after(self, earlier: Sequence["History"]) -> "History":
+        """The same, with the steps and the time of what had to be fitted before in its first epoch."""
+        steps, seconds = (sum(sum(getattr(each, name)) for each in earlier) for name in ("steps", "seconds_by_epoch"))
+        return replace(
+            self,
+            steps=(steps + self.steps[0], *self.steps[1:]),
+            seconds_by_epoch=(seconds + self.seconds_by_epoch[0], *self.seconds_by_epoch[1:]),
+        )
 
     def summary(self) -> Fit:
         return Fit(
@@ -65,4 +78,5 @@ class History:
             best_validation_loss=self.validation_loss[self.best_epoch],
             train_loss=self.train_loss,
             validation_loss=self.validation_loss,
+            lr=self.lr,
         )

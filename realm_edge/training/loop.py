@@ -6,7 +6,7 @@ import time
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -22,6 +22,7 @@ from realm_edge.settings import FitSettings
 from realm_edge.training.history import History
 from realm_edge.training.machine import mean_over_processes, one_cpu, share
 from realm_edge.training.partial import Epoch, restore, save
+from realm_edge.training.rates import found
 from realm_edge.training.step import new_state, stepper
 from realm_edge.training.tensorboard import curves
 
@@ -41,6 +42,12 @@ class Phase:
     made_from: str = ""  # digest of settings and data; a partial file made from anything else is ignored
     fabric: Fabric = field(default_factory=one_cpu)
     curves: Path | None = None  # folder for TensorBoard
+
+    def part(self, name: str) -> "Phase":
+        """A phase within this one, with random numbers and files of its own."""
+        partial = self.partial and self.partial.with_name(f"{self.partial.stem}-{name}{self.partial.suffix}")
+        curves = self.curves and self.curves.with_name(f"{self.curves.name}-{name}")
+        return replace(self, name=f"{self.name}-{name}", partial=partial, curves=curves)
 
     @property
     def origin(self) -> dict[str, str]:
@@ -99,6 +106,7 @@ def fit(
 
     Equal arguments give equal weights on one machine's CPU, interrupted and resumed or not. Validation is on the exponential moving
     average of the weights (``settings.average``), so that is what is kept. Training stops ``settings.patience`` epochs after the best one.
+    Where ``settings.lr`` is 0, a range test finds the rate (:mod:`realm_edge.training.rates`).
     Several processes compute what one does, up to rounding and dropout.
 
     Args:
@@ -120,6 +128,8 @@ def fit(
 
     with seeded(phase, "fit"), one_thread(), interrupts_held_back() as interrupted:
         history, epoch = restore(phase.partial, phase.origin, state, progress.say)
+        highest = settings.lr or history.lr or _tested(module, settings, phase, batches, loss, corrupt, interrupted)
+        history, settings = replace(history, lr=highest), settings.model_copy(update={"lr": highest})
         saved = time.monotonic()
 
         def epochs() -> Iterator[int]:
@@ -163,6 +173,27 @@ def fit(
     module.load_state_dict(state.best)
     module.cpu().eval()
     return history
+
+
+def _tested(
+    module: Module,
+    settings: FitSettings,
+    phase: Phase,
+    batches: Callable[[], Sequence[Any]],
+    loss: Callable[[Module, Any], Tensor],
+    corrupt: Callable[[Any], Any],
+    interrupted: Callable[[], bool],
+) -> float:
+    """The learning rate by a range test; what it draws is a stream of its own."""
+
+    def agreed(value: Tensor) -> Tensor:
+        value, stop = _agreed(phase.fabric, value, interrupted())
+        if stop:
+            raise KeyboardInterrupt
+        return value
+
+    with seeded(phase, "rate"):
+        return found(module, settings, phase.fabric, corrupt(batches()[0]), loss, agreed)
 
 
 def _check(phase: Phase, settings: FitSettings, epoch: int, loss: float, validation: float) -> None:

@@ -14,7 +14,7 @@ from realm_edge.checkpoint import read_tensors, write_tensors
 from realm_edge.errors import UserError
 from realm_edge.training.history import History
 
-FORMAT = "realm-edge partial/3"
+FORMAT = "realm-edge partial/4"
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from realm_edge.models.student import Student
 from realm_edge.models.teacher import Teacher
 from realm_edge.progress import Silent
 from realm_edge.session import Session
-from realm_edge.settings import DistilSettings, FitSettings, ModelSettings, Settings
+from realm_edge.settings import DistilSettings, FinetuneSettings, FitSettings, ModelSettings, Settings
 from realm_edge.training.finetune import finetune
 from realm_edge.training.hindsight import Labeller, known, look_back, relabelled, twin
 from realm_edge.training.loop import Phase, masked_mse
@@ -89,7 +89,7 @@ def test_without_a_label_the_validation_part_is_filled_too_and_the_test_part_is_
     full = relabelled(labeller(), one, PHASE)
     assert torch.isfinite(full.targets[:600]).all() and torch.equal(full.targets[600:], one.targets[600:])
     teacher = Teacher(MODEL, [4])
-    settings = Settings(distil=DistilSettings(**FIT.model_dump()), finetune=FIT)
+    settings = Settings(distil=DistilSettings(**FIT.model_dump()), finetune=FinetuneSettings(**FIT.model_dump()))
     sees, _ = look_back(teacher, settings, [series(9), one], WINDOW, (PHASE, PHASE), Silent())
     other = one.inputs.clone()
     other[600:] = 5.0
@@ -105,7 +105,7 @@ def test_invalid_bins_get_no_label() -> None:
 
 def test_who_sees_the_future_labels_better_than_who_does_not() -> None:
     few = series(labels=0.5)
-    settings = Settings(distil=DistilSettings(**FIT.model_dump()), finetune=FIT)
+    settings = Settings(distil=DistilSettings(**FIT.model_dump()), finetune=FinetuneSettings(**FIT.model_dump()))
     sees, histories = look_back(Teacher(MODEL, [4], FIT.dropout), settings, [few], WINDOW, (PHASE, PHASE), Silent())
     torch.manual_seed(0)
     student = Student(MODEL, 4, 1)
@@ -118,7 +118,9 @@ def test_who_sees_the_future_labels_better_than_who_does_not() -> None:
 
 
 def test_the_other_sessions_labels_come_first_and_those_without_are_left_out() -> None:
-    settings = Settings(distil=DistilSettings(**FIT.model_dump() | {"epochs": 3}), finetune=FIT.model_copy(update={"epochs": 2}))
+    settings = Settings(
+        distil=DistilSettings(**FIT.model_dump() | {"epochs": 3}), finetune=FinetuneSettings(**FIT.model_dump() | {"epochs": 2})
+    )
     both, histories = look_back(
         Teacher(MODEL, [4]), settings, [series(1, 0.0), series(2), series(labels=0.5)], WINDOW, (PHASE, PHASE), Silent()
     )
