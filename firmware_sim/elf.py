@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from elftools.common.exceptions import ELFError
 from elftools.elf.constants import SH_FLAGS
@@ -83,6 +84,30 @@ def code_of(path: Path, function: Symbol) -> bytes:
             if section["sh_flags"] & SH_FLAGS.SHF_EXECINSTR and 0 <= offset < section["sh_size"]:
                 return bytes(section.data()[offset : offset + function.size])
     raise UserError(f"{path}: no section holds '{function.name}'; rerun 'realm-edge compile'")
+
+
+class Loaded(NamedTuple):
+    """A section of an object that a program holds in flash; equal ones need not be written again."""
+
+    is_code: bool
+    content: bytes
+    relocations: bytes
+
+
+def loaded(path: Path) -> dict[str, Loaded]:
+    """The sections of an object, by name, that hold code or constants.
+
+    Raises:
+        UserError: missing file, or no ELF file.
+    """
+    with _open(path) as elf:
+        sections = list(elf.iter_sections())
+        relocations = {one["sh_info"]: one.data() for one in sections if one["sh_type"] in ("SHT_REL", "SHT_RELA")}
+        return {
+            section.name: Loaded(bool(section["sh_flags"] & SH_FLAGS.SHF_EXECINSTR), section.data(), relocations.get(index, b""))
+            for index, section in enumerate(sections)
+            if section["sh_type"] == "SHT_PROGBITS" and section["sh_flags"] & SH_FLAGS.SHF_ALLOC
+        }
 
 
 def memory_use(path: Path) -> MemoryUse:

@@ -34,7 +34,9 @@ class Piece:
 def pieces_of(recording: Recording, settings: Settings, resampler: Resampler | None, notes: dict[str, str]) -> list[Piece]:
     """The segments of a recording, in order."""
     bin_s = settings.bin_ms / 1000
-    known = (float(recording.behavior_times[0]), float(recording.behavior_times[-1])) if len(recording.behavior_times) else (0.0, 0.0)
+    known = (0.0, 0.0) if recording.lfp is None else (-math.inf, math.inf)  # without any behaviour, all of the LFP counts
+    if len(recording.behavior_times):
+        known = (float(recording.behavior_times[0]), float(recording.behavior_times[-1]))
     if recording.lfp is None:
         stretches = [(0, 0, known[0], known[1])]
     else:
@@ -63,7 +65,7 @@ def pieces_of(recording: Recording, settings: Settings, resampler: Resampler | N
         notes["segments"] = (
             f"{len(found)}, of {min(lengths):.3g} to {max(lengths):.3g} s; filters, lags and decoder states start anew at each"
         )
-    return found or [Piece(known[0], 0, True)]
+    return found or [Piece(max(known[0], 0.0), 0, True)]
 
 
 def _piece(

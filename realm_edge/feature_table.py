@@ -12,11 +12,11 @@ from realm_edge.readers.arrays import too_coarse
 from realm_edge.readers.choices import pick
 from realm_edge.readers.contents import Contents, Request
 from realm_edge.readers.reading import fingerprint
-from realm_edge.recording import BehaviorSeries
+from realm_edge.recording import Axes, BehaviorSeries
 from realm_edge.segments import never_changes
 from realm_edge.session import Session, save
 from realm_edge.settings import Settings
-from realm_edge.targets import check_parts, targets_of
+from realm_edge.targets import check_parts, targets_of, unknown
 
 _MAX_JITTER = 0.01  # of a bin, by which the clock of the features may stray
 _SAME_LENGTH = 0.5  # of the longer of two series, which the shorter one lasts at least
@@ -24,12 +24,12 @@ _SAME_LENGTH = 0.5  # of the longer of two series, which the shorter one lasts a
 Split = Callable[[int], tuple[int, int]]  # bins of a recording to the ends of its training and validation part
 
 
-def read(path: Path, features: str, behavior: str | None, settings: Settings, split: Split) -> tuple[Session, float]:
+def read(path: Path, features: str, behavior: str | Axes | None, settings: Settings, split: Split) -> tuple[Session, float]:
     """Read one NWB 2 file; a bin is one row of the features, and its behaviour that at the row's time stamp.
 
     Args:
         features: name of the TimeSeries (rows, columns).
-        behavior: name of the TimeSeries to decode; None takes the only other one.
+        behavior: name of the TimeSeries to decode; None takes the only other one. Axes: none is read, and targets of these are unknown.
         settings: ``behavior_transform`` and ``output_delay_ms`` count.
         split: of the recording into its parts.
 
@@ -41,28 +41,27 @@ def read(path: Path, features: str, behavior: str | None, settings: Settings, sp
         UserError: the file cannot be read or has no such series; features that are not finite or never change; a clock with gaps.
     """
     contents = _contents(path)
-    series = contents.behaviors
-    inputs, times = _features(series, features, path)
-    others = [name for name in series if name != features]
-    if behavior is None and len(others) != 1:
-        raise UserError(f"{path}: {len(others)} series beside the features ({', '.join(sorted(others))}): choose one with --behavior")
-    name, target = pick(series, others[0] if behavior is None else behavior, "--behavior", str(path))
-    if name == features:
-        raise UserError(f"{path}: {name}: it cannot be features and behaviour at once: choose another series with --behavior")
-    found, label, bin_s = target(), f"{path}: {name}", _bin_s(times)
-    notes = {"file": str(path), "sha256": fingerprint(path), "feature_series": features, "behavior_series": name, **contents.provenance}
+    inputs, times = _features(contents.behaviors, features, path)
+    bin_s = _bin_s(times)
+    notes = {"file": str(path), "sha256": fingerprint(path), "feature_series": features, **contents.provenance}
     train_end, validation_end = split(len(inputs))
-    _check_rates(found.times, times, label, features)
-    spans = [(times[0] - bin_s, times[-1])]
-    outside = alignment.checked(found.times, spans, "behaviour samples", "", 1 / bin_s, label, reference="features")
-    notes |= {"behavior_outside": outside} if outside else {}
     void = (times[:, None] > contents.invalid[:, 0]) & (times[:, None] - bin_s < contents.invalid[:, 1])  # (rows, intervals)
     valid = np.asarray(~void.any(axis=1))
-    at = times - settings.output_delay_ms / 1000
-    edges = at[[train_end - 1, validation_end - 1]] if 0 < train_end < validation_end else np.zeros(0)
     good = _good_columns(inputs[:train_end], valid[:train_end], f"{path}: {features}")
-    targets, names, unit = targets_of(found, settings, at, edges, valid, valid, label, notes)
-    check_parts(targets, names, {"training": train_end, "validation": validation_end, "test": len(targets)}, label, notes)
+    if isinstance(behavior, Axes):
+        targets, names, unit = unknown(len(inputs), behavior)
+    else:
+        name, found = _behavior(contents, features, behavior, path)
+        label = f"{path}: {name}"
+        at = times - settings.output_delay_ms / 1000
+        notes["behavior_series"] = name
+        _check_rates(found.times, times, label, features)
+        spans = [(times[0] - bin_s, times[-1])]
+        outside = alignment.checked(found.times, spans, "behaviour samples", "", 1 / bin_s, label, reference="features")
+        notes |= {"behavior_outside": outside} if outside else {}
+        edges = at[[train_end - 1, validation_end - 1]] if 0 < train_end < validation_end else np.zeros(0)
+        targets, names, unit = targets_of(found, settings, at, edges, valid, valid, label, notes)
+        check_parts(targets, names, {"training": train_end, "validation": validation_end, "test": len(targets)}, label, notes)
     session = Session(
         name=path.stem,
         heldout=True,
@@ -86,7 +85,7 @@ def read(path: Path, features: str, behavior: str | None, settings: Settings, sp
     return session, bin_s
 
 
-def write(out: Path, path: Path, features: str, behavior: str | None, settings: Settings, split: Split) -> float:
+def write(out: Path, path: Path, features: str, behavior: str | Axes | None, settings: Settings, split: Split) -> float:
     """Write what :func:`read` gives as a session file; the seconds per bin."""
     session, bin_s = read(path, features, behavior, settings, split)
     save(session, out)
@@ -121,6 +120,18 @@ def _features(series: Mapping[str, Callable[[], BehaviorSeries]], name: str, pat
         irregular = "its time stamps are not those of a regular series: crop or resample it"
         raise UserError(f"{path}: {name}: {too_coarse(found.times, _MAX_JITTER) or irregular}")
     return found.values, found.times
+
+
+def _behavior(contents: Contents, features: str, behavior: str | None, path: Path) -> tuple[str, BehaviorSeries]:
+    """The series that is decoded, and its name."""
+    series = contents.behaviors
+    others = [name for name in series if name != features]
+    if behavior is None and len(others) != 1:
+        raise UserError(f"{path}: {len(others)} series beside the features ({', '.join(sorted(others))}): choose one with --behavior")
+    name, target = pick(series, others[0] if behavior is None else behavior, "--behavior", str(path))
+    if name == features:
+        raise UserError(f"{path}: {name}: it cannot be features and behaviour at once: choose another series with --behavior")
+    return name, target()
 
 
 def _good_columns(training: NDArray[np.float32], valid: NDArray[np.bool_], label: str) -> NDArray[np.bool_]:

@@ -15,12 +15,12 @@ from realm_edge.errors import UserError
 from realm_edge.frontend import THRESHOLD_SECONDS, design, design_spike, feature_blocks, segments_z, spike_counts, spike_threshold
 from realm_edge.progress import Progress, Silent
 from realm_edge.readers.counts import LIMIT
-from realm_edge.recording import BehaviorSeries, Recording
+from realm_edge.recording import Axes, BehaviorSeries, Recording
 from realm_edge.resample import Resampler, same_rate
 from realm_edge.session import Session, broadband_block
 from realm_edge.settings import Settings, preset
 from realm_edge.table import spooled
-from realm_edge.targets import check_parts, targets_of
+from realm_edge.targets import check_parts, targets_of, unknown
 
 _SEEN = 0.8  # of the bins in which somebody looked for a unit's spikes, below which the unit is left out
 
@@ -49,7 +49,7 @@ def prepare_in(
     threshold: NDArray[np.int32] | None = None,
     progress: Progress | None = None,
 ) -> Session:
-    """Put a recording on the bins of ``settings``.
+    """Put a recording on the bins of ``settings``; one without behaviour gets unknown targets, of the axes that it names.
 
     A segment starts with the first LFP sample or behaviour sample, whichever is later, after every pause of the LFP, with every trial
     where those were chosen, and at both ends of invalid times, whose bins have unknown targets. The held-out session is split as
@@ -93,9 +93,12 @@ def prepare_in(
     edges = np.unique(np.concatenate([edges, ends[[train_end - 1, validation_end - 1]]]) - settings.output_delay_ms / 1000)
     times = ends - settings.output_delay_ms / 1000
     behavior = BehaviorSeries(recording.behavior, recording.behavior_times, recording.behavior_names, recording.behavior_unit)
-    known = valid & ~((times < origins - SAME_TIME_S) & (origins > origins[0]))  # before the segment lies the one before
-    targets, names, unit = targets_of(behavior, settings, times, edges, valid, known, label, notes)
-    check_parts(targets, names, {"training": train_end, "validation": validation_end, "test": bins}, label, notes)
+    if len(behavior.times):
+        known = valid & ~((times < origins - SAME_TIME_S) & (origins > origins[0]))  # before the segment lies the one before
+        targets, names, unit = targets_of(behavior, settings, times, edges, valid, known, label, notes)
+        check_parts(targets, names, {"training": train_end, "validation": validation_end, "test": bins}, label, notes)
+    else:
+        targets, names, unit = unknown(bins, Axes(behavior.names, behavior.unit))
     lfp, good, features, delay = None, np.ones(0, bool), None, 0.0
     if recording.lfp is not None:
         samples, channels = settings.lfp_samples_per_bin, recording.lfp.shape[1]

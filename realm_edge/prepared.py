@@ -17,8 +17,8 @@ from realm_edge.files import cache_folder, naming, remove_leftovers, sha256_file
 from realm_edge.preparation import prepare_in
 from realm_edge.progress import Progress
 from realm_edge.readers.choices import Choices
-from realm_edge.readers.reading import read_recording
-from realm_edge.recording import Recording
+from realm_edge.readers.reading import open_sources, read_recording, signals_of
+from realm_edge.recording import Axes, Recording
 from realm_edge.session import Session
 from realm_edge.settings import Settings
 from realm_edge.sources import Recordings
@@ -28,7 +28,14 @@ _in_use: dict[Path, BinaryIO] = {}  # by this process, until it ends: sessions a
 _OF_TRAINING = ("preset", "seed", "synthetic", "teacher", "student", "pretrain", "distil", "finetune")  # settings that prepare nothing
 
 
-def prepared(recordings: Recordings, index: int, settings: Settings, heldout: bool, progress: Progress | None = None) -> Path:
+def prepared(
+    recordings: Recordings,
+    index: int,
+    settings: Settings,
+    heldout: bool,
+    progress: Progress | None = None,
+    unlabelled: Axes | None = None,
+) -> Path:
     """A file that :func:`realm_edge.session.load` reads: one recording as a session, prepared now or before.
 
     It stays there as long as this process runs, whatever others prepare.
@@ -37,6 +44,7 @@ def prepared(recordings: Recordings, index: int, settings: Settings, heldout: bo
         index: of the recording.
         heldout: whether it is the session that is decoded.
         progress: notes how much of the LFP has been read.
+        unlabelled: the recording's behaviour is not read, if it has any: its targets are unknown, of these axes.
 
     Raises:
         UserError: the recording cannot be used.
@@ -48,12 +56,13 @@ def prepared(recordings: Recordings, index: int, settings: Settings, heldout: bo
         "chosen": recordings.chosen(),
         "settings": settings.model_dump(mode="json", exclude=set(_OF_TRAINING)),
         "heldout": heldout,
+        "unlabelled": unlabelled,
     }
     kept = cache_folder() / "sessions" / f"{sha256_json(made_from)}.npz"
     if not _use(kept) or not _is_whole(kept):
         kept.parent.mkdir(parents=True, exist_ok=True)
         remove_leftovers(kept.parent)
-        arguments = (kept, path, recordings.of(index), settings, heldout, NOTES)
+        arguments = (kept, path, recordings.of(index), settings, heldout, NOTES, unlabelled)
         apart("realm_edge.prepared:write", *arguments, files=recordings.read_of(index), progress=progress)
         write_text(_sum_of(kept), sha256_file(kept))
         _use(kept)
@@ -86,9 +95,15 @@ def _is_whole(kept: Path) -> bool:
     return kept.is_file() and _sum_of(kept).is_file() and _sum_of(kept).read_text(errors="replace") == sha256_file(kept)
 
 
-def write(out: Path, path: Path, choices: Choices, settings: Settings, heldout: bool, progress: Progress) -> None:
+def write(
+    out: Path, path: Path, choices: Choices, settings: Settings, heldout: bool, progress: Progress, unlabelled: Axes | None = None
+) -> None:
     """Prepare a recording and write it as a session."""
-    recording = read_recording(path, choices, settings)
+    if unlabelled is None:
+        recording = read_recording(path, choices, settings)
+    else:
+        signals = signals_of(open_sources(path, choices, settings.bin_ms / 1000), path, choices, settings)
+        recording = signals.unlabelled(unlabelled)
     with naming(out), tempfile.TemporaryFile(dir=out.parent) as spool:
         session_module.save(prepare_in(spool, recording, settings, heldout, progress=progress), out)
 
@@ -114,7 +129,7 @@ def write_by(prepare: Prepare, out: Path, path: Path, choices: Choices, settings
     session_module.save(prepare(read_recording(path, choices, settings), settings, heldout, None), out)
 
 
-def feature_session(path: Path, features: str, behavior: str | None, settings: Settings, split: Split) -> tuple[Session, float]:
+def feature_session(path: Path, features: str, behavior: str | Axes | None, settings: Settings, split: Split) -> tuple[Session, float]:
     """As :func:`realm_edge.feature_table.read`, in the process apart."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder, "session.npz")

@@ -1,7 +1,8 @@
 """The one form of a recording, whatever file it comes from."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,13 @@ class BehaviorSeries:
     values: NDArray[np.float32]  # (samples, dims), in unit; NaN where untracked
     times: NDArray[np.float64]  # (samples,), s, increasing
     names: tuple[str, ...]  # (dims,)
+    unit: str
+
+
+class Axes(NamedTuple):
+    """What a decoder answers, where a recording does not say."""
+
+    names: tuple[str, ...]
     unit: str
 
 
@@ -98,6 +106,11 @@ class Recording:
         yield "a spike time is no finite number", not all(np.isfinite(unit).all() for unit in self.spike_times)
         for name, table in (("segment", self.trials), ("invalid time", self.invalid)):
             yield f"a {name} is no interval", table is not None and len(table) > 0 and not _are_intervals(table)
+
+    def unlabelled(self, axes: Axes) -> "Recording":
+        """The same with a behaviour of which no sample is known, whatever it has of its own."""
+        none = np.zeros((0, len(axes.names)), np.float32)
+        return replace(self, behavior=none, behavior_times=np.zeros(0), behavior_names=axes.names, behavior_unit=axes.unit)
 
     @property
     def stretches(self) -> tuple[tuple[int, int, float], ...]:

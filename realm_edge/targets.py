@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from realm_edge.behavior import GAP_S, gaps_of, interpolated, transformed, wraps
 from realm_edge.errors import UserError
-from realm_edge.recording import BehaviorSeries
+from realm_edge.recording import Axes, BehaviorSeries
 from realm_edge.settings import Settings
 
 _MAX_UNKNOWN = 0.2  # share of the bins
@@ -78,6 +78,11 @@ def targets_of(
             'set behavior_transform = "circular" in --config to decode sine and cosine'
         )
     return transformed(targets, behavior, settings.behavior_transform, label)
+
+
+def unknown(bins: int, axes: Axes) -> tuple[NDArray[np.float32], tuple[str, ...], str]:
+    """As :func:`targets_of` where no behaviour was recorded; ``axes`` as they are decoded, transformed or not."""
+    return np.full((bins, len(axes.names)), np.nan, np.float32), axes.names, axes.unit
 
 
 def _unknown(values: NDArray[np.floating]) -> str:

@@ -18,6 +18,7 @@ from click.core import ParameterSource
 
 from realm_edge import __version__
 from realm_edge.app import bugs
+from realm_edge.app.cli_adapt import adapt
 from realm_edge.app.cli_board import board_check
 from realm_edge.app.cli_components import components_
 from realm_edge.app.cli_cores import targets_, validate
@@ -376,7 +377,7 @@ def verify(bins: int | None, out: Path, as_json: bool) -> None:
         click.get_current_context().exit(1)
 
 
-for command in (package, verdict_, evaluate, study, check_onnx, targets_, components_, cycles, board_check, validate):
+for command in (package, verdict_, adapt, evaluate, study, check_onnx, targets_, components_, cycles, board_check, validate):
     main.add_command(command)
 
 

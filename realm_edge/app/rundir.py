@@ -35,7 +35,7 @@ _BESIDE = (".request.json", ".timing.json")  # what stands beside the records in
 _IN_RUN = (  # names of all that a run's directory may hold
     *("config.toml", "stages", LOCK, ".*.partial-*", "data", "*.safetensors", "train.partial", "metrics.json", "predictions.npz"),
     *("tensorboard", "*.onnx", "calibration.json", "golden", "baselines", "firmware", "simulation", "verification.*", "report.*", "boards"),
-    *("verdict", "verdict.*", "hints"),
+    *("verdict", "verdict.*", "hints", "adapted"),
 )
 _IN_STAGES = (*(f"{stage}{end}" for stage in (*ORDER, *SIDE) for end in ("*.json", ".*options", ".options")), ".*.partial-*")
 _NAMES = ("recordings", "behavior_files", "units_files")  # of a request: they hold names of files

@@ -18,6 +18,7 @@ from firmware_sim.bundle_metadata import BundleMetadata
 from firmware_sim.cycles.form import CYCLES, CyclesProfile
 from firmware_sim.verdict.counts import COUNTS, Counts
 from quantization.summaries import CALIBRATION, Calibration
+from realm_edge.app.adapt.form import ADAPTATION, Adaptation
 from realm_edge.app.graph_forms import CHECKED_GRAPH, COMPILED_GRAPH, CheckedGraph, CompiledGraph
 from realm_edge.app.report.facts import REPORT, Facts
 from realm_edge.app.rundir import StageRecord
@@ -65,6 +66,7 @@ SCHEMAS: dict[str, type[BaseModel]] = {
     "report": _document(REPORT, Facts),  # report.json
     "verdict": _document(VERDICT, Verdict),  # verdict.json
     "counts": _document(COUNTS, Counts),  # verdict/counts/*.json
+    "adaptation": _document(ADAPTATION, Adaptation),  # adaptation.json
     "cycles": _document(CYCLES, CyclesProfile),  # of 'cycles --json'
     "evaluation": _document(EVALUATION, Evaluation),  # evaluation.json
     "study": _document(STUDY, StudySummary),  # study.json

@@ -6,6 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+
 from realm_edge import feature_bins, synthetic
 from realm_edge import session as session_module
 from realm_edge.app.rundir import MAKERS, RunDir
@@ -17,6 +19,7 @@ from realm_edge.preparation import prepare
 from realm_edge.prepared import feature_session, prepared
 from realm_edge.progress import Progress
 from realm_edge.readers.names import name_of
+from realm_edge.recording import Axes
 from realm_edge.session import Session
 from realm_edge.settings import Settings
 from realm_edge.sources import Recordings
@@ -90,19 +93,28 @@ def run(run: RunDir, progress: Progress, recordings: Recordings, spikes: bool = 
         session_module.save(session, path)
         paths.append(path)
         described.append(session_module.describe(session, run.settings))
-        if not session.good_channels.all():
-            progress.say(f"  {session.name}: bad channels {list(described[-1].bad_channels)} are left out")
-        for note in _SAID:
-            if note in session.provenance:
-                progress.say(f"  {session.name}: {_SAID[note]}{session.provenance[note]}")
-        if not recordings.choices.lfp and "lfp_choices" in session.provenance:
-            taken, choices = session.provenance["lfp_series"], session.provenance["lfp_choices"]
-            progress.say(f"  {session.name}: LFP from '{taken}', one of {choices}; --lfp takes another")
+        tell(session, recordings, progress)
     index = run.file("data", "index.json")
     write_document(index, INDEX, Index(sessions=tuple(path.name for path in paths), heldout=described[-1].name), MAKERS["data"])
     summary = DataSummary(synthetic=not recordings.files, single_recording=total == 1, sessions=tuple(described))
     run.complete("data", [index, *paths], summary)
     return summary
+
+
+def tell(session: Session, recordings: Recordings, progress: Progress) -> None:
+    """Say what was done about the flaws of a recording.
+
+    Args:
+        recordings: with what was chosen.
+    """
+    if not session.good_channels.all():
+        progress.say(f"  {session.name}: bad channels {np.flatnonzero(~session.good_channels).tolist()} are left out")
+    for note in _SAID:
+        if note in session.provenance:
+            progress.say(f"  {session.name}: {_SAID[note]}{session.provenance[note]}")
+    if not recordings.choices.lfp and "lfp_choices" in session.provenance:
+        taken, choices = session.provenance["lfp_series"], session.provenance["lfp_choices"]
+        progress.say(f"  {session.name}: LFP from '{taken}', one of {choices}; --lfp takes another")
 
 
 def load_sessions(run: RunDir) -> list[Session]:
@@ -129,13 +141,21 @@ def _made(run: RunDir, recordings: Recordings, progress: Progress, spikes: bool)
 
 def _feature_sessions(data: Sequence[Path], features: str, behavior: str | None, settings: Settings) -> Iterator[Session]:
     for path in data:
-        heldout = path is data[-1]
-        parts = partial(split, settings=settings, heldout=heldout, label=str(path))
-        session, bin_s = feature_session(path, features, behavior, settings, parts)
-        if not feature_bins.is_bin(bin_s, settings.bin_ms):
-            wanted = f"this run's bins last {settings.bin_ms} ms: resample it"
-            raise UserError(f"{path}: {features}: a row every {1000 * bin_s:.6g} ms, but {wanted}")
-        yield dataclasses.replace(session, heldout=heldout)
+        yield feature_session_of(path, features, behavior, settings, heldout=path is data[-1])
+
+
+def feature_session_of(path: Path, features: str, behavior: str | Axes | None, settings: Settings, heldout: bool) -> Session:
+    """A session of features; arguments as of :func:`realm_edge.prepared.feature_session`.
+
+    Raises:
+        UserError: as there, or its bins are not those of ``settings``.
+    """
+    parts = partial(split, settings=settings, heldout=heldout, label=str(path))
+    session, bin_s = feature_session(path, features, behavior, settings, parts)
+    if not feature_bins.is_bin(bin_s, settings.bin_ms):
+        wanted = f"this run's bins last {settings.bin_ms} ms: resample it"
+        raise UserError(f"{path}: {features}: a row every {1000 * bin_s:.6g} ms, but {wanted}")
+    return dataclasses.replace(session, heldout=heldout)
 
 
 def _synthetic_sessions(settings: Settings, spikes: bool) -> Iterator[Session]:
