@@ -233,7 +233,7 @@ def hold_to_the_reference(name: str, cases: dict[str, Aligned], folder: Path) ->
             for value, want in zip(kernel.outputs, expected, strict=True):
                 got = run.outputs[kernel.in_place.get(value.name, value.name)][call]
                 np.testing.assert_array_equal(got, want, err_msg=f"{each}: {value.name}")
-        assert run.cycles > 3 and run.instructions > 3 and run.code_bytes > 3, each
+        assert run.cycles > 1 and run.instructions > 1 and run.code_bytes > 3, each  # a copy may be a jump to memcpy
 
 
 def family_function(kernel: Kernel) -> bool:
