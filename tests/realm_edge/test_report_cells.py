@@ -2,6 +2,7 @@
 
 import itertools
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -489,6 +490,9 @@ class Gathered:
 
     def is_complete(self, stage: str) -> bool:
         return stage == "verify" and self.verified
+
+    def file(self, *parts: str) -> Path:
+        return Path("no-run", *parts)  # no board was checked
 
 
 def simulation(ok: bool = True, exact: tuple[bool, bool] = (True, True), macs: int = 5, budget_ok: bool = True) -> dict[str, Any]:
