@@ -116,11 +116,12 @@ def test_every_cell_of_a_race():
         "first": {"reached": 8, "steps": 22.0, "seconds": 3.25},
         "second": {"reached": 0, "steps": None, "seconds": None},
         "ratio": 0.36,
+        "repaid_after": 12.4,
     }
     rows = [row(1, decoder="student", student_gain=None), row(2, race=race)]
     _, raced = cells(table.markdown(loose(Evaluation, ABOUT | {"rows": of(ScoredRow, rows)})))
     before = f"{rows[1]['pretraining_steps']:,} steps ({rows[1]['pretraining_seconds']:.1f} s)"
-    assert raced[1] == ["label 2", "0.345", "61 (7.5 s)", "22 (3.2 s) [8 of 9]", "0.36", "never [0 of 9]", before]
+    assert raced[1] == ["label 2", "0.345", "61 (7.5 s)", "22 (3.2 s) [8 of 9]", "0.36", "never [0 of 9]", before, "12 sessions"]
     own = f"The student's pretraining took {rows[0]['pretraining_steps']:,} steps ({rows[0]['pretraining_seconds']:.1f} s)"
     assert own in table.markdown(loose(Evaluation, ABOUT | {"rows": of(ScoredRow, rows)}))
 
