@@ -20,6 +20,7 @@ from realm_edge.training.loop import one_thread
 from realm_edge.training.machine import machine
 from realm_edge.training.material import gather
 from realm_edge.training.memory import Inputs, check_training
+from realm_edge.training.segments import behaviour_of
 
 FORMAT = "realm-edge result/7"
 
@@ -81,6 +82,8 @@ class Cell:
         session = in_memory(task.decoded)
         session = shifted(session, task.bin_s, self.seed) if arm.chance else session
         decoded = with_labels(session, self.labels)
+        if self.labels:
+            behaviour_of(decoded)  # a share that holds no label is told, before statistics are borrowed
         material = gather((*task.others, decoded), decoded, arm.inputs, task.bin_s, task.chain.whole_session, unlabelled=True)
         # What is pretrained is shared by all decoded sessions with the same pretraining sessions.
         shared = {name: value for name, value in self.made_from["recordings"].items() if name != "unlabelled"}
