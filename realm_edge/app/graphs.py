@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+from google.protobuf.message import DecodeError
 
 from export.foreign.contract import Names
 from export.limits import MOST_BYTES
@@ -167,9 +168,7 @@ def _is_own(path: Path) -> bool:
         model = onnx.load_model_from_string(read_bytes(path, MOST_BYTES))
         form = next((entry.value for entry in model.metadata_props if entry.key == "format"), None)
         return form is not None and json.loads(form) == FORMAT
-    except (OSError, ValueError):
-        return False
-    except Exception:  # protobuf's, of a damaged file: the reader of other people's graphs tells of it
+    except (OSError, ValueError, RecursionError, DecodeError):  # of a damaged file the reader of other people's graphs tells
         return False
 
 

@@ -253,3 +253,24 @@ def test_names_of_others_reach_no_c(tmp_path):
     names = [node.name for node in made.graph.node] + [name for node in made.graph.node for name in node.output]
     assert all(name.replace("_", "").replace(".", "").isalnum() and len(name) < 200 for name in names)
     assert json.loads({p.key: p.value for p in made.metadata_props}["made_from"])["onnx"]
+
+
+def test_what_was_made_is_held_against_the_files_own_graph(tmp_path, monkeypatch):
+    path = graphs.gru(tmp_path / "gru.onnx")
+    assert lowered(path, Names(), 50.0, None)["error"] < 1e-5
+    for wrong, said in (("off", r"differs by .* of its largest output: please report it"), ("nan", "differs by inf")):
+
+        class Wrong(Stepper):
+            def step(self, given, wrong=wrong):
+                return {"decoded": super().step(given)["decoded"] * (0.9 if wrong == "off" else np.nan)}
+
+        monkeypatch.setattr("export.foreign.lower.Stepper", Wrong)
+        with pytest.raises(UserError, match=said):
+            lowered(path, Names(), 50.0, None)
+
+    def broken(model):
+        raise ZeroDivisionError("ours")
+
+    monkeypatch.setattr("export.foreign.lower.Stepper", broken)
+    with pytest.raises(ZeroDivisionError, match="ours"):  # a bug is no reason not to compare
+        lowered(path, Names(), 50.0, None)
