@@ -18,7 +18,7 @@ from realm_edge.training.history import History
 from realm_edge.training.loop import Phase
 from realm_edge.training.segments import Series
 
-RESTARTS = 3  # trainings without a teacher: about as many steps as fine-tuning it, distillation and the student's own
+RESTARTS = 3  # trainings without a teacher: about as many steps as fine-tuning it, distillation and the student's own, and shorter ones
 _LABELS = ("student", "teacher", "pretrain", "distil", "finetune", "output_delay_ms")
 
 

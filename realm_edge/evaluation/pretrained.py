@@ -228,4 +228,4 @@ def labelled_others(bench: Bench) -> tuple[Series, ...]:
 
 def labels_of(series: Sequence[Series]) -> list[tuple[str, int]]:
     """Names of sessions, and how many bins of each have a label: what is trained with these depends on it."""
-    return [(one.name, int(torch.isfinite(one.targets[:]).all(dim=1).sum())) for one in series]
+    return [(one.name, int(torch.isfinite(one.targets[: one.validation_end]).all(dim=1).sum())) for one in series]
