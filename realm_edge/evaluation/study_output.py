@@ -6,6 +6,7 @@ from typing import Any
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.transforms import ScaledTranslation
 
 from realm_edge.evaluation.decoders import PRETRAINED
 from realm_edge.evaluation.forms import Interval, StudyRow, StudySummary, ValidatedRow
@@ -13,6 +14,7 @@ from realm_edge.evaluation.summary import SYNTHETIC
 from realm_edge.evaluation.table import bound, brackets, counted, heading, line, look, r2_text
 from realm_edge.pictures import STYLE, drawn, outside_legend
 
+_APART = 5.0  # points between two decoders of one variant
 _SCORES = {"r2": "R²", "validation_loss": "validation loss"}
 
 
@@ -56,6 +58,8 @@ def plot(summary: StudySummary) -> dict[str, bytes]:
         for axis, share in zip(panels, shares, strict=True):
             _panel(axis, [row for row in summary.rows if row.labels == share], summary)
             axis.set_title(f"{100 * share:g} % of the training labels", fontsize=9)
+        if summary.score == "r2":
+            bound(panels[0])
         panels[0].set_ylabel(f"{_SCORES[summary.score]} (mean and 95 % interval)")
         outside_legend(figure)
         title = [summary.question, *([SYNTHETIC] if summary.synthetic else [])]
@@ -67,20 +71,23 @@ def _panel(axis: Axes, rows: Sequence[StudyRow | ValidatedRow], summary: StudySu
     names = list(dict.fromkeys(row.variant for row in rows))
     score, placed = summary.score, [row.at for row in rows if row.at is not None]
     where = dict(zip((row.variant for row in rows), placed, strict=True)) if len(placed) == len(rows) else {}
-    for decoder in dict.fromkeys(row.decoder for row in rows):
+    decoders = list(dict.fromkeys(row.decoder for row in summary.rows))
+    for decoder in decoders:
         own = [row for row in rows if row.decoder == decoder and getattr(row, score) is not None]
         if not own:
             continue
         color, marker = look(decoder)
         at = [where[row.variant] if where else names.index(row.variant) for row in own]
+        aside = ScaledTranslation((decoders.index(decoder) - (len(decoders) - 1) / 2) * _APART / 72, 0, axis.figure.dpi_scale_trans)
+        beside = axis.transData + aside  # or decoders at one place would hide each other
         edge, fill = "black" if decoder.endswith(PRETRAINED) else color, "none" if decoder.startswith("spike_") else color
         style: dict[str, Any] = {"color": color, "linewidth": 1.0, "markersize": 5, "markerfacecolor": fill, "markeredgecolor": edge}
-        axis.plot(at, [getattr(row, score) for row in own], marker=marker, **style, label=own[0].label)
+        (points,) = axis.plot(at, [getattr(row, score) for row in own], marker=marker, **style, label=own[0].label)
+        points.set_transform(beside)  # afterwards: limits come from what is drawn in data units
         for x, row in zip(at, own, strict=True):
             if interval := _interval(row, score):
-                axis.vlines(x, *interval, color=color, linewidth=1)
-    if score == "r2":
-        bound(axis)
+                axis.vlines(x, *interval, color=color, linewidth=1).set_transform(beside)
+    axis.margins(x=0.15)  # room for those beside the first and the last place
     if summary.logarithmic:
         axis.set_xscale("log")
     if where:

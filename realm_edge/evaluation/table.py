@@ -12,15 +12,15 @@ from realm_edge.evaluation.forms import Evaluation, Interval, Labelled, Reached,
 from realm_edge.pictures import STYLE, drawn, outside_legend, plain_decades
 
 LOWEST = -0.2  # R2 at the foot of the plot: of far worse decoders only the figure stands there
-# Colours of Okabe and Ito. Decoders from spikes are hollow, doubled ones large, those pretrained on other sessions have an edge.
+# Colours of Okabe and Ito, and Tol. Decoders from spikes are hollow, doubled ones large, those pretrained on other sessions have an edge.
 _LOOKS = {
     "student": ("#0072B2", "o"),
     "student_half": ("#0072B2", "h"),
     "student_ridge": ("#0072B2", "X"),
     "unlabelled": ("#0072B2", "d"),
-    "hindsight": ("#CC79A7", "o"),
-    "hindsight_safe": ("#CC79A7", "h"),
-    "hindsight_own": ("#CC79A7", "x"),
+    "hindsight": ("#882255", "o"),
+    "hindsight_safe": ("#AA4499", "h"),
+    "hindsight_own": ("#882255", "x"),
     "restarted": ("#56B4E9", "x"),
     "supervised": ("#D55E00", "o"),
     "autoencoded": ("#F0E442", "o"),
@@ -78,6 +78,7 @@ def plot(summary: Evaluation) -> dict[str, bytes]:
         for axis, share in zip(panels, shares, strict=True):
             _panel(axis, [row for row in summary.rows if row.labels == share])
             axis.set_title(f"{100 * share:g} % of the training labels", fontsize=9)
+        bound(panels[0])
         panels[0].set_ylabel("R² on held-out bins (mean and 95 % interval)")
         outside_legend(figure)
         origin = "synthetic, no evidence about brains" if summary.synthetic else ", ".join(summary.sessions)
@@ -86,7 +87,10 @@ def plot(summary: Evaluation) -> dict[str, bytes]:
 
 
 def bound(axis: Axes) -> None:
-    """Keep R2 to what a plot of R2 is for, from :data:`LOWEST` to 1: an interval of two far apart may reach beyond."""
+    """Keep R2 to what a plot of R2 is for, from :data:`LOWEST` to 1: an interval of two far apart may reach beyond.
+
+    ``axis`` is one of those that share its limits, all of which are drawn: from here on none of them makes room for more.
+    """
     low, high = axis.get_ylim()
     axis.set_ylim(max(low, LOWEST), min(high, 1.0))
 
@@ -113,7 +117,6 @@ def _panel(axis: Axes, rows: Sequence[ScoredRow]) -> None:
             axis.vlines(row.parameters, *row.r2_interval, color=color, linewidth=1)
     axis.set_xscale("log")
     plain_decades(axis.xaxis)
-    bound(axis)
     axis.set_xlabel("parameters (logarithmic)")
 
 

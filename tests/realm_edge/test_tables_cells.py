@@ -297,3 +297,30 @@ def test_what_is_told_of_a_recording_line_by_line():
     said = list(lines(bare))
     assert "gaps       none" in said and "behaviour  none: there is nothing to decode" in said
     assert "           every channel is dead or masked: there is nothing to decode from" in said
+
+
+@pytest.mark.parametrize("module", [table, study_output])
+def test_plots_of_several_shares_show_all_that_they_hold(module, monkeypatch):
+    figures = []
+    monkeypatch.setattr(module, "drawn", lambda figure: figures.append(figure) or {})
+    values = {0.1: (0.05, 0.2), 0.5: (0.35, 0.4), 1.0: (0.6, 0.8)}  # each panel beyond the one before
+    rows = [
+        row(k, labels=share, r2=r2, r2_interval=[r2 - 0.04, r2 + 0.04], decoder=decoder)
+        for k, (share, both) in enumerate(values.items(), 1)
+        for decoder, r2 in zip(("gru", "lstm"), both, strict=True)
+    ]
+    kind, form = (ScoredRow, Evaluation) if module is table else (StudyRow, StudySummary)
+    said = {"question": "Why?", "axis": "what", "logarithmic": False, "score": "r2", "synthetic": False, "sessions": ["a"]}
+    asked = {name: value for name, value in (ABOUT | said).items() if name in form.model_fields}
+    module.plot(loose(form, asked | {"rows": of(kind, rows)}))
+    (figure,) = figures
+    figure.canvas.draw()
+    for axis, both in zip(figure.axes, values.values(), strict=True):
+        points = sorted(float(y) for line in axis.lines for y in line.get_ydata())
+        assert points == list(both)
+        low, high = axis.get_ylim()
+        assert low < min(both) - 0.04 and max(both) + 0.04 < high
+    if module is study_output:
+        for axis in figure.axes:
+            first, second = (line.get_transform().transform((0, 0.1))[0] for line in axis.lines)
+            assert second - first > 3  # decoders at one place stand beside each other
